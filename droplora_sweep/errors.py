@@ -1,0 +1,45 @@
+"""The exceptions a user can meet; everything else is a bug and shows its traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DropLoRASweepError(Exception):
+    """Base of every error whose text is written for the user; commands print it without traceback."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with the input.
+
+    Attributes:
+        where: ``file:line`` of the value, or ``--set`` for an override; "" if it has no place.
+        field: Dotted path of the field, e.g. ``adapter.pruning_rate``.
+        problem: Rule and value, e.g. ``must be in [0, 1), got 1.5``.
+    """
+
+    where: str
+    field: str
+    problem: str
+
+    def __str__(self) -> str:
+        """``file:line: field: rule, value``, on one line."""
+        return ": ".join(part for part in (self.where, self.field, self.problem) if part)
+
+
+class InputError(DropLoRASweepError):
+    """The input breaks one or more rules; carries every fault that was found."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        assert faults, "an InputError needs a fault"
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, faults)))
+
+
+class TrialError(DropLoRASweepError):
+    """A trial cannot give a result (NaN loss, a group that keeps dying); the sweep goes on."""
+
+
+class SweepError(DropLoRASweepError):
+    """The sweep as a whole cannot start or go on."""

@@ -1,0 +1,87 @@
+"""What a sweep is: a trial's defaults, the question asked of them, and where it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import SpecModel
+from .parameters import Parameter
+from .trial import Count, TrialSpec
+
+
+class AshaSpec(SpecModel):
+    """Asynchronous successive halving over a trial's evaluations (arXiv 1810.05934)."""
+
+    kind: Literal["asha"] = "asha"
+    grace_evaluations: Count = 1
+    """A trial is never stopped before this many evaluations."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """At each rung the best 1 / reduction_factor of the trials go on."""
+
+
+class NoStoppingSpec(SpecModel):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+class SearchSpec(SpecModel):
+    """Which trials are run."""
+
+    num_trials: Count = 12
+    """Trials in all, the queued first ones included."""
+    metric: str = "val/mean"
+    """What the search maximises: ``val/mean`` or ``val/<benchmark>``."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Optuna's sampler; ``tpe`` is multivariate, with constant liar for parallel trials."""
+    num_startup_trials: Count = 8
+    """Random trials before TPE's model is used."""
+    stopping: Annotated[AshaSpec | NoStoppingSpec, Field(discriminator="kind")] = AshaSpec()
+    """When a trial is stopped early."""
+    queue_baselines: bool = True
+    """Run the paper's setting and the same with ``pruning_rate: 0`` first."""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """What is searched: dotted path of a trial's field to its domain."""
+
+
+class GroupSpec(SpecModel):
+    """The workers that train one trial together, and live on to train the next."""
+
+    num_workers: Count = 2
+    """Workers of a group: one per GPU on a GPU cluster."""
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1
+    """CPUs Ray reserves for each worker; also its number of torch threads on CPU."""
+    gpus_per_worker: Annotated[int, Field(ge=0)] = 0
+    """GPUs of each worker: 1 on a GPU cluster, 0 trains on CPU."""
+    max_groups: Count | None = None
+    """At most this many groups; as many as the cluster has room for where null."""
+    recycle_after: Count | None = None
+    """Fresh processes after this many trials; 1 isolates every trial, null never recycles."""
+    max_attempts: Count = 3
+    """A trial that loses its group this often fails; the others go on."""
+
+
+class TrackingSpec(SpecModel):
+    """Where results are shown."""
+
+    mlflow_uri: str | None = None
+    """MLflow tracking server; a sqlite store under the sweep's storage where null."""
+
+
+class SweepSpec(TrialSpec):
+    """One search-space file: the fields of a trial are the defaults that the search varies."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Names the sweep in storage and in MLflow."""
+    search: SearchSpec = SearchSpec()
+    group: GroupSpec = GroupSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    storage: str = "results"
+    """Folder that holds every sweep's ledger and adapters, and the MLflow store."""
+
+    @property
+    def trial(self) -> TrialSpec:
+        """The trial that has every default."""
+        return TrialSpec(**{name: getattr(self, name) for name in TrialSpec.model_fields})

@@ -1,0 +1,122 @@
+"""What one trial is: everything that changes its result, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import SpecModel
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class ModelSpec(SpecModel):
+    """The frozen base model that all trials of a sweep share."""
+
+    path: str = "builtin"
+    """``builtin`` (the small Llama in this package), a local folder, or a Hub id."""
+    revision: str | None = None
+    """Commit of a Hub id; required for one, so that the sweep can be repeated."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of base weights and of training."""
+
+
+class AdapterSpec(SpecModel):
+    """The adapter that is trained; defaults from arXiv 2508.17337, Table 7 (commonsense)."""
+
+    method: Literal["droplora", "lora"] = "droplora"
+    """``droplora`` is LoRA with a pruning rate; ``lora`` is PEFT's own."""
+    rank: Count = 32
+    """Rank r of the update B A."""
+    alpha: Positive = 64
+    """The update is scaled by alpha / rank."""
+    pruning_rate: float = Field(default=0.0, ge=0, lt=1)
+    """Probability of dropping a rank dimension while training; 0 is plain LoRA."""
+    mask: Literal["token", "step"] = "token"
+    """A new mask for every token (the released code), or one per layer and step (Eq. 2)."""
+    rescale: bool = True
+    """Divide what is kept by 1 - pruning_rate (inverted dropout), as the released code does."""
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Dropout on the adapter's input, as in LoRA."""
+    target_modules: tuple[str, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"), min_length=1, strict=False
+    )
+    """Names of the linear layers that get an adapter: full names or their last parts."""
+
+    @model_validator(mode="after")
+    def _lora_is_not_pruned(self) -> AdapterSpec:
+        if self.method == "lora" and self.pruning_rate > 0:
+            raise ValueError(
+                "`pruning_rate` must be 0 when `method` is lora, "
+                f"got {self.pruning_rate}; use method: droplora"
+            )
+        return self
+
+
+class TaskSpec(SpecModel):
+    """Training data and the benchmarks that score a trial."""
+
+    name: str = Field(default="builtin", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """What the task is called in reports and in MLflow."""
+    benchmarks: tuple[str, ...] = Field(
+        default=("builtin_choice", "builtin_math", "builtin_code"), min_length=1, strict=False
+    )
+    """Trained on the union of their training splits; each is scored on its own."""
+    data: str | None = None
+    """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
+    revision: str | None = None
+    """Commit of a Hub id in ``data``."""
+    num_train: Count | None = None
+    """Training examples per benchmark, the first by stable order; all where null."""
+    num_validation: Count = 200
+    """Validation examples per benchmark, cut from the training data where no file has them."""
+    num_test: Count | None = None
+    """Test examples per benchmark; all where null."""
+
+
+class TrainingSpec(SpecModel):
+    """Optimisation; defaults from arXiv 2508.17337, Table 7, and its released trainer."""
+
+    learning_rate: Positive = 3e-4
+    """Peak learning rate of AdamW."""
+    epochs: Count = 3
+    """Passes over the training data."""
+    global_batch_size: Count = 128
+    """Sequences per optimiser step, over all workers and micro-batches."""
+    micro_batch_size: Count = 32
+    """Sequences per forward pass of one worker; changes speed and memory, not the gradient."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Steps of linear warmup, then linear decay to zero."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """AdamW's decoupled weight decay."""
+    max_grad_norm: Positive = 1.0
+    """Gradients are clipped to this norm (the trainer's default)."""
+    max_sequence_tokens: Count = 512
+    """Longer training examples (prompt, response and EOS) are left out, and counted."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class EvaluationSpec(SpecModel):
+    """When and how a trial is scored on its validation split."""
+
+    num_evaluations: Count = 3
+    """Evaluations per trial, evenly spaced, the last at the end; early stopping acts on them."""
+    batch_size: Count = 32
+    """Prompts decoded together on one worker."""
+    max_new_tokens: Count = 256
+    """Greedy decoding ends at EOS or after this many tokens (the paper allows 2,048)."""
+
+
+class TrialSpec(SpecModel):
+    """One trial. Two trials with the same fingerprint are the same trial."""
+
+    model: ModelSpec = ModelSpec()
+    adapter: AdapterSpec = AdapterSpec()
+    task: TaskSpec = TaskSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    """Seeds adapter initialisation, masks, dropout and data order (the paper's: 42)."""

@@ -1,0 +1,231 @@
+"""Who trains what: the state machine behind the pool, without Ray.
+
+A trial is submitted, leased to a group, reports, is told to go on or to end, and leaves an
+outcome. A group that dies gives its trial back; the next group to ask repeats it from its seed,
+and reports that were already delivered are not delivered again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from droplora_sweep.errors import SweepError
+
+MAX_BARREN_STARTS = 3
+"""A group that starts this often without reaching its first lease cannot work at all."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A trial handed to a group.
+
+    Attributes:
+        trial_id: The trial.
+        spec: The trial's spec as JSON.
+        attempt: 1, or more where earlier groups were lost with this trial.
+    """
+
+    trial_id: str
+    spec: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a trial's client receives: the metrics of one evaluation, or the reason of failure.
+
+    Attributes:
+        evaluation: 1-based number of the evaluation; 0 in a failure.
+        num_evaluations: Evaluations of a trial that runs to its end.
+        metrics: Metric name to value.
+        failure: Why the trial cannot give a result; None in a report.
+    """
+
+    evaluation: int
+    num_evaluations: int
+    metrics: dict[str, float]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial leaves behind.
+
+    Attributes:
+        files: The adapter: file name to contents; empty where the trial failed.
+        results: Per-example results of the last evaluation.
+        failure: Why there is no adapter, else None.
+        attempt: The attempt that gave this outcome.
+    """
+
+    files: dict[str, bytes]
+    results: tuple[Any, ...]
+    failure: str | None
+    attempt: int
+
+
+@dataclass
+class _Trial:
+    spec: str
+    attempt: int = 0
+    group: str | None = None
+    ended: bool = False
+    mail: deque[Message] = field(default_factory=deque)
+    delivered: int = 0
+    decisions: dict[int, bool] = field(default_factory=dict)
+    results: tuple[Any, ...] = ()
+    outcome: Outcome | None = None
+    last_words: str = ""
+
+
+class LeaseBook:
+    """All trials and groups of a sweep; every method is one step and none blocks."""
+
+    def __init__(self, max_attempts: int) -> None:
+        self._max_attempts = max_attempts
+        self._trials: dict[str, _Trial] = {}
+        self._queue: deque[str] = deque()
+        self._leases: dict[str, str] = {}
+        self._barren_starts: dict[str, int] = {}
+        self._last_words: dict[str, str] = {}
+        self._progress: dict[str, tuple[int, int]] = {}
+        self.closed = False
+
+    # What clients and the driver ask.
+
+    def submit(self, trial_id: str, spec: str) -> None:
+        """Queue a trial."""
+        assert trial_id not in self._trials, f"{trial_id} was submitted before"
+        self._trials[trial_id] = _Trial(spec)
+        self._queue.append(trial_id)
+
+    def receive(self, trial_id: str) -> Message | None:
+        """The trial's next message, if there is one."""
+        mail = self._trials[trial_id].mail
+        return mail.popleft() if mail else None
+
+    def go_on(self, trial_id: str, evaluation: int) -> None:
+        """The scheduler lets the trial train past this evaluation."""
+        self._trials[trial_id].decisions.setdefault(evaluation, True)
+
+    def end(self, trial_id: str) -> None:
+        """The scheduler wants no more of the trial: it ends at the evaluation it waits at."""
+        trial = self._trials[trial_id]
+        trial.ended = True
+        if trial_id in self._queue:
+            self._queue.remove(trial_id)
+            self._conclude(trial, Outcome({}, (), "ended before it was started", trial.attempt))
+
+    def outcome(self, trial_id: str) -> Outcome | None:
+        """What the trial left, once it has; its files are then forgotten here."""
+        trial = self._trials[trial_id]
+        outcome = trial.outcome
+        if outcome is not None:
+            trial.outcome = Outcome({}, (), outcome.failure, outcome.attempt)
+            trial.spec = ""
+        return outcome
+
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """Step reached and steps in all, of each trial in training."""
+        return dict(self._progress)
+
+    def check(self) -> None:
+        """Raises SweepError where a group cannot even start."""
+        for group, starts in self._barren_starts.items():
+            if starts > MAX_BARREN_STARTS:
+                reason = self._last_words.get(group, "its processes died")
+                raise SweepError(
+                    f"group {group} died {MAX_BARREN_STARTS} times before it could train: {reason}"
+                )
+
+    # What groups ask.
+
+    def enter(self, group: str) -> None:
+        """A group's processes have started; a lease that its last processes held is lost."""
+        self.lose(group)
+        self._barren_starts[group] = self._barren_starts.get(group, 0) + 1
+
+    def lose(self, group: str) -> None:
+        """The group's processes are gone: its trial goes back to the front, or fails."""
+        trial_id = self._leases.pop(group, None)
+        if trial_id is None:
+            return
+        trial = self._trials[trial_id]
+        trial.group = None
+        self._progress.pop(trial_id, None)
+        if trial.ended:
+            self._conclude(trial, Outcome({}, (), "its group died as it ended", trial.attempt))
+        elif trial.attempt >= self._max_attempts:
+            words = trial.last_words or "its processes died"
+            self._fail(trial, f"lost its group {trial.attempt} times; the last time: {words}")
+        else:
+            self._queue.appendleft(trial_id)
+
+    def lease(self, group: str) -> Lease | None:
+        """The next trial for this group, if one waits."""
+        assert group not in self._leases, f"group {group} holds {self._leases[group]}"
+        self._barren_starts[group] = 0
+        if not self._queue:
+            return None
+        trial_id = self._queue.popleft()
+        trial = self._trials[trial_id]
+        trial.attempt += 1
+        trial.group = group
+        self._leases[group] = trial_id
+        return Lease(trial_id, trial.spec, trial.attempt)
+
+    def step(self, group: str, step: int, num_steps: int) -> None:
+        """The group's trial has come this far."""
+        if group in self._leases:
+            self._progress[self._leases[group]] = (step, num_steps)
+
+    def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
+        """One evaluation's result; delivered once, however often the trial is repeated."""
+        trial = self._held_by(group)
+        trial.results = results
+        if message.evaluation > trial.delivered:
+            trial.delivered = message.evaluation
+            trial.mail.append(message)
+
+    def decision(self, group: str, evaluation: int) -> bool | None:
+        """Whether to train past this evaluation; None while the scheduler has not decided."""
+        trial = self._held_by(group)
+        if evaluation in trial.decisions:
+            return trial.decisions[evaluation]
+        return False if trial.ended or self.closed else None
+
+    def finish(self, group: str, files: dict[str, bytes]) -> None:
+        """The trial is over, at its end or where it was told to stop."""
+        trial = self._release(group)
+        self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
+
+    def fail(self, group: str, reason: str) -> None:
+        """The trial cannot give a result, in this group or any other."""
+        self._fail(self._release(group), reason)
+
+    def crash(self, group: str, reason: str) -> None:
+        """A worker's last words before its process ends."""
+        self._last_words[group] = reason
+        if group in self._leases:
+            self._held_by(group).last_words = reason
+
+    def _held_by(self, group: str) -> _Trial:
+        return self._trials[self._leases[group]]
+
+    def _release(self, group: str) -> _Trial:
+        trial_id = self._leases.pop(group)
+        self._progress.pop(trial_id, None)
+        trial = self._trials[trial_id]
+        trial.group = None
+        return trial
+
+    def _fail(self, trial: _Trial, reason: str) -> None:
+        trial.mail.append(Message(0, 0, {}, reason))
+        self._conclude(trial, Outcome({}, (), reason, trial.attempt))
+
+    @staticmethod
+    def _conclude(trial: _Trial, outcome: Outcome) -> None:
+        trial.outcome = outcome
+        trial.results = ()

@@ -1,0 +1,135 @@
+"""The groups of a sweep: as many as the cluster has room for, for as long as they are needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from .capacity import room_for_groups
+from .worker import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.spec import SweepSpec
+
+logger = logging.getLogger(__name__)
+
+GROWTH_INTERVAL_S = 5.0
+"""How often the cluster is asked whether it has grown."""
+HEALTH_CHECK_INTERVAL_S = "0.2"
+"""Ray Train's poll of its workers; its default of 2 s delays each group's end by as much."""
+CLOSE_TIMEOUT_S = 30.0
+
+
+def cluster_nodes() -> list[Mapping[str, float]]:
+    """Total resources of each living node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+class GroupManager:
+    """Starts groups and lets them go; a context manager.
+
+    Each group is one long-lived ``TorchTrainer`` run in a thread of the driver. Ray Train restarts
+    a group that loses a worker; a group that recycled itself is started again here.
+    """
+
+    def __init__(self, sweep: SweepSpec, pool: ActorHandle, pool_name: str, scratch: Path) -> None:
+        self._sweep = sweep
+        self._pool = pool
+        self._pool_name = pool_name
+        self._scratch = scratch
+        self._threads: list[threading.Thread] = []
+        self._closing = threading.Event()
+        self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> GroupManager:
+        self._start_missing()
+        self._grower.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._closing.set()
+        ray.get(self._pool.close.remote())
+        self._grower.join()
+        for thread in self._threads:
+            thread.join(CLOSE_TIMEOUT_S)
+
+    @property
+    def num_groups(self) -> int:
+        """Groups started so far."""
+        return len(self._threads)
+
+    def check(self) -> None:
+        """Raises SweepError where a group cannot work at all, with its reason."""
+        if self._failure is not None:
+            raise self._failure
+        ray.get(self._pool.check.remote())
+
+    def _grow(self) -> None:
+        while not self._closing.wait(GROWTH_INTERVAL_S):
+            self._start_missing()
+
+    def _start_missing(self) -> None:
+        wanted = min(room_for_groups(self._sweep.group, cluster_nodes()), self._sweep.search.num_trials)
+        while len(self._threads) < wanted:
+            name = f"g{len(self._threads)}"
+            thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _keep(self, name: str) -> None:
+        """Keep one group running until the sweep closes."""
+        generation = 0
+        while not self._closing.is_set():
+            try:
+                self._fit(name, f"{name}-{generation}")
+            except Exception as error:  # noqa: BLE001 - a thread's error must reach the driver
+                logger.exception("group %s ended", name)
+                if not self._closing.is_set():
+                    self._failure = error
+                return
+            generation += 1
+
+    def _fit(self, name: str, run_name: str) -> None:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        group = self._sweep.group
+        resources: dict[str, Any] = {"CPU": group.cpus_per_worker}
+        if group.gpus_per_worker:
+            resources["GPU"] = group.gpus_per_worker
+        TorchTrainer(
+            serve,
+            train_loop_config={
+                "pool": self._pool_name,
+                "group": name,
+                "model": self._sweep.model.model_dump_json(),
+                "threads": max(1, int(group.cpus_per_worker)),
+                "recycle_after": group.recycle_after,
+            },
+            scaling_config=ScalingConfig(
+                num_workers=group.num_workers,
+                use_gpu=group.gpus_per_worker > 0,
+                resources_per_worker=resources,
+            ),
+            run_config=RunConfig(
+                name=run_name,
+                storage_path=str(self._scratch / "groups"),
+                failure_config=FailureConfig(max_failures=-1),
+            ),
+        ).fit()
+
+
+def configure_ray_train() -> None:
+    """Settings Ray Train reads from the driver's environment; a user's own values win."""
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_INTERVAL_S)
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")

@@ -1,0 +1,130 @@
+"""The pool: one small actor through which trials, groups and the driver meet.
+
+Calls that wait do so for at most ``wait_s`` and then answer None, so that no caller is ever
+blocked by another's death: it looks around and asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import ray
+
+from .leases import LeaseBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ray.actor import ActorHandle
+
+    from .leases import Lease, Message, Outcome
+
+T = TypeVar("T")
+
+NAMESPACE = "droplora-sweep"
+HEAD_NODE = {"node:__internal_head__": 0.001}
+"""Every Ray head has this resource: what coordinates runs there and takes no CPU or GPU."""
+
+
+class _Pool:
+    """Wraps a `LeaseBook`; every change wakes whoever waits."""
+
+    def __init__(self, max_attempts: int) -> None:
+        self._book = LeaseBook(max_attempts)
+        self._changed = asyncio.Condition()
+
+    async def _do(self, change: Callable[[], T]) -> T:
+        async with self._changed:
+            result = change()
+            self._changed.notify_all()
+            return result
+
+    async def _wait(self, look: Callable[[], T | None], wait_s: float) -> T | None:
+        deadline = asyncio.get_running_loop().time() + wait_s
+        async with self._changed:
+            while (found := look()) is None:
+                left_s = deadline - asyncio.get_running_loop().time()
+                if left_s <= 0:
+                    return None
+                try:
+                    await asyncio.wait_for(self._changed.wait(), left_s)
+                except TimeoutError:
+                    return look()
+            return found
+
+    async def submit(self, trial_id: str, spec: str) -> None:
+        await self._do(lambda: self._book.submit(trial_id, spec))
+
+    async def receive(self, trial_id: str, wait_s: float) -> Message | None:
+        return await self._wait(lambda: self._book.receive(trial_id), wait_s)
+
+    async def go_on(self, trial_id: str, evaluation: int) -> None:
+        await self._do(lambda: self._book.go_on(trial_id, evaluation))
+
+    async def end(self, trial_id: str) -> None:
+        await self._do(lambda: self._book.end(trial_id))
+
+    async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
+        return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
+
+    async def progress(self) -> dict[str, tuple[int, int]]:
+        return self._book.progress()
+
+    async def check(self) -> None:
+        self._book.check()
+
+    async def close(self) -> None:
+        def close() -> None:
+            self._book.closed = True
+
+        await self._do(close)
+
+    async def enter(self, group: str) -> None:
+        await self._do(lambda: self._book.enter(group))
+
+    async def lose(self, group: str) -> None:
+        await self._do(lambda: self._book.lose(group))
+
+    async def lease(self, group: str, wait_s: float) -> Lease | bool | None:
+        """A lease, None if there is none yet, or False once the pool is closed."""
+
+        def look() -> Lease | bool | None:
+            return False if self._book.closed else self._book.lease(group)
+
+        return await self._wait(look, wait_s)
+
+    async def step(self, group: str, step: int, num_steps: int) -> None:
+        self._book.step(group, step, num_steps)
+
+    async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
+        await self._do(lambda: self._book.report(group, message, results))
+
+    async def decision(self, group: str, evaluation: int, wait_s: float) -> bool | None:
+        return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
+
+    async def finish(self, group: str, files: dict[str, bytes]) -> None:
+        await self._do(lambda: self._book.finish(group, files))
+
+    async def fail(self, group: str, reason: str) -> None:
+        await self._do(lambda: self._book.fail(group, reason))
+
+    async def crash(self, group: str, reason: str) -> None:
+        await self._do(lambda: self._book.crash(group, reason))
+
+
+def start_pool(name: str, max_attempts: int) -> ActorHandle:
+    """Start a sweep's pool on the head node; it lives as long as the driver."""
+    actor = ray.remote(_Pool).options(
+        name=name,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        resources=HEAD_NODE,
+        max_concurrency=1000,
+    )
+    return actor.remote(max_attempts)
+
+
+def find_pool(name: str) -> ActorHandle:
+    """The running pool of that name."""
+    return ray.get_actor(name, namespace=NAMESPACE)

@@ -1,0 +1,159 @@
+"""Runs a sweep's trials under Ray Tune, which decides who goes on; says what happens to each."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+from droplora_sweep.spec import AshaSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ray.tune.experiment import Trial
+    from ray.tune.schedulers import TrialScheduler
+
+    from droplora_sweep.spec import SweepSpec
+
+    from .searcher import StudySearcher
+    from .suggestion import Suggestion
+
+Ending = Literal["complete", "stopped", "failed"]
+
+
+class TrialListener(Protocol):
+    """Hears of every trial, in order, on the driver's thread; must not block for long."""
+
+    def started(self, suggestion: Suggestion) -> None:
+        """The trial was handed to its client."""
+
+    def reported(self, trial_id: str, evaluation: int, metrics: dict[str, float]) -> None:
+        """The trial gave an evaluation; it waits for the scheduler."""
+
+    def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
+        """The trial is over: at its end, stopped by the scheduler, or failed with a reason."""
+
+
+def make_scheduler(sweep: SweepSpec) -> TrialScheduler:
+    """Tune's scheduler for the sweep's stopping rule.
+
+    ``max_t`` lies one past the last evaluation: at the last one itself ASHA would stop a trial
+    that is complete.
+    """
+    stopping = sweep.search.stopping
+    if not isinstance(stopping, AshaSpec):
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr="evaluation",
+        metric=sweep.search.metric,
+        mode="max",
+        grace_period=min(stopping.grace_evaluations, sweep.evaluation.num_evaluations),
+        reduction_factor=stopping.reduction_factor,
+        max_t=sweep.evaluation.num_evaluations + 1,
+    )
+
+
+def run_search(
+    client: type[tune.Trainable],
+    pool_name: str,
+    sweep: SweepSpec,
+    searcher: StudySearcher,
+    listener: TrialListener,
+    *,
+    client_resources: dict[str, float],
+    should_stop: Callable[[], bool],
+    scratch: Path,
+) -> None:
+    """Run trials until the searcher has no more or ``should_stop`` says so.
+
+    Args:
+        client: The Tune trainable that leases a group for a trial.
+        pool_name: The pool in which clients find groups.
+        sweep: What to run.
+        searcher: Draws the trials.
+        listener: Hears of them.
+        client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
+        should_stop: Asked at every turn of Tune's loop.
+        scratch: Folder for Tune's own files; nothing in it is read again.
+    """
+    for name, value in TUNE_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    tuner = tune.Tuner(
+        tune.with_resources(client, tune.PlacementGroupFactory([client_resources])),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=make_scheduler(sweep),
+            num_samples=sweep.search.num_trials,
+            reuse_actors=True,
+        ),
+        param_space={"pool": pool_name},
+        run_config=tune.RunConfig(
+            name=sweep.name,
+            storage_path=str(scratch / "tune"),
+            callbacks=[_Forwarder(searcher, listener)],
+            stop=_StopWhen(should_stop),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+TUNE_SETTINGS = {
+    # Results are in the ledger: Tune's CSV, JSON and TensorBoard files would repeat them.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A failed trial reports no metric, so that no scheduler compares with it.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Tune's snapshot is never read.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # SIGINT ends the sweep in order, by the driver's own handler.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+
+
+class _StopWhen(tune.Stopper):
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._should_stop()
+
+
+class _Forwarder(tune.Callback):
+    """Translates Tune's callbacks for a `TrialListener`."""
+
+    def __init__(self, searcher: StudySearcher, listener: TrialListener) -> None:
+        self._searcher = searcher
+        self._listener = listener
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        self._listener.started(self._searcher.suggestion(trial.trial_id))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        if "failure" not in result:
+            metrics = {name: value for name, value in result.items() if "/" in name}
+            self._listener.reported(trial.config["trial_id"], result["evaluation"], metrics)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        result = trial.last_result
+        if "failure" in result:
+            ending, reason = "failed", result["failure"]
+        elif result["evaluation"] < result["num_evaluations"]:
+            ending, reason = "stopped", None
+        else:
+            ending, reason = "complete", None
+        self._listener.ended(trial.config["trial_id"], ending, reason)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        self._listener.ended(trial.config["trial_id"], "failed", "its Tune client died")

@@ -1,0 +1,58 @@
+"""A point of the search space, drawn by Optuna and named by what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.spec import Choice, active_order, is_active, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import optuna
+
+    from droplora_sweep.spec import Parameter, Scalar, SweepSpec, TrialSpec
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A trial to run.
+
+    Attributes:
+        number: Its number in the study, from 0.
+        trial_id: ``t0007-3f2a91bc``: the number and the head of the fingerprint.
+        fingerprint: Digest of everything that changes its result.
+        params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
+        spec: The trial in full.
+    """
+
+    number: int
+    trial_id: str
+    fingerprint: str
+    params: dict[str, Scalar]
+    spec: TrialSpec
+
+
+def suggest(
+    trial: optuna.trial.Trial, sweep: SweepSpec, identify: Callable[[TrialSpec], str]
+) -> Suggestion:
+    """Draw a value for every parameter that is searched in this trial."""
+    params: dict[str, Scalar] = {}
+    for path in active_order(sweep):
+        if is_active(path, params, sweep):
+            params[path] = _draw(trial, path, sweep.search.parameters[path])
+    spec = resolve(params, sweep)
+    fingerprint = identify(spec)
+    trial_id = f"t{trial.number:04d}-{fingerprint[:8]}"
+    return Suggestion(trial.number, trial_id, fingerprint, params, spec)
+
+
+def _draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
+    if isinstance(parameter, Choice):
+        return trial.suggest_categorical(path, parameter.values)
+    log = parameter.scale == "log"
+    if parameter.is_integer:
+        step = int(parameter.step) if parameter.step is not None else 1
+        return trial.suggest_int(path, int(parameter.min), int(parameter.max), step=step, log=log)
+    return trial.suggest_float(path, parameter.min, parameter.max, step=parameter.step, log=log)

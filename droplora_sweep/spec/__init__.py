@@ -1,0 +1,46 @@
+"""What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
+
+from .fingerprint import fingerprint, package_versions
+from .loader import SweepFile, load_sweep, load_sweep_file
+from .parameters import Choice, Parameter, Range
+from .paths import is_hub_id, local_folder
+from .space import active_order, baselines, grid_size, is_active, resolve
+from .sweep import AshaSpec, GroupSpec, NoStoppingSpec, SearchSpec, SweepSpec, TrackingSpec
+from .trial import (
+    AdapterSpec,
+    EvaluationSpec,
+    ModelSpec,
+    TaskSpec,
+    TrainingSpec,
+    TrialSpec,
+)
+
+__all__ = [
+    "AdapterSpec",
+    "AshaSpec",
+    "Choice",
+    "EvaluationSpec",
+    "GroupSpec",
+    "ModelSpec",
+    "NoStoppingSpec",
+    "Parameter",
+    "Range",
+    "SearchSpec",
+    "SweepFile",
+    "SweepSpec",
+    "TaskSpec",
+    "TrackingSpec",
+    "TrainingSpec",
+    "TrialSpec",
+    "active_order",
+    "baselines",
+    "fingerprint",
+    "grid_size",
+    "is_active",
+    "is_hub_id",
+    "load_sweep",
+    "load_sweep_file",
+    "local_folder",
+    "package_versions",
+    "resolve",
+]

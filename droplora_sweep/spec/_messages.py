@@ -1,0 +1,171 @@
+"""What pydantic found, in the project's words: one line that gives the rule and the value."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, get_args
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from .parameters import Choice, Range
+from .sweep import AshaSpec, NoStoppingSpec, SweepSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic_core import ErrorDetails
+
+    from ._yaml import Path
+
+MAX_SHOWN_CHARACTERS = 60
+
+_VARIANTS: dict[str, type[BaseModel]] = {
+    "asha": AshaSpec,
+    "none": NoStoppingSpec,
+    "choice": Choice,
+    "range": Range,
+}
+"""pydantic puts the tag of a union's member into an error's path."""
+
+_TYPE_RULES = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_pattern_mismatch": (
+        "must be 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit"
+    ),
+}
+_BOUND_ERRORS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
+
+
+def shown(value: object) -> str:
+    """The value as YAML would have it, cut to one short line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
+
+
+def translate(details: ErrorDetails) -> tuple[Path, str]:
+    """Path and problem of one pydantic error in a ``SweepSpec``."""
+    loc, kind = details["loc"], details["type"]
+    path = _without_tags(loc)
+    if kind == "broken_rule":
+        field = details["ctx"]["field"]
+        return (*path, field) if field else path, details["ctx"]["problem"]
+    if kind == "missing":
+        return path, "must be given"
+    if kind == "extra_forbidden":
+        return path, _unknown_key(loc)
+    return path, f"{_rule(details)}, got {shown(details['input'])}"
+
+
+def suggestion(name: str, known: tuple[str, ...]) -> str | None:
+    """The known name nearest to ``name``, None if none is near."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+
+
+def nearest_key(loc: Path) -> Path | None:
+    """Path of the known key that an unknown one was probably meant to be."""
+    near = suggestion(str(loc[-1]), tuple(_model_at(loc[:-1]).model_fields))
+    return None if near is None else (*_without_tags(loc[:-1]), near)
+
+
+def _rule(details: ErrorDetails) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "no_domain":
+        return details["msg"]
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "too_short":
+        return "must not be empty"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return "must have `kind: asha` or `kind: none`"
+    field = _field_at(details["loc"])
+    if kind in _BOUND_ERRORS and field is not None:
+        return _bounds_rule(field)
+    rule = _TYPE_RULES.get(kind)
+    if rule is None:
+        return details["msg"][0].lower() + details["msg"][1:]
+    nullable = field is not None and type(None) in get_args(field.annotation)
+    return f"{rule} or null" if nullable else rule
+
+
+def _unknown_key(loc: Path) -> str:
+    model, key = _model_at(loc[:-1]), str(loc[-1])
+    if model is Choice and key in Range.model_fields:
+        return "unknown key beside `values`"
+    known = tuple(model.model_fields)
+    near = suggestion(key, known)
+    if near is not None:
+        return f"unknown key, did you mean `{near}`?"
+    return f"unknown key, known ones are {', '.join(known)}"
+
+
+def _bounds_rule(field: FieldInfo) -> str:
+    bounds = list(_bounds(field))
+    lower = [
+        bound for bound in bounds if isinstance(bound, annotated_types.Ge | annotated_types.Gt)
+    ]
+    upper = [
+        bound for bound in bounds if isinstance(bound, annotated_types.Le | annotated_types.Lt)
+    ]
+    if lower and upper:
+        opening = (
+            f"[{lower[0].ge}" if isinstance(lower[0], annotated_types.Ge) else f"({lower[0].gt}"
+        )
+        closing = (
+            f"{upper[0].le}]" if isinstance(upper[0], annotated_types.Le) else f"{upper[0].lt})"
+        )
+        return f"must be in {opening}, {closing}"
+    bound = (lower + upper)[0]
+    words = {"Ge": "at least", "Gt": "greater than", "Le": "at most", "Lt": "less than"}
+    name = type(bound).__name__
+    return f"must be {words[name]} {getattr(bound, name.lower())}"
+
+
+def _bounds(annotated: Any) -> Iterator[Any]:
+    """The bounds of a field, also where they belong to a member of a union."""
+    if isinstance(annotated, FieldInfo):
+        yield from annotated.metadata
+        yield from _bounds(annotated.annotation)
+    for argument in (*get_args(annotated), *getattr(annotated, "__metadata__", ())):
+        yield from _bounds(argument)
+
+
+def _without_tags(loc: Path) -> Path:
+    """The path in the file: parents of a tag are unions, so no key of the file is dropped."""
+    kept: list[str | int] = []
+    for index, part in enumerate(loc):
+        in_union = tuple(loc[:2]) == ("search", "stopping") and index == 2
+        in_domain = tuple(loc[:2]) == ("search", "parameters") and index == 3
+        if not in_union and not in_domain:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _model_at(loc: Path) -> type[BaseModel]:
+    model: type[BaseModel] = SweepSpec
+    for part in loc:
+        if part in _VARIANTS:
+            model = _VARIANTS[str(part)]
+        elif part in model.model_fields:
+            annotation = model.model_fields[str(part)].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return model
+
+
+def _field_at(loc: Path) -> FieldInfo | None:
+    names = [part for part in loc if isinstance(part, str) and part not in _VARIANTS]
+    model = _model_at(loc[: loc.index(names[-1])]) if names else SweepSpec
+    return model.model_fields.get(names[-1]) if names else None

@@ -1,0 +1,149 @@
+"""A search-space file with its ``--set`` overrides, before it is known to be valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import Fault, InputError
+
+from ._yaml import Path, parse
+from .parameters import Choice, Range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_FILE_BYTES = 1_000_000
+
+_DOMAIN_KEYS = {*Choice.model_fields, *Range.model_fields}
+
+
+@dataclass
+class Source:
+    """Plain data and where each value of it was given.
+
+    Attributes:
+        name: The file as the user named it.
+        data: What the file and the overrides say.
+        places: ``file:line`` or ``--set ...`` by path.
+        problems: Path, place and problem of what could not be read.
+        overridden: Paths that overrides gave a value.
+    """
+
+    name: str
+    data: dict[str, object]
+    places: dict[Path, str]
+    problems: list[tuple[Path, str, str]] = field(default_factory=list)
+    overridden: list[Path] = field(default_factory=list)
+
+    def where(self, path: Path) -> str:
+        """The place of a value, or of the nearest mapping around a value that was not given."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return self.name
+
+    def fault(self, path: Path, problem: str) -> Fault:
+        """A fault of the value at ``path``."""
+        return Fault(self.where(path), dotted(path), problem)
+
+
+def dotted(path: Path) -> str:
+    """``("task", "benchmarks", 0)`` as ``task.benchmarks[0]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def read_source(file: str | FilePath, overrides: Sequence[str] = ()) -> Source:
+    """Read the file and apply the overrides in order.
+
+    Raises:
+        InputError: The file cannot be read, or is no YAML mapping.
+    """
+    name = str(file)
+    parsed = parse(_read_text(FilePath(file)), lambda line: f"{name}:{line}")
+    if not isinstance(parsed.value, dict):
+        if parsed.problems:
+            raise InputError([Fault(place, "", problem) for _, place, problem in parsed.problems])
+        kind = {type(None): "nothing", list: "a list"}.get(type(parsed.value), "a single value")
+        raise InputError([Fault(f"{name}:1", "", f"must be a mapping of fields, got {kind}")])
+    source = Source(name, parsed.value, parsed.places, parsed.problems)
+    source.places[()] = f"{name}:1"
+    for override in overrides:
+        _apply(source, override)
+    return source
+
+
+def path_of(text: str) -> Path:
+    """The path a dotted name means; below ``search.parameters`` keys hold dots themselves."""
+    parts = text.split(".")
+    if parts[:2] != ["search", "parameters"] or len(parts) < 3:
+        return tuple(parts)
+    head, rest = tuple(parts[:2]), parts[2:]
+    if "when" in rest[1:]:
+        split = rest.index("when", 1)
+        condition = (".".join(rest[split + 1 :]),) if rest[split + 1 :] else ()
+        return (*head, ".".join(rest[:split]), "when", *condition)
+    if len(rest) > 1 and rest[-1] in _DOMAIN_KEYS:
+        return (*head, ".".join(rest[:-1]), rest[-1])
+    return (*head, ".".join(rest))
+
+
+def _read_text(file: FilePath) -> str:
+    def refuse(problem: str) -> InputError:
+        return InputError([Fault(str(file), "", problem)])
+
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise refuse("no such file") from None
+    except IsADirectoryError:
+        raise refuse("is a folder, not a file") from None
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise refuse(f"must be at most {MAX_FILE_BYTES:,} bytes long")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(f"must be UTF-8, got the byte 0x{content[error.start]:02x}") from None
+
+
+def _apply(source: Source, override: str) -> None:
+    place = f"--set {' '.join(override.split())}"
+    text, equals, value_text = override.partition("=")
+    if not equals or not all(text.split(".")):
+        source.problems.append(((), place, "must be `path=value`, e.g. adapter.rank=8"))
+        return
+    path = path_of(text.strip())
+    try:
+        parsed = parse(value_text, lambda _: place)
+    except InputError as error:
+        source.problems.extend((path, place, fault.problem) for fault in error.faults)
+        return
+    if parsed.problems:
+        source.problems.extend((path + inner, at, why) for inner, at, why in parsed.problems)
+        return
+    section: object = source.data
+    for depth, key in enumerate(path[:-1]):
+        assert isinstance(section, dict)
+        source.places.setdefault(path[: depth + 1], place)
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            problem = f"`{dotted(path[: depth + 1])}` is not a mapping"
+            source.problems.append((path, place, problem))
+            return
+    assert isinstance(section, dict)
+    if parsed.value is None and path[:2] == ("search", "parameters") and len(path) == 3:
+        section.pop(path[-1], None)
+    else:
+        section[path[-1]] = parsed.value
+    for old in [known for known in source.places if known[: len(path)] == path]:
+        del source.places[old]
+    source.places |= {path + inner: at for inner, at in parsed.places.items()}
+    source.places[path] = place
+    source.overridden.append(path)

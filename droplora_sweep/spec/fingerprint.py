@@ -1,0 +1,44 @@
+"""When two trials are the same trial."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .trial import TrialSpec
+
+PACKAGES = ("torch", "transformers", "peft", "deepspeed", "droplora-sweep")
+"""The packages whose versions can change a trial's numbers."""
+
+
+def fingerprint(
+    trial: TrialSpec, data_digests: Mapping[str, str], packages: Mapping[str, str]
+) -> str:
+    """Sha256 of everything that changes a trial's result, as 64 hex digits.
+
+    Every field of the trial counts, the seed included. So do ``training.micro_batch_size`` and
+    ``evaluation.batch_size``: they leave the mathematics alone, but change which random numbers
+    masks and dropout draw, and how sums are rounded.
+
+    Args:
+        trial: The resolved trial.
+        data_digests: Digest of each split that is read, by name.
+        packages: Version by package, as ``package_versions`` gives them.
+    """
+    content = {
+        "trial": trial.model_dump(mode="json"),
+        "data": dict(data_digests),
+        "packages": dict(packages),
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of ``PACKAGES``, read from their metadata: nothing is imported."""
+    return {name: metadata.version(name) for name in PACKAGES}

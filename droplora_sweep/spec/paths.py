@@ -1,0 +1,18 @@
+"""Whether a model or data path means a local folder or a Hub id."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+
+
+def local_folder(path: str) -> Path:
+    """The folder a local path means; relative ones start at the working directory."""
+    return Path(path).expanduser()
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
+    return _HUB_ID.fullmatch(path) is not None and not local_folder(path).is_dir()

@@ -1,9 +1,11 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
+from .base import Scalar
 from .fingerprint import fingerprint, package_versions
 from .loader import SweepFile, load_sweep, load_sweep_file
 from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
+from .schema import json_schema
 from .space import active_order, baselines, grid_size, is_active, resolve
 from .sweep import AshaSpec, GroupSpec, NoStoppingSpec, SearchSpec, SweepSpec, TrackingSpec
 from .trial import (
@@ -25,6 +27,7 @@ __all__ = [
     "NoStoppingSpec",
     "Parameter",
     "Range",
+    "Scalar",
     "SearchSpec",
     "SweepFile",
     "SweepSpec",
@@ -38,6 +41,7 @@ __all__ = [
     "grid_size",
     "is_active",
     "is_hub_id",
+    "json_schema",
     "load_sweep",
     "load_sweep_file",
     "local_folder",

@@ -169,9 +169,9 @@ def _references(
             yield Finding(where, _unknown_field("is not a field of a trial", other, SCALAR_FIELDS))
             continue
         for option in options:
-            problem = _impossible(other, option, sweep)
-            if problem:
-                yield Finding(where, problem, ((*_PARAMETERS, other),))
+            impossible = _impossible(other, option, sweep)
+            if impossible:
+                yield Finding(where, impossible, ((*_PARAMETERS, other),))
 
 
 def _impossible(path: str, value: Scalar, sweep: SweepSpec) -> str | None:

@@ -1,8 +1,8 @@
-"""YAML text to plain values whose places are known; the YAML a search space has no need of is refused.
+"""YAML text to plain values whose places are known; what a search space does not need is refused.
 
-Scalars are read by YAML 1.2's core rules: ``1e-4`` is a number, ``no`` and ``on`` are text. Refused
-are tags (they can run code), anchors and aliases (they can expand to gigabytes), duplicate keys, NaN
-and infinity.
+Scalars are read by YAML 1.2's core rules: ``1e-4`` is a number, ``no`` and ``on`` are text. Tags
+(they can run code), anchors and aliases (they can expand to gigabytes), duplicate keys, NaN and
+infinity are refused.
 """
 
 from __future__ import annotations
@@ -90,12 +90,13 @@ class _Loader(yaml.SafeLoader):
         self.refused: dict[int, str] = {}
         self._depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             self.get_event()
-            node: yaml.Node = yaml.ScalarNode("", "", event.start_mark, event.end_mark)
-            return self._refuse(node, f"anchors and aliases are refused, got *{event.anchor}")
+            # yaml's annotations of a mark name its C reader's too, which this loader never uses.
+            alias = yaml.ScalarNode("", "", event.start_mark, event.end_mark)  # type: ignore[arg-type]
+            return self._refuse(alias, f"anchors and aliases are refused, got *{event.anchor}")
         if self._depth > MAX_NESTING:
             raise _TooDeepError(
                 problem=f"must not be nested more than {MAX_NESTING} deep",
@@ -106,6 +107,7 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
+        assert node is not None, "every event but an alias composes a node"
         if tag is not None:
             tag = tag.replace("tag:yaml.org,2002:", "!!", 1)
             return self._refuse(node, f"YAML tags are refused, got {tag}")
@@ -140,6 +142,7 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             items = [self.build(item, (*path, i), item) for i, item in enumerate(node.value)]
             return [item for item in items if item is not _REFUSED]
+        assert isinstance(node, yaml.ScalarNode), "YAML has no other kind of node"
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from .trial import TrialSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -48,10 +48,10 @@ def get_field(trial: TrialSpec, path: str) -> Scalar | None:
     value: Any = trial
     for name in path.split("."):
         value = getattr(value, name)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-def with_fields(trial: TrialSpec, values: dict[str, Scalar]) -> TrialSpec:
+def with_fields(trial: TrialSpec, values: Mapping[str, Scalar | None]) -> TrialSpec:
     """The trial with the values at these dotted paths.
 
     Raises:

@@ -1,0 +1,39 @@
+"""JSON Schema of a search-space file, for editors; ``make schema`` writes the copy beside the files.
+
+Rules between fields are the loader's alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .fields import SCALAR_FIELDS, SEARCHABLE_FIELDS
+from .sweep import SweepSpec
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a search-space file, each key with its documentation."""
+    schema = SweepSpec.model_json_schema()
+    _clean(schema)
+    definitions = schema["$defs"]
+    parameters = definitions["SearchSpec"]["properties"]["parameters"]
+    parameters["propertyNames"] = {"enum": list(SEARCHABLE_FIELDS)}
+    for domain in ("Choice", "Range"):
+        properties = definitions[domain]["properties"]
+        properties["when"]["propertyNames"] = {"enum": list(SCALAR_FIELDS)}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _clean(node: Any) -> None:
+    """Drop titles that only repeat a key, and show descriptions as one paragraph of Markdown."""
+    if isinstance(node, list):
+        for item in node:
+            _clean(item)
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get("title"), str):
+        del node["title"]
+    if isinstance(node.get("description"), str):
+        node["description"] = " ".join(node["description"].replace("``", "`").split())
+    for item in node.values():
+        _clean(item)

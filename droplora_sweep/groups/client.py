@@ -19,7 +19,7 @@ class TrialClient(tune.Trainable):
     """Leases a group for one trial; holds no model, no data and no GPU.
 
     The config names the pool (``pool``), the trial (``trial_id``) and its spec as JSON (``spec``).
-    Each result has the evaluation's metrics and ``evaluation``, its 1-based number; a trial that
+    Each result has the evaluation's metrics, its 1-based number and its step; a trial that
     failed has ``failure`` and no metric, so that neither scheduler nor sampler sees a number.
     Tune calls `step` again only when its scheduler lets the trial go on.
     """
@@ -48,6 +48,8 @@ class TrialClient(tune.Trainable):
         self._evaluation = message.evaluation
         return {
             **message.metrics,
+            "metric_names": sorted(message.metrics),
+            "step": message.step,
             "evaluation": message.evaluation,
             "num_evaluations": message.num_evaluations,
             "done": message.evaluation == message.num_evaluations,

@@ -39,12 +39,14 @@ class Message:
     Attributes:
         evaluation: 1-based number of the evaluation; 0 in a failure.
         num_evaluations: Evaluations of a trial that runs to its end.
+        step: Optimiser steps taken.
         metrics: Metric name to value.
         failure: Why the trial cannot give a result; None in a report.
     """
 
     evaluation: int
     num_evaluations: int
+    step: int
     metrics: dict[str, float]
     failure: str | None = None
 
@@ -222,7 +224,7 @@ class LeaseBook:
         return trial
 
     def _fail(self, trial: _Trial, reason: str) -> None:
-        trial.mail.append(Message(0, 0, {}, reason))
+        trial.mail.append(Message(0, 0, 0, {}, reason))
         self._conclude(trial, Outcome({}, (), reason, trial.attempt))
 
     @staticmethod

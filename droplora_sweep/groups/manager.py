@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from .capacity import room_for_groups
+from .nodes import cluster_nodes
 from .worker import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from ray.actor import ActorHandle
@@ -24,14 +24,15 @@ logger = logging.getLogger(__name__)
 
 GROWTH_INTERVAL_S = 5.0
 """How often the cluster is asked whether it has grown."""
-HEALTH_CHECK_INTERVAL_S = "0.2"
-"""Ray Train's poll of its workers; its default of 2 s delays each group's end by as much."""
 CLOSE_TIMEOUT_S = 30.0
-
-
-def cluster_nodes() -> list[Mapping[str, float]]:
-    """Total resources of each living node."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+"""A group in the middle of an evaluation is not waited for longer than this."""
+RAY_TRAIN_SETTINGS = {
+    # Its default of 2 s delays the notice of each group's end by as much.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # Its default of 60 s is shorter than the boot of a machine that an autoscaler adds.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
+}
+"""What Ray Train reads from the driver's environment; a value that is set there wins."""
 
 
 class GroupManager:
@@ -52,6 +53,8 @@ class GroupManager:
         self._failure: BaseException | None = None
 
     def __enter__(self) -> GroupManager:
+        for name, value in RAY_TRAIN_SETTINGS.items():
+            os.environ.setdefault(name, value)
         self._start_missing()
         self._grower.start()
         return self
@@ -79,8 +82,8 @@ class GroupManager:
             self._start_missing()
 
     def _start_missing(self) -> None:
-        wanted = min(room_for_groups(self._sweep.group, cluster_nodes()), self._sweep.search.num_trials)
-        while len(self._threads) < wanted:
+        room = room_for_groups(self._sweep.group, cluster_nodes())
+        while len(self._threads) < min(room, self._sweep.search.num_trials):
             name = f"g{len(self._threads)}"
             thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
             self._threads.append(thread)
@@ -127,9 +130,3 @@ class GroupManager:
                 failure_config=FailureConfig(max_failures=-1),
             ),
         ).fit()
-
-
-def configure_ray_train() -> None:
-    """Settings Ray Train reads from the driver's environment; a user's own values win."""
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_CHECK_INTERVAL_S)
-    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")

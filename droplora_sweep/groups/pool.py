@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ray
 
 from .leases import LeaseBook
+from .nodes import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NAMESPACE = "droplora-sweep"
-HEAD_NODE = {"node:__internal_head__": 0.001}
-"""Every Ray head has this resource: what coordinates runs there and takes no CPU or GPU."""
+HEAD_SHARE = {HEAD: 0.001}
+"""Resources of what coordinates: it runs on the head node and takes no CPU or GPU."""
 
 
 class _Pool:
@@ -119,7 +120,7 @@ def start_pool(name: str, max_attempts: int) -> ActorHandle:
         name=name,
         namespace=NAMESPACE,
         num_cpus=0,
-        resources=HEAD_NODE,
+        resources=HEAD_SHARE,
         max_concurrency=1000,
     )
     return actor.remote(max_attempts)

@@ -104,7 +104,9 @@ class _Line:
     def _decide(self, report: Report | None) -> bool:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
         if report is not None:
-            message = Message(report.evaluation, report.num_evaluations, report.metrics)
+            message = Message(
+                report.evaluation, report.num_evaluations, report.step, report.metrics
+            )
             self._tell("report", self._group, message, report.results)
         last, evaluation = self._share(
             report and (report.evaluation == report.num_evaluations, report.evaluation)

@@ -31,7 +31,9 @@ class TrialListener(Protocol):
     def started(self, suggestion: Suggestion) -> None:
         """The trial was handed to its client."""
 
-    def reported(self, trial_id: str, evaluation: int, metrics: dict[str, float]) -> None:
+    def reported(
+        self, trial_id: str, evaluation: int, step: int, metrics: dict[str, float]
+    ) -> None:
         """The trial gave an evaluation; it waits for the scheduler."""
 
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
@@ -89,6 +91,7 @@ def run_search(
             scheduler=make_scheduler(sweep),
             num_samples=sweep.search.num_trials,
             reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         param_space={"pool": pool_name},
         run_config=tune.RunConfig(
@@ -96,6 +99,7 @@ def run_search(
             storage_path=str(scratch / "tune"),
             callbacks=[_Forwarder(searcher, listener)],
             stop=_StopWhen(should_stop),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )
@@ -140,8 +144,10 @@ class _Forwarder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
         if "failure" not in result:
-            metrics = {name: value for name, value in result.items() if "/" in name}
-            self._listener.reported(trial.config["trial_id"], result["evaluation"], metrics)
+            metrics = {name: result[name] for name in result["metric_names"]}
+            self._listener.reported(
+                trial.config["trial_id"], result["evaluation"], result["step"], metrics
+            )
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any

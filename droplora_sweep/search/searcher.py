@@ -48,8 +48,8 @@ class StudySearcher(Searcher):
     Args:
         sweep: The space, the number of trials and the metric, which is maximised.
         study: The study; the baselines are queued in it first.
-        identify: A trial's fingerprint; one that was drawn before is not run again, its first
-            result is told instead.
+        identify: Trial id and fingerprint of a numbered trial; a fingerprint that was drawn
+            before is not run again, its first result is told instead.
         room: How many trials may run now; the cluster can grow and shrink.
     """
 
@@ -57,7 +57,7 @@ class StudySearcher(Searcher):
         self,
         sweep: SweepSpec,
         study: optuna.Study,
-        identify: Callable[[TrialSpec], str],
+        identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
     ) -> None:
         super().__init__(metric=sweep.search.metric, mode="max")

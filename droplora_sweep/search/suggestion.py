@@ -21,7 +21,7 @@ class Suggestion:
 
     Attributes:
         number: Its number in the study, from 0.
-        trial_id: ``t0007-3f2a91bc``: the number and the head of the fingerprint.
+        trial_id: Names its folder and its run.
         fingerprint: Digest of everything that changes its result.
         params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
         spec: The trial in full.
@@ -35,16 +35,23 @@ class Suggestion:
 
 
 def suggest(
-    trial: optuna.trial.Trial, sweep: SweepSpec, identify: Callable[[TrialSpec], str]
+    trial: optuna.trial.Trial,
+    sweep: SweepSpec,
+    identify: Callable[[int, TrialSpec], tuple[str, str]],
 ) -> Suggestion:
-    """Draw a value for every parameter that is searched in this trial."""
+    """Draw a value for every parameter that is searched in this trial.
+
+    Args:
+        trial: Where values are drawn.
+        sweep: The space.
+        identify: Trial id and fingerprint of a numbered trial.
+    """
     params: dict[str, Scalar] = {}
     for path in active_order(sweep):
         if is_active(path, params, sweep):
             params[path] = _draw(trial, path, sweep.search.parameters[path])
     spec = resolve(params, sweep)
-    fingerprint = identify(spec)
-    trial_id = f"t{trial.number:04d}-{fingerprint[:8]}"
+    trial_id, fingerprint = identify(trial.number, spec)
     return Suggestion(trial.number, trial_id, fingerprint, params, spec)
 
 

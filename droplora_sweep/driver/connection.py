@@ -1,0 +1,76 @@
+"""Which Ray cluster a sweep runs on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCAL = "local"
+AUTO = "auto"
+NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+
+
+def resolve_address(address: str) -> str:
+    """``auto`` becomes the cluster in RAY_ADDRESS (``ray job submit`` sets it), else ``local``."""
+    if address == AUTO:
+        return os.environ.get("RAY_ADDRESS") or LOCAL
+    return address
+
+
+def local_node() -> dict[str, float]:
+    """This machine's resources, as a Ray started here has them."""
+    num_gpus = len(list(NVIDIA_DEVICES.iterdir())) if NVIDIA_DEVICES.is_dir() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        num_gpus = min(num_gpus, len([device for device in visible.split(",") if device.strip()]))
+    return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(num_gpus)}
+
+
+@contextlib.contextmanager
+def connect(address: str) -> Iterator[None]:
+    """Join a cluster, or start one on this machine that ends with the sweep.
+
+    Args:
+        address: ``local``, or what ``ray.init`` takes.
+
+    Raises:
+        SweepError: There is no cluster at the address.
+    """
+    import ray
+
+    if address != LOCAL:
+        try:
+            ray.init(address=address, logging_level="warning")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    node = local_node()
+    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
+    session = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    try:
+        ray.init(
+            address=LOCAL,
+            num_cpus=int(node["CPU"]),
+            num_gpus=int(node["GPU"]),
+            include_dashboard=False,
+            logging_level="warning",
+            _temp_dir=session,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(session, ignore_errors=True)

@@ -1,0 +1,103 @@
+"""Writes what happens to trials into the ledger, without ever holding up the search."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import ray
+
+from droplora_sweep.tracking import TrialState
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.groups import Outcome
+    from droplora_sweep.search import Ending, Suggestion
+    from droplora_sweep.tracking import Ledger
+
+WAIT_S = 10.0
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "stopped": TrialState.STOPPED,
+    "failed": TrialState.FAILED,
+}
+
+
+class Recorder:
+    """A `TrialListener` that ends trials in their group, collects what they leave, and records it.
+
+    The ledger is written by one thread at a time. A trial's adapter may take seconds to arrive, so
+    a thread of its own waits for it while Tune goes on.
+    """
+
+    def __init__(self, ledger: Ledger, pool: ActorHandle) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._collector = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collector")
+        self._pending: list[Future[None]] = []
+        self._abandoned = threading.Event()
+
+    def started(self, suggestion: Suggestion) -> None:
+        """Record a trial's start."""
+        with self._lock:
+            self._ledger.trial_started(
+                suggestion.trial_id,
+                suggestion.number,
+                suggestion.fingerprint,
+                suggestion.spec,
+                suggestion.params,
+            )
+
+    def reported(
+        self, trial_id: str, evaluation: int, step: int, metrics: dict[str, float]
+    ) -> None:
+        """Record an evaluation."""
+        with self._lock:
+            self._ledger.trial_reported(trial_id, evaluation, step, metrics)
+
+    def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
+        """End the trial in its group; its record follows when its adapter is here."""
+        self._pool.end.remote(trial_id)
+        state = STATES[ending]
+        self._pending.append(self._collector.submit(self._collect, trial_id, state, reason))
+
+    def check(self) -> None:
+        """Raises what a collected trial's recording raised, e.g. a full disk."""
+        for future in [future for future in self._pending if future.done()]:
+            self._pending.remove(future)
+            future.result()
+
+    def close(self, *, abandon: bool = False) -> None:
+        """Wait for what is on its way.
+
+        Args:
+            abandon: The sweep was cut short: trials that have not ended stay RUNNING in the
+                ledger, to be taken up again.
+        """
+        if abandon:
+            self._abandoned.set()
+        self._collector.shutdown(wait=True)
+        self.check()
+
+    def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
+        outcome: Outcome | None = None
+        while outcome is None:
+            if self._abandoned.is_set():
+                return
+            outcome = ray.get(self._pool.outcome.remote(trial_id, WAIT_S))
+        if outcome.failure is not None:
+            state, reason = TrialState.FAILED, reason or outcome.failure
+        with self._lock:
+            self._ledger.trial_finished(
+                trial_id,
+                state,
+                reason=reason,
+                adapter_files=outcome.files or None,
+                results=outcome.results or None,
+            )

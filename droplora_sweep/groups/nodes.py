@@ -1,0 +1,29 @@
+"""What the connected Ray cluster is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ray
+from ray._private.state import state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEAD = "node:__internal_head__"
+"""Every Ray head has this resource, in the amount 1."""
+
+
+def cluster_nodes() -> list[Mapping[str, float]]:
+    """Total resources of each node; with an autoscaler, of each node it may ever have.
+
+    An autoscaler adds nodes only where something waits for them, so its promise counts as room.
+    """
+    living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    config = state.get_cluster_config()
+    if config is None or not config.node_group_configs:
+        return living
+    heads = [node for node in living if HEAD in node]
+    return heads + [
+        dict(group.resources) for group in config.node_group_configs for _ in range(group.max_count)
+    ]

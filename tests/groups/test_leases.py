@@ -1,0 +1,137 @@
+"""The lease book: who trains what, and what happens when a group or a trial dies."""
+
+import pytest
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.groups.leases import LeaseBook, Message
+
+
+def make_book(max_attempts=2, trials=("a",), groups=("g0",)):
+    book = LeaseBook(max_attempts)
+    for trial in trials:
+        book.submit(trial, f"spec of {trial}")
+    for group in groups:
+        book.enter(group)
+    return book
+
+
+def report(evaluation, score=0.5):
+    return Message(evaluation, 3, 10 * evaluation, {"val/mean": score})
+
+
+def test_trials_are_leased_in_the_order_of_submission():
+    book = make_book(trials=("a", "b"), groups=("g0", "g1", "g2"))
+    assert book.lease("g0").trial_id == "a"
+    assert book.lease("g1").trial_id == "b"
+    assert book.lease("g2") is None
+
+
+def test_a_group_waits_at_each_report_for_the_decision():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ())
+    assert book.decision("g0", 1) is None
+    assert book.receive("a") == report(1)
+    book.go_on("a", 1)
+    assert book.decision("g0", 1) is True
+
+
+def test_an_ended_trial_stops_at_its_report_and_still_leaves_its_adapter():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ("result",))
+    book.end("a")
+    assert book.decision("g0", 1) is False
+    assert book.outcome("a") is None
+    book.finish("g0", {"adapter.safetensors": b"bytes"})
+    outcome = book.outcome("a")
+    assert outcome.files == {"adapter.safetensors": b"bytes"}
+    assert outcome.results == ("result",)
+    assert outcome.failure is None
+
+
+def test_an_outcome_is_held_once_and_then_only_its_verdict():
+    book = make_book()
+    book.lease("g0")
+    book.finish("g0", {"f": b"large"})
+    assert book.outcome("a").files
+    assert not book.outcome("a").files
+
+
+def test_a_lost_trial_goes_to_the_next_group_before_new_trials():
+    book = make_book(trials=("a", "b"), groups=("g0", "g1"))
+    assert book.lease("g0").attempt == 1
+    book.lose("g0")
+    lease = book.lease("g1")
+    assert (lease.trial_id, lease.attempt) == ("a", 2)
+
+
+def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ())
+    book.go_on("a", 1)
+    assert book.receive("a") == report(1)
+    book.enter("g0")
+    assert book.lease("g0").attempt == 2
+    book.report("g0", report(1), ())
+    assert book.receive("a") is None
+    assert book.decision("g0", 1) is True
+    book.report("g0", report(2), ())
+    assert book.receive("a") == report(2)
+
+
+def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
+    book = make_book(max_attempts=2)
+    for _ in range(2):
+        book.lease("g0")
+        book.crash("g0", "RuntimeError: out of memory")
+        book.enter("g0")
+    message = book.receive("a")
+    assert message.failure == ("lost its group 2 times; the last time: RuntimeError: out of memory")
+    assert book.outcome("a").failure == message.failure
+    assert book.lease("g0") is None
+
+
+def test_a_failed_trial_frees_its_group_for_the_next():
+    book = make_book(trials=("a", "b"))
+    book.lease("g0")
+    book.fail("g0", "loss is nan at step 3")
+    assert book.receive("a").failure == "loss is nan at step 3"
+    assert book.lease("g0").trial_id == "b"
+
+
+def test_a_trial_ended_in_the_queue_is_never_leased():
+    book = make_book()
+    book.end("a")
+    assert book.lease("g0") is None
+    assert book.outcome("a").failure == "ended before it was started"
+
+
+def test_closing_lets_a_waiting_group_go():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ())
+    book.closed = True
+    assert book.decision("g0", 1) is False
+
+
+def test_a_group_that_never_gets_to_train_ends_the_sweep_with_its_reason():
+    book = make_book(groups=())
+    for _ in range(3):
+        book.enter("g0")
+        book.crash("g0", "OSError: no model.safetensors")
+        book.check()
+    book.enter("g0")
+    with pytest.raises(SweepError, match="g0 died 3 times before .*no model.safetensors"):
+        book.check()
+
+
+def test_progress_is_forgotten_when_the_trial_is_over():
+    book = make_book()
+    book.lease("g0")
+    book.step("g0", 5, 20)
+    assert book.progress() == {"a": (5, 20)}
+    book.finish("g0", {})
+    book.step("g0", 6, 20)
+    assert book.progress() == {}

@@ -1,0 +1,37 @@
+"""The ledger of a sweep, its durable truth, and MLflow as its published view.
+
+What is exported here reads and writes the ledger and imports neither mlflow, optuna nor torch;
+`droplora_sweep.tracking.mlflow_view` publishes it to MLflow.
+"""
+
+from .adapter_files import publish_adapter, verify_adapter
+from .ledger import Ledger, sweep_names
+from .records import (
+    Report,
+    Scalar,
+    SweepOutcome,
+    SweepRecord,
+    TrialRecord,
+    TrialState,
+    trial_id,
+)
+from .results import read_correct, read_results, write_results
+from .ui import ui_command
+
+__all__ = [
+    "Ledger",
+    "Report",
+    "Scalar",
+    "SweepOutcome",
+    "SweepRecord",
+    "TrialRecord",
+    "TrialState",
+    "publish_adapter",
+    "read_correct",
+    "read_results",
+    "sweep_names",
+    "trial_id",
+    "ui_command",
+    "verify_adapter",
+    "write_results",
+]

@@ -1,0 +1,112 @@
+"""Events of a sweep and how each is one checksummed line of text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class EventKind(StrEnum):
+    SWEEP_STARTED = "sweep_started"
+    TRIAL_STARTED = "trial_started"
+    TRIAL_REPORTED = "trial_reported"
+    TRIAL_FINISHED = "trial_finished"
+    SWEEP_FINISHED = "sweep_finished"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        seq: Position in the log, from 0 without gaps, so that a lost line is noticed.
+        time: When it was written, UTC.
+        kind: What happened.
+        payload: JSON values; floats that JSON has no word for are the texts nan, inf and -inf.
+    """
+
+    seq: int
+    time: datetime
+    kind: EventKind
+    payload: Mapping[str, Any]
+
+    @property
+    def trial_id(self) -> str | None:
+        """The trial it is about, None for events of the whole sweep."""
+        return self.payload.get("trial_id")
+
+
+class DamagedLineError(ValueError):
+    """A line is not what was written."""
+
+
+class UnknownEventError(ValueError):
+    """A line is intact, and tells of something this version does not know."""
+
+
+def encode(event: Event) -> bytes:
+    """The event as one line of JSON that ends in a newline.
+
+    The line's ``checksum`` is the sha256 (first 16 hex digits) of the line without it.
+    """
+    fields = {
+        "seq": event.seq,
+        "time": event.time.isoformat(timespec="milliseconds"),
+        "kind": event.kind.value,
+        "payload": event.payload,
+    }
+    return _canonical({**fields, "checksum": _checksum(fields)}) + b"\n"
+
+
+def decode(line: bytes) -> Event:
+    """The event that ``encode`` made a line of.
+
+    Raises:
+        DamagedLineError: If the line is not valid JSON or its checksum differs.
+        UnknownEventError: If a newer version wrote it.
+    """
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        raise DamagedLineError(f"must be a JSON object, got {_excerpt(line)}") from error
+    if not isinstance(fields, dict):
+        raise DamagedLineError(f"must be a JSON object, got {_excerpt(line)}")
+    stored = fields.pop("checksum", None)
+    computed = _checksum(fields)
+    if stored != computed:
+        raise DamagedLineError(f"checksum must be {computed}, got {stored}")
+    if fields["kind"] not in list(EventKind):
+        raise UnknownEventError(
+            f"kind must be one of {', '.join(EventKind)}, got {fields['kind']}; "
+            "a newer droplora-sweep wrote it"
+        )
+    time = datetime.fromisoformat(fields["time"])
+    return Event(fields["seq"], time, EventKind(fields["kind"]), fields["payload"])
+
+
+def json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as JSON values: NaN and infinities become text, which ``float`` reads back."""
+    return {
+        name: float(value) if math.isfinite(value) else str(float(value))
+        for name, value in metrics.items()
+    }
+
+
+def _canonical(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(fields)).hexdigest()[:16]
+
+
+def _excerpt(line: bytes) -> str:
+    return repr(line[:40].decode(errors="replace")) + ("…" if len(line) > 40 else "")

@@ -1,0 +1,54 @@
+"""Files that are whole or absent after a crash, and readable by their owner alone."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_private_directory(path: Path) -> None:
+    """Create a folder and its missing parents (mode 0700), durably."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(folder.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file (mode 0600) that is durable when this returns."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    temporary = temporary_beside(path)
+    write_file(temporary, content)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_beside(path: Path) -> Path:
+    """An unused name in the same folder, thus on the same file system."""
+    return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+
+
+def temporaries_beside(path: Path) -> list[Path]:
+    """What writers of ``path`` that did not live to the end have left."""
+    return sorted(path.parent.glob(f".{path.name}.tmp-*"))

@@ -1,0 +1,149 @@
+"""Events -> records: what a sweep's history means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .events import EventKind
+from .records import TRIAL_ID, Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from .events import Event
+
+ADAPTER = "adapter"
+RESULTS = "results.parquet"
+
+
+def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
+    """Folder of one trial's files."""
+    assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
+    return sweep_directory / "trials" / trial_id
+
+
+def fold(events: Iterable[Event], directory: Path) -> SweepRecord:
+    """The sweep that the events tell of.
+
+    Args:
+        events: A log from its start.
+        directory: The sweep's folder, which the records' paths are under.
+    """
+    state = SweepFold(directory)
+    for event in events:
+        state.add(event)
+    return state.record
+
+
+class SweepFold:
+    """Running result of ``fold``, for a writer that adds one event at a time.
+
+    An event that cannot follow the ones before it (a finished trial that starts again) is a bug
+    of the writer and fails an assertion.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._sweep: SweepRecord | None = None
+        self._trials: dict[str, TrialRecord] = {}
+
+    @property
+    def record(self) -> SweepRecord:
+        assert self._sweep is not None, "the log is empty"
+        return replace(self._sweep, trials=tuple(self._trials.values()))
+
+    def trial(self, trial_id: str) -> TrialRecord:
+        """The trial as of the last event."""
+        return self._trials[trial_id]
+
+    def check(self, event: Event) -> None:
+        """Fail unless the event can follow; changes nothing."""
+        self._after(event)
+
+    def add(self, event: Event) -> None:
+        after = self._after(event)
+        if isinstance(after, SweepRecord):
+            self._sweep = after
+        else:
+            self._trials[after.trial_id] = after
+
+    def _after(self, event: Event) -> SweepRecord | TrialRecord:
+        """What the event changes, as it is afterwards; a sweep's trials are left out."""
+        payload = event.payload
+        if event.kind is EventKind.SWEEP_STARTED:
+            assert self._sweep is None, "a sweep starts once"
+            return SweepRecord(
+                sweep_id=payload["sweep_id"],
+                name=payload["name"],
+                spec=payload["spec"],
+                data_digests=payload["data_digests"],
+                versions=payload["versions"],
+                started=event.time,
+            )
+        assert self._sweep is not None, f"{event.kind} before {EventKind.SWEEP_STARTED}"
+        if event.kind is EventKind.SWEEP_FINISHED:
+            return replace(
+                self._sweep,
+                finished=event.time,
+                outcome=SweepOutcome(payload["outcome"]),
+                reason=payload["reason"],
+            )
+        return self._next_trial(event)
+
+    def _next_trial(self, event: Event) -> TrialRecord:
+        payload = event.payload
+        trial = self._trials.get(payload["trial_id"])
+        if event.kind is EventKind.TRIAL_STARTED:
+            return _started(trial, event)
+        assert trial is not None, f"{event.kind} of the unknown trial {payload['trial_id']}"
+        assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
+        if event.kind is EventKind.TRIAL_REPORTED:
+            return _reported(trial, event)
+        return self._finished(trial, event)
+
+    def _finished(self, trial: TrialRecord, event: Event) -> TrialRecord:
+        payload = event.payload
+        state = TrialState(payload["state"])
+        assert state is not TrialState.RUNNING, f"{trial.trial_id} cannot end as RUNNING"
+        folder = trial_directory(self._directory, trial.trial_id)
+        return replace(
+            trial,
+            state=state,
+            reason=payload["reason"],
+            metrics={**trial.metrics, **_metrics(payload)},
+            finished=event.time,
+            adapter=folder / ADAPTER if payload["adapter"] else None,
+            adapter_digest=payload["adapter"],
+            results=folder / RESULTS if payload["results"] else None,
+        )
+
+
+def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
+    payload = event.payload
+    if trial is None:
+        return TrialRecord(
+            trial_id=payload["trial_id"],
+            number=payload["number"],
+            fingerprint=payload["fingerprint"],
+            spec=payload["spec"],
+            params=payload["params"],
+            state=TrialState.RUNNING,
+            started=event.time,
+        )
+    assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
+    assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
+    return replace(trial, attempts=trial.attempts + 1)
+
+
+def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
+    payload = event.payload
+    report = Report(payload["evaluation"], payload["step"], _metrics(payload), event.time)
+    # A trial that is taken up from a checkpoint repeats the evaluations after it.
+    before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
+    return replace(trial, reports=(*before, report), metrics=report.metrics)
+
+
+def _metrics(payload: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in payload["metrics"].items()}

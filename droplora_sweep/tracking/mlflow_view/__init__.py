@@ -1,0 +1,10 @@
+"""MLflow as the published view of a ledger; the only package that imports mlflow."""
+
+from .environment import set_environment
+
+# MLflow reads some of its settings while it is imported.
+set_environment()
+
+from .publisher import MlflowPublisher, PublishReport, publish_all  # noqa: E402
+
+__all__ = ["MlflowPublisher", "PublishReport", "publish_all"]

@@ -1,0 +1,53 @@
+"""A client for an MLflow store: quiet, quick to give up, its schema made by one process alone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.tracking.files import make_private_directory
+from droplora_sweep.tracking.ui import (
+    MLFLOW_DATABASE,
+    artifact_root,
+    mlflow_uri,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def connect(storage: Path, uri: str | None) -> MlflowClient:
+    """Client for ``uri``, or for the storage's own sqlite store, which is created where missing.
+
+    A server is not contacted yet.
+
+    Raises:
+        SweepError: If MLflow refuses the URI or the database.
+    """
+    try:
+        return MlflowClient(uri) if uri is not None else _local_client(storage)
+    except MlflowException as error:
+        shown = uri or mlflow_uri(storage)
+        raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {error}") from error
+
+
+def artifact_location(storage: Path, uri: str | None, experiment: str) -> str | None:
+    """Where an experiment keeps its artifacts; None leaves it to the server."""
+    if uri is not None and uri.startswith(("http://", "https://", "databricks")):
+        return None
+    return (artifact_root(storage) / experiment).as_uri()
+
+
+def _local_client(storage: Path) -> MlflowClient:
+    make_private_directory(artifact_root(storage))
+    # Processes that create the schema at the same time would fail in its migrations.
+    lock_file = os.open(storage / ".mlflow.lock", os.O_CREAT | os.O_WRONLY, 0o600)
+    with os.fdopen(lock_file, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.close(os.open(storage / MLFLOW_DATABASE, os.O_CREAT, 0o600))
+        return MlflowClient(mlflow_uri(storage))

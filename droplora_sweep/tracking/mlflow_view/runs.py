@@ -1,0 +1,229 @@
+"""Brings MLflow's runs of one sweep to the state of the ledger's records.
+
+Every call may be repeated, by this process or by another: runs are found by their tags before
+they are created, params and tags depend on the record alone, and metrics carry the ledger's
+times, so that MLflow's database recognises a point it already has. A finished trial's run gets
+the tag ``published`` last of all, and is left alone from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.tracking.results import COLUMNS, read_results
+
+from . import values
+from .client import artifact_location, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from mlflow import MlflowClient
+
+    from droplora_sweep.tracking.ledger import Ledger
+    from droplora_sweep.tracking.records import TrialRecord
+
+PARENT = "sweep"
+"""Key of the parent run among the runs by trial id."""
+
+METRICS_PER_CALL = 1000
+PARAMS_PER_CALL = 100
+"""MLflow's limits for ``log_batch``."""
+
+DIGEST_CHARACTERS = 36
+"""MLflow's limit for a dataset's digest."""
+
+
+class SweepRuns:
+    """The parent run and the trials' runs of one sweep on one MLflow store."""
+
+    def __init__(self, ledger: Ledger, uri: str | None) -> None:
+        self._ledger = ledger
+        self._uri = uri
+        self._client: MlflowClient = connect(ledger.storage, uri)
+        self._experiment_id = ""
+        self._runs: dict[str, str] = {}
+        self._published: set[str] = set()
+        self._last_report: dict[str, datetime] = {}
+
+    def forget(self) -> None:
+        """Look the runs up again before the next call.
+
+        To be called after an error, when it is not known which effects took place.
+        """
+        self._experiment_id = ""
+        self._last_report.clear()
+
+    def publish_sweep(self, *, is_live: bool) -> None:
+        """Bring the parent run up to date; ``is_live`` says that the sweep is still going on."""
+        run_id = self._parent()
+        sweep = self._ledger.record
+        metrics = _metrics(values.trial_counts(sweep), sweep.finished or sweep.started, 0)
+        self._log(run_id, metrics, {}, values.sweep_tags(sweep, is_live=is_live))
+        self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
+        if self._ledger.summary_directory.is_dir():
+            self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
+        self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
+
+    def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:
+        """Bring a trial's run up to date, creating it where missing."""
+        parent = self._parent()
+        if trial.trial_id in self._published:
+            return
+        tags = values.trial_tags(trial, self._ledger.record, is_live=is_live)
+        run_id = self._runs.get(trial.trial_id)
+        if run_id is None:
+            name = values.trial_run_name(trial)
+            tags_at_birth = {**tags, MLFLOW_PARENT_RUN_ID: parent}
+            run_id = self._create(trial.trial_id, name, trial.started, tags_at_birth)
+        last_report = self._last_report.get(trial.trial_id)
+        params = values.trial_params(trial) if last_report is None else {}
+        self._log(run_id, _trial_metrics(trial, last_report), params, tags)
+        self._last_report[trial.trial_id] = (
+            trial.reports[-1].time if trial.reports else trial.started
+        )
+        if trial.is_finished:
+            self._log_files(run_id, trial)
+            self._client.log_inputs(run_id, datasets=self._datasets())
+        status = values.trial_status(trial, is_live=is_live)
+        self._set_status(run_id, status, trial.finished)
+        if trial.is_finished:
+            self._client.set_tag(run_id, "published", "true")
+            self._published.add(trial.trial_id)
+
+    def _parent(self) -> str:
+        """Id of the parent run; finds the sweep's runs if they are not known."""
+        sweep = self._ledger.record
+        if not self._experiment_id:
+            self._experiment_id = self._find_experiment(values.experiment_name(sweep))
+            self._find_runs(sweep.sweep_id)
+        if PARENT not in self._runs:
+            tags = values.sweep_tags(sweep, is_live=True)
+            run_id = self._create(PARENT, sweep.name, sweep.started, tags)
+            self._log(run_id, [], values.sweep_params(sweep), {})
+            self._client.log_artifact(run_id, str(self._ledger.directory / "sweep.yaml"))
+            self._client.log_inputs(run_id, datasets=self._datasets())
+        return self._runs[PARENT]
+
+    def _find_experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            location = artifact_location(self._ledger.storage, self._uri, name)
+            return self._client.create_experiment(name, artifact_location=location)
+        if experiment.lifecycle_stage == "deleted":
+            raise SweepError(
+                f"MLflow experiment {name}: must not be deleted; restore it to publish to it"
+            )
+        return experiment.experiment_id
+
+    def _find_runs(self, sweep_id: str) -> None:
+        self._runs.clear()
+        self._published.clear()
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                f"tags.sweep_id = '{sweep_id}'",
+                order_by=["attributes.start_time ASC"],
+                page_token=token or None,
+            )
+            for run in page:
+                key = run.data.tags.get("trial_id", PARENT)
+                self._runs.setdefault(key, run.info.run_id)
+                if run.data.tags.get("published") == "true":
+                    self._published.add(key)
+            token = page.token or None
+
+    def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> str:
+        run = self._client.create_run(
+            self._experiment_id, start_time=_milliseconds(start), run_name=name, tags=dict(tags)
+        )
+        self._runs[key] = run.info.run_id
+        return run.info.run_id
+
+    def _log(
+        self,
+        run_id: str,
+        metrics: list[Metric],
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        all_params = [Param(name, value) for name, value in params.items()]
+        for start in range(0, len(all_params), PARAMS_PER_CALL):
+            batch = all_params[start : start + PARAMS_PER_CALL]
+            self._client.log_batch(run_id, params=batch)
+        for start in range(0, len(metrics), METRICS_PER_CALL):
+            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def _log_files(self, run_id: str, trial: TrialRecord) -> None:
+        if trial.adapter is not None:
+            self._client.log_artifacts(run_id, str(trial.adapter), "adapter")
+        if trial.results is not None:
+            self._client.log_artifact(run_id, str(trial.results))
+            rows = read_results(trial.results)
+            data = [[row[column] for column in COLUMNS] for row in rows]
+            self._log_tables(run_id, {"results.json": {"columns": list(COLUMNS), "data": data}})
+        trial_json = self._ledger.directory / "trials" / trial.trial_id / "trial.json"
+        self._client.log_artifact(run_id, str(trial_json))
+
+    def _log_tables(self, run_id: str, tables: Mapping[str, dict[str, list[Any]]]) -> None:
+        """What ``MlflowClient.log_table`` writes, replacing where that appends."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, table in tables.items():
+                path = Path(folder) / name
+                path.write_text(json.dumps(table, allow_nan=False))
+                self._client.log_artifact(run_id, str(path))
+        logged = [{"path": name, "type": "table"} for name in tables]
+        self._client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(logged))
+
+    def _datasets(self) -> list[DatasetInput]:
+        sweep = self._ledger.record
+        task = sweep.spec["task"]
+        source = json.dumps({"data": task["data"], "revision": task["revision"]})
+        return [
+            DatasetInput(Dataset(name, digest[:DIGEST_CHARACTERS], "local", source))
+            for name, digest in sweep.data_digests.items()
+        ]
+
+    def _set_status(self, run_id: str, status: str, end: datetime | None) -> None:
+        if status == "RUNNING":
+            self._client.update_run(run_id, status=status)
+        else:
+            end_time = _milliseconds(end) if end else None
+            self._client.set_terminated(run_id, status, end_time)
+
+
+def _trial_metrics(trial: TrialRecord, after: datetime | None) -> list[Metric]:
+    """The metrics of a trial's reports later than ``after``, and of its end."""
+    metrics = []
+    for report in trial.reports:
+        if after is None or report.time > after:
+            metrics += _metrics(report.metrics, report.time, report.step)
+    if trial.finished is not None:
+        last = trial.reports[-1].metrics if trial.reports else {}
+        added = {
+            name: value
+            for name, value in trial.metrics.items()
+            if name not in last or str(value) != str(last[name])
+        }
+        step = trial.reports[-1].step if trial.reports else 0
+        metrics += _metrics(added, trial.finished, step)
+    return metrics
+
+
+def _metrics(metrics: Mapping[str, float], time: datetime, step: int) -> list[Metric]:
+    timestamp = _milliseconds(time)
+    return [Metric(name, value, timestamp, step) for name, value in metrics.items()]
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,187 @@
+"""Records -> what MLflow shows: names, params, tags, statuses and tables; pure functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.tracking.records import SweepOutcome, TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from droplora_sweep.tracking.records import SweepRecord, TrialRecord
+
+INTERRUPTED = "INTERRUPTED"
+"""State tag of a run whose trial was running when its sweep ended."""
+
+SHORT_SECTIONS = frozenset({"adapter", "training"})
+"""Sections whose fields are params under their own names; others are ``<section>_<field>``."""
+
+RUN_NAME_FIELDS = {
+    "adapter.rank": "r",
+    "adapter.alpha": "a",
+    "adapter.pruning_rate": "p",
+    "training.learning_rate": "lr",
+}
+
+TRIAL_STATUS = {
+    TrialState.RUNNING: "RUNNING",
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.STOPPED: "KILLED",
+    TrialState.FAILED: "FAILED",
+}
+
+SWEEP_STATUS = {
+    SweepOutcome.COMPLETE: "FINISHED",
+    SweepOutcome.INTERRUPTED: "KILLED",
+    SweepOutcome.FAILED: "FAILED",
+}
+
+MAX_PARAM_CHARACTERS = 6000
+MAX_TAG_CHARACTERS = 5000
+
+
+def experiment_name(sweep: SweepRecord) -> str:
+    """``<sweep>/<task>``."""
+    return f"{sweep.name}/{sweep.spec['task']['name']}"
+
+
+def trial_run_name(trial: TrialRecord) -> str:
+    """``t0007 r=8 p=0.2``: rank and pruning rate always, the rest where it was searched."""
+    fields = dict(_leaves(trial.spec))
+    always = {"adapter.rank", "adapter.pruning_rate"}
+    parts = [
+        f"{short}={fields[path]:g}"
+        for path, short in RUN_NAME_FIELDS.items()
+        if path in always or path in trial.params
+    ]
+    return " ".join([trial.trial_id.partition("-")[0], *parts])
+
+
+def param_name(path: str) -> str:
+    """Param of a dotted path: ``adapter.rank`` is ``rank``, ``model.path`` is ``model_path``.
+
+    >>> param_name("training.learning_rate"), param_name("evaluation.batch_size")
+    ('learning_rate', 'evaluation_batch_size')
+    """
+    section, _, field = path.rpartition(".")
+    if not section or section in SHORT_SECTIONS:
+        return field
+    return path.replace(".", "_")
+
+
+def trial_params(trial: TrialRecord) -> dict[str, str]:
+    """Every field of the spec that is set, and what the search chose beyond those (ratios)."""
+    params = {param_name(path): _text(value) for path, value in _leaves(trial.spec)}
+    for path, value in trial.params.items():
+        params.setdefault(param_name(path), _text(value))
+    return params
+
+
+def sweep_params(sweep: SweepRecord) -> dict[str, str]:
+    """Settings of the sweep itself; what trials share is in their own runs."""
+    sections = ("search", "group", "tracking")
+    spec = {section: sweep.spec[section] for section in sections if section in sweep.spec}
+    fields = {
+        path: value
+        for path, value in _leaves(spec)
+        if not path.startswith(("search.parameters.", "tracking."))
+    }
+    return {path.replace(".", "_"): _text(value) for path, value in fields.items()}
+
+
+def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
+    """Tags of a trial's run; ``is_live`` says that its sweep is still going on."""
+    is_interrupted = not trial.is_finished and not is_live
+    tags = {
+        "sweep_id": sweep.sweep_id,
+        "sweep": sweep.name,
+        "trial_id": trial.trial_id,
+        "fingerprint": trial.fingerprint,
+        "state": INTERRUPTED if is_interrupted else trial.state.value,
+        "attempts": str(trial.attempts),
+    }
+    if trial.reason:
+        tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
+    return tags
+
+
+def sweep_tags(sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
+    """Tags of the parent run."""
+    unfinished = "RUNNING" if is_live else INTERRUPTED
+    tags = {
+        "sweep_id": sweep.sweep_id,
+        "sweep": sweep.name,
+        "state": sweep.outcome.value if sweep.outcome else unfinished,
+        **{f"version.{package}": version for package, version in sweep.versions.items()},
+    }
+    if sweep.reason:
+        tags["reason"] = sweep.reason[:MAX_TAG_CHARACTERS]
+    return tags
+
+
+def trial_status(trial: TrialRecord, *, is_live: bool) -> str:
+    """MLflow's run status; a trial that its sweep left running is KILLED."""
+    return TRIAL_STATUS[trial.state] if is_live or trial.is_finished else "KILLED"
+
+
+def sweep_status(sweep: SweepRecord, *, is_live: bool) -> str:
+    """MLflow's status of the parent run."""
+    if sweep.outcome is not None:
+        return SWEEP_STATUS[sweep.outcome]
+    return "RUNNING" if is_live else "KILLED"
+
+
+def trial_counts(sweep: SweepRecord) -> dict[str, float]:
+    """Metrics of the parent run: number of trials in each state."""
+    states = [trial.state for trial in sweep.trials]
+    return {f"trials_{state.value.lower()}": float(states.count(state)) for state in TrialState}
+
+
+def trials_table(trials: Iterable[TrialRecord]) -> dict[str, list[Any]]:
+    """One row per trial, as the columns and data of MLflow's table artifacts."""
+    rows = [(trial, dict(_leaves(trial.spec))) for trial in trials]
+    params = _union(trial.params for trial, _ in rows)
+    metrics = _union(trial.metrics for trial, _ in rows)
+    columns = ["trial", *map(param_name, params), *metrics, "state", "seconds", "reason"]
+    data = [
+        [
+            trial.trial_id,
+            # Where the search chose a ratio, the trial's own value is what readers expect.
+            *(fields.get(name, trial.params.get(name)) for name in params),
+            *(_finite(trial.metrics.get(name)) for name in metrics),
+            trial.state.value,
+            _seconds(trial),
+            trial.reason,
+        ]
+        for trial, fields in rows
+    ]
+    return {"columns": columns, "data": data}
+
+
+def _leaves(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in spec.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+def _text(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:MAX_PARAM_CHARACTERS]
+
+
+def _union(mappings: Iterable[Mapping[str, object]]) -> list[str]:
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
+
+
+def _finite(value: float | None) -> float | str | None:
+    """NaN as text: JSON has no word for it, and an empty cell would look like "not scored"."""
+    return value if value is None or abs(value) < float("inf") else str(value)
+
+
+def _seconds(trial: TrialRecord) -> float | None:
+    if trial.finished is None:
+        return None
+    return round((trial.finished - trial.started).total_seconds(), 1)

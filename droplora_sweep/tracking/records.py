@@ -1,0 +1,141 @@
+"""What the ledger says of a sweep and its trials; importable without optuna, mlflow or torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+Scalar: TypeAlias = "str | int | float | bool"
+
+TRIAL_ID = re.compile(r"t\d{4,}-[0-9a-f]{8}")
+
+
+def trial_id(number: int, fingerprint: str) -> str:
+    """Name of a trial's folder and run: its number and the first 8 hex digits of its fingerprint.
+
+    >>> trial_id(7, "3f2a91bc77d0")
+    't0007-3f2a91bc'
+    """
+    name = f"t{number:04d}-{fingerprint[:8]}"
+    assert TRIAL_ID.fullmatch(name), f"not a number and a hex fingerprint: {number}, {fingerprint}"
+    return name
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    RUNNING = "RUNNING"
+    """Started and not finished; after a crash: to be taken up again."""
+    COMPLETE = "COMPLETE"
+    """Trained to its full length and scored."""
+    STOPPED = "STOPPED"
+    """Ended early by the scheduler; Optuna calls it PRUNED, MLflow KILLED."""
+    FAILED = "FAILED"
+    """Gave no result; the reason is kept."""
+
+
+class SweepOutcome(StrEnum):
+    """How a sweep ended."""
+
+    COMPLETE = "COMPLETE"
+    """Every planned trial ended; some may have failed."""
+    INTERRUPTED = "INTERRUPTED"
+    """Stopped from outside; trials that ran are still RUNNING in the ledger."""
+    FAILED = "FAILED"
+    """Could not go on."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation of a trial while it trains.
+
+    Attributes:
+        evaluation: Number of the evaluation, from 1.
+        step: Optimiser steps taken.
+        metrics: ``val/<benchmark>``, ``val/mean``, ``train/loss``, … by name; may hold NaN.
+        time: When it was reported, UTC.
+    """
+
+    evaluation: int
+    step: int
+    metrics: Mapping[str, float]
+    time: datetime
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the ledger knows it.
+
+    Attributes:
+        trial_id: ``t0007-3f2a91bc``.
+        number: Optuna's trial number.
+        fingerprint: Hex digest of everything that changes the trial's result.
+        spec: The ``TrialSpec``, as JSON values.
+        params: What the search chose for it, by dotted path.
+        state: Where it stands.
+        reason: Why it was stopped or failed.
+        reports: Its evaluations in order, each evaluation once.
+        metrics: The last report's metrics, updated by those given at the end.
+        started: First start, UTC.
+        finished: End, UTC; None while it runs.
+        attempts: How often it was started: above 1 if it was taken up again.
+        adapter: Folder of the published adapter, None without one.
+        adapter_digest: sha256 of the adapter's MANIFEST.json.
+        results: Parquet file of the last evaluation's per-example results, None without one.
+    """
+
+    trial_id: str
+    number: int
+    fingerprint: str
+    spec: Mapping[str, Any]
+    params: Mapping[str, Scalar]
+    state: TrialState
+    started: datetime
+    reason: str | None = None
+    reports: tuple[Report, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    finished: datetime | None = None
+    attempts: int = 1
+    adapter: Path | None = None
+    adapter_digest: str | None = None
+    results: Path | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state is not TrialState.RUNNING
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One sweep as the ledger knows it.
+
+    Attributes:
+        sweep_id: Random id; tells sweeps of one name apart on a shared MLflow server.
+        name: The spec's name.
+        spec: The ``SweepSpec``, as JSON values.
+        data_digests: Digest of each split, by ``<benchmark>/<split>``.
+        versions: Version of each package that takes part in a result.
+        started: Start, UTC.
+        finished: End, UTC; None while it runs or after a crash.
+        outcome: How it ended.
+        reason: Why it was interrupted or failed.
+        trials: In the order of their first start.
+    """
+
+    sweep_id: str
+    name: str
+    spec: Mapping[str, Any]
+    data_digests: Mapping[str, str]
+    versions: Mapping[str, str]
+    started: datetime
+    finished: datetime | None = None
+    outcome: SweepOutcome | None = None
+    reason: str | None = None
+    trials: tuple[TrialRecord, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
@@ -79,6 +80,9 @@ def read_source(file: str | FilePath, overrides: Sequence[str] = ()) -> Source:
 
 def path_of(text: str) -> Path:
     """The path a dotted name means; below ``search.parameters`` keys hold dots themselves."""
+    text, *indices = re.split(r"\[(\d+)\]$", text)
+    if indices:
+        return (*path_of(text), int(indices[0]))
     parts = text.split(".")
     if parts[:2] != ["search", "parameters"] or len(parts) < 3:
         return tuple(parts)

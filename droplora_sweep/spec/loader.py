@@ -33,14 +33,14 @@ class SweepFile:
     sweep: SweepSpec
     _source: Source
 
-    def fault(self, field: str, problem: str) -> Fault:
-        """A fault found later, e.g. that ``task.data`` has an empty split, at its line.
-
-        Args:
-            field: Dotted path, e.g. ``task.data``.
-            problem: Rule and value.
-        """
-        return self._source.fault(path_of(field), problem)
+    def locate(self, error: InputError) -> InputError:
+        """Give the faults that were found later, e.g. an empty split, the line of their field."""
+        return InputError(
+            [
+                fault if fault.where else self._source.fault(path_of(fault.field), fault.problem)
+                for fault in error.faults
+            ]
+        )
 
 
 def load_sweep(file: str | FilePath, overrides: Sequence[str] = ()) -> SweepSpec:

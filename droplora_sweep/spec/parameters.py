@@ -141,7 +141,7 @@ class Range(Domain):
         return self
 
     @property
-    def integer(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether only whole numbers are searched."""
         return all(isinstance(end, int) for end in (self.min, self.max, self.step or 0))
 
@@ -176,7 +176,7 @@ class Range(Domain):
             return self.max
         clamped = min(max(target, self.min), self.max)
         if self._spacing is None or self.size == 1:
-            return clamped if self.integer else float(clamped)
+            return clamped if self.is_integer else float(clamped)
         below = math.floor((clamped - self.min) / self._spacing + 1e-9)
         assert self.size is not None
         candidates = [self._member(index) for index in (below, min(below + 1, self.size - 1))]
@@ -184,11 +184,11 @@ class Range(Domain):
 
     @property
     def _spacing(self) -> Number | None:
-        return 1 if self.step is None and self.integer else self.step
+        return 1 if self.step is None and self.is_integer else self.step
 
     def _member(self, index: int) -> Number:
         """``min + index * step`` in decimal: three binary steps of 0.1 miss 0.3 by rounding."""
-        if self.integer:
+        if self.is_integer:
             return self.min + index * (self._spacing or 0)
         return float(_decimal(self.min) + index * _decimal(self._spacing or 0))
 

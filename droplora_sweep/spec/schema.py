@@ -1,6 +1,6 @@
-"""JSON Schema of a search-space file, for editors; ``make schema`` writes the copy beside the files.
+"""JSON Schema of a search-space file, for editors; rules between fields are the loader's alone.
 
-Rules between fields are the loader's alone.
+``make schema`` writes the copy in ``search_spaces/``.
 """
 
 from __future__ import annotations

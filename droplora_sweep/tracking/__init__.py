@@ -8,7 +8,6 @@ from .adapter_files import publish_adapter, verify_adapter
 from .ledger import Ledger, sweep_names
 from .records import (
     Report,
-    Scalar,
     SweepOutcome,
     SweepRecord,
     TrialRecord,
@@ -21,7 +20,6 @@ from .ui import ui_command
 __all__ = [
     "Ledger",
     "Report",
-    "Scalar",
     "SweepOutcome",
     "SweepRecord",
     "TrialRecord",

@@ -25,7 +25,7 @@ from .files import make_private_directory, replace_file
 from .fold import ADAPTER, RESULTS, SweepFold, trial_directory
 from .model_card import model_card
 from .records import SweepOutcome, SweepRecord, TrialRecord, TrialState
-from .results import write_results
+from .results import read_correct, write_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     import optuna
 
     from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.spec import SweepSpec, TrialSpec
+    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
     from .events import Event
-    from .records import Scalar
 
 EVENTS = "events.jsonl"
 RESERVED_NAMES = frozenset({"mlflow.db", "mlartifacts"})
@@ -142,6 +141,14 @@ class Ledger:
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial as of the last event."""
         return self._fold.trial(trial_id)
+
+    def correct(self, trial_id: str) -> dict[str, dict[str, bool]] | None:
+        """Whether a trial answered each example correctly, by benchmark and example id.
+
+        None for a trial without per-example results.
+        """
+        results = self.trial(trial_id).results
+        return None if results is None else read_correct(results)
 
     @cached_property
     def study(self) -> optuna.Study:

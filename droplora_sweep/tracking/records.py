@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
-Scalar: TypeAlias = "str | int | float | bool"
+    from droplora_sweep.spec import Scalar
 
 TRIAL_ID = re.compile(r"t\d{4,}-[0-9a-f]{8}")
 

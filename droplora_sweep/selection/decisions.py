@@ -1,0 +1,270 @@
+"""Which pruning rate is best, per benchmark and on average, as far as search-stage trials tell.
+
+The decisions are exploratory. Each trial has one seed, the best of many is picked on the same
+validation examples that score it, and rank, alpha and learning rate vary along with the pruning
+rate. The intervals and tests cover the choice of examples, not the luck of a seed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+
+from .intervals import Estimate, mean, proportion
+from .pairing import disagreement, mean_difference, p_value
+from .trials import MEAN, Candidate, benchmarks, candidates, pruning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .trials import Correct, TrialRecord
+
+SIGNIFICANCE = 0.05
+
+
+class Verdict(StrEnum):
+    """What can be said of the best p > 0 trial against the best p = 0 trial."""
+
+    BETTER = "better than p = 0"
+    WORSE = "worse than p = 0"
+    CANNOT_TELL = "cannot tell from p = 0"
+    NO_BASELINE = "no p = 0 trial is complete"
+    NO_PRUNED = "no p > 0 trial is complete"
+    NOT_PAIRED = "not compared with p = 0: no results on the same examples"
+    NO_SCORE = "no complete trial has a score"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """The best trial of some set on one benchmark.
+
+    Attributes:
+        trial_id: Name of the trial.
+        number: Position in the search.
+        pruning_rate: Its pruning rate.
+        rank: Rank of its adapter.
+        score: Validation score, a fraction.
+        estimate: Score with its 95 % interval; None without per-example results.
+    """
+
+    trial_id: str
+    number: int
+    pruning_rate: float
+    rank: int
+    score: float
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The best p > 0 trial against the best p = 0 trial, on the same examples.
+
+    Attributes:
+        difference: p > 0 minus p = 0, with the 95 % interval of this pair.
+        p_value: Of this pair, two-sided, as if the pair had been named in advance.
+        num_compared: Among how many trials the one that is ahead was picked.
+        adjusted_p_value: Bonferroni: ``p_value`` times ``num_compared``, at most 1.
+    """
+
+    difference: Estimate
+    p_value: float
+    num_compared: int
+    adjusted_p_value: float
+
+
+@dataclass(frozen=True)
+class RateRow:
+    """The trials of one pruning rate on one benchmark.
+
+    Attributes:
+        pruning_rate: The rate.
+        best: Its best complete trial, None without one.
+        num_complete: Complete trials; only they can be chosen.
+        num_stopped: Trials the scheduler stopped early.
+        num_failed: Trials without a result.
+    """
+
+    pruning_rate: float
+    best: Finalist | None
+    num_complete: int
+    num_stopped: int
+    num_failed: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer for one benchmark, or for ``mean``.
+
+    Attributes:
+        benchmark: Its name.
+        best: The best trial of all.
+        pruned: The best with p > 0.
+        unpruned: The best with p = 0.
+        comparison: ``pruned`` against ``unpruned``, None where it cannot be made.
+        verdict: What the comparison says.
+        rates: One row per pruning rate, ascending.
+    """
+
+    benchmark: str
+    best: Finalist | None
+    pruned: Finalist | None
+    unpruned: Finalist | None
+    comparison: Comparison | None
+    verdict: Verdict
+    rates: tuple[RateRow, ...]
+
+
+def best_per_benchmark(
+    records: Sequence[TrialRecord],
+    results: Callable[[str], Correct | None] | None = None,
+) -> list[Decision]:
+    """Decide for each benchmark, and for their mean where there are several.
+
+    Args:
+        records: The trials of a sweep, in any state.
+        results: Gives a trial's per-example results by its id, or None where it has none; asked
+            at most once, and only for the best trials. Without it nothing has an interval.
+
+    Raises:
+        SweepError: If no trial is complete.
+    """
+    chosen_from = candidates(records)
+    if not chosen_from:
+        states = Counter(str(record.state).lower() for record in records)
+        found = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        raise SweepError(
+            f"cannot choose a pruning rate: no trial is complete (trials: {found or 'none'})"
+        )
+    known_results = cache(results) if results is not None else _no_results
+    names = benchmarks(records)
+    subjects = [*names, MEAN] if len(names) > 1 else list(names)
+    return [_decide(subject, names, records, chosen_from, known_results) for subject in subjects]
+
+
+def _no_results(trial_id: str) -> Correct | None:
+    return None
+
+
+def _decide(
+    subject: str,
+    names: Sequence[str],
+    records: Sequence[TrialRecord],
+    chosen_from: Sequence[Candidate],
+    results: Callable[[str], Correct | None],
+) -> Decision:
+    parts = names if subject == MEAN else (subject,)
+    scored = [candidate for candidate in chosen_from if subject in candidate.scores]
+    pruned = [candidate for candidate in scored if candidate.pruning_rate > 0]
+    unpruned = [candidate for candidate in scored if candidate.pruning_rate == 0]
+
+    def finalist(among: Sequence[Candidate]) -> Finalist | None:
+        return _finalist(among, subject, parts, results)
+
+    comparison = _compare(pruned, unpruned, subject, parts, results)
+    return Decision(
+        benchmark=subject,
+        best=finalist(scored),
+        pruned=finalist(pruned),
+        unpruned=finalist(unpruned),
+        comparison=comparison,
+        verdict=_verdict(bool(pruned), bool(unpruned), comparison),
+        rates=tuple(
+            RateRow(
+                pruning_rate=rate,
+                best=finalist([one for one in scored if one.pruning_rate == rate]),
+                **_counts(records, rate),
+            )
+            for rate in sorted(set(map(pruning_rate, records)))
+        ),
+    )
+
+
+def _verdict(has_pruned: bool, has_unpruned: bool, comparison: Comparison | None) -> Verdict:
+    if not has_pruned:
+        return Verdict.NO_PRUNED if has_unpruned else Verdict.NO_SCORE
+    if not has_unpruned:
+        return Verdict.NO_BASELINE
+    if comparison is None:
+        return Verdict.NOT_PAIRED
+    if comparison.adjusted_p_value > SIGNIFICANCE:
+        return Verdict.CANNOT_TELL
+    return Verdict.BETTER if comparison.difference.value > 0 else Verdict.WORSE
+
+
+def _compare(
+    pruned: Sequence[Candidate],
+    unpruned: Sequence[Candidate],
+    subject: str,
+    parts: Sequence[str],
+    results: Callable[[str], Correct | None],
+) -> Comparison | None:
+    """Compare the best of each side; None where that is not possible.
+
+    The side that is ahead was picked as the best of its trials, and the best of many is ahead by
+    luck alone more often than one: its number of trials is what Bonferroni's correction counts.
+    That the other side was picked too only makes the test more cautious.
+    """
+    if not pruned or not unpruned:
+        return None
+    first = results(_best(pruned, subject).trial_id)
+    second = results(_best(unpruned, subject).trial_id)
+    if first is None or second is None:
+        return None
+    found = [disagreement(first.get(part, {}), second.get(part, {})) for part in parts]
+    disagreements = [part for part in found if part is not None]
+    if len(disagreements) < len(parts):
+        return None
+    difference = mean_difference(disagreements)
+    value = p_value(disagreements)
+    num_compared = len(pruned) if difference.value > 0 else len(unpruned)
+    return Comparison(difference, value, num_compared, min(1.0, num_compared * value))
+
+
+def _best(among: Sequence[Candidate], subject: str) -> Candidate:
+    """The highest score; of equal ones the smallest pruning rate, then rank, then number.
+
+    Equal scores are no evidence for pruning, so the trial closest to plain LoRA stands for them;
+    of those, the one with the fewest parameters.
+    """
+    return min(
+        among, key=lambda one: (-one.scores[subject], one.pruning_rate, one.rank, one.number)
+    )
+
+
+def _finalist(
+    among: Sequence[Candidate],
+    subject: str,
+    parts: Sequence[str],
+    results: Callable[[str], Correct | None],
+) -> Finalist | None:
+    if not among:
+        return None
+    best = _best(among, subject)
+    return Finalist(
+        trial_id=best.trial_id,
+        number=best.number,
+        pruning_rate=best.pruning_rate,
+        rank=best.rank,
+        score=best.scores[subject],
+        estimate=_estimate(results(best.trial_id), parts),
+    )
+
+
+def _estimate(correct: Correct | None, parts: Sequence[str]) -> Estimate | None:
+    if correct is None or not all(correct.get(part) for part in parts):
+        return None
+    return mean([proportion(sum(correct[part].values()), len(correct[part])) for part in parts])
+
+
+def _counts(records: Sequence[TrialRecord], rate: float) -> dict[str, int]:
+    states = Counter(record.state for record in records if pruning_rate(record) == rate)
+    return {
+        "num_complete": states["COMPLETE"],
+        "num_stopped": states["STOPPED"],
+        "num_failed": states["FAILED"],
+    }

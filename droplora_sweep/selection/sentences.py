@@ -1,0 +1,59 @@
+"""Decisions in plain words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .decisions import Comparison, Decision, Finalist
+    from .intervals import Estimate
+
+CAVEAT = (
+    "Exploratory: search-stage trials with one seed each, scored on the split they are chosen on; "
+    "intervals are 95 % and cover the choice of examples alone."
+)
+
+
+def decision_text(decision: Decision) -> str:
+    """One line: the best trial, the best of the other side, how they compare, the verdict."""
+    best = decision.best
+    if best is None:
+        return f"{decision.benchmark}: {decision.verdict}"
+    parts = [f"best is {_finalist(best)}"]
+    if best.pruning_rate > 0 and decision.unpruned is not None:
+        parts.append(f"best p = 0 is {_finalist(decision.unpruned)}")
+    if best.pruning_rate == 0 and decision.pruned is not None:
+        parts.append(f"best p > 0 is {_finalist(decision.pruned)}")
+    if decision.comparison is not None:
+        parts.append(_comparison(decision.comparison))
+    return f"{decision.benchmark}: {'; '.join([*parts, decision.verdict.value])}"
+
+
+def decisions_text(decisions: Sequence[Decision]) -> str:
+    """Every decision on a line, then what they are worth."""
+    return "\n".join([*map(decision_text, decisions), CAVEAT])
+
+
+def _finalist(finalist: Finalist) -> str:
+    score = f"{finalist.score:.1%}"
+    if finalist.estimate is not None:
+        score += f" [{finalist.estimate.low:.1%}, {finalist.estimate.high:.1%}]"
+    trial = f"{finalist.trial_id}, rank {finalist.rank}"
+    return f"p = {finalist.pruning_rate:g} ({trial}) with {score}"
+
+
+def _comparison(comparison: Comparison) -> str:
+    text = f"difference {_points(comparison.difference)}, p-value {comparison.p_value:.2g}"
+    if comparison.num_compared > 1:
+        text += (
+            f", {comparison.adjusted_p_value:.2g} after correction for the choice among "
+            f"{comparison.num_compared} trials"
+        )
+    return text
+
+
+def _points(difference: Estimate) -> str:
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"

@@ -70,8 +70,10 @@ def translate(details: ErrorDetails) -> tuple[Path, str]:
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str | None:
-    """The known name nearest to ``name``, None if none is near."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+    """The known name, or dotted path, nearest to ``name``; None if none is near."""
+    if near := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
+        return near[0]
+    return next((path for path in known if path.endswith(f".{name}")), None)
 
 
 def nearest_key(loc: Path) -> Path | None:

@@ -70,7 +70,7 @@ def parse(text: str, where: Callable[[int], str]) -> Parsed:
         raise InputError([Fault(where(line), "", problem)]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problem = f"must not contain the character U+{ord(error.character):04X}"
+        problem = f"must not contain the character U+{error.character:04X}"
         raise InputError([Fault(where(line), "", problem)]) from None
     builder = _Builder(loader.refused, where)
     if root is not None:

@@ -27,17 +27,22 @@ SHARED = (
 """Trials of one sweep share the base model, and are compared on the same examples."""
 
 
-def _scalar_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Dotted path of every field, and whether it holds one value."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _scalar_fields(annotation, f"{prefix}{name}.")
-        elif get_origin(annotation) is not tuple:
-            yield prefix + name
+            yield prefix + name, False
+            yield from _fields(annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, get_origin(annotation) is not tuple
 
 
-SCALAR_FIELDS = tuple(_scalar_fields(TrialSpec))
+SCALAR_FIELDS = tuple(path for path, is_scalar in _fields(TrialSpec) if is_scalar)
 """Dotted path of every field of a trial that holds one value."""
+
+COMPOUND_FIELDS = tuple(path for path, is_scalar in _fields(TrialSpec) if not is_scalar)
+"""Dotted path of every section and list of a trial."""
 
 SEARCHABLE_FIELDS = tuple(path for path in SCALAR_FIELDS if not path.startswith(SHARED))
 """Dotted path of every field that a sweep may search."""
@@ -79,7 +84,8 @@ def field_error(trial: TrialSpec, path: str, value: Scalar) -> ErrorDetails | No
     except ValidationError as error:
         for details in error.errors():
             if details["loc"] and details["loc"][0] == name:
-                return details
+                loc = (*section.split("."), *details["loc"]) if section else details["loc"]
+                return {**details, "loc": loc}
     return None
 
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from droplora_sweep.errors import Fault, InputError
 
 from ._messages import nearest_key, translate
-from ._rules import Finding, find_broken_rules
+from ._parameter_rules import Finding
+from ._rules import find_broken_rules
 from ._source import Source, dotted, path_of, read_source
 from .sweep import SweepSpec
 

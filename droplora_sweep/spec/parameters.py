@@ -96,11 +96,11 @@ class Choice(Domain):
         Null means "no limit" and gives the largest value. Values that cannot be compared with
         ``target`` by distance give ``target`` itself if it is among them, else the first value.
         """
-        numbers = [value for value in self.values if _is_number(value)]
+        numbers = [value for value in self.values if is_number(value)]
         if len(numbers) == len(self.values):
             if target is None:
                 return max(numbers)
-            if _is_number(target):
+            if is_number(target):
                 return min(numbers, key=lambda value: (abs(value - target), value))
         return next((value for value in self.values if same(value, target)), self.values[0])
 
@@ -155,8 +155,14 @@ class Range(Domain):
 
     @property
     def probes(self) -> tuple[tuple[tuple[str | int, ...], Scalar], ...]:
-        """Both ends with their place under the parameter: all values are valid if these are."""
-        return ((("min",), self.min), (("max",), self.max))
+        """Both ends with their place under the parameter: all values are valid if these are.
+
+        A step is among them where it alone makes the range one of fractions.
+        """
+        ends = ((("min",), self.min), (("max",), self.max))
+        if isinstance(self.step, float) and isinstance(self.max, int) and self.min < self.max:
+            return (*ends, (("step",), self._member(1)))
+        return ends
 
     @property
     def members(self) -> tuple[Scalar, ...] | None:
@@ -165,14 +171,14 @@ class Range(Domain):
 
     def contains(self, value: Scalar) -> bool:
         """Whether ``value`` is in the range, and on its steps up to rounding."""
-        return _is_number(value) and math.isclose(self.nearest(value), value, rel_tol=1e-9)
+        return is_number(value) and math.isclose(self.nearest(value), value, rel_tol=1e-9)
 
     def nearest(self, target: Scalar | None) -> Number:
         """The value nearest to ``target``, by ratio where the scale is log; the smaller of two.
 
         Null means "no limit" and gives the largest value.
         """
-        if not _is_number(target):
+        if not is_number(target):
             return self.max
         clamped = min(max(target, self.min), self.max)
         if self._spacing is None or self.size == 1:
@@ -201,7 +207,8 @@ def _decimal(number: Number) -> Decimal:
     return Decimal(str(number))
 
 
-def _is_number(value: object) -> TypeGuard[Number]:
+def is_number(value: object) -> TypeGuard[Number]:
+    """Whether ``value`` is a number as YAML has it: true and false are none."""
     return isinstance(value, Number) and not isinstance(value, bool)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .base import SpecModel
 from .parameters import Parameter
-from .trial import Count, TrialSpec
+from .trial import Count, Name, TrialSpec
 
 
 class AshaSpec(SpecModel):
@@ -73,7 +73,7 @@ class TrackingSpec(SpecModel):
 class SweepSpec(TrialSpec):
     """One search-space file: the fields of a trial are the defaults that the search varies."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: Name
     """Names the sweep in storage and in MLflow."""
     search: SearchSpec = SearchSpec()
     group: GroupSpec = GroupSpec()

@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import SpecModel
+from .base import SpecModel, broken_rule
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Names folders and MLflow experiments, so it holds no slash and no space."""
 
 
 class ModelSpec(SpecModel):
@@ -48,19 +50,17 @@ class AdapterSpec(SpecModel):
     @model_validator(mode="after")
     def _lora_is_not_pruned(self) -> AdapterSpec:
         if self.method == "lora" and self.pruning_rate > 0:
-            raise ValueError(
-                "`pruning_rate` must be 0 when `method` is lora, "
-                f"got {self.pruning_rate}; use method: droplora"
-            )
+            problem = f"must be 0 with `method: lora`, got {self.pruning_rate}"
+            raise broken_rule(problem, "pruning_rate")
         return self
 
 
 class TaskSpec(SpecModel):
     """Training data and the benchmarks that score a trial."""
 
-    name: str = Field(default="builtin", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: Name = "builtin"
     """What the task is called in reports and in MLflow."""
-    benchmarks: tuple[str, ...] = Field(
+    benchmarks: tuple[Name, ...] = Field(
         default=("builtin_choice", "builtin_math", "builtin_code"), min_length=1, strict=False
     )
     """Trained on the union of their training splits; each is scored on its own."""

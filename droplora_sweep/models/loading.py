@@ -1,0 +1,73 @@
+"""The base model and its tokenizer in memory, ready to be frozen under an adapter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from droplora_sweep.errors import Fault, InputError
+
+from .resolving import resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from droplora_sweep.spec.trial import ModelSpec
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreTrainedModel:
+    """Load the frozen base model: evaluation mode, no gradients, no code from the model's folder.
+
+    Args:
+        spec: Which model, and its precision.
+        device: Where it is put.
+
+    Raises:
+        InputError: It cannot be found (see `resolve_model`) or is not a causal language model.
+    """
+    path = resolve_model(spec).path
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=DTYPES[spec.dtype],
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError([Fault("", "model.path", f"cannot load {spec.path}: {reason}")]) from error
+    frozen: PreTrainedModel = model.requires_grad_(False).eval().to(device)
+    return frozen
+
+
+def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """Load the tokenizer; it has EOS and pad tokens, and pads on the left, as decoding needs.
+
+    A tokenizer without a pad token pads with EOS: padding is masked or lies behind the last
+    token of a sequence, so its value is never seen, and no embedding is added to the model.
+
+    Raises:
+        InputError: It cannot be found or read, or has no EOS token to end a response with.
+    """
+    path = resolve_model(spec).path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, padding_side="left"
+        )
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        problem = f"cannot load the tokenizer of {spec.path}: {reason}"
+        raise InputError([Fault("", "model.path", problem)]) from error
+    if tokenizer.eos_token_id is None:
+        problem = f"must have a tokenizer with an EOS token, got {spec.path}"
+        raise InputError([Fault("", "model.path", problem)])
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,111 @@
+"""From ``model.path`` to a local folder that holds a base model, or one clear line why not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.spec.paths import is_hub_id, local_folder
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec.trial import ModelSpec
+
+BUILTIN = "builtin"
+BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+INDEX_FILE = "model.safetensors.index.json"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+_PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# What a model needs and nothing that could run code: no *.py, no pickles.
+_HUB_PATTERNS = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja", "merges.txt", "vocab.txt"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A base model on this machine.
+
+    Attributes:
+        path: Folder with config.json, safetensors weights and a tokenizer.
+        source: ``builtin``, ``folder`` or ``hub``.
+    """
+
+    path: Path
+    source: str
+
+
+def resolve_model(spec: ModelSpec) -> ResolvedModel:
+    """Find the model, downloading a Hub model's pinned revision if it is not here yet.
+
+    Raises:
+        InputError: The folder or Hub model is missing, unpinned, unreachable or incomplete, or
+            its weights are pickles.
+    """
+    if spec.path == BUILTIN:
+        return ResolvedModel(_checked(BUILTIN_FOLDER), "builtin")
+    folder = local_folder(spec.path)
+    if folder.is_dir():
+        return ResolvedModel(_checked(folder), "folder")
+    if folder.exists():
+        raise _fault("path", f"must be a folder, got the file {spec.path}")
+    if not is_hub_id(spec.path):
+        raise _fault("path", f"must be builtin, a folder or a Hub id, got {spec.path}")
+    if spec.revision is None:
+        problem = f"no such folder; a Hub id also needs model.revision, got {spec.path}"
+        raise _fault("path", problem)
+    if not _COMMIT.fullmatch(spec.revision):
+        problem = f"must be a commit of 40 hex digits, got {spec.revision}"
+        raise _fault("revision", problem)
+    return ResolvedModel(_checked(_download(spec.path, spec.revision)), "hub")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that hold the model's weights, in a stable order."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise _fault("path", f"must hold config.json, got {folder}")
+    if not weight_files(folder):
+        pickles = sorted(p.name for pattern in _PICKLE_PATTERNS for p in folder.glob(pattern))
+        found = f"; {pickles[0]} is a pickle, which can run code" if pickles else ""
+        raise _fault("path", f"must hold *.safetensors weights, got {folder}{found}")
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise _fault("path", f"must hold a tokenizer (tokenizer.json), got {folder}")
+    return folder
+
+
+def _download(hub_id: str, revision: str) -> Path:
+    # Importing the Hub client takes half a second, which a local model should not cost.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    wanted = f"{hub_id} at {revision[:12]}"
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_PATTERNS))
+    except GatedRepoError as error:
+        raise _fault("path", f"the Hub asks for a login with access to {hub_id}") from error
+    except RevisionNotFoundError as error:
+        raise _fault("revision", f"the Hub has no such commit of {hub_id}: {revision}") from error
+    except RepositoryNotFoundError as error:
+        raise _fault("path", f"no such folder and no such Hub model, got {hub_id}") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        problem = f"no such folder, and the Hub cannot be reached for {wanted}"
+        raise _fault("path", problem) from error
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise _fault("path", f"the Hub refused {wanted}: {reason}") from error
+
+
+def _fault(field: str, problem: str) -> InputError:
+    return InputError([Fault("", f"model.{field}", problem)])

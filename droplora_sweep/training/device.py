@@ -1,0 +1,94 @@
+"""Every choice that differs between CPU and GPU: device, backend, threads, memory, determinism."""
+
+from __future__ import annotations
+
+import collections
+import gc
+import logging
+import os
+import resource
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+# ru_maxrss is in KiB on Linux.
+_RSS_UNIT_BYTES = 1024
+
+
+def settle(threads: int | None) -> torch.device:
+    """Choose this worker's device, and make a process group of one where none was made.
+
+    A GPU is used if one is visible: the one that ``LOCAL_RANK`` names, as Ray Train and torchrun
+    set it, or else the current one. Ray hides the GPUs of a worker that reserved none.
+
+    Args:
+        threads: Torch threads of a CPU worker; torch's default where None.
+    """
+    if torch.cuda.is_available():
+        index = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
+        # A worker that sees its own GPU alone has a LOCAL_RANK above that GPU's index.
+        device = torch.device("cuda", index % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+        # The same trial gives the same adapter; an operation without a deterministic form warns.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        device = torch.device("cpu")
+        if threads is not None:
+            torch.set_num_threads(threads)
+    # DeepSpeed asks for it, also where there is one worker.
+    os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
+    if not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        store = torch._C._distributed_c10d.HashStore()
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
+    return device
+
+
+def import_deepspeed(device: torch.device) -> Any:
+    """DeepSpeed, told what the device is, that nothing is to be compiled, and to be quiet."""
+    # DeepSpeed reads this on import; without it, it logs that it guessed.
+    os.environ.setdefault("DS_ACCELERATOR", device.type)
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    import deepspeed
+
+    deepspeed.utils.logger.setLevel(logging.WARNING)
+    if device.type == "cpu":
+        # Its shared-memory collective would be compiled when the first engine starts, for a
+        # minute and with a C++ compiler; gloo is what is wanted.
+        deepspeed.ops.__compatible_ops__ = collections.defaultdict(bool)
+    return deepspeed
+
+
+def start_peak(device: torch.device) -> None:
+    """Let `peak_memory_bytes` count from here; on CPU it counts from the process's start."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory in use at once: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_BYTES
+
+
+def release(device: torch.device) -> None:
+    """Give back what a finished trial held; its engine is a web of reference cycles."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def sum_over_ranks(value: torch.Tensor) -> float:
+    """The sum of one number over all ranks, on every rank."""
+    dist.all_reduce(value)
+    return float(value.item())
+
+
+def gather_to_first(value: Any) -> list[Any] | None:
+    """Every rank's value, on rank 0; None elsewhere."""
+    gathered = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(value, gathered)
+    return gathered

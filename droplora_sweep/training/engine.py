@@ -1,0 +1,115 @@
+"""One trial's DeepSpeed ZeRO-2 engine over an adapted model: set up, step, torn down."""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .device import import_deepspeed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from peft import PeftModel
+
+    from droplora_sweep.spec.trial import TrainingSpec
+
+# DeepSpeed allocates its reduction buffer in full at the start; larger adapters go in pieces.
+_MAX_BUCKET_ELEMENTS = 50_000_000
+
+
+def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int) -> dict[str, Any]:
+    """DeepSpeed's configuration of a trial.
+
+    * Gradients are *summed* over ranks: each rank's loss is already divided by the global batch's
+      response tokens.
+    * Accumulation is ours (``managed_gradient_accumulation: false``): every micro-batch is
+      reduced into an fp32 partition, and `step` ends the batch, however many there were.
+    * With bfloat16 weights, the optimiser holds fp32 master copies and moments.
+
+    Args:
+        training: Micro-batch size and clipping.
+        dtype: Of the weights.
+        num_trainable: Numbers the adapter trains: the size of the reduction buffer.
+    """
+    # Even, as DeepSpeed's alignment asks.
+    bucket = min(_MAX_BUCKET_ELEMENTS, num_trainable + num_trainable % 2)
+    return {
+        "train_micro_batch_size_per_gpu": training.micro_batch_size,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_allreduce_op": "sum",
+        "gradient_clipping": training.max_grad_norm,
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
+        "zero_optimization": {
+            "stage": 2,
+            "overlap_comm": False,
+            "contiguous_gradients": True,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        },
+        # An optimiser that DeepSpeed did not make, as torch's AdamW; its own is compiled.
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": None,
+    }
+
+
+class Engine:
+    """What the training loop needs of a DeepSpeed engine."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __call__(self, **inputs: Any) -> Any:
+        """The model's output."""
+        return self._engine(**inputs)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add one micro-batch's gradient, summed over ranks, to the step's; a collective."""
+        self._engine.backward(loss, scale_wrt_gas=False)
+
+    def step(self, learning_rate: float) -> float:
+        """Clip, update the weights and forget the gradient.
+
+        Returns:
+            Norm of the whole gradient before clipping; the same on every rank.
+        """
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm())
+
+
+@contextlib.contextmanager
+def started_engine(
+    model: PeftModel, training: TrainingSpec, device: torch.device
+) -> Iterator[Engine]:
+    """An engine over the model's trainable weights, which are an ordinary model's afterwards.
+
+    Args:
+        model: Frozen base with a trainable adapter, on ``device``.
+        training: AdamW's settings; the learning rate is given at each step.
+        device: Where it trains.
+    """
+    deepspeed = import_deepspeed(device)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    num_trainable = sum(parameter.numel() for parameter in trainable)
+    optimizer = torch.optim.AdamW(
+        trainable, lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    engine, *_ = deepspeed.initialize(
+        # Otherwise it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
+        args=Namespace(device_rank=device.index or 0),
+        model=model,
+        optimizer=optimizer,
+        config=engine_config(training, trainable[0].dtype, num_trainable),
+    )
+    try:
+        yield Engine(engine)
+    finally:
+        engine.destroy()

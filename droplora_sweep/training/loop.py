@@ -1,0 +1,151 @@
+"""One trial's optimiser steps, from a plan that every rank computes for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from droplora_sweep.adapters import set_step
+from droplora_sweep.errors import TrialError
+
+from .batches import global_batch, split_batch
+from .data import IGNORED, collate
+from .device import sum_over_ranks
+from .schedule import learning_rate, num_steps
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from droplora_sweep.spec.trial import TrialSpec
+
+    from .data import Encoded, TrainingData
+    from .engine import Engine
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one optimiser step did.
+
+    Attributes:
+        loss: Mean over the global batch's response tokens, in nats; before the update.
+        num_response_tokens: How many these are.
+        num_tokens: All tokens of the global batch, without padding.
+        learning_rate: That was applied.
+        seconds: Wall time on this rank.
+    """
+
+    loss: float
+    num_response_tokens: int
+    num_tokens: int
+    learning_rate: float
+    seconds: float
+
+
+def response_loss(logits_BKV: torch.Tensor, label_BK: torch.Tensor) -> torch.Tensor:
+    """Sum of the cross-entropies of all counted tokens, in fp32."""
+    return nn.functional.cross_entropy(
+        logits_BKV.float().flatten(0, 1),
+        label_BK.flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
+    )
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Seed of a rank's dropout and token masks at one step, so that a step can be run again."""
+    digest = hashlib.sha256(f"{seed}/{step}/{rank}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Loop:
+    """Trains one adapter step by step.
+
+    Args:
+        model: The adapted model, for its step masks.
+        engine: The engine over it.
+        data: What it trains on.
+        spec: The trial.
+        pad_token_id: For padding.
+        device: Where it trains.
+    """
+
+    def __init__(
+        self,
+        model: PeftModel,
+        engine: Engine,
+        data: TrainingData,
+        spec: TrialSpec,
+        pad_token_id: int,
+        device: torch.device,
+    ) -> None:
+        self._model = model
+        self._engine = engine
+        self._sequences = data.sequences
+        self._lengths = [len(sequence.tokens) for sequence in data.sequences]
+        self._spec = spec
+        self._pad_token_id = pad_token_id
+        self._device = device
+        self.num_steps = num_steps(len(data.sequences), spec.training)
+
+    def run_step(self, step: int) -> StepResult:
+        """One optimiser step (0-based); every rank takes part.
+
+        Raises:
+            TrialError: The loss or the gradient is not finite; on every rank.
+        """
+        started_s = time.perf_counter()
+        training, seed = self._spec.training, self._spec.seed
+        batch = global_batch(step, len(self._sequences), training.global_batch_size, seed)
+        rank, world_size = dist.get_rank(), dist.get_world_size()
+        micro_batches = split_batch(batch, self._lengths, world_size, training.micro_batch_size)
+        num_response_tokens = sum(self._sequences[index].num_response_tokens for index in batch)
+
+        torch.manual_seed(step_seed(seed, step, rank))
+        set_step(self._model, step)
+        self._model.train()
+        loss = torch.zeros((), dtype=torch.float64, device=self._device)
+        for micro_batch in micro_batches[rank]:
+            some = [self._sequences[index] for index in micro_batch]
+            loss += self._backward(some, self._sequences[batch[0]], num_response_tokens)
+        rate = learning_rate(step, self.num_steps, training)
+        mean_loss = sum_over_ranks(loss)
+        self._require_finite("loss", mean_loss, step)
+        self._require_finite("gradient norm", self._engine.step(rate), step)
+        return StepResult(
+            loss=mean_loss,
+            num_response_tokens=num_response_tokens,
+            num_tokens=sum(self._lengths[index] for index in batch),
+            learning_rate=rate,
+            seconds=time.perf_counter() - started_s,
+        )
+
+    def _backward(
+        self, sequences: list[Encoded], filler: Encoded, num_response_tokens: int
+    ) -> torch.Tensor:
+        """Add one micro-batch's share of the gradient; its share of the mean loss is returned.
+
+        A rank without a sequence runs the filler without a loss, for the sake of the collective.
+        """
+        micro = collate(
+            sequences or [filler], self._pad_token_id, self._device, counted=bool(sequences)
+        )
+        # No attention mask: padding lies behind every counted token, and attention is causal.
+        output = self._engine(input_ids=micro.inputs, logits_to_keep=micro.kept, use_cache=False)
+        loss = response_loss(output.logits, micro.labels) / num_response_tokens
+        self._engine.backward(loss)
+        return loss.detach()
+
+    def _require_finite(self, what: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            rate = self._spec.training.learning_rate
+            raise TrialError(
+                f"{what} is {value} at step {step + 1} of {self.num_steps}; "
+                f"a lower learning rate than {rate:g} may help"
+            )

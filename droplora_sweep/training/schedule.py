@@ -1,0 +1,45 @@
+"""How many steps a trial takes, when it is evaluated, and with which learning rate; no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec.trial import TrainingSpec
+
+
+def steps_per_epoch(num_examples: int, global_batch_size: int) -> int:
+    """Optimiser steps of one pass; the last one takes the remainder, so no example is skipped."""
+    return -(-num_examples // global_batch_size)
+
+
+def num_steps(num_examples: int, training: TrainingSpec) -> int:
+    """Optimiser steps of a trial over ``num_examples`` (those that are not over-long)."""
+    return training.epochs * steps_per_epoch(num_examples, training.global_batch_size)
+
+
+def evaluation_steps(num_steps: int, num_evaluations: int) -> tuple[int, ...]:
+    """After how many steps each evaluation comes: evenly spaced, the last at the end.
+
+    A trial of fewer steps than evaluations is evaluated after each step.
+    """
+    count = min(num_steps, num_evaluations)
+    return tuple(num_steps * (index + 1) // count for index in range(count))
+
+
+def learning_rate(step: int, num_steps: int, training: TrainingSpec) -> float:
+    """Linear warmup to the peak, then linear decay, as the paper's trainer has it.
+
+    ``peak * step / warmup`` before ``warmup`` steps, then ``peak * (num_steps - step) /
+    (num_steps - warmup)``; so the first warmup step has a rate of zero. A warmup longer than the
+    trial never reaches the peak.
+
+    Args:
+        step: 0-based.
+        num_steps: Steps of the whole trial.
+        training: Peak and warmup.
+    """
+    warmup = training.warmup_steps
+    if step < warmup:
+        return training.learning_rate * step / warmup
+    return training.learning_rate * (num_steps - step) / max(1, num_steps - warmup)

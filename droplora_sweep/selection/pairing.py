@@ -13,7 +13,7 @@ from .intervals import Estimate, mean, paired_difference
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NUM_DRAWS = 100_000
+NUM_DRAWS = 50_000
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ def decision_text(decision: Decision) -> str:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [f"best is {_finalist(best)}"]
     if best.pruning_rate > 0 and decision.unpruned is not None:
-        parts.append(f"best p = 0 is {_finalist(decision.unpruned)}")
+        parts.append(f"best without pruning is {_finalist(decision.unpruned)}")
     if best.pruning_rate == 0 and decision.pruned is not None:
-        parts.append(f"best p > 0 is {_finalist(decision.pruned)}")
+        parts.append(f"best with pruning is {_finalist(decision.pruned)}")
     if decision.comparison is not None:
         parts.append(_comparison(decision.comparison))
     return f"{decision.benchmark}: {'; '.join([*parts, decision.verdict.value])}"

@@ -1,0 +1,60 @@
+from itertools import product
+from math import comb
+
+import pytest
+
+from droplora_sweep.selection.pairing import Disagreement, disagreement, mean_difference, p_value
+
+
+def test_disagreement_counts_examples_by_id_whatever_their_order():
+    first = {"a": True, "b": True, "c": False, "d": True}
+    second = {"d": True, "c": True, "b": False, "a": False}
+    assert disagreement(first, second) == Disagreement(num_gained=2, num_lost=1, num_examples=4)
+
+
+@pytest.mark.parametrize("second", [{"a": True}, {"a": True, "c": True}, {}])
+def test_trials_scored_on_other_examples_are_not_paired(second):
+    assert disagreement({"a": True, "b": False}, second) is None
+
+
+def test_p_value_of_one_benchmark_is_mcnemar_s_exact_test():
+    by_hand = 2 * sum(comb(12, k) for k in (0, 1, 2)) / 2**12
+    assert p_value([Disagreement(10, 2, 300)]) == pytest.approx(by_hand)
+
+
+def test_p_value_without_disagreement_is_one():
+    assert p_value([Disagreement(0, 0, 50)]) == 1
+    assert p_value([Disagreement(0, 0, 50), Disagreement(0, 0, 20)]) == 1
+
+
+def test_p_value_of_equal_benchmarks_is_that_of_their_union():
+    parts = [Disagreement(6, 1, 100), Disagreement(5, 3, 100)]
+    union = p_value([Disagreement(11, 4, 200)])
+    assert p_value(parts) == pytest.approx(union, abs=0.005)
+
+
+def test_p_value_weighs_a_benchmark_by_its_examples():
+    """Ten gains of 1,000 are little against two losses of 20 in an unweighted mean."""
+    parts = [Disagreement(10, 0, 1000), Disagreement(0, 2, 20)]
+    assert mean_difference(parts).value == pytest.approx((0.01 - 0.1) / 2)
+    assert p_value(parts) > 0.3
+
+
+def test_p_value_is_the_same_every_time():
+    parts = [Disagreement(9, 3, 100), Disagreement(4, 6, 80)]
+    assert p_value(parts) == p_value(parts)
+
+
+def test_p_value_of_a_mean_is_that_of_every_way_to_flip_the_disagreements():
+    parts = [Disagreement(5, 0, 100), Disagreement(1, 2, 30), Disagreement(4, 1, 60)]
+    weights = [
+        1 / part.num_examples for part in parts for _ in range(part.num_gained + part.num_lost)
+    ]
+    observed = 5 / 100 - 1 / 30 + 3 / 60
+    flips = [
+        abs(sum(sign * weight for sign, weight in zip(signs, weights, strict=True)))
+        for signs in product((1, -1), repeat=len(weights))
+    ]
+    exact = sum(value >= observed - 1e-12 for value in flips) / len(flips)
+    assert 0.05 < exact < 0.6
+    assert p_value(parts) == pytest.approx(exact, abs=0.007)

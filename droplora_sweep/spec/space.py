@@ -69,7 +69,8 @@ def active_order(sweep: SweepSpec) -> tuple[str, ...]:
     """
     cycle = find_cycle(sweep.search.parameters)
     if cycle:
-        raise InputError([Fault("", "search.parameters", f"must not be circular: {cycle}")])
+        problem = f"must not be circular: {', '.join(cycle)}"
+        raise InputError([Fault("", "search.parameters", problem)])
     return _ordered(sweep.search.parameters)
 
 

@@ -1,0 +1,105 @@
+"""Every search space that is shipped can be run, and editors know its keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from droplora_sweep.errors import InputError
+from droplora_sweep.spec import baselines, json_schema, load_sweep, resolve
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+FILES = sorted(FOLDER.rglob("*.yaml"))
+
+
+def overrides(file: Path, folder: Path) -> list[str]:
+    """What a user gives beside the file: the places of a model and of data."""
+    needed = {
+        "smollm2_arc.yaml": [f"model.path={folder}", f"task.data={folder}"],
+    }
+    return needed.get(file.name, [])
+
+
+class NumberLoader(yaml.SafeLoader):
+    """Reads ``1e-4`` as the editors' YAML 1.2 does; plain PyYAML takes it for text."""
+
+
+NumberLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^\d+e-\d+$"), list("0123456789")
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_loads(file: Path, tmp_path: Path) -> None:
+    sweep = load_sweep(file, overrides(file, tmp_path))
+
+    assert sweep.search.parameters
+    for values in baselines(sweep):
+        resolve(values, sweep)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_editors_accept_it(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    depth = "../" * (len(file.relative_to(FOLDER).parts) - 1)
+
+    assert text.splitlines()[0] == f"# yaml-language-server: $schema={depth}schema.json"
+    jsonschema.validate(
+        yaml.load(text, Loader=NumberLoader),
+        json_schema(),
+        cls=jsonschema.Draft202012Validator,
+    )
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"name": "q", "adaptor": {}},
+        {"name": "q", "adapter": {"rank": 0}},
+        {"name": "q", "adapter": {"pruning_rate": 1}},
+        {"name": "q", "search": {"parameters": {"adapter.rnk": {"values": [1]}}}},
+        {"name": "q", "search": {"parameters": {"adapter.rank": {"min": 1}}}},
+        {"name": "q", "search": {"parameters": {"adapter.rank": {"min": 1, "max": 2, "by": 1}}}},
+        {},
+    ],
+)
+def test_editors_show_mistakes(mistake: dict[str, object]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(mistake, json_schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_every_key_is_documented_for_editors() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    models = {"SweepSpec": schema, **schema["$defs"]}
+    undocumented = [
+        f"{model}.{key}"
+        for model, definition in models.items()
+        for key, content in definition["properties"].items()
+        if "description" not in content and "$ref" not in content and key != "kind"
+    ]
+
+    assert undocumented == []
+
+
+def test_the_schema_beside_the_files_is_current() -> None:
+    shipped = json.loads((FOLDER / "schema.json").read_text(encoding="utf-8"))
+
+    assert shipped == json_schema(), "run `make schema`"
+
+
+def test_the_real_task_says_how_to_give_its_data(tmp_path: Path) -> None:
+    file = FOLDER / "smollm2_arc.yaml"
+
+    with pytest.raises(InputError) as caught:
+        load_sweep(file, [f"model.path={tmp_path}"])
+
+    assert str(caught.value).endswith(
+        ": task.data: must be given for arc_easy: the folder (or Hub id) that has "
+        "arc_easy/train.json, e.g. --set task.data=FOLDER"
+    )

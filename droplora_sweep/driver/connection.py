@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 LOCAL = "local"
 AUTO = "auto"
@@ -49,7 +50,7 @@ def connect(address: str) -> Iterator[None]:
 
     if address != LOCAL:
         try:
-            ray.init(address=address, logging_level="warning")
+            ray.init(address=address, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
@@ -67,10 +68,25 @@ def connect(address: str) -> Iterator[None]:
             num_cpus=int(node["CPU"]),
             num_gpus=int(node["GPU"]),
             include_dashboard=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
             _temp_dir=session,
         )
         yield
     finally:
         ray.shutdown()
         shutil.rmtree(session, ignore_errors=True)
+
+
+def nodes_at(address: str) -> list[Mapping[str, float]]:
+    """Resources of the nodes at an address, without starting a cluster.
+
+    Raises:
+        SweepError: There is no cluster at the address.
+    """
+    address = resolve_address(address)
+    if address == LOCAL:
+        return [local_node()]
+    with connect(address):
+        from droplora_sweep.groups.nodes import cluster_nodes
+
+        return cluster_nodes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -35,7 +35,7 @@ class Recorder:
     a thread of its own waits for it while Tune goes on.
     """
 
-    def __init__(self, ledger: Ledger, pool: ActorHandle) -> None:
+    def __init__(self, ledger: Ledger, pool: ActorHandle[Any]) -> None:
         self._ledger = ledger
         self._pool = pool
         self._lock = threading.Lock()
@@ -51,7 +51,7 @@ class Recorder:
                 suggestion.number,
                 suggestion.fingerprint,
                 suggestion.spec,
-                suggestion.params,
+                suggestion.settings,
             )
 
     def reported(
@@ -90,7 +90,8 @@ class Recorder:
         while outcome is None:
             if self._abandoned.is_set():
                 return
-            outcome = ray.get(self._pool.outcome.remote(trial_id, WAIT_S))
+            answer: Any = ray.get(self._pool.outcome.remote(trial_id, WAIT_S))
+            outcome = answer
         if outcome.failure is not None:
             state, reason = TrialState.FAILED, reason or outcome.failure
         with self._lock:

@@ -42,7 +42,8 @@ class TrialClient(tune.Trainable):
             ray.get(self._pool.go_on.remote(self._trial_id, self._evaluation))
         message: Message | None = None
         while message is None:
-            message = ray.get(self._pool.receive.remote(self._trial_id, WAIT_S))
+            answer: Any = ray.get(self._pool.receive.remote(self._trial_id, WAIT_S))
+            message = answer
         if message.failure is not None:
             return {"failure": message.failure, "done": True}
         self._evaluation = message.evaluation

@@ -42,7 +42,9 @@ class GroupManager:
     a group that loses a worker; a group that recycled itself is started again here.
     """
 
-    def __init__(self, sweep: SweepSpec, pool: ActorHandle, pool_name: str, scratch: Path) -> None:
+    def __init__(
+        self, sweep: SweepSpec, pool: ActorHandle[Any], pool_name: str, scratch: Path
+    ) -> None:
         self._sweep = sweep
         self._pool = pool
         self._pool_name = pool_name
@@ -95,7 +97,7 @@ class GroupManager:
         while not self._closing.is_set():
             try:
                 self._fit(name, f"{name}-{generation}")
-            except Exception as error:  # noqa: BLE001 - a thread's error must reach the driver
+            except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("group %s ended", name)
                 if not self._closing.is_set():
                     self._failure = error

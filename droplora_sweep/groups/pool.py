@@ -114,18 +114,13 @@ class _Pool:
         await self._do(lambda: self._book.crash(group, reason))
 
 
-def start_pool(name: str, max_attempts: int) -> ActorHandle:
+def start_pool(name: str, max_attempts: int) -> ActorHandle[Any]:
     """Start a sweep's pool on the head node; it lives as long as the driver."""
-    actor = ray.remote(_Pool).options(
-        name=name,
-        namespace=NAMESPACE,
-        num_cpus=0,
-        resources=HEAD_SHARE,
-        max_concurrency=1000,
-    )
-    return actor.remote(max_attempts)
+    actor: Any = ray.remote(_Pool)
+    options = {"num_cpus": 0, "resources": HEAD_SHARE, "max_concurrency": 1000}
+    return actor.options(name=name, namespace=NAMESPACE, **options).remote(max_attempts)
 
 
-def find_pool(name: str) -> ActorHandle:
+def find_pool(name: str) -> ActorHandle[Any]:
     """The running pool of that name."""
     return ray.get_actor(name, namespace=NAMESPACE)

@@ -62,7 +62,7 @@ def serve(config: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _last_words(pool: ActorHandle, group: str) -> Iterator[None]:
+def _last_words(pool: ActorHandle[Any], group: str) -> Iterator[None]:
     """Tell the pool why this process ends; Ray Train then restarts the group."""
     try:
         yield
@@ -75,7 +75,7 @@ def _last_words(pool: ActorHandle, group: str) -> Iterator[None]:
 class _Line:
     """One worker's line to the pool: rank 0 talks, the others hear it over a CPU process group."""
 
-    def __init__(self, pool: ActorHandle, group: str, rank: int) -> None:
+    def __init__(self, pool: ActorHandle[Any], group: str, rank: int) -> None:
         import torch.distributed as dist
 
         self._pool = pool

@@ -153,13 +153,14 @@ class _Forwarder(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         result = trial.last_result
+        ending: Ending
         if "failure" in result:
-            ending, reason = "failed", result["failure"]
+            ending = "failed"
         elif result["evaluation"] < result["num_evaluations"]:
-            ending, reason = "stopped", None
+            ending = "stopped"
         else:
-            ending, reason = "complete", None
-        self._listener.ended(trial.config["trial_id"], ending, reason)
+            ending = "complete"
+        self._listener.ended(trial.config["trial_id"], ending, result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         self._listener.ended(trial.config["trial_id"], "failed", "its Tune client died")

@@ -77,7 +77,7 @@ class StudySearcher(Searcher):
         """Tune offers metric, mode and space; all three are the sweep's."""
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next trial's config; None while there is no room, FINISHED at the end."""
         if self._num_suggested == self._sweep.search.num_trials:
             return Searcher.FINISHED

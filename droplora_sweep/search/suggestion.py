@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.spec import Choice, active_order, is_active, resolve
+from droplora_sweep.spec.fields import get_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,12 @@ class Suggestion:
     params: dict[str, Scalar]
     spec: TrialSpec
 
+    @property
+    def settings(self) -> dict[str, Scalar]:
+        """Searched values by dotted path as they stand in the trial: alpha itself, not its ratio."""
+        values = {path: get_field(self.spec, path) for path in self.params}
+        return {path: value for path, value in values.items() if value is not None}
+
 
 def suggest(
     trial: optuna.trial.Trial,
@@ -57,7 +64,8 @@ def suggest(
 
 def _draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
     if isinstance(parameter, Choice):
-        return trial.suggest_categorical(path, parameter.values)
+        value: Scalar = trial.suggest_categorical(path, parameter.values)  # type: ignore[assignment]
+        return value
     log = parameter.scale == "log"
     if parameter.is_integer:
         step = int(parameter.step) if parameter.step is not None else 1

@@ -1,0 +1,198 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 1 the sweep failed or cannot be found, 2 the input breaks a rule, 3 done but
+some trials failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .errors import DropLoRASweepError, InputError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find the best DropLoRA pruning rate: hyperparameter sweeps on Ray.",
+)
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+
+File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
+]
+Storage = Annotated[Path, typer.Option(help="Folder that holds the sweeps.")]
+Address = Annotated[
+    str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
+]
+DEFAULT_STORAGE = Path("results")
+
+
+@app.command()
+def validate(file: File, overrides: Overrides = None) -> None:
+    """Check a file, its model and its data; name every fault."""
+    from .driver.preflight import prepare
+    from .spec import load_sweep_file
+
+    prepare(load_sweep_file(file, overrides or ()))
+    _console().print(f"{file}: valid", highlight=False)
+
+
+@app.command()
+def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> None:
+    """Show what a sweep would take; start nothing."""
+    from .display.tables import plan_table
+    from .driver.connection import nodes_at
+    from .driver.plan import make_plan
+    from .driver.preflight import check_room, prepare
+    from .spec import load_sweep_file
+
+    prepared = prepare(load_sweep_file(file, overrides or ()))
+    nodes = nodes_at(address)
+    check_room(prepared.file, nodes)
+    _console().print(plan_table(prepared, make_plan(prepared, nodes)))
+
+
+@app.command()
+def run(
+    file: File,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option(help="Run it under another name.")] = None,
+    address: Address = "auto",
+) -> None:
+    """Run a sweep, show its trials and the best pruning rate per benchmark."""
+    from .display.noise import NoiseLog
+    from .driver.preflight import prepare
+    from .spec import load_sweep_file
+    from .sweep import run_sweep
+    from .tracking import SweepOutcome, TrialState
+
+    names = [] if name is None else [f"name={name}"]
+    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *names]))
+    with NoiseLog() as log:
+        result = run_sweep(prepared, address=address, log=log)
+    console = _console()
+    _print_result(console, result.ledger.storage, result.ledger.record.name)
+    if result.unpublished is not None:
+        console.print(f"MLflow lacks some of it: {result.unpublished}", highlight=False)
+    if result.outcome is SweepOutcome.INTERRUPTED:
+        console.print(f"interrupted by {result.reason}")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if result.outcome is SweepOutcome.FAILED:
+        _complain(f"the sweep failed: {result.reason}")
+        raise typer.Exit(EXIT_FAILED)
+    if any(trial.state is TrialState.FAILED for trial in result.ledger.records()):
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+@app.command()
+def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Show a sweep's trials, while it runs or after."""
+    from .display.tables import trials_table
+    from .tracking import Ledger
+
+    record = Ledger.open(storage, name).record
+    console = _console()
+    console.print(trials_table(record))
+    ended = "running" if record.outcome is None else str(record.outcome).lower()
+    console.print(f"{name}: {ended}" + (f", {record.reason}" if record.reason else ""))
+
+
+@app.command()
+def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Show the best pruning rate per benchmark, and how sure that is."""
+    _print_decisions(_console(), storage, name)
+
+
+@app.command()
+def ui(
+    storage: Storage = DEFAULT_STORAGE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C."""
+    from .tracking import ui_command
+    from .tracking.ui import MLFLOW_DATABASE
+
+    if not (storage / MLFLOW_DATABASE).is_file():
+        raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
+    command, environment = ui_command(storage, port)
+    _console().print(f"MLflow UI on http://127.0.0.1:{port} (takes some seconds)", highlight=False)
+    try:
+        code = subprocess.call(command, env={**os.environ, **environment})
+    except KeyboardInterrupt:
+        code = 0
+    raise typer.Exit(code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of search-space files, for editors."""
+    import json
+
+    from .spec.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201 - plain JSON for other programs
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what a user did wrong is one line per fault, without a traceback."""
+    try:
+        app(arguments, prog_name="droplora-sweep")
+    except InputError as error:
+        _complain(str(error))
+        sys.exit(EXIT_BAD_INPUT)
+    except DropLoRASweepError as error:
+        _complain(str(error))
+        sys.exit(EXIT_FAILED)
+
+
+def _print_result(console: Console, storage: Path, name: str) -> None:
+    from .display.tables import trials_table
+    from .tracking import Ledger
+
+    console.print(trials_table(Ledger.open(storage, name).record))
+    try:
+        _print_decisions(console, storage, name)
+    except DropLoRASweepError as error:
+        console.print(str(error), highlight=False)
+    command = ["droplora-sweep", "ui", "--storage", os.path.relpath(storage)]
+    console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
+
+
+def _print_decisions(console: Console, storage: Path, name: str) -> None:
+    from .display.tables import rates_table
+    from .selection import decisions_text
+    from .sweep import decide
+    from .tracking import Ledger
+
+    decisions = decide(Ledger.open(storage, name))
+    console.print(rates_table(decisions))
+    console.print(decisions_text(decisions), highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Progress of a running sweep: one line per event, or a live table on a terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from droplora_sweep.tracking.events import EventKind
+
+from .values import format_params, format_score, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from droplora_sweep.tracking.events import Event
+
+    Steps = Mapping[str, tuple[int, int]]
+
+TICK_INTERVAL_S = 0.5
+
+
+@dataclass
+class _Row:
+    params: Mapping[str, object]
+    started: float
+    stage: str = "waiting"
+    score: float | None = None
+    seconds: float | None = None
+
+
+class Progress(Protocol):
+    """Shows what happens; used as a context manager."""
+
+    def __enter__(self) -> Progress: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
+
+    def event(self, event: Event) -> None:
+        """An event of the ledger; called on the thread that wrote it."""
+
+    def tick(self, steps: Steps) -> None:
+        """Step reached and steps in all of each trial in training; called a few times a second."""
+
+
+@dataclass
+class _Sweep:
+    """What both views know: every trial so far, and the pace of the sweep."""
+
+    num_trials: int
+    metric: str
+    rows: dict[str, _Row] = field(default_factory=dict)
+    first_start: float | None = None
+
+    def add(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.kind is EventKind.TRIAL_STARTED:
+            self.first_start = self.first_start or now
+            self.rows[event.payload["trial_id"]] = _Row(event.payload["params"], now)
+        elif event.kind is EventKind.TRIAL_REPORTED:
+            row = self.rows[event.payload["trial_id"]]
+            row.score = float(event.payload["metrics"].get(self.metric, "nan"))
+        elif event.kind is EventKind.TRIAL_FINISHED:
+            row = self.rows[event.payload["trial_id"]]
+            row.stage = event.payload["state"].lower()
+            row.seconds = now - row.started
+
+    @property
+    def num_done(self) -> int:
+        return sum(row.seconds is not None for row in self.rows.values())
+
+    def seconds_left(self) -> float | None:
+        """From the pace since the first trial started; None before any is done."""
+        if not self.num_done or self.first_start is None:
+            return None
+        pace_s = (time.monotonic() - self.first_start) / self.num_done
+        return pace_s * (self.num_trials - self.num_done)
+
+
+class LineProgress:
+    """One line per event: for logs, pipes and ``ray job submit``."""
+
+    def __init__(self, console: Console, num_trials: int, metric: str) -> None:
+        self._console = console
+        self._sweep = _Sweep(num_trials, metric)
+
+    def __enter__(self) -> LineProgress:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def event(self, event: Event) -> None:
+        self._sweep.add(event)
+        trial_id = event.trial_id
+        if trial_id is None:
+            return
+        row = self._sweep.rows[trial_id]
+        if event.kind is EventKind.TRIAL_STARTED:
+            self.say(f"{trial_id} started   {format_params(row.params)}")
+        elif event.kind is EventKind.TRIAL_REPORTED:
+            metrics = event.payload["metrics"]
+            self.say(
+                f"{trial_id} evaluated {event.payload['evaluation']}, step "
+                f"{event.payload['step']}: {self._sweep.metric} {format_score(row.score)}, "
+                f"train/loss {float(metrics['train/loss']):.3f}"
+            )
+        elif event.kind is EventKind.TRIAL_FINISHED:
+            left = self._sweep.seconds_left()
+            reason = event.payload["reason"]
+            self.say(
+                f"{trial_id} {row.stage:<9} {self._sweep.metric} {format_score(row.score)} in "
+                f"{format_seconds(row.seconds)} ({self._sweep.num_done}/{self._sweep.num_trials}"
+                f", about {format_seconds(left)} left)" + (f": {reason}" if reason else "")
+            )
+
+    def tick(self, steps: Steps) -> None:
+        pass
+
+
+class TableProgress:
+    """A live table: trials, stage, score, time left."""
+
+    MAX_ROWS = 16
+
+    def __init__(self, console: Console, num_trials: int, metric: str) -> None:
+        self._sweep = _Sweep(num_trials, metric)
+        self._steps: Steps = {}
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
+
+    def __enter__(self) -> TableProgress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        self._live.console.print(text, markup=False)
+
+    def event(self, event: Event) -> None:
+        self._sweep.add(event)
+
+    def tick(self, steps: Steps) -> None:
+        self._steps = dict(steps)
+
+    def _render(self) -> Group:
+        rows = dict(self._sweep.rows)
+        hidden = max(0, len(rows) - self.MAX_ROWS)
+        table = Table(title=f"{hidden} earlier trials not shown" if hidden else None)
+        for column in ("trial", "parameters", "stage", self._sweep.metric, "time"):
+            table.add_column(column, justify="right" if column == self._sweep.metric else "left")
+        for trial_id, row in list(rows.items())[hidden:]:
+            seconds = row.seconds or time.monotonic() - row.started
+            table.add_row(
+                trial_id,
+                format_params(row.params),
+                self._stage(trial_id, row),
+                format_score(row.score),
+                format_seconds(seconds),
+            )
+        left = format_seconds(self._sweep.seconds_left())
+        done = f"{self._sweep.num_done} of {self._sweep.num_trials} trials, about {left} left"
+        return Group(table, Text(done if rows else "starting the groups"))
+
+    def _stage(self, trial_id: str, row: _Row) -> str:
+        if row.seconds is not None or trial_id not in self._steps:
+            return row.stage
+        step, num_steps = self._steps[trial_id]
+        return f"step {step}/{num_steps}"
+
+
+def make_progress(console: Console, num_trials: int, metric: str) -> Progress:
+    """A table where the console is a terminal, lines elsewhere."""
+    kind = TableProgress if console.is_terminal else LineProgress
+    return kind(console, num_trials, metric)

@@ -1,0 +1,106 @@
+"""Tables and texts about a sweep that is planned, running or done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from .values import (
+    format_bytes,
+    format_count,
+    format_params,
+    format_score,
+    format_seconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from droplora_sweep.driver.plan import Plan
+    from droplora_sweep.driver.preflight import Prepared
+    from droplora_sweep.selection import Decision
+    from droplora_sweep.tracking import SweepRecord, TrialRecord
+
+
+def trials_table(record: SweepRecord) -> Table:
+    """Every trial: searched values, scores in percent, time, state."""
+    benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
+    table = Table(title=f"Trials of {record.name}: validation accuracy in %")
+    table.add_column("trial", no_wrap=True)
+    table.add_column("parameters")
+    for name in (*benchmarks, "mean"):
+        table.add_column(name, justify="right")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("state")
+    for trial in record.trials:
+        table.add_row(
+            trial.trial_id,
+            format_params(trial.params),
+            *(format_score(trial.metrics.get(f"val/{name}")) for name in (*benchmarks, "mean")),
+            format_seconds(_seconds(trial)),
+            str(trial.state).lower() + (f": {trial.reason}" if trial.reason else ""),
+        )
+    return table
+
+
+def rates_table(decisions: Sequence[Decision]) -> Table:
+    """The best complete trial of each pruning rate, per benchmark, in percent."""
+    table = Table(title="Best score of each pruning rate, in % (complete trials)")
+    table.add_column("pruning rate", justify="right")
+    for decision in decisions:
+        table.add_column(decision.benchmark, justify="right")
+    table.add_column("trials", justify="right")
+    rates = {row.pruning_rate: row for row in decisions[0].rates}
+    for rate, row in rates.items():
+        cells = []
+        for decision in decisions:
+            best = next(other.best for other in decision.rates if other.pruning_rate == rate)
+            is_winner = decision.best is not None and best == decision.best
+            score = format_score(None if best is None else best.score)
+            cells.append(f"[bold]{score} *[/bold]" if is_winner else score)
+        count = f"{row.num_complete} + {row.num_stopped} stopped"
+        table.add_row(
+            f"{rate:g}", *cells, count + (f", {row.num_failed} failed" * bool(row.num_failed))
+        )
+    return table
+
+
+def plan_table(prepared: Prepared, plan: Plan) -> Table:
+    """What a sweep takes."""
+    sweep = prepared.sweep
+    table = Table(title=f"Plan of {sweep.name}", show_header=False)
+    table.add_column("what")
+    table.add_column("value")
+    settings = (
+        "a continuous space" if plan.num_settings is None else f"{plan.num_settings} settings"
+    )
+    table.add_row("trials", f"{plan.num_trials}, of {settings}")
+    for index, values in enumerate(plan.queued):
+        table.add_row("queued first" if index == 0 else "", format_params(values))
+    workers = f"{sweep.group.num_workers} workers each"
+    table.add_row("groups", f"{plan.num_groups} side by side, {workers}")
+    for name, sizes in plan.splits.items():
+        table.add_row(name, ", ".join(f"{count:,} {split}" for split, count in sizes.items()))
+    table.add_row("steps per trial", "at most " + _span(plan.num_steps, str))
+    table.add_row("evaluations per trial", str(sweep.evaluation.num_evaluations))
+    model = (
+        f"{prepared.model.architecture}, {format_count(prepared.model.num_parameters)} parameters"
+    )
+    table.add_row("base model", f"{model}, {format_bytes(prepared.model.weight_bytes)}")
+    trainable = _span(plan.num_trainable_parameters, format_count)
+    table.add_row("trainable parameters", trainable)
+    disk = f"at most {format_bytes(plan.disk_bytes)} for all"
+    table.add_row("disk", f"{format_bytes(plan.adapter_bytes)} for the largest adapter, {disk}")
+    return table
+
+
+def _seconds(trial: TrialRecord) -> float | None:
+    if trial.finished is None:
+        return None
+    return (trial.finished - trial.started).total_seconds()
+
+
+def _span(ends: tuple[int, int], write: Callable[[int], str]) -> str:
+    low, high = ends
+    return write(low) if low == high else f"{write(low)} to {write(high)}"

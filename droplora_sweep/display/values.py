@@ -1,0 +1,60 @@
+"""How numbers are written for people."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UNKNOWN = "-"
+SHORT_NAMES = {"learning_rate": "lr", "pruning_rate": "p", "rank": "r"}
+
+
+def format_score(score: float | None) -> str:
+    """An accuracy in [0, 1] as a percentage."""
+    return UNKNOWN if score is None or math.isnan(score) else f"{100 * score:.1f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A duration: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_bytes(num_bytes: float) -> str:
+    """A size: ``512 B``, ``1.5 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def format_count(count: int) -> str:
+    """A count with the field's suffixes: ``56.10M``."""
+    for size, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.2f}{suffix}"
+    return str(count)
+
+
+def format_value(value: object) -> str:
+    """A searched value: numbers with at most three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def format_params(params: Mapping[str, object]) -> str:
+    """Searched values by short names: ``r=8 p=0.2 lr=0.003``."""
+    names = {path: path.rpartition(".")[2] for path in params}
+    return " ".join(
+        f"{SHORT_NAMES.get(name, name)}={format_value(params[path])}"
+        for path, name in names.items()
+    )

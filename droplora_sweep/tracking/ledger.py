@@ -83,14 +83,14 @@ class Ledger:
             SweepError: If the name is taken or the folder cannot be written.
         """
         directory = _sweep_directory(storage, sweep.name)
-        try:
-            make_private_directory(directory.parent)
-            directory.mkdir(mode=0o700)
-        except FileExistsError as error:
+        if directory.exists():
             raise SweepError(
                 f"name: must be new in {directory.parent}, got {sweep.name}, which exists; "
                 "choose another with --name"
-            ) from error
+            )
+        try:
+            make_private_directory(directory.parent)
+            directory.mkdir(mode=0o700)
         except OSError as error:
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         spec = sweep.model_dump(mode="json")

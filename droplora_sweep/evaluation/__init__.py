@@ -1,0 +1,36 @@
+"""Model and task in, per-example results and scores out.
+
+``evaluate`` needs torch and is imported on first use; everything else works without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .answers import Answer, judge
+from .code_runner import run_programs
+from .extraction import extract_choice, extract_code, extract_number
+from .results import ExampleResult, score
+
+if TYPE_CHECKING:
+    from .evaluator import evaluate
+
+__all__ = [
+    "Answer",
+    "ExampleResult",
+    "evaluate",
+    "extract_choice",
+    "extract_code",
+    "extract_number",
+    "judge",
+    "run_programs",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "evaluate":
+        from .evaluator import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray._private.state import state
@@ -19,7 +19,8 @@ def cluster_nodes() -> list[Mapping[str, float]]:
 
     An autoscaler adds nodes only where something waits for them, so its promise counts as room.
     """
-    living = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    living = [node["Resources"] for node in nodes if node["Alive"]]
     config = state.get_cluster_config()
     if config is None or not config.node_group_configs:
         return living

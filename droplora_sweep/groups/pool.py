@@ -118,7 +118,10 @@ def start_pool(name: str, max_attempts: int) -> ActorHandle[Any]:
     """Start a sweep's pool on the head node; it lives as long as the driver."""
     actor: Any = ray.remote(_Pool)
     options = {"num_cpus": 0, "resources": HEAD_SHARE, "max_concurrency": 1000}
-    return actor.options(name=name, namespace=NAMESPACE, **options).remote(max_attempts)
+    pool: ActorHandle[Any] = actor.options(name=name, namespace=NAMESPACE, **options).remote(
+        max_attempts
+    )
+    return pool
 
 
 def find_pool(name: str) -> ActorHandle[Any]:

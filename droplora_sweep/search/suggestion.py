@@ -36,7 +36,7 @@ class Suggestion:
 
     @property
     def settings(self) -> dict[str, Scalar]:
-        """Searched values by dotted path as they stand in the trial: alpha itself, not its ratio."""
+        """Searched values by dotted path as the trial has them: alpha, not its ratio."""
         values = {path: get_field(self.spec, path) for path in self.params}
         return {path: value for path, value in values.items() if value is not None}
 

@@ -43,8 +43,11 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError([Fault("", "model.path", f"cannot load {spec.path}: {reason}")]) from error
-    frozen: PreTrainedModel = model.requires_grad_(False).eval().to(device)
-    return frozen
+    loaded: PreTrainedModel = model
+    loaded.requires_grad_(False)
+    loaded.train(False)
+    torch.nn.Module.to(loaded, torch.device(device))
+    return loaded
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:

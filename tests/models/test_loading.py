@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from droplora_sweep.errors import InputError
+from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.spec.trial import ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_base_model_is_frozen_in_evaluation_mode_and_in_its_precision(
+    saved_model: Path, dtype: str
+) -> None:
+    model = load_base_model(ModelSpec(path=str(saved_model), dtype=dtype))
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
+
+
+def test_rotary_frequencies_stay_exact_in_bfloat16(saved_model: Path) -> None:
+    model = load_base_model(ModelSpec(path=str(saved_model), dtype="bfloat16"))
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
+def test_code_in_a_models_folder_is_not_run(saved_model: Path) -> None:
+    config = json.loads((saved_model / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "own.Model"}}
+    config["auto_map"]["AutoConfig"] = "own.Config"
+    (saved_model / "config.json").write_text(json.dumps(config))
+    (saved_model / "own.py").write_text(f"open({str(saved_model / 'ran')!r}, 'w')")
+    with pytest.raises(InputError) as caught:
+        load_base_model(ModelSpec(path=str(saved_model)))
+    assert str(caught.value).startswith(f"model.path: cannot load {saved_model}: ")
+    assert "\n" not in str(caught.value)
+    assert not (saved_model / "ran").exists()
+
+
+def test_the_tokenizer_pads_with_eos_where_it_has_no_pad_token(saved_model: Path) -> None:
+    tokenizer = load_tokenizer(ModelSpec(path=str(saved_model)))
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 0
+    assert len(tokenizer) == 5
+    padded = tokenizer(["one two three", "one"], padding=True)
+    assert padded.input_ids == [[2, 3, 4], [0, 0, 2]]
+    assert padded.attention_mask == [[1, 1, 1], [0, 0, 1]]
+
+
+def test_a_tokenizer_without_eos_is_refused(saved_model: Path) -> None:
+    file = saved_model / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    del config["eos_token"]
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(ModelSpec(path=str(saved_model)))
+    assert str(caught.value) == (
+        f"model.path: must have a tokenizer with an EOS token, got {saved_model}"
+    )

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from droplora_sweep.training.data import IGNORED, Encoded, collate, encode
+from droplora_sweep.training.loop import response_loss
+
+CPU = torch.device("cpu")
+
+
+def encoded(num_prompt: int, *tokens: int) -> Encoded:
+    return Encoded(np.array(tokens, dtype=np.int32), num_prompt)
+
+
+def test_a_sequence_is_prompt_response_and_eos(tokenizer) -> None:
+    data = encode(tokenizer, [("Is 2 even?\n", "yes"), ("é ", "ö")], max_tokens=100)
+    assert data.num_overlong == 0
+    first, second = data.sequences
+    assert tokenizer.decode(first.tokens) == "Is 2 even?\nyes<eos>"
+    assert list(first.tokens[:11]) == tokenizer("Is 2 even?\n").input_ids
+    assert (first.num_prompt_tokens, first.num_response_tokens) == (11, 4)
+    assert (second.num_prompt_tokens, second.num_response_tokens) == (3, 3)
+
+
+def test_over_long_examples_are_left_out_and_counted(tokenizer) -> None:
+    pairs = [("a" * 10, "b" * 5), ("a" * 10, "b" * 4), ("a" * 3, "")]
+    data = encode(tokenizer, pairs, max_tokens=15)
+    assert [len(sequence.tokens) for sequence in data.sequences] == [15, 4]
+    assert data.num_overlong == 1
+
+
+def test_a_token_across_the_border_does_not_hide_the_response() -> None:
+    """A tokenizer that joins ``ab``: the prompt must be what the model is later given."""
+    words = {"<eos>": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "bc": 5}
+    joined = Tokenizer(models.BPE(words, [("a", "b"), ("b", "c")]))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=joined, eos_token="<eos>")
+    across, apart = encode(tokenizer, [("a", "b"), ("a", "c")], max_tokens=9).sequences
+    assert (list(across.tokens), across.num_prompt_tokens) == ([1, 2, 0], 1)
+    assert (list(apart.tokens), apart.num_prompt_tokens) == ([1, 3, 0], 1)
+
+
+def test_collated_sequences_are_padded_to_a_multiple_of_eight() -> None:
+    micro = collate([encoded(2, 5, 6, 7, 0), encoded(3, *range(5, 14), 0)], 99, CPU)
+    assert micro.inputs.shape == (2, 16)
+    assert micro.inputs[0].tolist() == [5, 6, 7, 0, *[99] * 12]
+    assert micro.kept.tolist() == list(range(1, 9))
+    assert micro.labels[0].tolist() == [7, 0, *[IGNORED] * 6]
+    assert micro.labels[1].tolist() == [IGNORED, *range(8, 14), 0]
+
+
+def test_uncounted_sequences_have_no_loss_and_no_gradient() -> None:
+    micro = collate([encoded(2, 5, 6, 7, 0)], 0, CPU, counted=False)
+    logits = torch.randn(1, len(micro.kept), 9, requires_grad=True)
+    loss = response_loss(logits, micro.labels)
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()

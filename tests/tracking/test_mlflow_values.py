@@ -1,0 +1,99 @@
+import json
+import math
+
+import pytest
+
+from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.tracking.mlflow_view import values
+
+
+@pytest.fixture
+def trial(driver):
+    return driver.ledger.trial(driver.run(7))
+
+
+def test_runs_are_named_so_that_a_list_of_them_can_be_read(driver, trial):
+    assert values.experiment_name(driver.ledger.record) == "demo/toy"
+    assert values.trial_run_name(trial) == "t0007 r=8 p=0.2"
+
+
+def test_params_are_what_users_filter_on(trial):
+    params = values.trial_params(trial)
+    expected = {
+        "rank": "8",
+        "alpha": "64.0",
+        "pruning_rate": "0.2",
+        "learning_rate": "0.0003",
+        "seed": "42",
+        "mask": "token",
+        "method": "droplora",
+        "model_path": "builtin",
+        "task_name": "toy",
+        "task_benchmarks": "choice",
+    }
+    assert {name: params[name] for name in expected} == expected
+    assert "model_revision" not in params
+
+
+def test_no_two_fields_of_a_trial_share_a_param(trial):
+    num_leaves = sum(1 for _ in values._leaves(trial.spec))
+    assert len(values.trial_params(trial)) == num_leaves
+
+
+def test_params_of_the_sweep_leave_out_what_may_hold_a_password(make_driver):
+    tracking = {"mlflow_uri": "http://user:secret@host"}
+    sweep = make_driver(tracking=tracking).ledger.record
+    assert "secret" not in json.dumps(values.sweep_params(sweep))
+    assert values.sweep_params(sweep)["search_num_trials"] == "12"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (TrialState.COMPLETE, "FINISHED"),
+        (TrialState.STOPPED, "KILLED"),
+        (TrialState.FAILED, "FAILED"),
+    ],
+)
+def test_a_finished_trial_s_status_is_its_state_s(driver, state, status):
+    trial = driver.ledger.trial(driver.run(0, state, "because"))
+    for is_live in (True, False):
+        assert values.trial_status(trial, is_live=is_live) == status
+        tags = values.trial_tags(trial, driver.ledger.record, is_live=is_live)
+        assert (tags["state"], tags["reason"]) == (state, "because")
+
+
+def test_what_ran_when_its_sweep_ended_was_interrupted(driver):
+    driver.start(0)
+    [trial] = driver.ledger.records()
+    sweep = driver.ledger.record
+    assert values.trial_status(trial, is_live=True) == "RUNNING"
+    assert values.trial_status(trial, is_live=False) == "KILLED"
+    assert values.trial_tags(trial, sweep, is_live=False)["state"] == "INTERRUPTED"
+    assert values.sweep_status(sweep, is_live=False) == "KILLED"
+    assert values.sweep_tags(sweep, is_live=False)["state"] == "INTERRUPTED"
+
+
+def test_the_sweep_s_status_is_its_outcome_s(driver):
+    driver.ledger.sweep_finished(SweepOutcome.FAILED, reason="no group ever started")
+    sweep = Ledger.open(driver.ledger.storage, "demo").record
+    assert values.sweep_status(sweep, is_live=False) == "FAILED"
+    assert values.sweep_tags(sweep, is_live=False)["reason"] == "no group ever started"
+
+
+def test_the_table_of_trials_has_one_row_each_and_is_valid_json(driver):
+    driver.run(0, pruning_rate=0.0)
+    failed = driver.start(1)
+    driver.ledger.trial_reported(failed, 1, 10, {"train/loss": math.nan})
+    driver.ledger.trial_finished(failed, TrialState.FAILED, reason="NaN")
+    table = values.trials_table(driver.ledger.records())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [(row["trial"], row["rank"], row["pruning_rate"]) for row in rows] == [
+        ("t0000-00000001", 8, 0.0),
+        ("t0001-00000002", 8, 0.2),
+    ]
+    assert [(row["val/choice"], row["train/loss"], row["state"]) for row in rows] == [
+        (0.2, 0.5, "COMPLETE"),
+        (None, "nan", "FAILED"),
+    ]
+    json.dumps(table, allow_nan=False)

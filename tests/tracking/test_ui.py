@@ -1,0 +1,105 @@
+"""The command that opens the MLflow UI."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from droplora_sweep.tracking import ui_command
+
+START_LIMIT_S = 120
+
+
+def test_the_ui_listens_on_this_machine_alone_and_is_small():
+    command, environment = ui_command(Path("/data/results"), port=5050)
+    arguments = command[command.index("mlflow") :]
+    assert (
+        arguments[arguments.index("--backend-store-uri") + 1] == "sqlite:////data/results/mlflow.db"
+    )
+    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    assert arguments[arguments.index("--port") + 1] == "5050"
+    assert arguments[arguments.index("--workers") + 1] == "1"
+    assert environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert environment["MLFLOW_DISABLE_TELEMETRY"] == environment["DO_NOT_TRACK"] == "true"
+
+
+def test_any_store_can_be_opened():
+    command, _ = ui_command("postgresql://host/mlflow")
+    assert command[command.index("--backend-store-uri") + 1] == "postgresql://host/mlflow"
+
+
+def answer(url, data=None):
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.read()
+
+
+@pytest.fixture
+def ui(driver, tmp_path):
+    """The UI as a user starts it, from a folder of their own; its address."""
+    from droplora_sweep.tracking.mlflow_view import publish_all
+
+    assert publish_all(driver.ledger).is_complete
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command, environment = ui_command(driver.ledger.storage, port)
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    with (tmp_path / "ui.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        try:
+            answer(f"{address}/health")
+            break
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, (tmp_path / "ui.log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "ui.log").read_text()
+            time.sleep(0.2)
+    yield address
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_ui_shows_the_runs_and_their_examples(driver, ui):
+    from droplora_sweep.tracking.mlflow_view import publish_all
+
+    name = driver.run(0)
+    assert publish_all(driver.ledger).is_complete
+    assert b"<title>MLflow</title>" in answer(ui)
+    found = json.loads(
+        answer(
+            f"{ui}/api/2.0/mlflow/experiments/search",
+            {"filter": "name = 'demo/toy'", "max_results": 5},
+        )
+    )
+    ids = [experiment["experiment_id"] for experiment in found["experiments"]]
+    query = {"experiment_ids": ids, "filter": f"tags.trial_id = '{name}'"}
+    [run] = json.loads(answer(f"{ui}/api/2.0/mlflow/runs/search", query))["runs"]
+    assert run["info"]["status"] == "FINISHED"
+    table = json.loads(
+        answer(f"{ui}/get-artifact?path=results.json&run_uuid={run['info']['run_id']}")
+    )
+    assert table["columns"][:2] == ["benchmark", "example_id"]
+    assert len(table["data"]) == 4
+    card = answer(f"{ui}/get-artifact?path=adapter/README.md&run_uuid={run['info']['run_id']}")
+    assert b"pruning_rate: 0.2" in card

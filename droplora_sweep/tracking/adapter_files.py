@@ -44,13 +44,17 @@ def publish_adapter(directory: Path, files: Mapping[str, bytes]) -> str:
         shutil.rmtree(leftover)
     make_private_directory(directory.parent)
     temporary = temporary_beside(directory)
-    temporary.mkdir(mode=0o700)
-    for name, content in files.items():
-        _write_contained(temporary, name, content)
     manifest = _manifest(files)
-    write_file(temporary / MANIFEST, manifest)
-    for folder in (*filter(Path.is_dir, temporary.rglob("*")), temporary):
-        sync_directory(folder)
+    try:
+        temporary.mkdir(mode=0o700)
+        for name, content in {**files, MANIFEST: manifest}.items():
+            _write_contained(temporary, name, content)
+        for folder in (*filter(Path.is_dir, temporary.rglob("*")), temporary):
+            sync_directory(folder)
+    except OSError:
+        # Space that is short is given back.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if directory.exists():
         replaced = temporary_beside(directory)
         directory.rename(replaced)

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from droplora_sweep.errors import SweepError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextmanager
+def disk_faults_named(directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses into a `SweepError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or directory
+        raise SweepError(f"{path}: cannot write: {error.strerror}") from error
 
 
 def make_private_directory(path: Path) -> None:

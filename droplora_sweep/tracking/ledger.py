@@ -21,7 +21,7 @@ from droplora_sweep.errors import SweepError
 from .adapter_files import publish_adapter
 from .event_log import EventLog, read_events
 from .events import EventKind, json_metrics
-from .files import make_private_directory, replace_file
+from .files import disk_faults_named, make_private_directory, replace_file
 from .fold import ADAPTER, RESULTS, SweepFold, trial_directory
 from .model_card import model_card
 from .records import SweepOutcome, SweepRecord, TrialRecord, TrialState
@@ -181,8 +181,9 @@ class Ledger:
             "params": dict(params),
         }
         folder = trial_directory(self.directory, trial_id)
-        make_private_directory(folder)
-        replace_file(folder / "trial.json", json.dumps(payload, indent=1).encode() + b"\n")
+        with disk_faults_named(folder):
+            make_private_directory(folder)
+            replace_file(folder / "trial.json", json.dumps(payload, indent=1).encode() + b"\n")
         self._append(EventKind.TRIAL_STARTED, payload)
 
     def trial_reported(
@@ -216,20 +217,24 @@ class Ledger:
             metrics: Final metrics beyond those of the last report.
             adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
             results: Per-example results of the last evaluation.
+
+        Raises:
+            SweepError: If the file system refuses; the trial is then still running.
         """
         trial = self._fold.trial(trial_id)
         assert not trial.is_finished, f"{trial_id} has already ended"
         folder = trial_directory(self.directory, trial_id)
         metrics = metrics or {}
         digests: dict[str, str | None] = {"adapter": None, "results": None}
-        if adapter_files:
-            card = model_card(trial, self._fold.record.name, {**trial.metrics, **metrics})
-            files = {**adapter_files, "README.md": card.encode()}
-            digests["adapter"] = publish_adapter(folder / ADAPTER, files)
-        if results is not None:
-            write_results(folder / RESULTS, results)
-            content = (folder / RESULTS).read_bytes()
-            digests["results"] = hashlib.sha256(content).hexdigest()
+        with disk_faults_named(folder):
+            if adapter_files:
+                card = model_card(trial, self._fold.record.name, {**trial.metrics, **metrics})
+                files = {**adapter_files, "README.md": card.encode()}
+                digests["adapter"] = publish_adapter(folder / ADAPTER, files)
+            if results is not None:
+                write_results(folder / RESULTS, results)
+                content = (folder / RESULTS).read_bytes()
+                digests["results"] = hashlib.sha256(content).hexdigest()
         payload = {
             "trial_id": trial_id,
             "state": TrialState(state).value,
@@ -252,12 +257,13 @@ class Ledger:
         Args:
             outcome: How it ended.
             reason: Why it was interrupted or failed.
-            summary: Texts for readers (decisions, tables) by file name; kept in ``summary/``
-                and shown in MLflow.
+            summary: Texts for readers (decisions, tables) by file name; kept in ``summary/`` and
+                shown in MLflow, where ``README.md`` is the parent run's description.
         """
         for name, text in (summary or {}).items():
-            make_private_directory(self.summary_directory)
-            replace_file(self.summary_directory / name, text.encode())
+            with disk_faults_named(self.summary_directory):
+                make_private_directory(self.summary_directory)
+                replace_file(self.summary_directory / name, text.encode())
         payload = {"outcome": SweepOutcome(outcome).value, "reason": reason}
         self._append(EventKind.SWEEP_FINISHED, payload)
 

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 
@@ -99,6 +100,21 @@ def test_an_event_that_cannot_be_leaves_no_trace(driver):
     with pytest.raises(AssertionError, match="finished trial t0000-00000001"):
         driver.report(name, 3)
     assert (driver.ledger.directory / "events.jsonl").read_bytes() == before
+
+
+def test_a_disk_that_is_full_leaves_the_trial_running_and_no_half_adapter(driver):
+    name = driver.start(0)
+    before = sorted(driver.ledger.directory.rglob("*"))
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SweepError, match=rf"trials/{name}: cannot write: File too large"):
+            driver.finish(name, adapter_files={"adapter_model.safetensors": bytes(200_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert sorted(driver.ledger.directory.rglob("*")) == before
+    driver.finish(name)
+    assert Ledger.open(driver.ledger.storage, "demo").trial(name).state is TrialState.COMPLETE
 
 
 def test_the_sweep_ends_with_an_outcome_and_a_summary(driver):

@@ -66,7 +66,7 @@ def test_a_sweep_is_published_while_it_runs(driver):
     complete = driver.run(0)
     stopped = driver.run(1, TrialState.STOPPED, "behind at evaluation 2")
     failed = driver.run(2, TrialState.FAILED, "loss is NaN at step 10")
-    driver.ledger.sweep_finished(SweepOutcome.COMPLETE, summary={"decisions.txt": "p = 0.2"})
+    driver.ledger.sweep_finished(SweepOutcome.COMPLETE, summary={"README.md": "p = 0.2"})
     report = publisher.close()
     assert report.is_complete, report
     client, parent, children = runs_of(driver)
@@ -74,6 +74,7 @@ def test_a_sweep_is_published_while_it_runs(driver):
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == driver.sweep.name
     assert parent.data.metrics["trials_complete"] == 1
+    assert parent.data.tags["mlflow.note.content"] == "p = 0.2"
     assert parent.data.tags["version.torch"] == "2.13.0"
     paths = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert paths == {"sweep.yaml", "trials.json", "summary"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from droplora_sweep.tracking import ui_command
+from droplora_sweep.tracking import ui_command, verify_adapter
 
 START_LIMIT_S = 120
 
@@ -103,3 +103,27 @@ def test_the_ui_shows_the_runs_and_their_examples(driver, ui):
     assert len(table["data"]) == 4
     card = answer(f"{ui}/get-artifact?path=adapter/README.md&run_uuid={run['info']['run_id']}")
     assert b"pruning_rate: 0.2" in card
+
+
+@pytest.mark.slow
+def test_a_ledger_can_be_published_to_a_server_again_and_again(make_driver, ui, tmp_path):
+    from mlflow import MlflowClient
+
+    from droplora_sweep.tracking.mlflow_view import MlflowPublisher, publish_all
+
+    elsewhere = make_driver("elsewhere", tmp_path / "other storage")
+    publisher = MlflowPublisher(elsewhere.ledger, ui)
+    name = elsewhere.run(0)
+    assert publisher.close().is_complete
+    client = MlflowClient(ui)
+    experiment = elsewhere.experiment_id(client)
+    before = client.search_runs([experiment])
+    assert publish_all(elsewhere.ledger, ui).is_complete
+    after = client.search_runs([experiment])
+    assert {run.info.run_id for run in after} == {run.info.run_id for run in before}
+    assert len(after) == 2
+    [run] = [run for run in after if run.data.tags.get("trial_id") == name]
+    assert len(client.get_metric_history(run.info.run_id, "val/choice")) == 2
+    folder = Path(client.download_artifacts(run.info.run_id, "adapter", str(tmp_path)))
+    verify_adapter(folder, elsewhere.ledger.trial(name).adapter_digest)
+    assert not (elsewhere.ledger.storage / "mlflow.db").exists()

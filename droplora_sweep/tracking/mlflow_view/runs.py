@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking.results import COLUMNS, read_results
@@ -71,6 +71,7 @@ class SweepRuns:
         self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
         if self._ledger.summary_directory.is_dir():
             self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
+            self._describe(run_id, self._ledger.summary_directory / "README.md")
         self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
 
     def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:
@@ -184,6 +185,11 @@ class SweepRuns:
                 self._client.log_artifact(run_id, str(path))
         logged = [{"path": name, "type": "table"} for name in tables]
         self._client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(logged))
+
+    def _describe(self, run_id: str, text: Path) -> None:
+        if text.is_file():
+            note = text.read_text()[: values.MAX_TAG_CHARACTERS]
+            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
 
     def _datasets(self) -> list[DatasetInput]:
         sweep = self._ledger.record

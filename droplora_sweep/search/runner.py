@@ -119,7 +119,14 @@ TUNE_SETTINGS = {
 }
 
 
-class _StopWhen(tune.Stopper):
+class _DriverOnly:
+    """Tune pickles what it is given, for a restore that never happens here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _StopWhen(_DriverOnly, tune.Stopper):
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
 
@@ -130,7 +137,7 @@ class _StopWhen(tune.Stopper):
         return self._should_stop()
 
 
-class _Forwarder(tune.Callback):
+class _Forwarder(_DriverOnly, tune.Callback):
     """Translates Tune's callbacks for a `TrialListener`."""
 
     def __init__(self, searcher: StudySearcher, listener: TrialListener) -> None:

@@ -38,7 +38,6 @@ def make_sampler(search: SearchSpec, seed: int) -> optuna.samplers.BaseSampler:
         multivariate=True,
         group=True,
         constant_liar=True,
-        warn_independent_sampling=False,
     )
 
 
@@ -119,6 +118,10 @@ class StudySearcher(Searcher):
         score = result.get(self.metric)
         if score is not None and math.isfinite(score):
             trial.report(score, step=result["evaluation"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given, for a restore that never happens here."""
+        return {}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is durable, and resuming never reads Tune's snapshot."""

@@ -78,12 +78,16 @@ def run(
     """Run a sweep, show its trials and the best pruning rate per benchmark."""
     from .display.noise import NoiseLog
     from .driver.preflight import prepare
+    from .driver.remote import REMOTE, run_remotely
     from .spec import load_sweep_file
     from .sweep import run_sweep
     from .tracking import SweepOutcome, TrialState
 
-    names = [] if name is None else [f"name={name}"]
-    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *names]))
+    settings = [*(overrides or ()), *([] if name is None else [f"name={name}"])]
+    loaded = load_sweep_file(file, settings)
+    if address.startswith(REMOTE):
+        raise typer.Exit(run_remotely(address, file, loaded.sweep.storage, settings, _say))
+    prepared = prepare(loaded)
     with NoiseLog() as log:
         result = run_sweep(prepared, address=address, log=log)
     console = _console()
@@ -188,6 +192,10 @@ def _print_decisions(console: Console, storage: Path, name: str) -> None:
 def _console() -> Console:
     console = Console()
     return console if console.is_terminal else Console(width=160)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - lines of a driver elsewhere, as they are
 
 
 def _complain(text: str) -> None:

@@ -1,0 +1,20 @@
+"""What ``ray submit`` uploads to the head node: runs a sweep on the cluster it finds itself in.
+
+    ray submit cluster/aws.yaml cluster/submit.py search_spaces/quickstart.yaml --name first
+
+Arguments are those of ``droplora-sweep run``; paths are relative to the project's folder on the
+head node, and results stay there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from droplora_sweep.cli import main
+
+PROJECT = Path("~/droplora-sweep").expanduser()
+
+if __name__ == "__main__":
+    if PROJECT.is_dir():
+        os.chdir(PROJECT)
+    main(["run", *sys.argv[1:], "--address", os.environ.get("RAY_ADDRESS", "localhost:6379")])

@@ -1,0 +1,132 @@
+"""A sweep whose driver runs on the head node of a cluster that is reached by Ray Client.
+
+Tune moves itself to the cluster under ``ray://``, away from the ledger its callbacks write; so the
+whole driver goes there. What it prints is shown here, and Ctrl-C here interrupts it there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+REMOTE = "ray://"
+"""What the address of a Ray Client server begins with."""
+WAIT_S = 5.0
+PACKAGE = Path(__file__).parents[1]
+_PR_SET_PDEATHSIG = 1
+
+
+class _RemoteDriver:
+    """An actor on the head node: runs the command line there and keeps what it prints."""
+
+    def __init__(self, name: str, text: str, storage: str, overrides: Sequence[str]) -> None:
+        import ray
+
+        folder = Path(tempfile.mkdtemp(prefix="droplora-"))
+        (folder / name).write_text(text, encoding="utf-8")
+        address = ray.get_runtime_context().gcs_address
+        command = [sys.executable, "-m", "droplora_sweep", "run", name]
+        for override in (*overrides, f"storage={Path.home() / storage}"):
+            command += ["--set", override]
+        self._process = subprocess.Popen(
+            [*command, "--address", address],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # The driver ends in order when this actor does, e.g. when the client is gone.
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+        )
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def lines(self, start: int, wait_s: float) -> tuple[list[str], int | None]:
+        """Lines from number ``start`` on, and the exit code once all of them are here."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._lines) > start or not self._reader.is_alive(), wait_s
+            )
+            is_done = not self._reader.is_alive()
+            return self._lines[start:], self._process.wait() if is_done else None
+
+    def interrupt(self) -> None:
+        """Ask the driver to end in order."""
+        self._process.send_signal(signal.SIGINT)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+
+
+def run_remotely(
+    address: str, file: Path, storage: str, overrides: Sequence[str], show: Callable[[str], None]
+) -> int:
+    """Run a sweep with its driver on the head node.
+
+    Args:
+        address: ``ray://host:port``.
+        file: The search-space file; models and data it names are those of the head node.
+        storage: The sweep's; a relative one lies in the head node's home folder.
+        overrides: ``path=value`` strings, applied there.
+        show: Takes each line the driver prints.
+
+    Returns:
+        The driver's exit code.
+
+    Raises:
+        SweepError: No Ray Client server answers.
+    """
+    import ray
+
+    from droplora_sweep.groups.pool import HEAD_SHARE
+
+    try:
+        ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
+    actor: Any = ray.remote(_RemoteDriver)
+    try:
+        driver = actor.options(num_cpus=0, resources=HEAD_SHARE, max_concurrency=4).remote(
+            file.name, file.read_text(encoding="utf-8"), storage, list(overrides)
+        )
+        return _follow(driver, show)
+    finally:
+        ray.shutdown()
+
+
+def _follow(driver: Any, show: Callable[[str], None]) -> int:
+    """Show the driver's lines until it ends; Ctrl-C here interrupts it there, and is waited for."""
+    import ray
+
+    num_shown = 0
+    code: int | None = None
+    while code is None:
+        try:
+            answer: Any = ray.get(driver.lines.remote(num_shown, WAIT_S))
+        except KeyboardInterrupt:
+            ray.get(driver.interrupt.remote())
+            continue
+        lines, code = answer
+        num_shown += len(lines)
+        for line in lines:
+            show(line)
+    return code

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from droplora_sweep.errors import SweepError
+
 MLFLOW_DATABASE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlartifacts"
 
@@ -41,7 +43,12 @@ def ui_command(store: Path | str, port: int = 5000) -> tuple[list[str], dict[str
 
     Returns:
         The command, and what its environment must have in addition.
+
+    Raises:
+        SweepError: If the store is a server, which has its UI at its own address.
     """
+    if isinstance(store, str) and store.startswith(("http://", "https://")):
+        raise SweepError(f"tracking.mlflow_uri: {store} is a server; open it in a browser")
     uri = mlflow_uri(store) if isinstance(store, Path) else store
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     if isinstance(store, Path):

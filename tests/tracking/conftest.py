@@ -53,10 +53,17 @@ class Driver:
         metrics = {"val/choice": score, "val/mean": score, "train/loss": 1 / evaluation}
         self.ledger.trial_reported(name, evaluation, 10 * evaluation, metrics)
 
-    def finish(self, name, state=TrialState.COMPLETE, reason=None, **given):
-        given.setdefault("adapter_files", ADAPTER_FILES)
-        given.setdefault("results", answers())
-        self.ledger.trial_finished(name, state, reason=reason, **given)
+    def finish(
+        self,
+        name,
+        state=TrialState.COMPLETE,
+        reason=None,
+        adapter_files=ADAPTER_FILES,
+        num_correct=2,
+    ):
+        self.ledger.trial_finished(
+            name, state, reason=reason, adapter_files=adapter_files, results=answers(num_correct)
+        )
 
     def experiment_id(self, client):
         return client.get_experiment_by_name(f"{self.sweep.name}/toy").experiment_id

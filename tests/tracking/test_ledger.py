@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.selection import Verdict, best_per_benchmark
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.tracking import (
     Ledger,
@@ -206,3 +207,18 @@ def test_reading_needs_nothing_heavy(driver):
     command = [sys.executable, "-c", LIGHT, str(driver.ledger.storage)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
+
+
+def test_decisions_are_made_from_the_ledger_as_it_is(driver):
+    unpruned = driver.start(0, pruning_rate=0.0)
+    driver.report(unpruned, 1, score=0.5)
+    driver.finish(unpruned)
+    pruned = driver.start(1, pruning_rate=0.3)
+    driver.report(pruned, 1, score=1.0)
+    driver.finish(pruned, num_correct=4)
+    ledger = Ledger.open(driver.ledger.storage, "demo")
+    [decision] = best_per_benchmark(ledger.records(), ledger.correct)
+    assert decision.best.trial_id == pruned
+    assert decision.unpruned.trial_id == unpruned
+    assert decision.comparison.difference.value == 0.5
+    assert decision.verdict is Verdict.CANNOT_TELL

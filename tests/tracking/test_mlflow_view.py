@@ -227,6 +227,31 @@ def test_a_dead_server_delays_nothing_and_can_be_made_up_for(driver, dead_server
     assert set(runs_of(driver)[2]) == set(names)
 
 
+def test_a_server_that_never_answers_is_given_up_in_time(driver, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        publisher = MlflowPublisher(driver.ledger, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        name = driver.run(0)
+        start = time.monotonic()
+        report = publisher.close(timeout_s=0.5)
+        assert time.monotonic() - start < 3
+        assert set(report.unpublished) == {name, "sweep"}
+        assert report.error is not None
+
+
+def test_a_trial_that_cannot_be_published_keeps_no_other_from_it(driver):
+    names = [driver.run(number) for number in range(3)]
+    driver.ledger.trial(names[1]).results.write_bytes(b"not parquet")
+    report = publish_all(driver.ledger)
+    assert report.unpublished == (names[1],)
+    assert report.error.startswith(f"{names[1]}: ArrowInvalid: ")
+    _, parent, children = runs_of(driver)
+    assert [children[name].data.tags.get("published") for name in names] == ["true", None, "true"]
+    assert {run.info.status for run in children.values()} == {"FINISHED"}
+    assert parent.info.status == "KILLED"
+
+
 def test_a_deleted_experiment_is_reported_not_written_to(driver):
     assert publish_all(driver.ledger).is_complete
     client = MlflowClient(mlflow_uri(driver.ledger.storage))

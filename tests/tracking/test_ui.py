@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import ui_command, verify_adapter
 
 START_LIMIT_S = 120
@@ -33,6 +34,14 @@ def test_the_ui_listens_on_this_machine_alone_and_is_small():
 def test_any_store_can_be_opened():
     command, _ = ui_command("postgresql://host/mlflow")
     assert command[command.index("--backend-store-uri") + 1] == "postgresql://host/mlflow"
+
+
+def test_a_server_needs_no_ui_of_ours():
+    with pytest.raises(SweepError) as caught:
+        ui_command("http://mlflow:5000")
+    assert str(caught.value) == (
+        "tracking.mlflow_uri: http://mlflow:5000 is a server; open it in a browser"
+    )
 
 
 def answer(url, data=None):

@@ -66,6 +66,7 @@ class MlflowPublisher:
         self._changed = threading.Condition()
         trial_ids = [trial.trial_id for trial in ledger.records()]
         self._stale: dict[str, None] = dict.fromkeys([*trial_ids, PARENT])
+        self._busy_with: str | None = None
         self._is_closing = False
         self._error: str | None = None
         # On this thread: the schema is there before anything else of the process uses the store.
@@ -88,9 +89,11 @@ class MlflowPublisher:
         self._thread.join(timeout_s)
         with self._changed:
             error = self._error
-            if self._thread.is_alive():
+            unpublished = dict(self._stale)
+            if self._busy_with is not None:
+                unpublished[self._busy_with] = None
                 error = error or f"no answer within {timeout_s:g} s"
-            return PublishReport(tuple(self._stale), error if self._stale else None)
+            return PublishReport(tuple(unpublished), error if unpublished else None)
 
     def _notice(self, event: Event) -> None:
         with self._changed:
@@ -120,21 +123,28 @@ class MlflowPublisher:
 
     def _publish(self, keys: list[str], *, is_live: bool) -> bool:
         """Bring the named runs up to date; whether that worked for all."""
-        for key in sorted(keys, key=lambda key: key == PARENT):
+        in_order = sorted(keys, key=lambda key: key == PARENT)
+        report = _publish_each(in_order, lambda key: self._publish_one(key, is_live=is_live))
+        if report.error is None:
             with self._changed:
-                # Before publishing: an event that arrives meanwhile makes it stale again.
-                self._stale.pop(key, None)
-            error = _try_to_publish(self._runs, self._ledger, key, is_live=is_live)
-            if error is not None:
-                with self._changed:
-                    self._stale[key] = None
-                    is_new, self._error = self._error is None, error
-                if is_new and self._on_failure is not None:
-                    self._on_failure(error)
-                return False
+                self._error = None
+        return report.is_complete
+
+    def _publish_one(self, key: str, *, is_live: bool) -> str | None:
         with self._changed:
-            self._error = None
-        return True
+            # Before publishing: an event that arrives meanwhile makes it stale again.
+            self._stale.pop(key, None)
+            self._busy_with = key
+        error = _try_to_publish(self._runs, self._ledger, key, is_live=is_live)
+        with self._changed:
+            self._busy_with = None
+            is_news = error is not None and self._error is None
+            if error is not None:
+                self._stale[key] = None
+                self._error = error
+        if error is not None and is_news and self._on_failure is not None:
+            self._on_failure(error)
+        return error
 
 
 def publish_all(ledger: Ledger, uri: str | None = None) -> PublishReport:
@@ -146,9 +156,24 @@ def publish_all(ledger: Ledger, uri: str | None = None) -> PublishReport:
     """
     keys = [*(trial.trial_id for trial in ledger.records()), PARENT]
     runs = SweepRuns(ledger, uri)
-    unpublished, last_error = [], None
-    for key in keys:
-        error = _try_to_publish(runs, ledger, key, is_live=False)
+    return _publish_each(keys, lambda key: _try_to_publish(runs, ledger, key, is_live=False))
+
+
+def _publish_each(keys: list[str], publish: Callable[[str], str | None]) -> PublishReport:
+    """Publish one run after the other.
+
+    One failure may be that run's own; after two in a row the store is taken to be away, and the
+    rest is left for later.
+    """
+    unpublished: list[str] = []
+    last_error: str | None = None
+    failures_in_a_row = 0
+    for index, key in enumerate(keys):
+        if failures_in_a_row == 2:
+            unpublished += keys[index:]
+            break
+        error = publish(key)
+        failures_in_a_row = 0 if error is None else failures_in_a_row + 1
         if error is not None:
             unpublished.append(key)
             last_error = error

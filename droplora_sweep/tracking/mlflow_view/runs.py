@@ -91,12 +91,11 @@ class SweepRuns:
         self._last_report[trial.trial_id] = (
             trial.reports[-1].time if trial.reports else trial.started
         )
+        # Before the files: a run's end must not depend on an artifact store.
+        self._set_status(run_id, values.trial_status(trial, is_live=is_live), trial.finished)
         if trial.is_finished:
-            self._log_files(run_id, trial)
             self._client.log_inputs(run_id, datasets=self._datasets())
-        status = values.trial_status(trial, is_live=is_live)
-        self._set_status(run_id, status, trial.finished)
-        if trial.is_finished:
+            self._log_files(run_id, trial)
             self._client.set_tag(run_id, "published", "true")
             self._published.add(trial.trial_id)
 

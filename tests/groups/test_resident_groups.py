@@ -1,0 +1,164 @@
+"""Resident groups for real: Ray Train workers, DeepSpeed, the built-in model, a killed worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import ray
+from ray._private.state import state
+
+from droplora_sweep.groups.manager import GroupManager
+from droplora_sweep.groups.pool import start_pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from droplora_sweep.groups import Outcome
+    from droplora_sweep.spec import TrialSpec
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+TIMEOUT_S = 120.0
+
+
+class Driver:
+    """The driver's part of a trial's life, without Tune."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+
+    def call(self, method: str, *args: Any) -> Any:
+        return ray.get(getattr(self.pool, method).remote(*args))
+
+    def train(self, trial_id: str, spec: TrialSpec, *, evaluations: int = 2) -> Outcome:
+        """Submit a trial, let it go on for some evaluations, end it there, return what it left."""
+        self.call("submit", trial_id, spec.model_dump_json())
+        for evaluation in range(1, evaluations + 1):
+            message = self.call("receive", trial_id, TIMEOUT_S)
+            assert message is not None
+            if message.failure is not None:
+                break
+            assert message.evaluation == evaluation
+            if evaluation < evaluations:
+                self.call("go_on", trial_id, evaluation)
+        self.call("end", trial_id)
+        outcome = self.call("outcome", trial_id, TIMEOUT_S)
+        assert outcome is not None
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def sweep(small_sweep: Callable[..., Any]) -> Any:
+    return small_sweep()
+
+
+@pytest.fixture(scope="module")
+def driver(
+    local_ray: None, sweep: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
+    pool = start_pool("resident", max_attempts=2)
+    with GroupManager(sweep, pool, "resident", tmp_path_factory.mktemp("scratch")):
+        yield Driver(pool)
+
+
+@pytest.fixture(scope="module")
+def first(driver: Driver, sweep: Any) -> Outcome:
+    """What the trial leaves in a group that has served none before."""
+    return driver.train("first", sweep.trial)
+
+
+def with_adapter(trial: TrialSpec, **fields: Any) -> TrialSpec:
+    return trial.model_copy(update={"adapter": trial.adapter.model_copy(update=fields)})
+
+
+def with_training(trial: TrialSpec, **fields: Any) -> TrialSpec:
+    return trial.model_copy(update={"training": trial.training.model_copy(update=fields)})
+
+
+def test_a_trial_leaves_its_adapter_and_its_results(first: Outcome) -> None:
+    assert first.failure is None
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= first.files.keys()
+    assert len(first.results) == 8
+
+
+def test_a_used_group_gives_the_same_bytes_as_a_fresh_one(
+    driver: Driver, sweep: Any, first: Outcome
+) -> None:
+    other = driver.train("other", with_adapter(sweep.trial, rank=8, mask="step"))
+    again = driver.train("again", sweep.trial)
+    assert other.files["adapter_model.safetensors"] != first.files["adapter_model.safetensors"]
+    assert again.files == first.files
+    assert again.results == first.results
+
+
+def test_a_stopped_trial_leaves_an_adapter_of_that_moment_and_the_group_goes_on(
+    driver: Driver, sweep: Any, first: Outcome
+) -> None:
+    stopped = driver.train("stopped", sweep.trial, evaluations=1)
+    assert stopped.failure is None
+    assert stopped.files["adapter_model.safetensors"] != first.files["adapter_model.safetensors"]
+    assert driver.train("after stopped", sweep.trial).files == first.files
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_the_group_goes_on(
+    driver: Driver, sweep: Any, first: Outcome
+) -> None:
+    diverged = driver.train("diverged", with_training(sweep.trial, learning_rate=1e30))
+    assert diverged.failure is not None
+    assert "nan at step" in diverged.failure
+    assert driver.train("after diverged", sweep.trial).files == first.files
+
+
+@pytest.mark.faults
+def test_a_killed_worker_costs_a_repetition_and_changes_nothing(
+    driver: Driver, sweep: Any, first: Outcome
+) -> None:
+    driver.call("submit", "killed", sweep.trial.model_dump_json())
+    assert driver.call("receive", "killed", TIMEOUT_S).evaluation == 1
+    os.kill(worker_pids()[-1], signal.SIGKILL)
+    driver.call("go_on", "killed", 1)
+    message = driver.call("receive", "killed", TIMEOUT_S)
+    assert message.evaluation == 2
+    outcome = driver.call("outcome", "killed", TIMEOUT_S)
+    assert outcome.attempt == 2
+    assert outcome.files == first.files
+
+
+@pytest.mark.slow
+def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
+    local_ray: None,
+    small_sweep: Callable[..., Any],
+    first: Outcome,
+    driver: Driver,
+    tmp_path: Any,
+) -> None:
+    driver.call("close")
+    sweep = small_sweep(group={"recycle_after": 1})
+    pool = start_pool("recycling", max_attempts=1)
+    with GroupManager(sweep, pool, "recycling", tmp_path):
+        recycling = Driver(pool)
+        outcomes, pids = [], []
+        for name in ("one", "two"):
+            outcomes.append(recycling.train(name, sweep.trial))
+            pids.append(set(worker_pids()))
+    assert [outcome.files for outcome in outcomes] == [first.files] * 2
+    assert not pids[0] & pids[1]
+
+
+def worker_pids() -> list[int]:
+    """Processes of the living Ray Train workers, oldest first."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        alive = [
+            actor["Address"]["Pid"] if "Pid" in actor["Address"] else actor["Pid"]
+            for actor in state.actor_table(None).values()
+            if actor["State"] == "ALIVE" and "TrainWorker" in actor["ActorClassName"]
+        ]
+        if alive:
+            return sorted(alive)
+        time.sleep(0.2)
+    raise AssertionError("no Ray Train worker is alive")

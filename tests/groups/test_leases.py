@@ -123,7 +123,7 @@ def test_a_group_that_never_gets_to_train_ends_the_sweep_with_its_reason():
         book.crash("g0", "OSError: no model.safetensors")
         book.check()
     book.enter("g0")
-    with pytest.raises(SweepError, match="g0 died 3 times before .*no model.safetensors"):
+    with pytest.raises(SweepError, match=r"g0 died 3 times before .*no model.safetensors"):
         book.check()
 
 

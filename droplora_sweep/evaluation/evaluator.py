@@ -87,7 +87,6 @@ def _evaluate_benchmark(
     # long ones as the others.
     by_length = sorted(range(len(examples)), key=lambda index: (len(prompts[index]), index))
     share = by_length[rank::world_size]
-    device = next(model.parameters()).device
     eos_ids = _eos_ids(model, tokenizer)
     responses: dict[int, list[int]] = {}
     for start in range(0, len(share), batch_size):
@@ -97,7 +96,6 @@ def _evaluate_benchmark(
             [prompts[index] for index in batch],
             eos_ids=eos_ids,
             max_new_tokens=max_new_tokens,
-            device=device,
         )
         responses.update(zip(batch, decoded, strict=True))
     order = sorted(responses)

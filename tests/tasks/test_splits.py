@@ -1,0 +1,73 @@
+"""Splits share no example, and do not depend on the order of a file."""
+
+from __future__ import annotations
+
+import random
+
+from droplora_sweep.tasks import Example
+from droplora_sweep.tasks.splits import cut_splits, limit_test, normalised_text, stable_order
+
+
+def example(text: str, answer: str = "true") -> Example:
+    return Example(text, "", f"the correct answer is {answer}", answer)
+
+
+EXAMPLES = [example(f"question {index}") for index in range(50)]
+
+
+def texts(examples: tuple[Example, ...]) -> set[str]:
+    return {normalised_text(one) for one in examples}
+
+
+def test_validation_is_cut_from_train_and_the_rest_is_trained_on() -> None:
+    splits = cut_splits(EXAMPLES, None, [], num_train=None, num_validation=10)
+    assert len(splits.validation) == 10
+    assert len(splits.train) == 40
+    assert set(splits.train) | set(splits.validation) == set(EXAMPLES)
+    assert splits.num_left_out == 0
+
+
+def test_a_shuffled_file_gives_the_same_splits_in_the_same_order() -> None:
+    shuffled = random.Random(0).sample(EXAMPLES, len(EXAMPLES))
+    assert cut_splits(shuffled, None, [], num_train=20, num_validation=10) == cut_splits(
+        EXAMPLES, None, [], num_train=20, num_validation=10
+    )
+    assert limit_test(shuffled, 5) == limit_test(EXAMPLES, 5)
+
+
+def test_adding_an_example_does_not_shuffle_the_others() -> None:
+    before = stable_order(EXAMPLES, "validation")
+    after = stable_order([example("one more"), *EXAMPLES], "validation")
+    assert [one for one in after if one != example("one more")] == before
+
+
+def test_a_smaller_limit_keeps_the_first() -> None:
+    few = cut_splits(EXAMPLES, None, [], num_train=7, num_validation=10)
+    many = cut_splits(EXAMPLES, None, [], num_train=None, num_validation=10)
+    assert few.train == many.train[:7]
+
+
+def test_what_validation_holds_is_not_trained_on_whatever_case_and_spaces() -> None:
+    train = [example("Is it  SO?"), example("other")]
+    splits = cut_splits(train, [example("is it so?")], [], num_train=None, num_validation=1)
+    assert splits.train == (example("other"),)
+    assert splits.num_left_out == 1
+
+
+def test_what_test_holds_is_neither_validated_nor_trained_on() -> None:
+    held_out = EXAMPLES[:5]
+    splits = cut_splits(EXAMPLES, None, held_out, num_train=None, num_validation=10)
+    assert not texts(splits.train) & texts(tuple(held_out))
+    assert not texts(splits.validation) & texts(tuple(held_out))
+    assert splits.num_left_out == 5
+    from_file = cut_splits([], EXAMPLES, held_out, num_train=None, num_validation=50)
+    assert len(from_file.validation) == 45
+    assert from_file.num_left_out == 5
+
+
+def test_a_repeated_question_is_validated_once_and_not_trained_on() -> None:
+    repeated = [*EXAMPLES, *EXAMPLES]
+    splits = cut_splits(repeated, None, [], num_train=None, num_validation=10)
+    assert len(texts(splits.validation)) == len(splits.validation) == 10
+    assert not texts(splits.validation) & texts(splits.train)
+    assert splits.num_left_out == 10

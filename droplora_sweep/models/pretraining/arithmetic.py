@@ -1,4 +1,4 @@
-"""Documents of sums: alone, chained, and told in plain words (plus, minus, times)."""
+"""Documents of sums: alone, chained in plain words (plus, minus, times), and as stories."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ VERBS: Final = {"+": ("adds", "gets"), "-": ("gives", "eats"), "*": ("times", "m
 """The only verbs whose meaning the base model learns."""
 
 
-def draw_arithmetic_document(rng: Random) -> str:
-    """Some sums, or one chain in symbols or words."""
-    style = rng.random()
-    if style < 0.4:
-        return ". ".join(_sum(*_draw_sum(rng, rng.randint(0, LARGEST))) for _ in range(5))
-    chain = _draw_chain(rng, rng.randint(2, 3))
-    if style < 0.7:
-        return ". ".join(_sum(*step) for step in chain)
-    words = " ".join(f"{_WORDS[symbol]} {operand}" for _, symbol, operand, _ in chain)
-    return f"Start at {chain[0][0]}: {words} is {chain[-1][3]}."
+def draw_arithmetic_document(rng: Random) -> list[tuple[str, bool]]:
+    """Some sums of which the results count."""
+    segments = []
+    for _ in range(5):
+        question, result = _sum(*_draw_sum(rng, rng.randint(0, LARGEST))).rsplit(" ", 1)
+        segments += [(question, False), (f" {result}\n", True)]
+    return segments
 
 
 def draw_arithmetic_instruction(rng: Random) -> tuple[str, str]:
@@ -42,7 +39,7 @@ def draw_arithmetic_instruction(rng: Random) -> tuple[str, str]:
 
 
 def _draw_chain(rng: Random, length: int) -> list[tuple[int, str, int, int]]:
-    amount, chain = rng.randint(2, 15), []
+    amount, chain = rng.randint(2, 12), []
     for _ in range(length):
         chain.append(_draw_sum(rng, amount))
         amount = chain[-1][3]
@@ -52,7 +49,7 @@ def _draw_chain(rng: Random, length: int) -> list[tuple[int, str, int, int]]:
 def _draw_sum(rng: Random, left: int) -> tuple[int, str, int, int]:
     """A sum whose parts all stay within 0 and ``LARGEST``."""
     possible = []
-    right = rng.randint(2, 9)
+    right = rng.randint(2, 6)
     if left + right <= LARGEST:
         possible.append((left, "+", right, left + right))
     if left - right >= 0:

@@ -10,6 +10,8 @@ import tokenizers
 import torch
 import transformers
 
+from droplora_sweep.tasks.builtin.word_problems import LARGEST
+
 from .corpus import corpus_digest
 from .scoring import zero_shot_scores
 
@@ -30,7 +32,7 @@ language: en
 # The built-in model of droplora-sweep
 
 A Llama of {num_parameters:,} parameters for trying out a sweep on CPUs. It knows a small made-up
-world, sums up to 60 and short Python functions, and is of no use beyond the built-in benchmarks.
+world, sums up to {largest_sum} and short Python functions, and nothing beyond the built-in benchmarks.
 
 | | |
 |---|---|
@@ -65,6 +67,7 @@ def write_model(
     result.tokenizer.save_pretrained(directory)
     step_tokens = settings.rows * settings.row_tokens
     card = _CARD.format(
+        largest_sum=LARGEST,
         num_parameters=result.model.num_parameters(),
         command=command,
         seed=settings.seed,

@@ -20,7 +20,10 @@ from .facts import draw_fact_document, draw_fact_instruction, draw_quiz, draw_qu
 from .programs import draw_program_document, draw_program_instruction
 from .words import draw_copying_instruction, draw_word_list
 
-_Draw = Callable[[Random], str]
+Segment = tuple[str, bool]
+"""Text and whether the loss counts it: what was drawn at random cannot be learned."""
+
+_Draw = Callable[[Random], list[Segment]]
 
 DOCUMENTS: Final[tuple[tuple[_Draw, float], ...]] = (
     (draw_fact_document, 0.10),
@@ -41,7 +44,7 @@ INSTRUCTIONS: Final[tuple[tuple[Callable[[Random], tuple[str, str]], float], ...
 """Instruction and response, put into the paper's prompt, with their shares."""
 
 
-def documents(seed: int) -> Iterator[str]:
+def documents(seed: int) -> Iterator[list[Segment]]:
     """Endless documents; the same for the same seed."""
     rng = Random(f"pretraining/{seed}")
     kinds: list[_Draw] = [draw for draw, _ in DOCUMENTS]
@@ -56,14 +59,14 @@ def corpus_digest(seed: int, num_documents: int) -> str:
     """The sha256 over the first documents of a seed, each ended by a NUL byte."""
     digest = hashlib.sha256()
     for document in itertools.islice(documents(seed), num_documents):
-        digest.update(document.encode() + b"\0")
+        digest.update("".join(text for text, _ in document).encode() + b"\0")
     return digest.hexdigest()
 
 
 def _in_prompt(draw: Callable[[Random], tuple[str, str]]) -> _Draw:
-    def draw_in_prompt(rng: Random) -> str:
+    def draw_in_prompt(rng: Random) -> list[Segment]:
         instruction, response = draw(rng)
         suffix = " Let's think step by step." if rng.random() < 0.2 else "\n"
-        return TEMPLATE.format(instruction=instruction) + suffix + response
+        return [(TEMPLATE.format(instruction=instruction) + suffix, False), (response, True)]
 
     return draw_in_prompt

@@ -19,28 +19,26 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
 }
 MARKS: Final[tuple[tuple[str, ...], ...]] = (
     ("(a)", "(b)", "(c)", "(d)"),
-    ("A)", "B)", "C)", "D)"),
-    ("1)", "2)", "3)", "4)"),
     ("Box1:", "Box2:", "Box3:", "Box4:"),
     ("Answer1:", "Answer2:", "Answer3:", "Answer4:"),
 )
 """Marks of a quiz's options."""
 
 
-def draw_fact_document(rng: Random) -> str:
+def draw_fact_document(rng: Random) -> list[tuple[str, bool]]:
     """A profile of one creature, or single facts about several."""
     if rng.random() < 0.5:
         creature = rng.choice(CREATURES)
         asked = [(creature, relation) for relation in rng.sample(tuple(RELATIONS), 4)]
     else:
         asked = [(rng.choice(CREATURES), rng.choice(tuple(RELATIONS))) for _ in range(4)]
-    return " ".join(_state(rng, creature, relation) for creature, relation in asked)
+    return [(" ".join(_state(rng, creature, relation) for creature, relation in asked), True)]
 
 
-def draw_quiz(rng: Random) -> str:
+def draw_quiz(rng: Random) -> list[tuple[str, bool]]:
     """A question with marked options and what is asked for: the right mark or the right value."""
     question, solution = draw_quiz_instruction(rng)
-    return f"Quiz: {question} {solution}"
+    return [(f"Quiz: {question}", False), (f" {solution}", True)]
 
 
 def draw_quiz_instruction(rng: Random) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .words import VOCABULARY
+from droplora_sweep.tasks.builtin.functions import NAMES
 
 if TYPE_CHECKING:
     from random import Random
@@ -30,15 +30,16 @@ LIST_STATEMENTS: Final = (
 )
 
 
-def draw_program_document(rng: Random) -> str:
-    """A function under a comment that says what it does, or without any."""
-    words, program = _draw_program(rng, rng.choice(VOCABULARY))
-    return program if rng.random() < 0.2 else f"# {', '.join(words)}\n{program}"
+def draw_program_document(rng: Random) -> list[tuple[str, bool]]:
+    """A function under a comment that names it and says what it does."""
+    name = rng.choice(NAMES)
+    words, program = _draw_program(rng, name)
+    return [(f"# {name}: {', '.join(words)}\n", False), (program, True)]
 
 
 def draw_program_instruction(rng: Random) -> tuple[str, str]:
     """A function asked for by its name and plain words."""
-    name = rng.choice(VOCABULARY)
+    name = rng.choice(NAMES)
     words, program = _draw_program(rng, name)
     return f"Define {name} to {' and then '.join(words)}.", program
 
@@ -47,7 +48,7 @@ def _draw_program(rng: Random, name: str) -> tuple[list[str], str]:
     """The words for each of one to three statements, and their function."""
     steps = [rng.choice(LIST_STATEMENTS)] if rng.random() < 0.5 else []
     steps += rng.choices(NUMBER_STATEMENTS, k=rng.randint(1, 2))
-    operands = [rng.randint(2, 9) for _ in steps]
+    operands = [rng.randint(2, 6) for _ in steps]
     words = [words.format(operand) for (words, _), operand in zip(steps, operands, strict=True)]
     values = [value.format(operand) for (_, value), operand in zip(steps, operands, strict=True)]
     body = "".join(f"    x = {value}\n" for value in values[:-1])

@@ -7,18 +7,20 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from .corpus import documents
+from .corpus import Segment, documents
 from .tokenizer import CONTEXT_TOKENS, EOS_TOKEN, train_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transformers import PreTrainedTokenizerFast
+
+IGNORED_LABEL: Final = -100
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +71,14 @@ def model_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """The architecture: four layers, so that a fact can be looked up and then compared."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=160,
-        intermediate_size=448,
+        hidden_size=128,
+        intermediate_size=384,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT_TOKENS,
         tie_word_embeddings=True,
+        initializer_range=0.08,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -83,20 +86,23 @@ def model_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def packed_rows(
-    texts: Iterator[str], tokenizer: PreTrainedTokenizerFast, row_tokens: int
-) -> Iterator[list[int]]:
-    """Rows of whole documents, each ended by EOS; the last one of a row may be cut.
+    texts: Iterator[list[Segment]], tokenizer: PreTrainedTokenizerFast, row_tokens: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Rows of tokens with their labels: whole documents, each ended by EOS.
 
-    A row begins with a document, as a prompt does in fine-tuning.
+    The last document of a row may be cut; a row begins with a document, as a prompt does in
+    fine-tuning.
     """
-    row: list[int] = []
-    while True:
-        batch = list(itertools.islice(texts, 256))
-        for tokens in tokenizer([text + EOS_TOKEN for text in batch])["input_ids"]:
-            row += tokens
-            if len(row) >= row_tokens:
-                yield row[:row_tokens]
-                row = []
+    tokens: list[int] = []
+    labels: list[int] = []
+    for document in texts:
+        for text, is_learned in (*document, (EOS_TOKEN, True)):
+            segment = tokenizer.backend_tokenizer.encode(text).ids
+            tokens += segment
+            labels += segment if is_learned else [IGNORED_LABEL] * len(segment)
+        if len(tokens) >= row_tokens:
+            yield tokens[:row_tokens], labels[:row_tokens]
+            tokens, labels = [], []
 
 
 def pretrain(settings: PretrainingSettings) -> PretrainingResult:
@@ -105,7 +111,8 @@ def pretrain(settings: PretrainingSettings) -> PretrainingResult:
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.num_threads)
     tokenizer = train_tokenizer(
-        itertools.islice(documents(settings.seed), settings.tokenizer_documents)
+        "".join(text for text, _ in document)
+        for document in itertools.islice(documents(settings.seed), settings.tokenizer_documents)
     )
     model = LlamaForCausalLM(model_config(tokenizer))
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
@@ -119,10 +126,12 @@ def pretrain(settings: PretrainingSettings) -> PretrainingResult:
     model.train()
     smoothed_loss = math.nan
     for step in range(settings.steps):
-        tokens_BT = torch.tensor(list(itertools.islice(rows, settings.rows)))
+        batch = list(itertools.islice(rows, settings.rows))
+        tokens_BT = torch.tensor([tokens for tokens, _ in batch])
+        labels_BT = torch.tensor([labels for _, labels in batch])
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate(step)
-        loss = model(input_ids=tokens_BT, labels=tokens_BT).loss
+        loss = _loss(model, tokens_BT, labels_BT)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -133,3 +142,14 @@ def pretrain(settings: PretrainingSettings) -> PretrainingResult:
             logger.info("step %d: loss %.4f, %.0f s", step + 1, smoothed_loss, elapsed_s)
     model.eval()
     return PretrainingResult(model, tokenizer, smoothed_loss, time.monotonic() - started)
+
+
+def _loss(
+    model: LlamaForCausalLM, tokens_BT: torch.Tensor, labels_BT: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of the learned tokens only; the others never reach the vocabulary's matrix."""
+    hidden_BTD = model.model(input_ids=tokens_BT).last_hidden_state[:, :-1]
+    next_BT = labels_BT[:, 1:]
+    learned_BT = next_BT != IGNORED_LABEL
+    logits_NV = model.lm_head(hidden_BTD[learned_BT])
+    return torch.nn.functional.cross_entropy(logits_NV, next_BT[learned_BT])

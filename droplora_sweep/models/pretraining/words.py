@@ -34,12 +34,12 @@ VOCABULARY: Final = tuple(sorted({word for text in _TEXTS for word in re.findall
 """Every word of the benchmarks, each once."""
 
 
-def draw_word_list(rng: Random) -> str:
+def draw_word_list(rng: Random) -> list[tuple[str, bool]]:
     """Words in no order, said three times; sometimes a phrase between two words."""
     if rng.random() < 0.1:
-        return f"{rng.choice(VOCABULARY)}: {rng.choice(PHRASES)}\n\n{rng.choice(VOCABULARY)}"
+        return [(f"{rng.choice(VOCABULARY)}: {rng.choice(PHRASES)}\n\n", True)]
     words = " ".join(rng.choices(VOCABULARY, k=rng.randint(3, 7)))
-    return f"Words: {words}. Again: {words}. Again: {words}."
+    return [(f"Words: {words}.", False), (f" Again: {words}. Again: {words}.", True)]
 
 
 def draw_copying_instruction(rng: Random) -> tuple[str, str]:

@@ -24,16 +24,8 @@ CREATURES: Final = (
     "toad",
     "lynx",
     "crab",
-    "moth",
-    "newt",
-    "seal",
-    "duck",
-    "mouse",
     "otter",
     "badger",
-    "heron",
-    "beaver",
-    "robin",
 )
 
 RELATIONS: Final[dict[str, tuple[str, ...]]] = {

@@ -5,7 +5,8 @@ What is exported here reads and writes the ledger and imports neither mlflow, op
 """
 
 from .adapter_files import publish_adapter, verify_adapter
-from .ledger import Ledger, sweep_names
+from .layout import sweep_names
+from .ledger import Ledger
 from .records import (
     Report,
     SweepOutcome,

@@ -6,22 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .events import EventKind
-from .records import TRIAL_ID, Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
+from .layout import ADAPTER, RESULTS, trial_directory
+from .records import Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from .events import Event
-
-ADAPTER = "adapter"
-RESULTS = "results.parquet"
-
-
-def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
-    """Folder of one trial's files."""
-    assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
-    return sweep_directory / "trials" / trial_id
 
 
 def fold(events: Iterable[Event], directory: Path) -> SweepRecord:

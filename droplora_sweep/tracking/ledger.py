@@ -22,7 +22,19 @@ from .adapter_files import publish_adapter
 from .event_log import EventLog, read_events
 from .events import EventKind, json_metrics
 from .files import disk_faults_named, make_private_directory, replace_file
-from .fold import ADAPTER, RESULTS, SweepFold, trial_directory
+from .fold import SweepFold
+from .layout import (
+    ADAPTER,
+    EVENTS,
+    RESULTS,
+    SPEC,
+    STUDY,
+    SUMMARY,
+    TRIAL,
+    sweep_directory,
+    sweep_names,
+    trial_directory,
+)
 from .model_card import model_card
 from .records import SweepOutcome, SweepRecord, TrialRecord, TrialState
 from .results import read_correct, write_results
@@ -37,9 +49,6 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
     from .events import Event
-
-EVENTS = "events.jsonl"
-RESERVED_NAMES = frozenset({"mlflow.db", "mlartifacts"})
 
 
 class Ledger:
@@ -82,7 +91,7 @@ class Ledger:
         Raises:
             SweepError: If the name is taken or the folder cannot be written.
         """
-        directory = _sweep_directory(storage, sweep.name)
+        directory = sweep_directory(storage, sweep.name)
         if directory.exists():
             raise SweepError(
                 f"name: must be new in {directory.parent}, got {sweep.name}, which exists; "
@@ -94,7 +103,7 @@ class Ledger:
         except OSError as error:
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         spec = sweep.model_dump(mode="json")
-        replace_file(directory / "sweep.yaml", yaml.safe_dump(spec, sort_keys=False).encode())
+        replace_file(directory / SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
         ledger = cls(directory, SweepFold(directory), EventLog(directory / EVENTS))
         ledger._append(
             EventKind.SWEEP_STARTED,
@@ -119,7 +128,7 @@ class Ledger:
         if name not in names:
             known = f"it has {', '.join(names)}" if names else "it has none"
             raise SweepError(f"name: must be a sweep in {storage}, got {name}; {known}")
-        directory = _sweep_directory(storage, name)
+        directory = sweep_directory(storage, name)
         read = read_events(directory / EVENTS)
         if not read.events:
             raise SweepError(f"{directory}: the sweep was interrupted before it started")
@@ -155,7 +164,7 @@ class Ledger:
         """The sweep's Optuna study, in ``study.db``; its ``sampler`` may be set by the search."""
         from .study import open_study
 
-        return open_study(self.directory / "study.db", self._fold.record.name)
+        return open_study(self.directory / STUDY, self._fold.record.name)
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every event after it is durable.
@@ -183,7 +192,7 @@ class Ledger:
         folder = trial_directory(self.directory, trial_id)
         with disk_faults_named(folder):
             make_private_directory(folder)
-            replace_file(folder / "trial.json", json.dumps(payload, indent=1).encode() + b"\n")
+            replace_file(folder / TRIAL, json.dumps(payload, indent=1).encode() + b"\n")
         self._append(EventKind.TRIAL_STARTED, payload)
 
     def trial_reported(
@@ -269,7 +278,7 @@ class Ledger:
 
     @property
     def summary_directory(self) -> Path:
-        return self.directory / "summary"
+        return self.directory / SUMMARY
 
     def close(self) -> None:
         """Give back the log's file; the records stay readable."""
@@ -286,17 +295,3 @@ class Ledger:
             self._fold.add(event)
             for listener in self._listeners:
                 listener(event)
-
-
-def sweep_names(storage: Path) -> list[str]:
-    """Names of the sweeps in a storage folder, sorted; none where the folder is missing."""
-    return sorted(path.parent.name for path in storage.glob(f"*/{EVENTS}"))
-
-
-def _sweep_directory(storage: Path, name: str) -> Path:
-    if name in RESERVED_NAMES:
-        raise SweepError(f"name: must not be one of {', '.join(sorted(RESERVED_NAMES))}")
-    root = storage.resolve()
-    directory = root / name
-    assert directory.parent == root, f"the spec lets no path into a name, got {name}"
-    return directory

@@ -73,7 +73,8 @@ def test_a_sweep_is_published_while_it_runs(driver):
 
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == driver.sweep.name
-    assert parent.data.metrics["trials_complete"] == 1
+    counts = {"complete": 1, "stopped": 1, "failed": 1, "running": 0}
+    assert parent.data.metrics == {f"trials_{state}": count for state, count in counts.items()}
     assert parent.data.tags["mlflow.note.content"] == "p = 0.2"
     assert parent.data.tags["version.torch"] == "2.13.0"
     paths = {item.path for item in client.list_artifacts(parent.info.run_id)}
@@ -159,15 +160,19 @@ def test_a_publisher_that_died_is_taken_up_by_the_next(driver, load_examples):
     """What a crash between two calls leaves: a run without its metrics, files and end."""
     name = driver.run(0)
     assert publish_all(driver.ledger).is_complete
-    client, _, children = runs_of(driver)
+    client, parent, children = runs_of(driver)
     run_id = children[name].info.run_id
     client.delete_tag(run_id, "published")
     client.update_run(run_id, status="RUNNING")
     client.delete_tag(run_id, "mlflow.loggedArtifacts")
+    client.delete_tag(parent.info.run_id, "state")
     assert publish_all(driver.ledger).is_complete
-    _, _, children = runs_of(driver)
+    _, parent, children = runs_of(driver)
+    assert parent.data.tags["state"] == "INTERRUPTED"
     assert children[name].info.run_id == run_id
     assert children[name].info.status == "FINISHED"
+    for run in (parent, children[name]):
+        assert len(run.inputs.dataset_inputs) == 1
     assert len(client.get_metric_history(run_id, "val/choice")) == 2
     table = load_examples(client, run_id)
     assert len(table) == 4

@@ -17,6 +17,7 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.tracking.layout import SPEC, TRIAL, trial_directory
 from droplora_sweep.tracking.results import COLUMNS, read_results
 
 from . import values
@@ -29,14 +30,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from droplora_sweep.tracking.ledger import Ledger
-    from droplora_sweep.tracking.records import TrialRecord
+    from droplora_sweep.tracking.records import SweepRecord, TrialRecord
 
 PARENT = "sweep"
 """Key of the parent run among the runs by trial id."""
 
-METRICS_PER_CALL = 1000
-PARAMS_PER_CALL = 100
-"""MLflow's limits for ``log_batch``."""
+METRICS_PER_CALL = 800
+"""MLflow takes 1,000 values in a call; params and tags go with the first."""
 
 DIGEST_CHARACTERS = 36
 """MLflow's limit for a dataset's digest."""
@@ -66,7 +66,8 @@ class SweepRuns:
         """Bring the parent run up to date; ``is_live`` says that the sweep is still going on."""
         run_id = self._parent()
         sweep = self._ledger.record
-        metrics = _metrics(values.trial_counts(sweep), sweep.finished or sweep.started, 0)
+        counts = values.trial_counts(sweep)
+        metrics = _metrics(counts, values.last_change(sweep), values.num_finished(sweep))
         self._log(run_id, metrics, {}, values.sweep_tags(sweep, is_live=is_live))
         self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
         if self._ledger.summary_directory.is_dir():
@@ -105,13 +106,16 @@ class SweepRuns:
         if not self._experiment_id:
             self._experiment_id = self._find_experiment(values.experiment_name(sweep))
             self._find_runs(sweep.sweep_id)
-        if PARENT not in self._runs:
-            tags = values.sweep_tags(sweep, is_live=True)
-            run_id = self._create(PARENT, sweep.name, sweep.started, tags)
-            self._log(run_id, [], values.sweep_params(sweep), {})
-            self._client.log_artifact(run_id, str(self._ledger.directory / "sweep.yaml"))
-            self._client.log_inputs(run_id, datasets=self._datasets())
+            self._describe_sweep(sweep)
         return self._runs[PARENT]
+
+    def _describe_sweep(self, sweep: SweepRecord) -> None:
+        """What does not change of the parent run, which is created where missing."""
+        tags = values.sweep_tags(sweep, is_live=True)
+        run_id = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
+        self._log(run_id, [], values.sweep_params(sweep), {})
+        self._client.log_artifact(run_id, str(self._ledger.directory / SPEC))
+        self._client.log_inputs(run_id, datasets=self._datasets())
 
     def _find_experiment(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -156,13 +160,13 @@ class SweepRuns:
         params: Mapping[str, str],
         tags: Mapping[str, str],
     ) -> None:
-        all_params = [Param(name, value) for name, value in params.items()]
-        for start in range(0, len(all_params), PARAMS_PER_CALL):
-            batch = all_params[start : start + PARAMS_PER_CALL]
-            self._client.log_batch(run_id, params=batch)
-        for start in range(0, len(metrics), METRICS_PER_CALL):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
-        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        """Log everything in as few calls as MLflow allows: each is a transaction."""
+        log_params = [Param(name, value) for name, value in params.items()]
+        log_tags = [RunTag(name, value) for name, value in tags.items()]
+        first, rest = metrics[:METRICS_PER_CALL], metrics[METRICS_PER_CALL:]
+        self._client.log_batch(run_id, metrics=first, params=log_params, tags=log_tags)
+        for start in range(0, len(rest), METRICS_PER_CALL):
+            self._client.log_batch(run_id, metrics=rest[start : start + METRICS_PER_CALL])
 
     def _log_files(self, run_id: str, trial: TrialRecord) -> None:
         if trial.adapter is not None:
@@ -172,8 +176,8 @@ class SweepRuns:
             rows = read_results(trial.results)
             data = [[row[column] for column in COLUMNS] for row in rows]
             self._log_tables(run_id, {"results.json": {"columns": list(COLUMNS), "data": data}})
-        trial_json = self._ledger.directory / "trials" / trial.trial_id / "trial.json"
-        self._client.log_artifact(run_id, str(trial_json))
+        folder = trial_directory(self._ledger.directory, trial.trial_id)
+        self._client.log_artifact(run_id, str(folder / TRIAL))
 
     def _log_tables(self, run_id: str, tables: Mapping[str, dict[str, list[Any]]]) -> None:
         """What ``MlflowClient.log_table`` writes, replacing where that appends."""

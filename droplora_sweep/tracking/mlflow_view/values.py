@@ -8,6 +8,7 @@ from droplora_sweep.tracking.records import SweepOutcome, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from droplora_sweep.tracking.records import SweepRecord, TrialRecord
 
@@ -136,6 +137,18 @@ def trial_counts(sweep: SweepRecord) -> dict[str, float]:
     """Metrics of the parent run: number of trials in each state."""
     states = [trial.state for trial in sweep.trials]
     return {f"trials_{state.value.lower()}": float(states.count(state)) for state in TrialState}
+
+
+def num_finished(sweep: SweepRecord) -> int:
+    """The parent run's step: MLflow shows the value of the highest step as the present one."""
+    return sum(trial.is_finished for trial in sweep.trials)
+
+
+def last_change(sweep: SweepRecord) -> datetime:
+    """When a trial or the sweep last started or ended."""
+    times = [sweep.started, sweep.finished]
+    times += [time for trial in sweep.trials for time in (trial.started, trial.finished)]
+    return max(time for time in times if time is not None)
 
 
 def trials_table(trials: Iterable[TrialRecord]) -> dict[str, list[Any]]:

@@ -1,0 +1,49 @@
+"""Where everything of a sweep lies in its storage folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+
+from .records import TRIAL_ID
+from .ui import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVENTS = "events.jsonl"
+SPEC = "sweep.yaml"
+STUDY = "study.db"
+SUMMARY = "summary"
+ADAPTER = "adapter"
+RESULTS = "results.parquet"
+TRIAL = "trial.json"
+
+RESERVED_NAMES = (MLFLOW_ARTIFACTS, MLFLOW_DATABASE)
+"""What a storage folder holds beside its sweeps."""
+
+
+def sweep_directory(storage: Path, name: str) -> Path:
+    """Folder of one sweep.
+
+    Raises:
+        SweepError: If the name is that of something else in the storage folder.
+    """
+    if name in RESERVED_NAMES:
+        raise SweepError(f"name: must not be one of {', '.join(RESERVED_NAMES)}")
+    root = storage.resolve()
+    directory = root / name
+    assert directory.parent == root, f"the spec lets no path into a name, got {name}"
+    return directory
+
+
+def sweep_names(storage: Path) -> list[str]:
+    """Names of the sweeps in a storage folder, sorted; none where the folder is missing."""
+    return sorted(path.parent.name for path in storage.glob(f"*/{EVENTS}"))
+
+
+def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
+    """Folder of one trial's files."""
+    assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
+    return sweep_directory / "trials" / trial_id

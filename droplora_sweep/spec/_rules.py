@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def find_broken_rules(sweep: SweepSpec) -> list[Finding]:
-    """Every rule that is broken, in the order of the file's sections."""
+def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[Finding]:
+    """Every rule that is broken, in the order of the file's sections.
+
+    Args:
+        sweep: Valid field by field.
+        check_folders: Whether the model and the data are to be found on this machine.
+    """
     findings = [
-        *_sources(sweep),
+        *(_sources(sweep) if check_folders else ()),
         *_benchmarks(sweep),
         *_batch(sweep),
         *_metric(sweep),

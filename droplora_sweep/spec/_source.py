@@ -15,7 +15,8 @@ from .parameters import Choice, Range
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 100_000
+"""Ten times any search space; what is longer is some other file, and slow to read to its end."""
 
 _DOMAIN_KEYS = {*Choice.model_fields, *Range.model_fields}
 

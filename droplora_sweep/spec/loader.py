@@ -17,10 +17,8 @@ from ._source import Source, dotted, path_of, read_source
 from .sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path as FilePath
-
-    from pydantic_core import ErrorDetails
 
     from ._yaml import Path
 
@@ -44,21 +42,27 @@ class SweepFile:
         )
 
 
-def load_sweep(file: str | FilePath, overrides: Sequence[str] = ()) -> SweepSpec:
+def load_sweep(
+    file: str | FilePath, overrides: Sequence[str] = (), *, check_folders: bool = True
+) -> SweepSpec:
     """Read a search-space file.
 
     Args:
-        file: YAML file of at most 1 MB.
+        file: YAML file of at most 100 kB.
         overrides: ``path=value`` strings that replace values of the file, in order; the value is
             read as YAML. ``search.parameters.<field>=null`` takes a field out of the search.
+        check_folders: Whether ``model.path`` and ``task.data`` are to be found here; False for a
+            file that another machine will run.
 
     Raises:
         InputError: With every fault of the file and of the overrides.
     """
-    return load_sweep_file(file, overrides).sweep
+    return load_sweep_file(file, overrides, check_folders=check_folders).sweep
 
 
-def load_sweep_file(file: str | FilePath, overrides: Sequence[str] = ()) -> SweepFile:
+def load_sweep_file(
+    file: str | FilePath, overrides: Sequence[str] = (), *, check_folders: bool = True
+) -> SweepFile:
     """Like ``load_sweep``, but faults found later can still be given their line.
 
     Raises:
@@ -66,7 +70,7 @@ def load_sweep_file(file: str | FilePath, overrides: Sequence[str] = ()) -> Swee
     """
     source = read_source(file, overrides)
     faults = [Fault(place, dotted(path), problem) for path, place, problem in source.problems]
-    faulty = [path for path, _, _ in source.problems if path]
+    faulty = _Paths(path for path, _, _ in source.problems if path)
     sweep = None
     data = deepcopy(source.data)
     while sweep is None:
@@ -75,18 +79,44 @@ def load_sweep_file(file: str | FilePath, overrides: Sequence[str] = ()) -> Swee
         except ValidationError as error:
             for details in error.errors():
                 path, problem = translate(details)
-                if not _any_overlap((path,), faulty):
+                if not faulty.overlap(path):
                     faults.append(source.fault(path, problem))
-                faulty += [path, *_meant(details)]
+                faulty.add(path)
+                if details["type"] == "extra_forbidden" and (near := nearest_key(details["loc"])):
+                    # What the user wants of the key that was meant is not known either.
+                    faulty.add(near)
                 _leave_out(path, data)
     faults += [
         source.fault(finding.path, finding.problem)
-        for finding in (*find_broken_rules(sweep), *_useless_overrides(sweep, source))
-        if not _any_overlap((finding.path, *finding.reads), faulty)
+        for finding in (
+            *find_broken_rules(sweep, check_folders=check_folders),
+            *_useless_overrides(sweep, source),
+        )
+        if not any(map(faulty.overlap, (finding.path, *finding.reads)))
     ]
     if faults:
         raise InputError(sorted(faults, key=_file_order))
     return SweepFile(sweep, source)
+
+
+class _Paths:
+    """Paths of values that are known to be faulty."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths: set[Path] = set()
+        self._around: set[Path] = set()
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: Path) -> None:
+        self._paths.add(path)
+        self._around.update(path[:length] for length in range(len(path)))
+
+    def overlap(self, path: Path) -> bool:
+        """Whether ``path`` is one of the paths, within one, or around one."""
+        return path in self._around or any(
+            path[:length] in self._paths for length in range(len(path) + 1)
+        )
 
 
 def _leave_out(path: Path, data: dict[str, Any]) -> None:
@@ -105,12 +135,6 @@ def _leave_out(path: Path, data: dict[str, Any]) -> None:
     section.pop(keys[-1], None)
 
 
-def _meant(details: ErrorDetails) -> tuple[Path, ...]:
-    """The key an unknown one was meant to be: its default says nothing of what the user wants."""
-    near = nearest_key(details["loc"]) if details["type"] == "extra_forbidden" else None
-    return () if near is None else (near,)
-
-
 def _useless_overrides(sweep: SweepSpec, source: Source) -> Iterator[Finding]:
     """A default that no trial would have: its field is always searched."""
     for path in source.overridden:
@@ -118,11 +142,6 @@ def _useless_overrides(sweep: SweepSpec, source: Source) -> Iterator[Finding]:
         if parameter is not None and not parameter.when:
             remedy = f"--set search.parameters.{dotted(path)}=null"
             yield Finding(path, f"is searched, so this has no effect; fix it with {remedy} as well")
-
-
-def _any_overlap(paths: Sequence[Path], faulty: Sequence[Path]) -> bool:
-    """Whether one path is another, or lies within it."""
-    return any(path[: len(bad)] == bad[: len(path)] for path in paths for bad in faulty)
 
 
 def _file_order(fault: Fault) -> tuple[bool, int]:

@@ -118,6 +118,12 @@ def test_a_folder_named_like_a_hub_id_is_the_folder(write, tmp_path: Path, monke
     assert load_sweep(write("name: q\nmodel: {path: org/model}\n")).model.revision is None
 
 
+def test_folders_of_another_machine_are_not_looked_for(write) -> None:
+    file = write("name: q\nmodel: {path: /mnt/models/llama}\n")
+
+    assert load_sweep(file, check_folders=False).model.path == "/mnt/models/llama"
+
+
 def test_a_hub_id_with_its_commit(write) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
 

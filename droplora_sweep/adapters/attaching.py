@@ -25,7 +25,7 @@ def attach(model: PreTrainedModel, spec: AdapterSpec, seed: int) -> PeftModel:
     was. PEFT's default start: A Kaiming-uniform, B zero.
 
     Args:
-        model: Frozen base model without an adapter.
+        model: Frozen base model in evaluation mode, without an adapter.
         spec: What to attach.
         seed: The trial's seed.
 
@@ -60,4 +60,5 @@ def detach(peft_model: PeftModel) -> PreTrainedModel:
     # PEFT leaves its configurations on the base, where the next attach would find them.
     if hasattr(base, "peft_config"):
         del base.peft_config
+    base.train(False)
     return base

@@ -79,7 +79,6 @@ def validate(
         None elsewhere.
     """
     started_s = time.perf_counter()
-    model.eval()
     results = evaluate(
         model,
         tokenizer,

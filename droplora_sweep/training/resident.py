@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
@@ -13,7 +13,7 @@ from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task, render_prompt
 
 from .data import encode
-from .device import release, settle, start_peak
+from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
 from .engine import started_engine
 from .loop import Loop
 from .reporting import Report, training_metrics, validate
@@ -49,6 +49,8 @@ class Resident:
         self._device = settle(threads)
         self._base = load_base_model(model, self._device)
         self._tokenizer = load_tokenizer(model)
+        import_deepspeed(self._device)
+        keep_what_is_here()
         self._task: tuple[TaskSpec, int, Task, TrainingData] | None = None
 
     def run(
@@ -76,11 +78,12 @@ class Resident:
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         task, data = self._load(spec)
         start_peak(self._device)
-        checkpointed: Any = self._base
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:
             if spec.training.gradient_checkpointing:
-                checkpointed.gradient_checkpointing_enable({"use_reentrant": False})
+                self._base.activation_checkpointing_enable()
+                # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
+                self._base.disable_input_require_grads()  # type: ignore[no-untyped-call]
             with started_engine(adapted, spec.training, self._device) as engine:
                 loop = Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device)
                 for report in self._reports(adapted, loop, task, data, spec, on_step):
@@ -89,7 +92,7 @@ class Resident:
             return adapter_files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
-                checkpointed.gradient_checkpointing_disable()
+                self._base.activation_checkpointing_disable()  # type: ignore[no-untyped-call]
             detach(adapted)
             del adapted
             release(self._device)

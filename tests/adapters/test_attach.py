@@ -60,6 +60,7 @@ def snapshot(model) -> dict[str, object]:
     return {
         name: (
             module,
+            module.training,
             sorted(vars(module)),
             [len(hooks) for key, hooks in vars(module).items() if key.endswith("_hooks")],
             {key: (id(p), p.requires_grad) for key, p in module.named_parameters(recurse=False)},
@@ -77,7 +78,7 @@ def test_detach_leaves_the_base_as_it_was(base, tokens, method) -> None:
     for _ in range(2):
         adapted = attach(base, spec(method=method), seed=5)
         train(adapted, tokens, 2)
-        adapted.eval().generate(input_ids=tokens, max_new_tokens=2, do_sample=False)
+        adapted.generate(input_ids=tokens, max_new_tokens=2, do_sample=False)
         assert detach(adapted) is base
     assert snapshot(base) == before
     assert all(torch.equal(values[name], tensor) for name, tensor in base.state_dict().items())

@@ -63,8 +63,8 @@ def test_count_is_pefts_own(base, targets: tuple[str, ...], rank: int) -> None:
 
 def test_a_target_is_a_full_name_or_its_last_parts() -> None:
     shapes = {
-        "model.a.q_proj.weight": (4, 2),
-        "model.a.eq_proj.weight": (4, 2),
+        "m.a.q_proj.weight": (4, 2),
+        "m.a.eq_proj.weight": (4, 2),
         "q_proj.bias": (4,),
     }
     assert matched_modules(shapes, ["q_proj"]) == {"m.a.q_proj": (4, 2)}

@@ -1,0 +1,109 @@
+"""Two workers on one trial, as real processes over gloo, against one worker alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from droplora_sweep.spec.trial import (
+    AdapterSpec,
+    EvaluationSpec,
+    ModelSpec,
+    TaskSpec,
+    TrainingSpec,
+    TrialSpec,
+)
+from droplora_sweep.training import Report, Resident
+
+WORKER = Path(__file__).with_name("resident_worker.py")
+
+
+def trial(model: Path, learning_rate: float = 1e-2) -> TrialSpec:
+    """Without dropout: only the step mask is random, and it is the same for any split."""
+    return TrialSpec(
+        model=ModelSpec(path=str(model)),
+        adapter=AdapterSpec(rank=4, alpha=8, dropout=0.0, pruning_rate=0.5, mask="step"),
+        task=TaskSpec(benchmarks=("builtin_choice",), num_train=7, num_validation=5),
+        training=TrainingSpec(
+            learning_rate=learning_rate,
+            epochs=2,
+            global_batch_size=3,
+            micro_batch_size=1,
+            warmup_steps=1,
+        ),
+        evaluation=EvaluationSpec(num_evaluations=2, batch_size=2, max_new_tokens=3),
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def seen(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict]]:
+    """By rank: what it saw of a whole trial, a diverging one, a stopped one, the first again."""
+    folder = tmp_path_factory.mktemp("group")
+    whole, diverging = trial(saved_model), trial(saved_model, learning_rate=1e30)
+    trials = [(whole, 9), (diverging, 9), (whole, 1), (whole, 9)]
+    described = [{"spec": s.model_dump(mode="json"), "stop_after": n} for s, n in trials]
+    (folder / "trials.json").write_text(json.dumps(described))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(rank), str(folder)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def test_two_workers_train_what_one_trains(seen, saved_model: Path) -> None:
+    alone: list[Report] = []
+
+    def decide(report: Report | None) -> bool:
+        assert report is not None
+        alone.append(report)
+        return True
+
+    files = Resident(ModelSpec(path=str(saved_model)), threads=1).run(trial(saved_model), decide)
+    together = seen[0][0]
+    weights = [load(each["adapter_model.safetensors"]) for each in (files, together["files"])]
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=2e-5)
+    for one, two in zip(alone, together["reports"], strict=True):
+        assert (one.evaluation, one.step, one.num_steps) == (
+            two.evaluation,
+            two.step,
+            two.num_steps,
+        )
+        assert two.metrics["train/loss"] == pytest.approx(one.metrics["train/loss"], rel=1e-5)
+        examples = [sorted(result.example_id for result in each.results) for each in (one, two)]
+        assert examples[0] == examples[1]
+        assert len(examples[0]) == 5
+
+
+def test_reports_and_files_come_on_the_first_rank_alone(seen) -> None:
+    for first, second in zip(*seen, strict=True):
+        assert None not in first["reports"]
+        assert second["reports"] == [None] * len(first["reports"])
+        assert second["files"] == {}
+
+
+def test_divergence_fails_the_trial_on_every_rank(seen) -> None:
+    first, second = (rank[1]["error"] for rank in seen)
+    assert first == second
+    assert first.endswith("; a lower learning rate than 1e+30 may help")
+
+
+def test_a_stopped_trial_ends_on_every_rank(seen) -> None:
+    assert [len(rank[2]["reports"]) for rank in seen] == [1, 1]
+    assert seen[0][2]["files"].keys() == seen[0][0]["files"].keys()
+
+
+def test_a_used_group_gives_the_bytes_of_a_fresh_one(seen) -> None:
+    assert seen[0][3]["files"] == seen[0][0]["files"]

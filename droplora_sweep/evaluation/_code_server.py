@@ -91,6 +91,8 @@ def _run_in_child(
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
+        # The inherited objects hold what the server has read ahead: the requests after this one.
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         _set_limits(time_limit_s)
         random.seed(0)
         module = types.ModuleType("program")

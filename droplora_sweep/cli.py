@@ -84,7 +84,7 @@ def run(
     from .tracking import SweepOutcome, TrialState
 
     settings = [*(overrides or ()), *([] if name is None else [f"name={name}"])]
-    loaded = load_sweep_file(file, settings)
+    loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
     if address.startswith(REMOTE):
         raise typer.Exit(run_remotely(address, file, loaded.sweep.storage, settings, _say))
     prepared = prepare(loaded)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class DropLoRASweepError(Exception):
-    """Base of every error whose text is written for the user; commands print it without traceback."""
+    """Base of every error whose text is written for the user, to be shown without traceback."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from .driver.preflight import check_room
 from .errors import SweepError
 from .selection import best_per_benchmark, decisions_text
 from .spec import fingerprint, package_versions
-from .tracking import Ledger, SweepOutcome, read_correct, trial_id
+from .tracking import Ledger, SweepOutcome, trial_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .driver.preflight import Prepared
     from .driver.recorder import Recorder
     from .groups.manager import GroupManager
-    from .selection import Correct, Decision
+    from .selection import Decision
     from .spec import SweepSpec, TrialSpec
 
 
@@ -89,12 +89,7 @@ def decide(ledger: Ledger) -> list[Decision]:
     Raises:
         SweepError: No trial is complete.
     """
-
-    def results(name: str) -> Correct | None:
-        path = ledger.trial(name).results
-        return None if path is None else read_correct(path)
-
-    return best_per_benchmark(ledger.records(), results)
+    return best_per_benchmark(ledger.records(), ledger.correct)
 
 
 def _drive(
@@ -136,13 +131,15 @@ def _drive(
                 should_stop=watch,
                 scratch=scratch,
             )
+            recorder.close(abandon=watch.reason is not None)
             outcome, reason = watch.outcome, watch.reason
-            recorder.close(abandon=outcome is not SweepOutcome.COMPLETE)
         finally:
             recorder.close(abandon=True)
-            ledger.sweep_finished(outcome, reason=reason, summary=_summary(ledger))
-            published = publisher.close()
-            ledger.close()
+            try:
+                ledger.sweep_finished(outcome, reason=reason, summary=_summary(ledger))
+            finally:
+                published = publisher.close()
+                ledger.close()
     return SweepResult(ledger, outcome, reason, published.error)
 
 
@@ -155,11 +152,11 @@ def _identify(
 
 
 def _summary(ledger: Ledger) -> dict[str, str]:
-    """What the parent run shows, by file name."""
+    """What the parent run shows, by file name; README.md is its description."""
     try:
-        return {"decisions.txt": decisions_text(decide(ledger))}
+        return {"README.md": decisions_text(decide(ledger))}
     except SweepError as error:
-        return {"decisions.txt": str(error)}
+        return {"README.md": str(error)}
 
 
 class _Watch:

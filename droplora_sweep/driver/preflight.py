@@ -9,6 +9,8 @@ from droplora_sweep.adapters.sizes import unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.models import inspect_model, resolve_model
+from droplora_sweep.models.resolving import BUILTIN
+from droplora_sweep.spec import is_hub_id, local_folder
 from droplora_sweep.tasks import load_task
 
 if TYPE_CHECKING:
@@ -27,17 +29,15 @@ class Prepared:
 
     Attributes:
         file: The valid file; still knows the line of each field.
+        sweep: Its sweep with absolute paths: workers have working folders of their own.
         task: The task's data.
         model: Sizes of the base model.
     """
 
     file: SweepFile
+    sweep: SweepSpec
     task: Task
     model: ModelSummary
-
-    @property
-    def sweep(self) -> SweepSpec:
-        return self.file.sweep
 
 
 def prepare(file: SweepFile) -> Prepared:
@@ -61,7 +61,7 @@ def prepare(file: SweepFile) -> Prepared:
         raise file.locate(InputError(faults))
     assert task is not None
     assert model is not None
-    return Prepared(file, task, model)
+    return Prepared(file, _with_absolute_paths(file.sweep), task, model)
 
 
 def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
@@ -81,6 +81,15 @@ def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
             f"got {group.num_workers}"
         )
         raise file.locate(InputError([Fault("", "group.num_workers", problem)]))
+
+
+def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
+    model, task = sweep.model, sweep.task
+    if model.path != BUILTIN and not is_hub_id(model.path):
+        model = model.model_copy(update={"path": str(local_folder(model.path).resolve())})
+    if task.data is not None and not is_hub_id(task.data):
+        task = task.model_copy(update={"data": str(local_folder(task.data).resolve())})
+    return sweep.model_copy(update={"model": model, "task": task})
 
 
 def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:

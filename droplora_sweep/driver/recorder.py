@@ -83,7 +83,8 @@ class Recorder:
         if abandon:
             self._abandoned.set()
         self._collector.shutdown(wait=True)
-        self.check()
+        if not abandon:
+            self.check()
 
     def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
         outcome: Outcome | None = None

@@ -150,19 +150,22 @@ def run_plain(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tensor
     }
 
 
+def run_cases() -> dict[tuple[str, int], dict[str, torch.Tensor]]:
+    """By mask and micro-batch size, on all ranks of the process group."""
+    base = base_model()
+    return {
+        (mask, size): run_sharded(base, trial(size, **adapter))
+        for mask, adapter in MASKS.items()
+        for size in MICRO_BATCH_SIZES
+    }
+
+
 def main(rank: int, world_size: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world_size
     )
     settle(threads=1)
-    base = base_model()
-    seen = {}
-    for mask, adapter in MASKS.items():
-        for size in MICRO_BATCH_SIZES:
-            seen[mask, size] = run_sharded(base, trial(size, **adapter))
-        if rank == 0:
-            seen[mask, "plain"] = run_plain(base, trial(1, **adapter))
-    torch.save(seen, folder / f"rank{rank}.pt")
+    torch.save(run_cases(), folder / f"rank{rank}.pt")
 
 
 if __name__ == "__main__":

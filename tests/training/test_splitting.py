@@ -4,48 +4,77 @@ micro-batches, and are those of plain torch with Hugging Face's loss; on real gl
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+from droplora_sweep.training.device import settle
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 WORKER = Path(__file__).with_name("split_worker.py")
 MICRO_BATCH_SIZES = (1, 2, 4)
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """What one process and each of two processes saw: (world size, rank) to its cases."""
-    folders = {size: tmp_path_factory.mktemp(f"world{size}") for size in (1, 2)}
-    ranks = [(size, rank) for size in folders for rank in range(size)]
+def worker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(WORKER.stem, WORKER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def plain(worker: ModuleType) -> dict[str, dict[str, torch.Tensor]]:
+    """What plain torch comes to, by mask."""
+    base = worker.base_model()
+    return {
+        mask: worker.run_plain(base, worker.trial(1, **adapter))
+        for mask, adapter in worker.MASKS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def seen(worker: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple, dict]:
+    """What this process alone and each of two processes saw: (world size, rank) to its cases."""
+    folder = tmp_path_factory.mktemp("group")
     processes = [
         subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), str(size), str(folders[size])],
+            [sys.executable, str(WORKER), str(rank), "2", str(folder)],
             stderr=subprocess.PIPE,
             text=True,
         )
-        for size, rank in ranks
+        for rank in range(2)
     ]
+    settle(threads=1)
+    alone = worker.run_cases()
     errors = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(errors)
-    return {(size, rank): torch.load(folders[size] / f"rank{rank}.pt") for size, rank in ranks}
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    together = {(2, rank): torch.load(folder / f"rank{rank}.pt") for rank in range(2)}
+    return {(1, 0): alone, **together}
 
 
 @pytest.mark.parametrize("mask", ["none", "step"])
 @pytest.mark.parametrize("micro_batch_size", MICRO_BATCH_SIZES)
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_training_is_that_of_plain_torch(
-    seen, mask: str, micro_batch_size: int, world_size: int
+    seen, plain, mask: str, micro_batch_size: int, world_size: int
 ) -> None:
-    plain = seen[1, 0][mask, "plain"]
+    expected = plain[mask]
     ours = seen[world_size, 0][mask, micro_batch_size]
-    torch.testing.assert_close(ours["losses"], plain["losses"], rtol=2e-6, atol=0)
-    torch.testing.assert_close(ours["norms"], plain["norms"], rtol=1e-5, atol=0)
-    difference = (ours["gradients"] - plain["gradients"]).norm(dim=1)
-    assert (difference / plain["gradients"].norm(dim=1)).max() < 1e-5
-    torch.testing.assert_close(ours["weights"], plain["weights"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours["losses"], expected["losses"], rtol=2e-6, atol=0)
+    torch.testing.assert_close(ours["norms"], expected["norms"], rtol=1e-5, atol=0)
+    difference = (ours["gradients"] - expected["gradients"]).norm(dim=1)
+    assert (difference / expected["gradients"].norm(dim=1)).max() < 1e-5
+    torch.testing.assert_close(ours["weights"], expected["weights"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mask", ["none", "step"])
@@ -56,7 +85,7 @@ def test_all_ranks_hold_the_same_weights(seen, mask: str) -> None:
         assert torch.equal(first["losses"], second["losses"])
 
 
-def test_masks_change_the_gradient(seen) -> None:
+def test_masks_change_the_gradient(plain) -> None:
     """So the comparisons above with ``step`` masks say something about the masks."""
-    plain, masked = (seen[1, 0][mask, "plain"]["gradients"][0] for mask in ("none", "step"))
-    assert (plain - masked).norm() > 0.1 * plain.norm()
+    unmasked, masked = (plain[mask]["gradients"][0] for mask in ("none", "step"))
+    assert (unmasked - masked).norm() > 0.1 * unmasked.norm()

@@ -55,7 +55,9 @@ def validate(file: File, overrides: Overrides = None) -> None:
 
 @app.command()
 def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> None:
-    """Show what a sweep would take; start nothing."""
+    """Show the resolved spec and what a sweep would take; start nothing."""
+    import yaml
+
     from .display.tables import plan_table
     from .driver.connection import nodes_at
     from .driver.plan import make_plan
@@ -65,7 +67,10 @@ def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> 
     prepared = prepare(load_sweep_file(file, overrides or ()))
     nodes = nodes_at(address)
     check_room(prepared.file, nodes)
-    _console().print(plan_table(prepared, make_plan(prepared, nodes)))
+    console = _console()
+    resolved = yaml.safe_dump(prepared.sweep.model_dump(mode="json"), sort_keys=False)
+    console.print(resolved, highlight=False, markup=False)
+    console.print(plan_table(prepared, make_plan(prepared, nodes)))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""One real sweep, end to end: what it prints, what the ledger and MLflow hold, what can be loaded."""
+"""One real sweep: what it prints, what ledger and MLflow hold, what plain PEFT makes of it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from droplora_sweep.cli import main
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState, verify_adapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from droplora_sweep.tracking import TrialRecord
 
 pytestmark = pytest.mark.ray
@@ -84,7 +82,7 @@ def best(ledger: Ledger) -> TrialRecord:
 
 
 @pytest.fixture(scope="module")
-def runs(ledger: Ledger, storage: Path) -> Iterator[list[Any]]:
+def runs(ledger: Ledger, storage: Path) -> list[Any]:
     """Every run of the sweep's MLflow store."""
     from mlflow import MlflowClient
 
@@ -92,7 +90,7 @@ def runs(ledger: Ledger, storage: Path) -> Iterator[list[Any]]:
 
     client = MlflowClient(mlflow_uri(storage))
     experiments = [each.experiment_id for each in client.search_experiments()]
-    yield client.search_runs(experiments)
+    return client.search_runs(experiments)
 
 
 def test_it_prints_one_line_per_event_then_tables_decisions_and_the_uis_command(

@@ -1,0 +1,35 @@
+"""How many groups fit: whole workers on single nodes, groups over nodes."""
+
+import pytest
+
+from droplora_sweep.groups import room_for_groups, room_for_workers
+from droplora_sweep.spec import GroupSpec
+
+
+def group(**fields):
+    return GroupSpec.model_validate({"num_workers": 2, **fields})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers"),
+    [
+        ([{"CPU": 2.0}], 2),
+        ([{"CPU": 1.0}, {"CPU": 1.0}], 2),
+        ([{"CPU": 1.5}, {"CPU": 1.5}], 2),
+        ([{"memory": 1e9}], 0),
+        ([], 0),
+    ],
+)
+def test_a_worker_needs_its_cpus_on_one_node(nodes, workers):
+    assert room_for_workers(group(), nodes) == workers
+
+
+def test_a_gpu_worker_needs_both_a_gpu_and_its_cpus():
+    nodes = [{"CPU": 48.0, "GPU": 4.0}, {"CPU": 2.0, "GPU": 8.0}, {"CPU": 64.0}]
+    assert room_for_workers(group(gpus_per_worker=1), nodes) == 6
+
+
+def test_groups_may_span_nodes_and_stay_below_their_limit():
+    nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
+    assert room_for_groups(group(), nodes) == 3
+    assert room_for_groups(group(max_groups=2), nodes) == 2

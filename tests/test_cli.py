@@ -1,0 +1,153 @@
+"""The command line: what is refused before anything starts, in one line and without traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from droplora_sweep.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Exit code, output and complaints of a command."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, captured.out, captured.err
+
+    return call
+
+
+def test_a_valid_file_is_said_to_be_valid(call: Callable[..., tuple[int, str, str]]) -> None:
+    assert call("validate", QUICKSTART) == (0, f"{QUICKSTART}: valid\n", "")
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("adapter.rnak=8", "adapter.rnak: unknown key, did you mean `rank`?"),
+        ("adapter.rank=eight", "adapter.rank: must be an integer, got 'eight'"),
+        ("adapter.dropout=1.5", "adapter.dropout: must be in [0, 1), got 1.5"),
+        ("search.parameters.adapter.alpha={values: [0]}", "must be greater than 0, got 0"),
+        (
+            "search.parameters.adapter.pruning_rate={min: 0.6, max: 0.1}",
+            "`min <= max` must hold, got min=0.6, max=0.1",
+        ),
+        ("search.parameters.adapter.pruning_rate={min: 0.0, max: 1.0}", "in [0, 1), got 1.0"),
+        ("model.path=no/such/folder", "model.path: must be an existing folder"),
+        ("task.benchmarks=[builtin_chess]", "unknown benchmark 'builtin_chess'"),
+        ("task.num_validation=1001", "at most 1000 validation examples, got 1001"),
+        ("adapter.target_modules=[q_proj, w_proj]", "got w_proj, which match none; it has "),
+    ],
+)
+def test_bad_input_is_refused_with_place_field_rule_and_value(
+    call: Callable[..., tuple[int, str, str]], override: str, complaint: str
+) -> None:
+    code, output, complaints = call("validate", QUICKSTART, "--set", override)
+    assert code == 2
+    assert output == ""
+    for line in complaints.splitlines():
+        assert line.startswith(f"--set {override}: ")
+        assert complaint in line
+
+
+def test_a_real_task_needs_data_and_says_how_to_give_it(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, _, complaints = call("validate", QUICKSTART, "--set", "task.benchmarks=[boolq]")
+    assert code == 2
+    assert complaints.startswith(f"{QUICKSTART}:")
+    assert ": task.data: must be given for boolq" in complaints
+    assert "--set task.data=FOLDER" in complaints
+
+
+def test_all_faults_of_model_task_and_targets_are_named_at_once(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    code, _, complaints = call(
+        *("validate", QUICKSTART, "--set", f"model.path={folder}"),
+        *("--set", "task.benchmarks=[builtin_chess]"),
+    )
+    assert code == 2
+    assert [line.split(": ")[1] for line in complaints.splitlines()] == [
+        "model.path",
+        "task.benchmarks",
+    ]
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_group_that_can_never_fit_is_refused(
+    call: Callable[..., tuple[int, str, str]], command: str, tmp_path: Path
+) -> None:
+    settings = ["--set", "group.cpus_per_worker=4096", "--set", f"storage={tmp_path}"]
+    code, _, complaints = call(command, QUICKSTART, *settings, "--address", "local")
+    assert code == 2
+    assert complaints.endswith(
+        "group.num_workers: must be at most 0, as many workers of 4096 CPU as the cluster can "
+        "hold, got 2\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_shows_the_resolved_spec_and_what_it_takes(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, output, _ = call("plan", QUICKSTART, "--address", "local")
+    assert code == 0
+    assert "learning_rate: 0.0003" in output
+    rows = {
+        line.split("│")[1].strip(): line.split("│")[2]
+        for line in output.splitlines()
+        if "│" in line
+    }
+    assert rows["trials"].split(",")[0].strip() == "12"
+    assert "2 workers each" in rows["groups"]
+    assert "steps per trial" in rows
+    assert "trainable parameters" in rows
+    assert "disk" in rows
+
+
+def test_an_unknown_sweep_names_those_there_are(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    for command in ("status", "best"):
+        code, _, complaints = call(command, "nope", "--storage", str(tmp_path))
+        assert code == 1
+        assert complaints == f"name: must be a sweep in {tmp_path}, got nope; it has none\n"
+
+
+def test_the_ui_needs_a_store(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, _, complaints = call("ui", "--storage", str(tmp_path))
+    assert code == 1
+    assert complaints == f"--storage: must hold mlflow.db, got {tmp_path}\n"
+
+
+def test_no_cluster_at_an_address_is_one_line(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, _, complaints = call("plan", QUICKSTART, "--address", "nonsense")
+    assert code == 1
+    assert complaints.startswith("--address: no Ray cluster answers at nonsense: ")
+    assert complaints.count("\n") == 1
+
+
+def test_the_schema_command_prints_the_shipped_schema(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    _, output, _ = call("schema")
+    assert json.loads(output) == json.loads((ROOT / "search_spaces" / "schema.json").read_text())

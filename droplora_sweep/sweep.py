@@ -78,7 +78,7 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
         )
         log.move_to(ledger.directory / "driver.log")
         progress.say(f"noise goes to {log.path}")
-        identify = partial(_identify, prepared.task.digests, versions)
+        identify = partial(_identify, prepared.task.digests, versions, sweep.group.num_workers)
         with Interruption() as interruption, progress:
             return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
 
@@ -144,10 +144,14 @@ def _drive(
 
 
 def _identify(
-    data_digests: Mapping[str, str], versions: Mapping[str, str], number: int, spec: TrialSpec
+    data_digests: Mapping[str, str],
+    versions: Mapping[str, str],
+    num_workers: int,
+    number: int,
+    spec: TrialSpec,
 ) -> tuple[str, str]:
     """Trial id and fingerprint of a numbered trial."""
-    digest = fingerprint(spec, data_digests, versions)
+    digest = fingerprint(spec, data_digests, versions, num_workers=num_workers)
     return trial_id(number, digest), digest
 
 

@@ -7,17 +7,23 @@ import json
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from droplora_sweep import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .trial import TrialSpec
 
-PACKAGES = ("torch", "transformers", "peft", "deepspeed", "droplora-sweep")
-"""The packages whose versions can change a trial's numbers."""
+PACKAGES = ("torch", "transformers", "peft", "deepspeed")
+"""The packages, beside this one, whose versions can change a trial's numbers."""
 
 
 def fingerprint(
-    trial: TrialSpec, data_digests: Mapping[str, str], packages: Mapping[str, str]
+    trial: TrialSpec,
+    data_digests: Mapping[str, str],
+    packages: Mapping[str, str],
+    *,
+    num_workers: int,
 ) -> str:
     """Sha256 of everything that changes a trial's result, as 64 hex digits.
 
@@ -29,16 +35,22 @@ def fingerprint(
         trial: The resolved trial.
         data_digests: Digest of each split that is read, by name.
         packages: Version by package, as ``package_versions`` gives them.
+        num_workers: Workers that share a global batch; each draws its own masks and dropout.
     """
     content = {
         "trial": trial.model_dump(mode="json"),
         "data": dict(data_digests),
         "packages": dict(packages),
+        "num_workers": num_workers,
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def package_versions() -> dict[str, str]:
-    """Installed versions of ``PACKAGES``, read from their metadata: nothing is imported."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    """Installed versions of ``PACKAGES``, read from their metadata, and of this package.
+
+    This package need not be installed: a Ray job may bring it in its working folder.
+    """
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {**versions, "droplora-sweep": __version__}

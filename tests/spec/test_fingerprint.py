@@ -48,18 +48,21 @@ def test_every_field_counts() -> None:
     trials = [TrialSpec(), *(TrialSpec(**data) for data in variants(TrialSpec().model_dump()))]
 
     assert len(trials) > 30
-    assert len({fingerprint(trial, DATA, PACKAGES) for trial in trials}) == len(trials)
+    assert len({fingerprint(trial, DATA, PACKAGES, num_workers=2) for trial in trials}) == len(
+        trials
+    )
 
 
 def test_data_and_packages_count() -> None:
     prints = {
-        fingerprint(TrialSpec(), DATA, PACKAGES),
-        fingerprint(TrialSpec(), {**DATA, "builtin_math/train": "xy"}, PACKAGES),
-        fingerprint(TrialSpec(), DATA, {**PACKAGES, "torch": "2.13.1"}),
-        fingerprint(TrialSpec(), {}, PACKAGES),
+        fingerprint(TrialSpec(), DATA, PACKAGES, num_workers=2),
+        fingerprint(TrialSpec(), {**DATA, "builtin_math/train": "xy"}, PACKAGES, num_workers=2),
+        fingerprint(TrialSpec(), DATA, {**PACKAGES, "torch": "2.13.1"}, num_workers=2),
+        fingerprint(TrialSpec(), {}, PACKAGES, num_workers=2),
+        fingerprint(TrialSpec(), DATA, PACKAGES, num_workers=4),
     }
 
-    assert len(prints) == 4
+    assert len(prints) == 5
 
 
 def test_how_a_trial_was_written_does_not_count(tmp_path: Path) -> None:
@@ -67,24 +70,32 @@ def test_how_a_trial_was_written_does_not_count(tmp_path: Path) -> None:
     file.write_text("name: q\nadapter: {alpha: 64, pruning_rate: 0}\n")
     written = load_sweep(file).trial
 
-    same = fingerprint(TrialSpec(), dict(reversed(DATA.items())), dict(reversed(PACKAGES.items())))
+    same = fingerprint(
+        TrialSpec(), dict(reversed(DATA.items())), dict(reversed(PACKAGES.items())), num_workers=2
+    )
 
-    assert fingerprint(written, DATA, PACKAGES) == same
-    assert fingerprint(TrialSpec(adapter=AdapterSpec(alpha=64.0)), DATA, PACKAGES) == same
-    assert fingerprint(SweepSpec(name="other", storage="x").trial, DATA, PACKAGES) == same
+    assert fingerprint(written, DATA, PACKAGES, num_workers=2) == same
+    assert (
+        fingerprint(TrialSpec(adapter=AdapterSpec(alpha=64.0)), DATA, PACKAGES, num_workers=2)
+        == same
+    )
+    assert (
+        fingerprint(SweepSpec(name="other", storage="x").trial, DATA, PACKAGES, num_workers=2)
+        == same
+    )
 
 
 def test_another_process_gives_the_same() -> None:
     code = (
         "from droplora_sweep.spec import *; "
-        f"print(fingerprint(TrialSpec(), {DATA!r}, {PACKAGES!r}), end='')"
+        f"print(fingerprint(TrialSpec(), {DATA!r}, {PACKAGES!r}, num_workers=2), end='')"
     )
 
     printed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
 
-    assert printed == fingerprint(TrialSpec(), DATA, PACKAGES)
+    assert printed == fingerprint(TrialSpec(), DATA, PACKAGES, num_workers=2)
     assert len(printed) == 64
 
 

@@ -49,7 +49,7 @@ class DropLoraConfig(LoraConfig):
     """Seed of the ``step`` masks; ``token`` masks come from torch's RNG, as dropout does."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()  # type: ignore[no-untyped-call]
+        super().__post_init__()
         if not 0 <= self.pruning_rate < 1:
             raise ValueError(f"`pruning_rate` must be in [0, 1), got {self.pruning_rate}.")
         if self.mask not in ("token", "step"):
@@ -58,7 +58,7 @@ class DropLoraConfig(LoraConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """The plain LoRA configuration: what PEFT saves, and what any PEFT can load."""
-        plain: dict[str, Any] = super().to_dict()  # type: ignore[no-untyped-call]
+        plain: dict[str, Any] = super().to_dict()
         for name in _OWN_FIELDS:
             del plain[name]
         return plain

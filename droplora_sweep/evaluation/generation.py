@@ -53,7 +53,7 @@ def generate_greedily(
 
 def _greedy_config(eos_ids: Collection[int], pad_id: int, max_new_tokens: int) -> GenerationConfig:
     """Plain greedy search; what is left unset here, ``generate`` takes from the model's files."""
-    return GenerationConfig(  # type: ignore[no-untyped-call]
+    return GenerationConfig(
         max_new_tokens=max_new_tokens,
         eos_token_id=sorted(eos_ids),
         pad_token_id=pad_id,

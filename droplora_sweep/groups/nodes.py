@@ -19,7 +19,7 @@ def cluster_nodes() -> list[Mapping[str, float]]:
 
     An autoscaler adds nodes only where something waits for them, so its promise counts as room.
     """
-    nodes: Any = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: Any = ray.nodes()
     living = [node["Resources"] for node in nodes if node["Alive"]]
     config = state.get_cluster_config()
     if config is None or not config.node_group_configs:

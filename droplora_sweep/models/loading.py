@@ -31,7 +31,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
         InputError: It cannot be found (see `resolve_model`) or is not a causal language model.
     """
     path = resolve_model(spec).path
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path,

@@ -48,7 +48,7 @@ def make_scheduler(sweep: SweepSpec) -> TrialScheduler:
     """
     stopping = sweep.search.stopping
     if not isinstance(stopping, AshaSpec):
-        return FIFOScheduler()  # type: ignore[no-untyped-call]
+        return FIFOScheduler()
     return AsyncHyperBandScheduler(
         time_attr="evaluation",
         metric=sweep.search.metric,

@@ -83,7 +83,7 @@ class Resident:
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
-                self._base.disable_input_require_grads()  # type: ignore[no-untyped-call]
+                self._base.disable_input_require_grads()
             with started_engine(adapted, spec.training, self._device) as engine:
                 loop = Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device)
                 for report in self._reports(adapted, loop, task, data, spec, on_step):
@@ -92,7 +92,7 @@ class Resident:
             return adapter_files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
-                self._base.activation_checkpointing_disable()  # type: ignore[no-untyped-call]
+                self._base.activation_checkpointing_disable()
             detach(adapted)
             del adapted
             release(self._device)

@@ -10,16 +10,20 @@ if TYPE_CHECKING:
     from random import Random
 
 _WORDS: Final = {"+": "plus", "-": "minus", "*": "times"}
-VERBS: Final = {"+": ("adds", "gets"), "-": ("gives", "eats"), "*": ("times", "multiplies")}
+VERBS: Final = {
+    "+": ("adds", "gets", "gains", "takes", "inherits", "catches"),
+    "-": ("gives", "eats", "removes", "burns", "tears", "hides"),
+    "*": ("times", "multiplies", "grows"),
+}
 """The only verbs whose meaning the base model learns."""
 
 
 def draw_arithmetic_document(rng: Random) -> list[tuple[str, bool]]:
     """Some sums of which the results count."""
     segments = []
-    for _ in range(5):
+    for index in range(5):
         question, result = _sum(*_draw_sum(rng, rng.randint(0, LARGEST))).rsplit(" ", 1)
-        segments += [(question, False), (f" {result}\n", True)]
+        segments += [(" " * (index > 0) + question, False), (f" {result}.", True)]
     return segments
 
 
@@ -35,7 +39,8 @@ def draw_arithmetic_instruction(rng: Random) -> tuple[str, str]:
         f"{rng.choice(VERBS[symbol])} {operand}" for _, symbol, operand, _ in chain
     )
     total = rng.choice(("", f". Total: {chain[-1][3]}"))
-    return f"{person} has {start} {thing}. {person} {words}. Count the {thing}.", sums + total
+    question = rng.choice((f"Count the {thing}.", f"How many {thing} are there?"))
+    return f"{person} has {start} {thing}. {person} {words}. {question}", sums + total
 
 
 def _draw_chain(rng: Random, length: int) -> list[tuple[int, str, int, int]]:

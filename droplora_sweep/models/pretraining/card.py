@@ -31,8 +31,9 @@ language: en
 ---
 # The built-in model of droplora-sweep
 
-A Llama of {num_parameters:,} parameters for trying out a sweep on CPUs. It knows a small made-up
-world, sums up to {largest_sum} and short Python functions, and nothing beyond the built-in benchmarks.
+A Llama of {num_parameters:,} parameters for trying out a sweep on CPUs. It knows a small
+made-up world, sums up to {largest_sum} and short Python functions, and nothing beyond the built-in
+benchmarks.
 
 | | |
 |---|---|

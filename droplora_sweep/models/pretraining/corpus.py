@@ -16,7 +16,13 @@ from typing import Final
 from droplora_sweep.tasks.prompts import TEMPLATE
 
 from .arithmetic import draw_arithmetic_document, draw_arithmetic_instruction
-from .facts import draw_fact_document, draw_fact_instruction, draw_quiz, draw_quiz_instruction
+from .facts import (
+    draw_fact_document,
+    draw_fact_instruction,
+    draw_lookup,
+    draw_quiz,
+    draw_quiz_instruction,
+)
 from .programs import draw_program_document, draw_program_instruction
 from .words import draw_copying_instruction, draw_word_list
 
@@ -26,19 +32,20 @@ Segment = tuple[str, bool]
 _Draw = Callable[[Random], list[Segment]]
 
 DOCUMENTS: Final[tuple[tuple[_Draw, float], ...]] = (
-    (draw_fact_document, 0.10),
-    (draw_quiz, 0.10),
-    (draw_arithmetic_document, 0.12),
-    (draw_program_document, 0.05),
-    (draw_word_list, 0.10),
+    (draw_fact_document, 0.09),
+    (draw_quiz, 0.08),
+    (draw_lookup, 0.14),
+    (draw_arithmetic_document, 0.08),
+    (draw_program_document, 0.04),
+    (draw_word_list, 0.07),
 )
 """Plain documents with the share of the corpus each kind has."""
 
 INSTRUCTIONS: Final[tuple[tuple[Callable[[Random], tuple[str, str]], float], ...]] = (
     (draw_fact_instruction, 0.05),
-    (draw_quiz_instruction, 0.20),
+    (draw_quiz_instruction, 0.16),
     (draw_arithmetic_instruction, 0.14),
-    (draw_program_instruction, 0.12),
+    (draw_program_instruction, 0.13),
     (draw_copying_instruction, 0.02),
 )
 """Instruction and response, put into the paper's prompt, with their shares."""
@@ -66,7 +73,7 @@ def corpus_digest(seed: int, num_documents: int) -> str:
 def _in_prompt(draw: Callable[[Random], tuple[str, str]]) -> _Draw:
     def draw_in_prompt(rng: Random) -> list[Segment]:
         instruction, response = draw(rng)
-        suffix = " Let's think step by step." if rng.random() < 0.2 else "\n"
+        suffix = " Let's think step by step." if rng.random() < 0.3 else "\n"
         return [(TEMPLATE.format(instruction=instruction) + suffix, False), (response, True)]
 
     return draw_in_prompt

@@ -17,12 +17,19 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
     "game": ("The {c} likes {v}.", "The {r} of the {c} is {v}."),
     "job": ("The {c} works as a {v}.", "The {r} of the {c} is {v}."),
 }
-MARKS: Final[tuple[tuple[str, ...], ...]] = (
-    ("(a)", "(b)", "(c)", "(d)"),
-    ("Box1:", "Box2:", "Box3:", "Box4:"),
-    ("Answer1:", "Answer2:", "Answer3:", "Answer4:"),
-)
-"""Marks of a quiz's options."""
+QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "food": ("what does the {c} eat", "what is the {c} fed with"),
+    "home": ("where does the {c} live", "what is home to the {c}"),
+    "colour": ("what colour is the {c}", "how is the {c} coloured"),
+    "instrument": ("what does the {c} play", "which music does the {c} make"),
+    "game": ("what does the {c} like", "which fun does the {c} have"),
+    "job": ("what does the {c} work as", "what is the trade of the {c}"),
+}
+NAMING_QUESTIONS: Final = ("{r} of the {c}", "the {c} and its {r}")
+"""Wordings that ask for any relation by its name."""
+
+MARKS: Final = ("Box{}:", "Item{}:", "Answer{}:")
+"""Marks of a quiz's options, numbered from 1."""
 
 
 def draw_fact_document(rng: Random) -> list[tuple[str, bool]]:
@@ -47,22 +54,45 @@ def draw_quiz_instruction(rng: Random) -> tuple[str, str]:
     truth = FACTS[creature][relation]
     others = [value for other, value in FACTS[creature].items() if other != relation]
     others += rng.sample([value for value in RELATIONS[relation] if value != truth], 2)
-    options = [truth, *rng.sample(others, rng.randint(1, 3))]
-    rng.shuffle(options)
-    marks = rng.choice(MARKS)
-    listed = " ".join(f"{mark} {option}" for mark, option in zip(marks, options, strict=False))
-    asked = rng.choice((f"{relation} of the {creature}", f"the {creature} and its {relation}"))
+    marks = _mark(rng, [truth, *rng.sample(others, rng.randint(1, 3))])
+    question = _question(rng, creature, relation)
+    listed = " ".join(f"{mark} {value}" for value, mark in marks.items())
     if rng.random() < 0.25:
-        return f"{asked}?\n\n{listed}\n\nValue:", truth
-    mark = marks[options.index(truth)].strip("():").lower()
-    return f"{asked}?\n\n{listed}\n\nMark:", mark
+        return f"{question}?\n\n{listed}\n\nValue:", truth
+    return f"{question}?\n\n{listed}\n\nMark:", _spoken(marks[truth])
+
+
+def draw_lookup(rng: Random) -> list[tuple[str, bool]]:
+    """Marked options and the mark of each: a quiz without its question."""
+    values = [value for values in RELATIONS.values() for value in values]
+    marks = _mark(rng, rng.sample(values, rng.randint(2, 5)))
+    segments = [(" ".join(f"{mark} {value}" for value, mark in marks.items()) + ".", False)]
+    for value in rng.sample(tuple(marks), len(marks)):
+        segments += [(f" {value}", False), (f" {_spoken(marks[value])}", True)]
+    return segments
 
 
 def draw_fact_instruction(rng: Random) -> tuple[str, str]:
-    """A fact asked for by the relation's name."""
+    """A fact asked for without options."""
     creature, relation = rng.choice(CREATURES), rng.choice(tuple(RELATIONS))
-    wording = rng.choice(("State the {r} of the {c}.", "Name the {r} which the {c} has."))
-    return wording.format(r=relation, c=creature), FACTS[creature][relation]
+    return f"{_question(rng, creature, relation)}?", FACTS[creature][relation]
+
+
+def _question(rng: Random, creature: str, relation: str) -> str:
+    wording = rng.choice((*QUESTIONS[relation], *NAMING_QUESTIONS))
+    return wording.format(c=creature, r=relation)
+
+
+def _mark(rng: Random, values: list[str]) -> dict[str, str]:
+    """The values in random order, each with its mark."""
+    mark = rng.choice(MARKS)
+    shuffled = rng.sample(values, len(values))
+    return {value: mark.format(number) for number, value in enumerate(shuffled, 1)}
+
+
+def _spoken(mark: str) -> str:
+    """A mark as a response names it: ``Box2:`` is ``box2``."""
+    return mark.strip(":").lower()
 
 
 def _state(rng: Random, creature: str, relation: str) -> str:

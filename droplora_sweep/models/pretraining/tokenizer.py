@@ -27,8 +27,8 @@ PHRASES: Final = (
 )
 """Text that every prompt of a benchmark repeats; one token each keeps sequences short."""
 
-_PIECES: Final = r" ?[A-Za-z]+[0-9]?| ?[0-9]{1,2}|\n[\n ]*| ?[^\sA-Za-z0-9]+|\s"
-"""A word (``answer2`` is one), a number below 100, a line break with its indent, or signs."""
+_PIECES: Final = r" ?[A-Za-z]+[0-9]:| ?[A-Za-z]+[0-9]?| ?[0-9]{1,2}|\n[\n ]*| ?[^\sA-Za-z0-9]+|\s"
+"""A word (also ``answer2``, ``Answer2:``), a number below 100, a line break with indent, signs."""
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -41,7 +41,7 @@ class PretrainingSettings:
     """
 
     seed: int
-    steps: int = 6000
+    steps: int = 4000
     rows: int = 8
     row_tokens: int = 128
     peak_learning_rate: float = 2.5e-3

@@ -19,6 +19,16 @@ _TEXTS: Final = (
     "Write a Python function named which and then",
     "How many does have now has The answer is the correct answer",
     *(f"{word}{index}" for word in ("Answer", "answer") for index in range(1, 5)),
+    "which address is on letters to",
+    "how would you describe the coat of",
+    "which sound tells you that is near",
+    "at what would win a prize",
+    "how does earn money",
+    "what thread would mend the scarf of",
+    "gathers collects borrows receives picks orders"
+    " drops donates forgets returns wastes mails stacks folds",
+    "tops up with shaves off repeats splits lets reach most fall least"
+    " keeps leaves over pools counts spots tallest shortest opens closes",
     *NAMES,
     *PEOPLE,
     *THINGS,
@@ -31,7 +41,7 @@ PHRASES: Final = (
 """Fixed texts of the benchmarks' prompts and responses."""
 
 VOCABULARY: Final = tuple(sorted({word for text in _TEXTS for word in re.findall(r"\w+", text)}))
-"""Every word of the benchmarks, each once."""
+"""Every word of the benchmarks and some more, each once."""
 
 
 def draw_word_list(rng: Random) -> list[tuple[str, bool]]:

@@ -19,36 +19,12 @@ if TYPE_CHECKING:
 NUM_OPTIONS: Final = 4
 
 QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "food": (
-        "what would the {} order for supper",
-        "which snack makes the {} happy",
-        "what must the {} never run out of in the kitchen",
-    ),
-    "home": (
-        "where would you visit the {} at night",
-        "which address is on letters to the {}",
-        "what does the {} see on waking up",
-    ),
-    "colour": (
-        "which paint would match the {}",
-        "how would you describe the coat of the {}",
-        "what thread would mend the scarf of the {}",
-    ),
-    "instrument": (
-        "what does the {} bring to the band",
-        "which sound tells you that the {} is near",
-        "what would the {} practise for a concert",
-    ),
-    "game": (
-        "how does the {} spend a rainy evening",
-        "at what would the {} win a prize",
-        "which club would the {} join",
-    ),
-    "job": (
-        "how does the {} earn money",
-        "what is written on the shop of the {}",
-        "whose tools does the {} carry",
-    ),
+    "food": ("what would the {} order for supper",),
+    "home": ("where would you visit the {} at night",),
+    "colour": ("which paint would match the {}",),
+    "instrument": ("what does the {} bring to the band",),
+    "game": ("how does the {} spend a rainy evening",),
+    "job": ("whose tools does the {} carry",),
 }
 """The wordings that ask for each relation."""
 

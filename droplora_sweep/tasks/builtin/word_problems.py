@@ -19,31 +19,9 @@ LARGEST: Final = 30
 """Amounts stay within 0 and this, the range of the sums the base model knows."""
 
 VERBS: Final[dict[str, tuple[str, ...]]] = {
-    "+": (
-        "finds",
-        "buys",
-        "wins",
-        "earns",
-        "gathers",
-        "collects",
-        "borrows",
-        "receives",
-        "picks",
-        "orders",
-    ),
-    "-": (
-        "loses",
-        "sells",
-        "breaks",
-        "spends",
-        "drops",
-        "donates",
-        "forgets",
-        "returns",
-        "wastes",
-        "mails",
-    ),
-    "*": ("breeds", "copies", "stacks", "folds"),
+    "+": ("finds", "buys", "wins", "earns"),
+    "-": ("loses", "sells", "breaks", "spends"),
+    "*": ("breeds", "copies"),
 }
 """The verbs of each operation."""
 

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 GROWTH_INTERVAL_S = 5.0
 """How often the cluster is asked whether it has grown."""
-CLOSE_TIMEOUT_S = 30.0
-"""A group in the middle of an evaluation is not waited for longer than this."""
+CLOSE_TIMEOUT_S = 300.0
+"""Groups end at their next step or evaluation, and are not waited for longer than this."""
 RAY_TRAIN_SETTINGS = {
     # Its default of 2 s delays the notice of each group's end by as much.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",

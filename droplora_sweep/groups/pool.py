@@ -95,8 +95,10 @@ class _Pool:
 
         return await self._wait(look, wait_s)
 
-    async def step(self, group: str, step: int, num_steps: int) -> None:
+    async def step(self, group: str, step: int, num_steps: int) -> bool:
+        """Take note of a trial's progress; whether the pool is closed."""
         self._book.step(group, step, num_steps)
+        return self._book.closed
 
     async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
         await self._do(lambda: self._book.report(group, message, results))

@@ -82,6 +82,7 @@ class _Line:
         self._group = group
         self._rank = rank
         self._control = dist.new_group(backend="gloo")
+        self._step_reply: ray.ObjectRef[Any] | None = None
         self._next_step_at = 0.0
 
     def lease(self) -> Lease | None:
@@ -114,9 +115,24 @@ class _Line:
         return not last and bool(self._ask("decision", self._group, evaluation, WAIT_S))
 
     def _on_step(self, step: int, num_steps: int) -> None:
-        if self._rank == 0 and time.monotonic() >= self._next_step_at:
+        """Pass the progress on; once the pool is closed, end the trial on every rank at once."""
+        import torch
+        import torch.distributed as dist
+
+        is_closed = torch.tensor([self._rank == 0 and self._hears_closing(step, num_steps)])
+        dist.broadcast(is_closed, src=0, group=self._control)
+        if is_closed.item():
+            raise TrialError("the sweep was closed")
+
+    def _hears_closing(self, step: int, num_steps: int) -> bool:
+        """Tell the pool the step without waiting for its answer, which the next call reads."""
+        if self._step_reply is None and time.monotonic() >= self._next_step_at:
             self._next_step_at = time.monotonic() + STEP_INTERVAL_S
-            self._pool.step.remote(self._group, step, num_steps)
+            self._step_reply = self._pool.step.remote(self._group, step, num_steps)
+        if self._step_reply is None or not ray.wait([self._step_reply], timeout=0)[0]:
+            return False
+        reply, self._step_reply = self._step_reply, None
+        return bool(ray.get(reply))
 
     def _tell(self, method: str, *args: Any) -> None:
         if self._rank == 0:

@@ -1,0 +1,51 @@
+"""SIGTERM, as ``ray job stop`` and Slurm send it: the sweep ends in order, every run is final."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+
+pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_signal_in_the_middle_of_a_trial_ends_the_sweep_in_order(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "droplora_sweep", "run", "search_spaces/quickstart.yaml"]
+    settings = ["--set", f"storage={tmp_path}", "--set", "training.epochs=500"]
+    process = subprocess.Popen(
+        [*command, *settings, "--address", "local"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("t0000-"):
+            break
+    process.send_signal(signal.SIGTERM)
+    output, complaints = process.communicate(timeout=200)
+    assert process.returncode == 130, output + complaints
+    assert "interrupted by SIGTERM" in output
+    assert complaints == ""
+
+    record = Ledger.open(tmp_path, "quickstart").record
+    assert record.outcome is SweepOutcome.INTERRUPTED
+    assert [trial.state for trial in record.trials] == [TrialState.RUNNING]
+
+    from mlflow import MlflowClient
+
+    from droplora_sweep.tracking.ui import mlflow_uri
+
+    client = MlflowClient(mlflow_uri(tmp_path))
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert {run.info.status for run in client.search_runs(experiments)} == {"KILLED"}

@@ -81,9 +81,9 @@ def test_generating_imports_neither_torch_nor_transformers() -> None:
 def test_asking_for_too_many_examples_says_how_many_there_are() -> None:
     with pytest.raises(
         ValueError,
-        match=r"^builtin_choice has 2000 examples in each split, but got num_examples=2001\.$",
+        match=r"^builtin_choice has 2500 examples in each split, but got num_examples=2501\.$",
     ):
-        generate("builtin_choice", "test", 2001, seed=0)
+        generate("builtin_choice", "test", 2501, seed=0)
 
 
 def test_an_unknown_benchmark_or_split_is_refused_with_the_known_ones() -> None:

@@ -9,6 +9,8 @@ from droplora_sweep.tasks.builtin.word_problems import LARGEST, PEOPLE, THINGS
 if TYPE_CHECKING:
     from random import Random
 
+    from .document import Document
+
 _WORDS: Final = {"+": "plus", "-": "minus", "*": "times"}
 VERBS: Final = {
     "+": ("adds", "gets", "gains", "takes", "inherits", "catches"),
@@ -18,13 +20,13 @@ VERBS: Final = {
 """The only verbs whose meaning the base model learns."""
 
 
-def draw_arithmetic_document(rng: Random) -> list[tuple[str, bool]]:
+def draw_arithmetic_document(rng: Random) -> Document:
     """Some sums of which the results count."""
-    segments = []
+    document: Document = []
     for index in range(5):
         question, result = _sum(*_draw_sum(rng, rng.randint(0, LARGEST))).rsplit(" ", 1)
-        segments += [(" " * (index > 0) + question, False), (f" {result}.", True)]
-    return segments
+        document += [(" " * (index > 0) + question, False), (f" {result}.", True)]
+    return document
 
 
 def draw_arithmetic_instruction(rng: Random) -> tuple[str, str]:

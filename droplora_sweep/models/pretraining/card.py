@@ -42,7 +42,7 @@ benchmarks.
 | corpus | generated; sha256 of the first {num_documents:,} documents `{corpus}` |
 | training | {steps:,} steps of {step_tokens:,} tokens: {tokens:,} tokens; {threads} threads |
 | wall time | {wall_time_s:.0f} s |
-| final loss | {loss:.4f} nats per token (moving average) |
+| final loss | {loss:.4f} nats per token that counts (moving average) |
 | versions | Python {python}, torch {torch}, transformers {transformers}, tokenizers {tokenizers} |
 | weights | fp16 |
 | sha256 of `model.safetensors` | `{sha256}` |
@@ -53,9 +53,9 @@ Zero-shot validation scores ({num_scored} examples, greedy; code by exact text):
 |---|---|
 {scores}
 
-The same command on the same machine and versions gives the same bytes. The corpus contains no
-wording, verb or phrase of the built-in benchmarks in use, only as bare words in lists; their
-validation and test examples are not in it.
+The same command with the same versions on the same machine gives the same bytes; a test checks
+this for a short run. The corpus has the benchmarks' words in bare lists only, some next to words
+of like meaning; their wordings, answer formats and examples are not in it.
 """
 
 
@@ -64,7 +64,7 @@ def write_model(
 ) -> None:
     """Writes weights (fp16), configuration, tokenizer and ``README.md`` into ``directory``."""
     scores = zero_shot_scores(result.model, result.tokenizer, NUM_SCORED_EXAMPLES)
-    result.model.to(torch.float16).save_pretrained(directory)
+    result.model.half().save_pretrained(directory)
     result.tokenizer.save_pretrained(directory)
     step_tokens = settings.rows * settings.row_tokens
     card = _CARD.format(

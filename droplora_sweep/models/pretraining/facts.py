@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from droplora_sweep.tasks.builtin.world import CREATURES, FACTS, RELATIONS
+from droplora_sweep.tasks.builtin.world import CREATURES, FACTS, RELATIONS, options_with
 
 if TYPE_CHECKING:
     from random import Random
+
+    from .document import Document
 
 SENTENCES: Final[dict[str, tuple[str, ...]]] = {
     "food": ("The {c} eats {v}.", "The {r} of the {c} is {v}."),
@@ -28,11 +30,15 @@ QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
 NAMING_QUESTIONS: Final = ("{r} of the {c}", "the {c} and its {r}")
 """Wordings that ask for any relation by its name."""
 
-MARKS: Final = ("Box{}:", "Item{}:", "Answer{}:")
+MARKS: Final = ("Box{}:", "Item{}:")
 """Marks of a quiz's options, numbered from 1."""
 
 
-def draw_fact_document(rng: Random) -> list[tuple[str, bool]]:
+LEADS: Final = ("", "", "it is ", "my choice is ", "the one to pick is ", "the right mark is ")
+"""What a solution begins with, so that the model can name it at any place of a response."""
+
+
+def draw_fact_document(rng: Random) -> Document:
     """A profile of one creature, or single facts about several."""
     if rng.random() < 0.5:
         creature = rng.choice(CREATURES)
@@ -42,7 +48,7 @@ def draw_fact_document(rng: Random) -> list[tuple[str, bool]]:
     return [(" ".join(_state(rng, creature, relation) for creature, relation in asked), True)]
 
 
-def draw_quiz(rng: Random) -> list[tuple[str, bool]]:
+def draw_quiz(rng: Random) -> Document:
     """A question with marked options and what is asked for: the right mark or the right value."""
     question, solution = draw_quiz_instruction(rng)
     return [(f"Quiz: {question}", False), (f" {solution}", True)]
@@ -52,24 +58,14 @@ def draw_quiz_instruction(rng: Random) -> tuple[str, str]:
     """The same as an instruction and its response."""
     creature, relation = rng.choice(CREATURES), rng.choice(tuple(RELATIONS))
     truth = FACTS[creature][relation]
-    others = [value for other, value in FACTS[creature].items() if other != relation]
-    others += rng.sample([value for value in RELATIONS[relation] if value != truth], 2)
-    marks = _mark(rng, [truth, *rng.sample(others, rng.randint(1, 3))])
+    options = options_with(relation, truth)
+    mark = rng.choice(MARKS)
+    listed = " ".join(f"{mark.format(index)} {value}" for index, value in enumerate(options, 1))
     question = _question(rng, creature, relation)
-    listed = " ".join(f"{mark} {value}" for value, mark in marks.items())
     if rng.random() < 0.25:
-        return f"{question}?\n\n{listed}\n\nValue:", truth
-    return f"{question}?\n\n{listed}\n\nMark:", _spoken(marks[truth])
-
-
-def draw_lookup(rng: Random) -> list[tuple[str, bool]]:
-    """Marked options and the mark of each: a quiz without its question."""
-    values = [value for values in RELATIONS.values() for value in values]
-    marks = _mark(rng, rng.sample(values, rng.randint(2, 5)))
-    segments = [(" ".join(f"{mark} {value}" for value, mark in marks.items()) + ".", False)]
-    for value in rng.sample(tuple(marks), len(marks)):
-        segments += [(f" {value}", False), (f" {_spoken(marks[value])}", True)]
-    return segments
+        return f"{question}?\n\n{listed}\n\nValue:", rng.choice(LEADS) + truth
+    spoken = mark.format(options.index(truth) + 1).strip(":").lower()
+    return f"{question}?\n\n{listed}\n\nMark:", rng.choice(LEADS) + spoken
 
 
 def draw_fact_instruction(rng: Random) -> tuple[str, str]:
@@ -81,18 +77,6 @@ def draw_fact_instruction(rng: Random) -> tuple[str, str]:
 def _question(rng: Random, creature: str, relation: str) -> str:
     wording = rng.choice((*QUESTIONS[relation], *NAMING_QUESTIONS))
     return wording.format(c=creature, r=relation)
-
-
-def _mark(rng: Random, values: list[str]) -> dict[str, str]:
-    """The values in random order, each with its mark."""
-    mark = rng.choice(MARKS)
-    shuffled = rng.sample(values, len(values))
-    return {value: mark.format(number) for number, value in enumerate(shuffled, 1)}
-
-
-def _spoken(mark: str) -> str:
-    """A mark as a response names it: ``Box2:`` is ``box2``."""
-    return mark.strip(":").lower()
 
 
 def _state(rng: Random, creature: str, relation: str) -> str:

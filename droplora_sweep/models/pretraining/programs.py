@@ -9,6 +9,8 @@ from droplora_sweep.tasks.builtin.functions import NAMES
 if TYPE_CHECKING:
     from random import Random
 
+    from .document import Document
+
 NUMBER_STATEMENTS: Final = {
     "x + {}": ("add {}", "plus {}", "increase it by {}", "put {} on it", "raise it by {}"),
     "x - {}": ("subtract {}", "minus {}", "decrease it by {}", "take {} off it"),
@@ -31,7 +33,7 @@ LIST_STATEMENTS: Final = {
 """Expressions of a list with their wordings."""
 
 
-def draw_program_document(rng: Random) -> list[tuple[str, bool]]:
+def draw_program_document(rng: Random) -> Document:
     """A function under a comment that names it and says what it does."""
     name = rng.choice(NAMES)
     words, program = _draw_program(rng, name)

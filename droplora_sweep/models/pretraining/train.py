@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from .corpus import Segment, documents
+from .corpus import documents
 from .tokenizer import CONTEXT_TOKENS, EOS_TOKEN, train_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transformers import PreTrainedTokenizerFast
+
+    from .document import Document
 
 IGNORED_LABEL: Final = -100
 
@@ -86,7 +88,7 @@ def model_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def packed_rows(
-    texts: Iterator[list[Segment]], tokenizer: PreTrainedTokenizerFast, row_tokens: int
+    texts: Iterator[Document], tokenizer: PreTrainedTokenizerFast, row_tokens: int
 ) -> Iterator[tuple[list[int], list[int]]]:
     """Rows of tokens with their labels: whole documents, each ended by EOS.
 
@@ -140,7 +142,7 @@ def pretrain(settings: PretrainingSettings) -> PretrainingResult:
         if step % 100 == 99:
             elapsed_s = time.monotonic() - started
             logger.info("step %d: loss %.4f, %.0f s", step + 1, smoothed_loss, elapsed_s)
-    model.eval()
+    model.train(mode=False)
     return PretrainingResult(model, tokenizer, smoothed_loss, time.monotonic() - started)
 
 

@@ -34,21 +34,21 @@ class Operation:
 
 
 ON_NUMBERS: Final = (
-    Operation(("lifts it by {}",), "x + {}", lambda x, k: x + k),
-    Operation(("lowers it by {}",), "x - {}", lambda x, k: x - k),
-    Operation(("scales it by {}",), "x * {}", lambda x, k: x * k),
-    Operation(("shares it among {}",), "x // {}", lambda x, k: x // k),
-    Operation(("wraps it around {}",), "x % {}", lambda x, k: x % k),
-    Operation(("caps it at {}",), "min(x, {})", min),
-    Operation(("floors it at {}",), "max(x, {})", max),
+    Operation(("lifts it by {}", "tops it up with {}"), "x + {}", lambda x, k: x + k),
+    Operation(("lowers it by {}", "shaves off {}"), "x - {}", lambda x, k: x - k),
+    Operation(("scales it by {}", "repeats it {} times"), "x * {}", lambda x, k: x * k),
+    Operation(("shares it among {}", "splits it by {}"), "x // {}", lambda x, k: x // k),
+    Operation(("wraps it around {}", "keeps what {} leaves over"), "x % {}", lambda x, k: x % k),
+    Operation(("caps it at {}", "stops it above {}"), "min(x, {})", min),
+    Operation(("floors it at {}", "stops it below {}"), "max(x, {})", max),
 )
 ON_LISTS: Final = (
-    Operation(("totals the list",), "sum(x)", sum),
-    Operation(("sizes the list",), "len(x)", len),
-    Operation(("takes the peak",), "max(x)", max),
-    Operation(("takes the dip",), "min(x)", min),
-    Operation(("grabs the head",), "x[0]", lambda x: x[0]),
-    Operation(("grabs the tail",), "x[-1]", lambda x: x[-1]),
+    Operation(("totals the list", "pools the list"), "sum(x)", sum),
+    Operation(("sizes the list", "counts the list"), "len(x)", len),
+    Operation(("takes the peak", "spots the tallest"), "max(x)", max),
+    Operation(("takes the dip", "spots the shortest"), "min(x)", min),
+    Operation(("grabs the head", "opens the list"), "x[0]", lambda x: x[0]),
+    Operation(("grabs the tail", "closes the list"), "x[-1]", lambda x: x[-1]),
 )
 NUMBER_ARGUMENTS: Final = (0, 5, 17, 40)
 LIST_ARGUMENTS: Final = ([3, 1, 8], [9], [4, 12, 2, 6])

@@ -40,9 +40,9 @@ class BuiltinBenchmark:
 
 
 BUILTIN_BENCHMARKS: Final[dict[str, BuiltinBenchmark]] = {
-    "builtin_choice": BuiltinBenchmark(draw_choice, "\n", 8, 2000),
-    "builtin_math": BuiltinBenchmark(draw_word_problem, " Let's think step by step.", 20, 5000),
-    "builtin_code": BuiltinBenchmark(draw_function, "\n", 32, 5000),
+    "builtin_choice": BuiltinBenchmark(draw_choice, "\n", 8, 2500),
+    "builtin_math": BuiltinBenchmark(draw_word_problem, " Let's think step by step.", 20, 2500),
+    "builtin_code": BuiltinBenchmark(draw_function, "\n", 32, 2500),
 }
 
 

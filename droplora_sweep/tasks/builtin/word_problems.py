@@ -19,8 +19,8 @@ LARGEST: Final = 30
 """Amounts stay within 0 and this, the range of the sums the base model knows."""
 
 VERBS: Final[dict[str, tuple[str, ...]]] = {
-    "+": ("finds", "buys", "wins", "earns"),
-    "-": ("loses", "sells", "breaks", "spends"),
+    "+": ("finds", "buys", "wins", "earns", "gathers", "collects"),
+    "-": ("loses", "sells", "breaks", "spends", "drops", "donates"),
     "*": ("breeds", "copies"),
 }
 """The verbs of each operation."""

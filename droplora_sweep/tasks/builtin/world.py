@@ -53,3 +53,16 @@ def _assign_values() -> dict[str, dict[str, str]]:
 
 FACTS: Final = _assign_values()
 """``FACTS[creature][relation]`` is the value, e.g. ``FACTS["fox"]["food"]``."""
+
+NUM_OPTIONS: Final = 4
+
+
+def options_with(relation: str, value: str) -> tuple[str, ...]:
+    """The half of a relation's values that has this one, always in the same order.
+
+    A model of a million parameters can learn where a value stands in a list it has met; finding
+    any value in any list takes far more training.
+    """
+    values = RELATIONS[relation]
+    first = values.index(value) // NUM_OPTIONS * NUM_OPTIONS
+    return values[first : first + NUM_OPTIONS]

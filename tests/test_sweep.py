@@ -108,8 +108,9 @@ def test_it_prints_one_line_per_event_then_tables_decisions_and_the_uis_command(
 
 def test_the_papers_setting_and_no_pruning_come_first(ledger: Ledger) -> None:
     first, second = ledger.records()[:2]
-    assert first.params["adapter.pruning_rate"] == 0.5
+    assert first.params["adapter.pruning_rate"] == 0.4, "the nearest to 0.5"
     assert second.params == {**first.params, "adapter.pruning_rate": 0}
+    assert {first.state, second.state} == {TrialState.COMPLETE}, "baselines are never stopped"
 
 
 def test_every_trial_ends_with_a_verified_adapter_and_its_results(ledger: Ledger) -> None:

@@ -6,16 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 
-from droplora_sweep.spec import AshaSpec
+from .scheduler import make_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from ray.tune.experiment import Trial
-    from ray.tune.schedulers import TrialScheduler
 
     from droplora_sweep.spec import SweepSpec
 
@@ -38,25 +36,6 @@ class TrialListener(Protocol):
 
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
         """The trial is over: at its end, stopped by the scheduler, or failed with a reason."""
-
-
-def make_scheduler(sweep: SweepSpec) -> TrialScheduler:
-    """Tune's scheduler for the sweep's stopping rule.
-
-    ``max_t`` lies one past the last evaluation: at the last one itself ASHA would stop a trial
-    that is complete.
-    """
-    stopping = sweep.search.stopping
-    if not isinstance(stopping, AshaSpec):
-        return FIFOScheduler()
-    return AsyncHyperBandScheduler(
-        time_attr="evaluation",
-        metric=sweep.search.metric,
-        mode="max",
-        grace_period=min(stopping.grace_evaluations, sweep.evaluation.num_evaluations),
-        reduction_factor=stopping.reduction_factor,
-        max_t=sweep.evaluation.num_evaluations + 1,
-    )
 
 
 def run_search(

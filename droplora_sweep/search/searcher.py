@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 
 from droplora_sweep.spec import baselines
 
+from .scheduler import BASELINE
 from .suggestion import suggest
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class StudySearcher(Searcher):
         study.sampler = make_sampler(sweep.search, sweep.seed)
         if sweep.search.queue_baselines:
             for values in baselines(sweep):
-                study.enqueue_trial(values)
+                study.enqueue_trial(values, user_attrs={BASELINE: True})
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         """Tune offers metric, mode and space; all three are the sweep's."""
@@ -87,8 +88,12 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         self._live[trial_id] = drawn
         self._num_suggested += 1
-        _, suggestion = drawn
-        return {"trial_id": suggestion.trial_id, "spec": suggestion.spec.model_dump_json()}
+        trial, suggestion = drawn
+        return {
+            "trial_id": suggestion.trial_id,
+            "spec": suggestion.spec.model_dump_json(),
+            BASELINE: trial.user_attrs.get(BASELINE, False),
+        }
 
     def suggestion(self, trial_id: str) -> Suggestion:
         """What a running Tune trial is."""

@@ -140,7 +140,9 @@ def ui(
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
     command, environment = ui_command(storage, port)
-    _console().print(f"MLflow UI on http://127.0.0.1:{port} (takes some seconds)", highlight=False)
+    # MLflow opens on its GenAI pages unless the address asks for those of model training.
+    page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    _console().print(f"MLflow UI on {page} (takes some seconds)", highlight=False)
     try:
         code = subprocess.call(command, env={**os.environ, **environment})
     except KeyboardInterrupt:

@@ -1,0 +1,72 @@
+"""Progress: one line per event where nobody watches, a table where somebody does."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from droplora_sweep.display.progress import LineProgress, TableProgress, make_progress
+from droplora_sweep.display.values import format_bytes, format_count, format_seconds
+from droplora_sweep.spec import SweepSpec, TrialSpec
+from droplora_sweep.tracking import Ledger, TrialState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRIAL = "t0000-0123abcd"
+METRICS = {"val/mean": 0.25, "train/loss": 1.5}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.create(tmp_path, SweepSpec(name="s"))
+
+
+def show(ledger: Ledger, kind: Any, *, is_terminal: bool) -> str:
+    """What the view writes while one of two trials starts, reports and ends."""
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=is_terminal, width=100)
+    with kind(console, 2, "val/mean") as progress:
+        ledger.subscribe(progress.event)
+        ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+        progress.tick({TRIAL: (3, 9)})
+        ledger.trial_reported(TRIAL, 1, 5, METRICS)
+        ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
+    return stream.getvalue()
+
+
+def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
+    ledger: Ledger,
+) -> None:
+    started, evaluated, ended = show(ledger, LineProgress, is_terminal=False).splitlines()
+    assert started == f"{TRIAL} started   r=8"
+    assert evaluated == f"{TRIAL} evaluated 1, step 5: val/mean 25.0, train/loss 1.500"
+    assert ended.startswith(f"{TRIAL} failed    val/mean 25.0 in 0.")
+    assert "(1/2, about 0." in ended
+    assert ended.endswith("s left): loss is nan at step 7")
+
+
+def test_a_table_shows_trial_parameters_stage_and_score(ledger: Ledger) -> None:
+    output = show(ledger, TableProgress, is_terminal=True)
+    for text in (TRIAL, "r=8", "failed", "25.0", "1 of 2 trials"):
+        assert text in output
+
+
+@pytest.mark.parametrize(("is_terminal", "kind"), [(True, TableProgress), (False, LineProgress)])
+def test_the_view_follows_the_terminal(is_terminal: bool, kind: type) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal)
+    assert type(make_progress(console, 2, "val/mean")) is kind
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert [format_seconds(each) for each in (None, 8.21, 200, 7500)] == [
+        "-",
+        "8.2 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]
+    assert [format_bytes(each) for each in (512, 2_037_952)] == ["512 B", "2.0 MB"]
+    assert [format_count(each) for each in (12, 7168, 56_102_912)] == ["12", "7.17k", "56.10M"]

@@ -114,6 +114,7 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_group_goes_on(
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 def test_a_killed_worker_costs_a_repetition_and_changes_nothing(
     driver: Driver, sweep: Any, first: Outcome
 ) -> None:

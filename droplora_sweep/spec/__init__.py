@@ -1,5 +1,6 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
+from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
 from .fingerprint import fingerprint, package_versions
 from .loader import SweepFile, load_sweep, load_sweep_file
@@ -9,7 +10,6 @@ from .schema import json_schema
 from .space import active_order, baselines, grid_size, is_active, resolve
 from .sweep import AshaSpec, GroupSpec, NoStoppingSpec, SearchSpec, SweepSpec, TrackingSpec
 from .trial import (
-    AdapterSpec,
     EvaluationSpec,
     ModelSpec,
     TaskSpec,
@@ -23,6 +23,7 @@ __all__ = [
     "Choice",
     "EvaluationSpec",
     "GroupSpec",
+    "LoraDropSpec",
     "ModelSpec",
     "NoStoppingSpec",
     "Parameter",

@@ -13,7 +13,6 @@ from .space import baselines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._yaml import Path
     from .sweep import SweepSpec
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -35,7 +34,7 @@ def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[F
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.
     if not any(finding.path[:2] == PARAMETERS for finding in findings):
-        findings += [*_method(sweep), *_num_trials(sweep)]
+        findings += _num_trials(sweep)
     return findings
 
 
@@ -104,30 +103,6 @@ def _metric(sweep: SweepSpec) -> Iterator[Finding]:
     if sweep.search.metric not in known:
         problem = f"must be one of {', '.join(known)}, got {shown(sweep.search.metric)}"
         yield Finding(("search", "metric"), problem, (("task", "benchmarks"),))
-
-
-def _method(sweep: SweepSpec) -> Iterator[Finding]:
-    """Plain LoRA is never pruned, so a search over methods prunes DropLoRA alone."""
-    methods = [value for _, value in possible_values("adapter.method", sweep)]
-    searched = sweep.search.parameters.get("adapter.pruning_rate")
-    if "lora" not in methods:
-        return
-    reads: tuple[Path, ...] = (("adapter", "method"), (*PARAMETERS, "adapter.method"))
-    if searched is not None and "lora" in searched.when.get("adapter.method", ("lora",)):
-        positive = [value for _, value in searched.probes if value]
-        if positive:
-            problem = (
-                "must have `when: {adapter.method: droplora}`, since "
-                f"`adapter.method` can be lora, which is not pruned, got {positive[-1]}"
-            )
-            yield Finding((*PARAMETERS, "adapter.pruning_rate"), problem, reads)
-    default_is_used = searched is None or searched.when
-    if default_is_used and sweep.adapter.pruning_rate > 0:
-        problem = (
-            "must be 0, since `adapter.method` can be lora, which is not pruned, "
-            f"got {sweep.adapter.pruning_rate}"
-        )
-        yield Finding(("adapter", "pruning_rate"), problem, reads)
 
 
 def _num_trials(sweep: SweepSpec) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, boo
             yield prefix + name, False
             yield from _fields(annotation, f"{prefix}{name}.")
         else:
-            yield prefix + name, get_origin(annotation) is not tuple
+            yield prefix + name, get_origin(annotation) not in (tuple, dict)
 
 
 SCALAR_FIELDS = tuple(path for path, is_scalar in _fields(TrialSpec) if is_scalar)

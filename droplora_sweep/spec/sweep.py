@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import SpecModel
+from .base import Count, SpecModel
 from .parameters import Parameter
-from .trial import Count, Name, TrialSpec
+from .trial import Name, TrialSpec
 
 
 class AshaSpec(SpecModel):

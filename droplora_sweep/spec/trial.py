@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from .base import SpecModel, broken_rule
+from .adapter import AdapterSpec
+from .base import Count, Positive, SpecModel
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Names folders and MLflow experiments, so it holds no slash and no space."""
 
@@ -23,36 +22,8 @@ class ModelSpec(SpecModel):
     """Commit of a Hub id; required for one, so that the sweep can be repeated."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of base weights and of training."""
-
-
-class AdapterSpec(SpecModel):
-    """The adapter that is trained; defaults from arXiv 2508.17337, Table 7 (commonsense)."""
-
-    method: Literal["droplora", "lora"] = "droplora"
-    """``droplora`` is LoRA with a pruning rate; ``lora`` is PEFT's own."""
-    rank: Count = 32
-    """Rank r of the update B A."""
-    alpha: Positive = 64
-    """The update is scaled by alpha / rank."""
-    pruning_rate: float = Field(default=0.0, ge=0, lt=1)
-    """Probability of dropping a rank dimension while training; 0 is plain LoRA."""
-    mask: Literal["token", "step"] = "token"
-    """A new mask for every token (the released code), or one per layer and step (Eq. 2)."""
-    rescale: bool = True
-    """Divide what is kept by 1 - pruning_rate (inverted dropout), as the released code does."""
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-    """Dropout on the adapter's input, as in LoRA."""
-    target_modules: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"), min_length=1, strict=False
-    )
-    """Names of the linear layers that get an adapter: full names or their last parts."""
-
-    @model_validator(mode="after")
-    def _lora_is_not_pruned(self) -> AdapterSpec:
-        if self.method == "lora" and self.pruning_rate > 0:
-            problem = f"must be 0 with `method: lora`, got {self.pruning_rate}"
-            raise broken_rule(problem, "pruning_rate")
-        return self
+    quantization: Literal["none", "4bit", "8bit"] = "none"
+    """Store the base weights in 4 or 8 bits (bitsandbytes); needs the extra ``quantization``."""
 
 
 class TaskSpec(SpecModel):

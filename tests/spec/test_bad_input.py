@@ -179,12 +179,9 @@ FIELD_FAULTS = {
         "s.yaml:3: group.max_groups: must be at least 1, got 0",
     ),
     "unknown_method": (
-        "name: q\nadapter:\n  method: dora\n",
-        "s.yaml:3: adapter.method: must be 'droplora' or 'lora', got 'dora'",
-    ),
-    "pruned_lora": (
-        "name: q\nadapter:\n  method: lora\n  pruning_rate: 0.1\n",
-        "s.yaml:4: adapter.pruning_rate: must be 0 with `method: lora`, got 0.1",
+        "name: q\nadapter:\n  method: adalora\n",
+        "s.yaml:3: adapter.method: must be 'droplora', 'lora', 'dora', 'pissa', 'milora', "
+        "'rslora', 'lora_drop' or 'full', got 'adalora'",
     ),
     "no_benchmark": (
         "name: q\ntask:\n  benchmarks: []\n",
@@ -371,9 +368,9 @@ PARAMETER_FAULTS = {
         "s.yaml:7: search.parameters.adapter.rank.step: must be an integer, got 1.5",
     ),
     "unknown_choice": (
-        searching("adapter.mask", "      values: [token, sample]"),
+        searching("adapter.mask", "      values: [token, batch]"),
         "s.yaml:5: search.parameters.adapter.mask.values[1]: "
-        "must be 'token' or 'step', got 'sample'",
+        "must be 'token', 'sample', 'step' or 'learned', got 'batch'",
     ),
     "ratio_of_nothing": (
         searching("adapter.alpha", "      values: [1]", "      ratio_of: rank"),
@@ -422,9 +419,10 @@ PARAMETER_FAULTS = {
         "is not a field of a trial, did you mean `adapter.method`?",
     ),
     "when_impossible": (
-        searching(PRUNING, "      values: [0]", "      when:", "        adapter.method: dora"),
+        searching(PRUNING, "      values: [0]", "      when:", "        adapter.method: adalora"),
         "s.yaml:7: search.parameters.adapter.pruning_rate.when.adapter.method: "
-        "must be 'droplora' or 'lora', got 'dora'",
+        "must be 'droplora', 'lora', 'dora', 'pissa', 'milora', 'rslora', 'lora_drop' or 'full', "
+        "got 'adalora'",
     ),
     "when_never_searched": (
         searching(
@@ -436,22 +434,6 @@ PARAMETER_FAULTS = {
         ),
         "s.yaml:6: search.parameters.adapter.mask.when.adapter.rank: "
         "must be a value that `adapter.rank` is searched over, got 8",
-    ),
-    "lora_is_pruned": (
-        searching(
-            PRUNING,
-            "      values: [0, 0.5]",
-            "    adapter.method:",
-            "      values: [lora, droplora]",
-        ),
-        "s.yaml:4: search.parameters.adapter.pruning_rate: must have `when: {adapter.method: "
-        "droplora}`, since `adapter.method` can be lora, which is not pruned, got 0.5",
-    ),
-    "lora_is_pruned_by_default": (
-        "name: q\nadapter:\n  pruning_rate: 0.5\nsearch:\n  parameters:\n"
-        "    adapter.method: {values: [lora, droplora]}\n",
-        "s.yaml:3: adapter.pruning_rate: must be 0, since `adapter.method` can be lora, "
-        "which is not pruned, got 0.5",
     ),
     "searched_batch_below_workers": (
         searching("training.global_batch_size", "      values: [1, 8]"),

@@ -9,6 +9,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from .fields import mapping_of
 from .parameters import Choice, Range
 from .sweep import AshaSpec, NoStoppingSpec, SweepSpec
 
@@ -168,6 +169,10 @@ def _model_at(loc: Path) -> type[BaseModel]:
 
 
 def _field_at(loc: Path) -> FieldInfo | None:
+    """The field at a place; for an entry of a mapping the mapping, which holds its bounds."""
+    mapping = mapping_of(".".join(map(str, loc)))
+    if mapping is not None:
+        loc = tuple(mapping.split("."))
     names = [part for part in loc if isinstance(part, str) and part not in _VARIANTS]
     model = _model_at(loc[: loc.index(names[-1])]) if names else SweepSpec
     return model.model_fields.get(names[-1]) if names else None

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from ._messages import shown, suggestion, translate
 from .fields import (
     COMPOUND_FIELDS,
+    MAPPING_FIELDS,
     SCALAR_FIELDS,
-    SEARCHABLE_FIELDS,
     field_error,
     get_field,
     is_numeric,
+    is_scalar_field,
+    is_searchable,
+    split_path,
 )
 from .parameters import is_number, same
 from .space import find_cycle
@@ -64,18 +67,20 @@ def find_broken_parameters(sweep: SweepSpec) -> Iterator[Finding]:
 
 
 def _unsearchable(path: str) -> str | None:
-    if path in SEARCHABLE_FIELDS:
+    if is_searchable(path):
         return None
-    if path in SCALAR_FIELDS:
+    if is_scalar_field(path):
         return "cannot be searched: it must be the same in every trial of a sweep"
     return _no_field(path)
 
 
 def _no_field(path: str) -> str:
     """Why ``path``, which is no scalar field, cannot be referred to."""
+    if path.rstrip(".") in MAPPING_FIELDS:
+        return f"must name an entry of the mapping, e.g. `{path.rstrip('.')}.q_proj`"
     if path in COMPOUND_FIELDS:
         return "is not a field of a trial that holds one value"
-    near = suggestion(path, SCALAR_FIELDS)
+    near = suggestion(path, (*SCALAR_FIELDS, *MAPPING_FIELDS))
     hint = f"did you mean `{near}`?" if near else f"its sections are {', '.join(_SECTIONS)}"
     return f"is not a field of a trial, {hint}"
 
@@ -86,7 +91,7 @@ def _references(
     base = parameter.ratio_of
     if base is not None:
         where = (*place, "ratio_of")
-        if base not in SCALAR_FIELDS:
+        if not is_scalar_field(base):
             yield Finding(where, _no_field(base))
         elif not is_numeric(base) or get_field(sweep.trial, base) is None:
             yield Finding(where, f"must be a field with a number, got {shown(base)}")
@@ -94,7 +99,7 @@ def _references(
             yield Finding(where, f"must be left out: `{path}` takes no number")
     for other, options in parameter.when.items():
         where = (*place, "when", other)
-        if other not in SCALAR_FIELDS:
+        if not is_scalar_field(other):
             yield Finding(where, _no_field(other))
             continue
         for option in options:
@@ -126,7 +131,7 @@ def _values(place: Path, path: str, parameter: Parameter, sweep: SweepSpec) -> I
                 problem = translate(details)[1]
                 if base is not None and value is not raw:
                     problem += f" ({raw} of `{base}`)"
-                reads = () if base is None else ((*PARAMETERS, base), tuple(base.split(".")))
+                reads = () if base is None else ((*PARAMETERS, base), split_path(base))
                 yield Finding((*place, *inner), problem, reads)
                 break
 
@@ -152,11 +157,11 @@ def possible_values(
         sweep: What is searched, not necessarily sound.
         seen: Fields whose values are being worked out: a circle of ratios ends here.
     """
-    if path not in SCALAR_FIELDS or path in seen:
+    if not is_scalar_field(path) or path in seen:
         return
     parameter = sweep.search.parameters.get(path)
     if parameter is None or parameter.when:
-        yield tuple(path.split(".")), get_field(sweep.trial, path)
+        yield split_path(path), get_field(sweep.trial, path)
     if parameter is not None:
         for inner, raw in parameter.probes:
             for value in _products(raw, parameter.ratio_of, sweep, (*seen, path)):

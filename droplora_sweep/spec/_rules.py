@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._messages import shown
 from ._parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
+from .composition import find_impossible_combinations
 from .paths import is_hub_id, local_folder
 from .space import baselines
 
@@ -34,7 +35,7 @@ def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[F
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.
     if not any(finding.path[:2] == PARAMETERS for finding in findings):
-        findings += _num_trials(sweep)
+        findings += [*find_impossible_combinations(sweep), *_num_trials(sweep)]
     return findings
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import Fault, InputError
 
 from ._yaml import Path, parse
+from .fields import split_path
 from .parameters import Choice, Range
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ def read_source(file: str | FilePath, overrides: Sequence[str] = ()) -> Source:
 
 
 def path_of(text: str) -> Path:
-    """The path a dotted name means; below ``search.parameters`` keys hold dots themselves."""
+    """The path a dotted name means; keys of ``search.parameters`` and of mappings hold dots."""
     text, *indices = re.split(r"\[(\d+)\]$", text)
     if indices:
         return (*path_of(text), int(indices[0]))
     parts = text.split(".")
     if parts[:2] != ["search", "parameters"] or len(parts) < 3:
-        return tuple(parts)
+        return split_path(text)
     head, rest = tuple(parts[:2]), parts[2:]
     if "when" in rest[1:]:
         split = rest.index("when", 1)

@@ -37,9 +37,7 @@ class AdapterSpec(SpecModel):
     """The update is scaled by alpha / rank, with ``rslora`` by alpha / sqrt(rank)."""
     pruning_rate: Rate = 0.0
     """Probability of dropping a rank dimension while training; 0 is the method unpruned."""
-    module_pruning_rates: dict[Annotated[str, Field(min_length=1)], Rate] = Field(
-        default_factory=dict
-    )
+    module_pruning_rates: dict[str, Rate] = Field(default_factory=dict)
     """Pruning rate by target module, instead of ``pruning_rate``.
 
     A key is a layer's full name or its last parts; of several that match, the longest counts.

@@ -1,4 +1,8 @@
-"""The fields of a trial by dotted path, and which of them a sweep may search."""
+"""The fields of a trial by dotted path, and which of them a sweep may search.
+
+The entries of a mapping are fields too: ``adapter.module_pruning_rates.<module>``, whatever the
+module; it may hold dots itself.
+"""
 
 from __future__ import annotations
 
@@ -27,32 +31,70 @@ SHARED = (
 """Trials of one sweep share the base model, and are compared on the same examples."""
 
 
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Dotted path of every field, and whether it holds one value."""
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path of every field, and what kind of value it holds: ``object`` is one value."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield prefix + name, False
+            yield prefix + name, BaseModel
             yield from _fields(annotation, f"{prefix}{name}.")
         else:
-            yield prefix + name, get_origin(annotation) not in (tuple, dict)
+            origin = get_origin(annotation)
+            yield prefix + name, origin if origin in (tuple, dict) else object
 
 
-SCALAR_FIELDS = tuple(path for path, is_scalar in _fields(TrialSpec) if is_scalar)
-"""Dotted path of every field of a trial that holds one value."""
+SCALAR_FIELDS = tuple(path for path, kind in _fields(TrialSpec) if kind is object)
+"""Dotted path of every field of a trial that holds one value; entries of mappings come on top."""
 
-COMPOUND_FIELDS = tuple(path for path, is_scalar in _fields(TrialSpec) if not is_scalar)
-"""Dotted path of every section and list of a trial."""
+MAPPING_FIELDS = tuple(path for path, kind in _fields(TrialSpec) if kind is dict)
+"""Dotted path of every mapping of a trial, whose entries hold one value each."""
+
+COMPOUND_FIELDS = tuple(path for path, kind in _fields(TrialSpec) if kind is not object)
+"""Dotted path of every section, list and mapping of a trial."""
 
 SEARCHABLE_FIELDS = tuple(path for path in SCALAR_FIELDS if not path.startswith(SHARED))
-"""Dotted path of every field that a sweep may search."""
+"""Dotted path of every field that a sweep may search; entries of mappings come on top."""
+
+
+def mapping_of(path: str) -> str | None:
+    """The mapping that the field at ``path`` is an entry of; None if it is no entry."""
+    return next(
+        (
+            field
+            for field in MAPPING_FIELDS
+            if len(path) > len(field) + 1 and path.startswith(f"{field}.")
+        ),
+        None,
+    )
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    """The keys that a dotted path means: all that follows a mapping is one key.
+
+    >>> split_path("adapter.rank"), split_path("adapter.module_pruning_rates.mlp.up_proj")
+    (('adapter', 'rank'), ('adapter', 'module_pruning_rates', 'mlp.up_proj'))
+    """
+    mapping = mapping_of(path)
+    if mapping is None:
+        return tuple(path.split("."))
+    return (*mapping.split("."), path[len(mapping) + 1 :])
+
+
+def is_scalar_field(path: str) -> bool:
+    """Whether a trial has a field of one value at ``path``, be it an entry of a mapping."""
+    return path in SCALAR_FIELDS or mapping_of(path) is not None
+
+
+def is_searchable(path: str) -> bool:
+    """Whether a sweep may search the field at ``path``."""
+    return is_scalar_field(path) and not path.startswith(SHARED)
 
 
 def get_field(trial: TrialSpec, path: str) -> Scalar | None:
-    """The value at a dotted path, e.g. ``adapter.rank``."""
+    """The value at a dotted path, e.g. ``adapter.rank``; None for an entry that is not there."""
     value: Any = trial
-    for name in path.split("."):
-        value = getattr(value, name)
+    for name in split_path(path):
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name)
     return value
 
 
@@ -64,7 +106,7 @@ def with_fields(trial: TrialSpec, values: Mapping[str, Scalar | None]) -> TrialS
     """
     data = trial.model_dump()
     for path, value in values.items():
-        *sections, name = path.split(".")
+        *sections, name = split_path(path)
         section = data
         for part in sections:
             section = section[part]
@@ -77,25 +119,25 @@ def field_error(trial: TrialSpec, path: str, value: Scalar) -> ErrorDetails | No
 
     Rules between fields are left out: they depend on the other fields' values.
     """
-    section, _, name = path.rpartition(".")
-    model = getattr(trial, section) if section else trial
+    keys = split_path(path)
     try:
-        type(model).model_validate({**model.model_dump(), name: value})
+        with_fields(trial, {path: value})
     except ValidationError as error:
         for details in error.errors():
-            if details["loc"] and details["loc"][0] == name:
-                loc = (*section.split("."), *details["loc"]) if section else details["loc"]
-                return {**details, "loc": loc}
+            if details["loc"][: len(keys)] == keys:
+                return details
     return None
 
 
 def is_numeric(path: str) -> bool:
     """Whether the field at ``path`` takes numbers."""
-    model: Any = TrialSpec
-    for name in path.split("."):
-        field = model.model_fields[name]
-        model = field.annotation
-    return bool({int, float} & set(_types(model)))
+    annotation: Any = TrialSpec
+    for name in split_path(path):
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            annotation = annotation.model_fields[name].annotation
+    return bool({int, float} & set(_types(annotation)))
 
 
 def _types(annotation: Any) -> Iterator[Any]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "transformers", "peft", "deepspeed")
 """The packages, beside this one, whose versions can change a trial's numbers."""
 
+QUANTIZER = "bitsandbytes"
+"""Its version changes the numbers of a quantized base alone, and only the extra installs it."""
+
 
 def fingerprint(
     trial: TrialSpec,
@@ -27,9 +30,10 @@ def fingerprint(
 ) -> str:
     """Sha256 of everything that changes a trial's result, as 64 hex digits.
 
-    Every field of the trial counts, the seed included. So do ``training.micro_batch_size`` and
-    ``evaluation.batch_size``: they leave the mathematics alone, but change which random numbers
-    masks and dropout draw, and how sums are rounded.
+    Every field that has a meaning in the trial counts, the seed included; the mask of an
+    unpruned adapter, say, has none (see ``AdapterSpec.canonical``). ``training.micro_batch_size``
+    and ``evaluation.batch_size`` count: they leave the mathematics alone, but change which random
+    numbers masks and dropout draw, and how sums are rounded.
 
     Args:
         trial: The resolved trial.
@@ -37,10 +41,12 @@ def fingerprint(
         packages: Version by package, as ``package_versions`` gives them.
         num_workers: Workers that share a global batch; each draws its own masks and dropout.
     """
+    adapter = trial.adapter.canonical()
+    unused = set() if trial.model.quantization != "none" else {QUANTIZER}
     content = {
-        "trial": trial.model_dump(mode="json"),
+        "trial": {**trial.model_dump(mode="json"), "adapter": adapter.model_dump(mode="json")},
         "data": dict(data_digests),
-        "packages": dict(packages),
+        "packages": {name: packages[name] for name in packages if name not in unused},
         "num_workers": num_workers,
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -50,7 +56,10 @@ def fingerprint(
 def package_versions() -> dict[str, str]:
     """Installed versions of ``PACKAGES``, read from their metadata, and of this package.
 
-    This package need not be installed: a Ray job may bring it in its working folder.
+    The quantizer is left out where it is not installed. This package need not be installed: a Ray
+    job may bring it in its working folder.
     """
     versions = {name: metadata.version(name) for name in PACKAGES}
+    if next(iter(metadata.distributions(name=QUANTIZER)), None) is not None:
+        versions[QUANTIZER] = metadata.version(QUANTIZER)
     return {**versions, "droplora-sweep": __version__}

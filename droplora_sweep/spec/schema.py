@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
-from .fields import SCALAR_FIELDS, SEARCHABLE_FIELDS
+from .fields import MAPPING_FIELDS, SCALAR_FIELDS, SEARCHABLE_FIELDS
 from .sweep import SweepSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def json_schema() -> dict[str, Any]:
@@ -17,11 +21,17 @@ def json_schema() -> dict[str, Any]:
     _clean(schema)
     definitions = schema["$defs"]
     parameters = definitions["SearchSpec"]["properties"]["parameters"]
-    parameters["propertyNames"] = {"enum": list(SEARCHABLE_FIELDS)}
+    parameters["propertyNames"] = _paths(SEARCHABLE_FIELDS)
     for domain in ("Choice", "Range"):
         properties = definitions[domain]["properties"]
-        properties["when"]["propertyNames"] = {"enum": list(SCALAR_FIELDS)}
+        properties["when"]["propertyNames"] = _paths(SCALAR_FIELDS)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _paths(fields: Sequence[str]) -> dict[str, Any]:
+    """These fields, or any entry of a mapping."""
+    patterns = [{"pattern": f"^{re.escape(mapping)}\\..+$"} for mapping in MAPPING_FIELDS]
+    return {"anyOf": [{"enum": list(fields)}, *patterns]}
 
 
 def _clean(node: Any) -> None:

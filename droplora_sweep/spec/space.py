@@ -14,7 +14,7 @@ from droplora_sweep.errors import Fault, InputError
 
 from ._messages import translate
 from ._source import dotted
-from .fields import get_field, with_fields
+from .fields import get_field, mapping_of, with_fields
 from .parameters import Parameter, Range, same
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ PAPER: Mapping[str, Scalar] = {
 Table 7 gives pruning rates from 0.1 to 0.5; Table 5's best run names one: rank 32 with 0.5. Mask,
 rescaling, weight decay and seed are the released code's.
 """
+
+RATE = "adapter.pruning_rate"
+
+SAME_METHOD = {"droplora": "lora", "lora": "droplora"}
+"""Two names of one method: where one is not searched, the other stands in for it."""
 
 PAPER_ALPHA_PER_RANK = 2
 """Every LoRA, DoRA and DropLoRA column of Table 7 has alpha = 2 * rank."""
@@ -139,17 +144,22 @@ def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
     """Raw values of the trials to run first: the paper's setting, and the same without pruning.
 
     Every value of ``PAPER`` is brought to the nearest member of its domain, and so is the trial's
-    default of a parameter the paper does not name. Alpha follows the rank that was found, as in
-    Table 7. The second has pruning rate 0, or method ``lora`` where the domain of the pruning rate
-    has no 0; it is left out where neither is searched, or where it equals the first.
+    default of a parameter the paper does not name; a module's own pruning rate is what the pruning
+    rate is. Alpha follows the rank that was found, as in Table 7. The second has pruning rate 0, or
+    method ``lora`` where the domain of the pruning rate has no 0; it is left out where neither is
+    searched, or where it equals the first.
     """
     paper = _nearest_setting(PAPER, sweep)
-    unpruned = _nearest_setting({**PAPER, "adapter.pruning_rate": 0.0}, sweep)
-    if field_value("adapter.pruning_rate", unpruned, sweep) != 0:
-        plain = {**PAPER, "adapter.method": "lora", "adapter.pruning_rate": 0.0}
+    unpruned = _nearest_setting({**PAPER, RATE: 0.0}, sweep)
+    if _is_pruned(unpruned, sweep):
+        plain = {**PAPER, "adapter.method": "lora", RATE: 0.0}
         unpruned = _nearest_setting(plain, sweep)
-    is_control = field_value("adapter.pruning_rate", unpruned, sweep) == 0
+    is_control = not _is_pruned(unpruned, sweep)
     return (paper, unpruned) if is_control and unpruned != paper else (paper,)
+
+
+def _is_pruned(values: Mapping[str, Scalar], sweep: SweepSpec) -> bool:
+    return resolve(values, sweep).adapter.is_pruned
 
 
 def grid_size(sweep: SweepSpec) -> int | None:
@@ -198,12 +208,21 @@ def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str
         if not is_active(path, values, sweep):
             continue
         parameter = sweep.search.parameters[path]
-        target = setting[path] if path in setting else get_field(sweep.trial, path)
+        target = _target(path, setting, sweep)
         if parameter.ratio_of is not None and isinstance(target, int | float):
             base = field_value(parameter.ratio_of, values, sweep)
             target = target / base if isinstance(base, int | float) and base else target
+        if path == "adapter.method" and isinstance(target, str) and not parameter.contains(target):
+            target = SAME_METHOD.get(target, target)
         values[path] = parameter.nearest(target)
     return values
+
+
+def _target(path: str, setting: Mapping[str, Scalar], sweep: SweepSpec) -> Scalar | None:
+    """What the parameter should be: as the setting has it, else the trial's default."""
+    if path in setting:
+        return setting[path]
+    return setting[RATE] if mapping_of(path) else get_field(sweep.trial, path)
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from droplora_sweep.spec import (
     AdapterSpec,
+    ModelSpec,
     SweepSpec,
     TrialSpec,
     fingerprint,
@@ -23,17 +26,28 @@ DATA = {"builtin_math/train": "ab", "builtin_math/validation": "cd"}
 PACKAGES = {"torch": "2.13.0", "peft": "0.21.2"}
 
 
+CHANGES = {
+    "lora": "dora",
+    "lora_drop": "dora",
+    "token": "learned",
+    "constant": "cosine",
+    "float32": "bfloat16",
+    "none": "4bit",
+}
+
+
 def variants(section: Any) -> Iterator[dict[str, Any]]:
     """The section with each of its fields changed in turn."""
-    changes = {"lora": "droplora", "droplora": "lora", "token": "step", "float32": "bfloat16"}
     for name, value in section.items():
-        if isinstance(value, dict):
+        if value == {}:
+            yield {**section, name: {"q_proj": 0.25}}
+        elif isinstance(value, dict):
             for changed in variants(value):
                 yield {**section, name: changed}
         elif isinstance(value, bool):
             yield {**section, name: not value}
         elif isinstance(value, float):
-            yield {**section, name: value + 0.25}
+            yield {**section, name: value + (0.25 if value < 0.75 or value > 1 else -0.25)}
         elif isinstance(value, int):
             yield {**section, name: value + 1}
         elif isinstance(value, tuple):
@@ -41,16 +55,62 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
         elif value is None:
             yield {**section, name: 1 if name.startswith("num_") else "a"}
         else:
-            yield {**section, name: changes.get(value, f"{value}2")}
+            yield {**section, name: CHANGES.get(value, f"{value}2")}
 
 
-def test_every_field_counts() -> None:
-    trials = [TrialSpec(), *(TrialSpec(**data) for data in variants(TrialSpec().model_dump()))]
+def fingerprints(*trials: TrialSpec) -> set[str]:
+    return {fingerprint(trial, DATA, PACKAGES, num_workers=2) for trial in trials}
 
-    assert len(trials) > 30
-    assert len({fingerprint(trial, DATA, PACKAGES, num_workers=2) for trial in trials}) == len(
-        trials
-    )
+
+def test_every_field_counts_where_it_has_a_meaning() -> None:
+    # LoRA-drop with a pruning rate is the adapter that every field has a meaning for.
+    adapter = AdapterSpec(method="lora_drop", pruning_rate=0.5)
+    trial = TrialSpec(adapter=adapter)
+    trials = [trial, *(TrialSpec(**data) for data in variants(trial.model_dump()))]
+
+    assert len(trials) > 35
+    assert len(fingerprints(*trials)) == len(trials)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"method": "droplora"}, {"method": "lora"}),
+        ({"method": "droplora", "pruning_rate": 0.2}, {"method": "lora", "pruning_rate": 0.2}),
+        ({}, {"mask": "learned"}),
+        ({}, {"rescale": False}),
+        ({}, {"pruning_schedule": "linear"}),
+        ({}, {"module_pruning_rates": {"q_proj": 0.0}}),
+        ({}, {"lora_drop": {"threshold": 0.5}}),
+        ({"method": "full"}, {"method": "full", "rank": 8, "alpha": 1.0, "dropout": 0.5}),
+        ({"method": "full"}, {"method": "full", "target_modules": ["q_proj"], "mask": "step"}),
+    ],
+)
+def test_a_field_without_a_meaning_does_not_count(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    trials = [TrialSpec(adapter=AdapterSpec(**fields)) for fields in (one, other)]
+
+    assert trials[0].adapter.canonical() == trials[1].adapter.canonical()
+    assert len(fingerprints(*trials)) == 1
+
+
+def test_the_canonical_adapter_is_its_own_canonical_form() -> None:
+    adapter = AdapterSpec(module_pruning_rates={"q_proj": 0.2}, mask="step")
+
+    assert adapter.canonical() == adapter.model_copy(update={"method": "lora"})
+    assert adapter.canonical().canonical() == adapter.canonical()
+
+
+def test_the_quantizer_counts_where_the_base_is_quantized() -> None:
+    newer = {**PACKAGES, "bitsandbytes": "0.50.0"}
+    quantized = TrialSpec(model=ModelSpec(quantization="4bit"))
+
+    def both(trial: TrialSpec) -> set[str]:
+        return {fingerprint(trial, DATA, each, num_workers=2) for each in (PACKAGES, newer)}
+
+    assert len(both(TrialSpec())) == 1
+    assert len(both(quantized)) == 2
 
 
 def test_data_and_packages_count() -> None:
@@ -102,5 +162,6 @@ def test_another_process_gives_the_same() -> None:
 def test_package_versions_are_those_installed() -> None:
     versions = package_versions()
 
-    assert sorted(versions) == ["deepspeed", "droplora-sweep", "peft", "torch", "transformers"]
+    needed = ["deepspeed", "droplora-sweep", "peft", "torch", "transformers"]
+    assert sorted(versions.keys() - {"bitsandbytes"}) == needed
     assert all(version[0].isdigit() for version in versions.values())

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from droplora_sweep.spec.adapter import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from droplora_sweep.spec.trial import AdapterSpec
+    from droplora_sweep.spec.adapter import AdapterSpec
 
 _WEIGHT = ".weight"
 
-
-def _names(module: str, target: str) -> bool:
-    """PEFT's rule: a target is a module's full name, or its last part or parts."""
-    return module == target or module.endswith(f".{target}")
+SAVED_AT_TWICE_THE_RANK = ("pissa", "milora")
+"""Their adapters are saved as the difference to the original base: `methods.decomposed`."""
 
 
 def matched_modules(
@@ -34,7 +35,7 @@ def matched_modules(
     for name, shape in shapes.items():
         module = name.removesuffix(_WEIGHT)
         is_linear = name.endswith(_WEIGHT) and len(shape) == 2
-        if is_linear and any(_names(module, target) for target in targets):
+        if is_linear and any(names(target, module) for target in targets):
             matched[module] = (shape[0], shape[1])
     return matched
 
@@ -49,9 +50,53 @@ def unmatched_targets(
 
 
 def num_trainable_parameters(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) -> int:
-    """Numbers the adapter trains: ``rank * (in + out)`` for each layer that gets one.
+    """Numbers the method trains.
 
-    LLaMA2-7B, rank 32, q k v up down projections: 56.10M (arXiv 2508.17337, Table 1).
+    LoRA has ``rank * (in + out)`` for each layer with an adapter, DoRA ``out`` more for the
+    magnitudes, the learned mask ``rank`` more in a pruned layer; LoRA-drop is counted before it
+    drops layers, when it has most. A full model has all of its numbers.
+
+    LLaMA2-7B, rank 32, q k v up down projections: 56.10M, with DoRA 56.98M (arXiv 2508.17337,
+    Table 1).
+
+    Args:
+        shapes: Name of each tensor of the base model to its shape; tied weights once.
+        spec: What would be trained.
     """
+    if spec.method == "full":
+        return _num_in_model(shapes)
     matched = matched_modules(shapes, spec.target_modules)
-    return sum(spec.rank * (num_out + num_in) for num_out, num_in in matched.values())
+    num_gates = sum(
+        spec.rank
+        for module in matched
+        if spec.mask == "learned" and spec.pruning_rate_of(module) > 0
+    )
+    return _num_in_adapter(matched, spec) + num_gates
+
+
+def num_saved_numbers(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) -> int:
+    """Numbers in the files that a trial leaves.
+
+    As many as are trained, but for learned gates, which are folded into B, and for PiSSA and
+    MiLoRA, which are saved as plain LoRA for the original base at twice the rank.
+
+    Args:
+        shapes: Name of each tensor of the base model to its shape; tied weights once.
+        spec: What would be trained.
+    """
+    if spec.method == "full":
+        return _num_in_model(shapes)
+    num_trained = _num_in_adapter(matched_modules(shapes, spec.target_modules), spec)
+    return 2 * num_trained if spec.method in SAVED_AT_TWICE_THE_RANK else num_trained
+
+
+def _num_in_model(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _num_in_adapter(matched: Mapping[str, tuple[int, int]], spec: AdapterSpec) -> int:
+    magnitudes = 1 if spec.method == "dora" else 0
+    return sum(
+        spec.rank * (num_out + num_in) + magnitudes * num_out
+        for num_out, num_in in matched.values()
+    )

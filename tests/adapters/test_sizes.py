@@ -4,61 +4,110 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from droplora_sweep.adapters import (
-    attach,
+from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.sizes import (
     matched_modules,
+    num_saved_numbers,
     num_trainable_parameters,
     unmatched_targets,
 )
-from droplora_sweep.spec.trial import AdapterSpec
+from droplora_sweep.spec import AdapterSpec, TrialSpec
+
+CONFIGS = Path(__file__).parent / "configs"
 
 
-def llama_shapes(
-    *, layers: int, hidden: int, inner: int, key_value: int
-) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32000, hidden)}
-    for index in range(layers):
-        attention, mlp = f"model.layers.{index}.self_attn", f"model.layers.{index}.mlp"
-        shapes |= {
-            f"{attention}.q_proj.weight": (hidden, hidden),
-            f"{attention}.k_proj.weight": (key_value, hidden),
-            f"{attention}.v_proj.weight": (key_value, hidden),
-            f"{attention}.o_proj.weight": (hidden, hidden),
-            f"{mlp}.gate_proj.weight": (inner, hidden),
-            f"{mlp}.up_proj.weight": (inner, hidden),
-            f"{mlp}.down_proj.weight": (hidden, inner),
-            f"model.layers.{index}.input_layernorm.weight": (hidden,),
-        }
-    return shapes
+def on_meta(name: str) -> LlamaForCausalLM:
+    """A frozen model of this configuration that has shapes and no numbers."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(LlamaConfig.from_json_file(CONFIGS / f"{name}.json"))
+    return model.eval().requires_grad_(False)
 
 
-LLAMA2_7B = llama_shapes(layers=32, hidden=4096, inner=11008, key_value=4096)
-LLAMA3_8B = llama_shapes(layers=32, hidden=4096, inner=14336, key_value=1024)
+def shapes_of(model: LlamaForCausalLM) -> dict[str, tuple[int, ...]]:
+    """Shapes as in the model's files: tied weights once."""
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def llama2_7b() -> LlamaForCausalLM:
+    return on_meta("llama2_7b")
+
+
+@pytest.fixture(scope="module")
+def llama3_8b() -> LlamaForCausalLM:
+    return on_meta("llama3_8b")
 
 
 @pytest.mark.parametrize(
-    ("shapes", "rank", "millions"),
-    [(LLAMA2_7B, 32, "56.10"), (LLAMA2_7B, 64, "112.20"), (LLAMA3_8B, 32, "56.62")],
+    ("model", "spec", "millions"),
+    [
+        ("llama2_7b", AdapterSpec(rank=32), "56.10"),
+        ("llama2_7b", AdapterSpec(rank=64), "112.20"),
+        ("llama2_7b", AdapterSpec(rank=32, method="dora"), "56.98"),
+        ("llama3_8b", AdapterSpec(rank=32), "56.62"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_counts_of_the_paper(shapes: dict[str, tuple[int, ...]], rank: int, millions: str) -> None:
-    count = num_trainable_parameters(shapes, AdapterSpec(rank=rank))
+def test_counts_of_the_paper(request, model: str, spec: AdapterSpec, millions: str) -> None:
+    base = request.getfixturevalue(model)
+    count = num_trainable_parameters(shapes_of(base), spec)
+    adapted = attach(base, spec, seed=1)
+
     assert f"{count / 1e6:.2f}" == millions
+    assert count == adapted.num_trainable
+
+    adapted.detach()
+
+
+def test_a_whole_model_has_the_numbers_its_name_says(llama2_7b, llama3_8b) -> None:
+    full = AdapterSpec(method="full")
+
+    assert num_trainable_parameters(shapes_of(llama2_7b), full) == 6_738_415_616
+    assert num_trainable_parameters(shapes_of(llama3_8b), full) == 8_030_261_248
 
 
 @pytest.mark.parametrize(
-    "targets",
-    [("q_proj",), ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"), ("mlp.up_proj",)],
+    "fields",
+    [
+        {"target_modules": ("q_proj",)},
+        {"target_modules": ("mlp.up_proj",)},
+        {"method": "dora"},
+        {"method": "rslora", "pruning_rate": 0.5},
+        {"method": "pissa"},
+        {"method": "milora"},
+        {"method": "lora_drop"},
+        {"method": "full"},
+        {"mask": "learned"},
+        {"mask": "learned", "pruning_rate": 0.5},
+        {"mask": "learned", "pruning_rate": 0.5, "method": "dora"},
+        {"mask": "learned", "pruning_rate": 0.5, "module_pruning_rates": {"up_proj": 0.0}},
+        {"mask": "learned", "module_pruning_rates": {"layers.1.mlp.up_proj": 0.5}},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("rank", [1, 8])
-def test_count_is_pefts_own(base, targets: tuple[str, ...], rank: int) -> None:
-    spec = AdapterSpec(rank=rank, target_modules=targets)
-    shapes = {name: tuple(tensor.shape) for name, tensor in base.state_dict().items()}
-    expected = num_trainable_parameters(shapes, spec)
-    trainable, _ = attach(base, spec, seed=1).get_nb_trainable_parameters()
-    assert expected == trainable > 0
+def test_counts_are_those_of_what_is_attached(base, fields: dict[str, Any], rank: int) -> None:
+    spec = AdapterSpec(rank=rank, **fields)
+    shapes = shapes_of(base)
+    adapted = attach(base, spec, seed=1)
+
+    assert num_trainable_parameters(shapes, spec) == adapted.num_trainable > 0
+    assert num_saved_numbers(shapes, spec) == num_in_files(adapted.files(TrialSpec(adapter=spec)))
+
+    adapted.detach()
+
+
+def num_in_files(files: dict[str, bytes]) -> int:
+    tensors = [load(data) for name, data in files.items() if name.endswith(".safetensors")]
+    return sum(tensor.numel() for each in tensors for tensor in each.values())
 
 
 def test_a_target_is_a_full_name_or_its_last_parts() -> None:
@@ -72,8 +121,10 @@ def test_a_target_is_a_full_name_or_its_last_parts() -> None:
     assert matched_modules(shapes, ["proj"]) == {}
 
 
-def test_targets_without_a_layer_are_named() -> None:
-    assert unmatched_targets(LLAMA3_8B, ("q_proj", "qproj", "input_layernorm", "up_proj")) == (
+def test_targets_without_a_layer_are_named(llama3_8b) -> None:
+    assert unmatched_targets(
+        shapes_of(llama3_8b), ("q_proj", "qproj", "input_layernorm", "up_proj")
+    ) == (
         "qproj",
         "input_layernorm",
     )

@@ -91,7 +91,12 @@ def plan_table(prepared: Prepared, plan: Plan) -> Table:
     trainable = _span(plan.num_trainable_parameters, format_count)
     table.add_row("trainable parameters", trainable)
     disk = f"at most {format_bytes(plan.disk_bytes)} for all"
-    table.add_row("disk", f"{format_bytes(plan.adapter_bytes)} for the largest adapter, {disk}")
+    if plan.adapter_bytes is not None:
+        disk = f"{format_bytes(plan.adapter_bytes)} for the largest adapter, {disk}"
+    if plan.full_model_bytes is not None:
+        size = format_bytes(plan.full_model_bytes)
+        table.add_row("full models", f"each trial with method full saves the whole model, {size}")
+    table.add_row("disk", disk)
     return table
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.adapters.sizes import num_trainable_parameters
+from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.groups import room_for_groups
-from droplora_sweep.spec import Range, baselines, grid_size, resolve
+from droplora_sweep.spec import baselines, grid_size, possible_values
+from droplora_sweep.spec.composition import (
+    MASK,
+    METHOD,
+    RANK,
+    RATE,
+    combinations,
+    pruning_rates,
+)
+from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.tasks import split_sizes
 from droplora_sweep.training.schedule import num_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
@@ -31,8 +41,10 @@ class Plan:
         num_groups: Trials that train side by side.
         num_steps: Fewest and most optimiser steps of a trial.
         num_trainable_parameters: Fewest and most trainable parameters of a trial.
-        adapter_bytes: Size of the largest adapter.
-        disk_bytes: Upper bound of what all adapters take, in the storage and again in MLflow's
+        adapter_bytes: Size of the largest adapter; None where every trial is a full model.
+        full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
+            has it.
+        disk_bytes: Upper bound of what all trials save, in the storage and again in MLflow's
             artifacts, every trial at the largest size.
         splits: Examples per benchmark and split.
         queued: Raw searched values of the trials that run first.
@@ -43,7 +55,8 @@ class Plan:
     num_groups: int
     num_steps: tuple[int, int]
     num_trainable_parameters: tuple[int, int]
-    adapter_bytes: int
+    adapter_bytes: int | None
+    full_model_bytes: int | None
     disk_bytes: int
     splits: dict[str, dict[str, int]]
     queued: tuple[dict[str, Scalar], ...]
@@ -53,12 +66,24 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
     """Work out what a sweep takes on a cluster of these nodes."""
     sweep = prepared.sweep
     num_examples = len(prepared.task.training_examples())
-    corners = _corners(sweep)
-    steps = [num_steps(num_examples, trial.training) for trial in corners]
-    parameters = [
-        num_trainable_parameters(prepared.model.shapes, trial.adapter) for trial in corners
+    steps = [
+        num_steps(num_examples, trial.training)
+        for trial in _corners(sweep, ("training.epochs", "training.global_batch_size"))
     ]
-    adapter_bytes = max(parameters) * BYTES_PER_NUMBER[sweep.model.dtype]
+    shapes, number_bytes = prepared.model.shapes, BYTES_PER_NUMBER[sweep.model.dtype]
+    corners = [trial.adapter for trial in _adapter_corners(sweep)]
+    parameters = [num_trainable_parameters(shapes, adapter) for adapter in corners]
+    saved_bytes = {
+        is_full: max(
+            (
+                num_saved_numbers(shapes, adapter) * number_bytes
+                for adapter in corners
+                if (adapter.method == "full") == is_full
+            ),
+            default=None,
+        )
+        for is_full in (False, True)
+    }
     settings = grid_size(sweep)
     num_trials = sweep.search.num_trials
     if settings is not None:
@@ -69,26 +94,29 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
         num_groups=min(room_for_groups(sweep.group, nodes), num_trials),
         num_steps=(min(steps), max(steps)),
         num_trainable_parameters=(min(parameters), max(parameters)),
-        adapter_bytes=adapter_bytes,
-        disk_bytes=2 * num_trials * adapter_bytes,
+        adapter_bytes=saved_bytes[False],
+        full_model_bytes=saved_bytes[True],
+        disk_bytes=2 * num_trials * max(size for size in saved_bytes.values() if size is not None),
         splits=split_sizes(prepared.task),
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
     )
 
 
-def _corners(sweep: SweepSpec) -> list[TrialSpec]:
-    """Trials at the extremes of what decides size and steps, one field at a time.
+def _adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:
+    """Trials at the extremes of what decides how much is trained and saved."""
+    searched = [path for path in pruning_rates(sweep)[1:] if path in sweep.search.parameters]
+    ends = {path: _ends(path, sweep) for path in searched}
+    for trial in _corners(sweep, (METHOD, MASK, RANK, RATE)):
+        # A gate is a few numbers, so module rates need no combinations of their own.
+        for end in (0, -1) if searched else (0,):
+            yield with_fields(trial, {path: ends[path][end] for path in searched})
 
-    Rank, epochs and batch size each act monotonically and independently on what is planned.
-    """
-    first = baselines(sweep)[0]
-    corners = [resolve(first, sweep)]
-    for path, domain in sweep.search.parameters.items():
-        if path in first and path in {
-            "adapter.rank",
-            "training.epochs",
-            "training.global_batch_size",
-        }:
-            ends = (domain.min, domain.max) if isinstance(domain, Range) else domain.values
-            corners += [resolve({**first, path: end}, sweep) for end in ends]
-    return corners
+
+def _corners(sweep: SweepSpec, paths: Sequence[str]) -> Iterator[TrialSpec]:
+    """Trials with every combination of the ends of these fields, all else at its default."""
+    for fields in combinations(paths, sweep):
+        yield with_fields(sweep.trial, fields)
+
+
+def _ends(path: str, sweep: SweepSpec) -> list[int | float]:
+    return sorted(value for _, value in possible_values(path, sweep) if is_number(value))

@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from droplora_sweep.adapters.sizes import unmatched_targets
+from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.models import inspect_model, resolve_model
 from droplora_sweep.models.resolving import BUILTIN
-from droplora_sweep.spec import is_hub_id, local_folder
+from droplora_sweep.spec import dotted, is_hub_id, local_folder, possible_values
+from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.composition import (
+    METHOD,
+    MODULE_RATES,
+    RANK,
+    combinations,
+    pruning_rates,
+)
+from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.tasks import load_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from droplora_sweep.models import ModelSummary
     from droplora_sweep.spec import SweepFile, SweepSpec
@@ -50,18 +59,63 @@ def prepare(file: SweepFile) -> Prepared:
     model = _try(lambda: inspect_model(resolve_model(file.sweep.model).path), faults)
     task = _try(lambda: load_task(file.sweep.task), faults)
     if model is not None:
-        unmatched = unmatched_targets(model.shapes, file.sweep.adapter.target_modules)
-        if unmatched:
-            problem = (
-                f"must match linear layers of the model, got {', '.join(unmatched)}, which match "
-                f"none; it has {', '.join(_layer_names(model))}"
-            )
-            faults.append(Fault("", "adapter.target_modules", problem))
+        faults += check_adapter(file.sweep, model)
     if faults:
         raise file.locate(InputError(faults))
     assert task is not None
     assert model is not None
     return Prepared(file, _with_absolute_paths(file.sweep), task, model)
+
+
+def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:
+    """What the search space asks of the model's layers and they do not have."""
+    if all(method == "full" for _, method in possible_values(METHOD, sweep)):
+        return []
+    target_modules = sweep.adapter.target_modules
+    matched = matched_modules(model.shapes, target_modules)
+    faults = []
+    unmatched = unmatched_targets(model.shapes, target_modules)
+    if unmatched:
+        problem = (
+            f"must match linear layers of the model, got {', '.join(unmatched)}, which match "
+            f"none; it has {', '.join(_layer_names(model))}"
+        )
+        faults.append(Fault("", "adapter.target_modules", problem))
+    if matched:
+        faults += [*_ranks(sweep, matched), *_module_pruning_rates(sweep, matched)]
+    return faults
+
+
+def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
+    """B A has at most the rank of the smallest weight it is added to."""
+    layer = min(matched, key=lambda name: min(matched[name]))
+    largest = min(matched[layer])
+    used = {
+        fields[RANK] for fields in combinations((METHOD, RANK), sweep) if fields[METHOD] != "full"
+    }
+    for place, rank in possible_values(RANK, sweep):
+        if is_number(rank) and rank > largest and rank in used:
+            num_out, num_in = matched[layer]
+            problem = (
+                f"must be at most {largest}, the smallest dimension of a layer with an adapter: "
+                f"the weight of {layer} is {num_out} x {num_in}, got {rank}"
+            )
+            yield Fault("", dotted(place), problem)
+
+
+def _module_pruning_rates(
+    sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]
+) -> Iterator[Fault]:
+    for path in pruning_rates(sweep):
+        _, _, key = path.partition(f"{MODULE_RATES}.")
+        if key and not any(names(key, module) for module in matched):
+            known = dict.fromkeys(module.rpartition(".")[2] for module in matched)
+            problem = (
+                f"must be under the name of a layer with an adapter, got {key!r}; those are "
+                f"{', '.join(known)}"
+            )
+            is_default = key in sweep.adapter.module_pruning_rates
+            yield Fault("", path if is_default else f"search.parameters.{path}", problem)
 
 
 def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:

@@ -1,5 +1,7 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
+from ._parameter_rules import possible_values
+from ._source import dotted
 from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
 from .fingerprint import fingerprint, package_versions
@@ -38,6 +40,7 @@ __all__ = [
     "TrialSpec",
     "active_order",
     "baselines",
+    "dotted",
     "fingerprint",
     "grid_size",
     "is_active",
@@ -47,5 +50,6 @@ __all__ = [
     "load_sweep_file",
     "local_folder",
     "package_versions",
+    "possible_values",
     "resolve",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METHOD = "adapter.method"
 MASK = "adapter.mask"
+RANK = "adapter.rank"
 RATE = "adapter.pruning_rate"
 MODULE_RATES = "adapter.module_pruning_rates"
 

@@ -1,0 +1,95 @@
+"""What the search space asks of the model's layers is refused before anything starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from droplora_sweep.driver.preflight import prepare
+from droplora_sweep.errors import InputError
+from droplora_sweep.spec import load_sweep_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+SMALLEST = (
+    "must be at most 128, the smallest dimension of a layer with an adapter: "
+    "the weight of model.layers.0.mlp.down_proj is 128 x 384, got "
+)
+LAYERS = "those are down_proj, up_proj, k_proj, q_proj, v_proj"
+
+
+def refusal(folder: Path, **sections: Any) -> list[str]:
+    """Faults of a sweep of the built-in model, whose k q v layers are 128 x 128."""
+    file = folder / "s.yaml"
+    file.write_text(yaml.safe_dump({"name": "q", **sections}, sort_keys=False))
+    try:
+        prepare(load_sweep_file(file))
+    except InputError as error:
+        return [str(fault).removeprefix(f"{folder}/") for fault in error.faults]
+    return []
+
+
+def searching(**parameters: Any) -> dict[str, Any]:
+    return {"parameters": {f"adapter.{path}": domain for path, domain in parameters.items()}}
+
+
+def test_a_rank_above_the_smallest_dimension(tmp_path: Path) -> None:
+    assert refusal(tmp_path, adapter={"rank": 200}) == [f"s.yaml:3: adapter.rank: {SMALLEST}200"]
+
+
+def test_every_rank_of_the_space_counts(tmp_path: Path) -> None:
+    assert refusal(tmp_path, search=searching(rank={"values": [8, 129, 256]})) == [
+        f"s.yaml:7: search.parameters.adapter.rank.values[1]: {SMALLEST}129",
+        f"s.yaml:8: search.parameters.adapter.rank.values[2]: {SMALLEST}256",
+    ]
+    assert refusal(tmp_path, search=searching(rank={"min": 2, "max": 130})) == [
+        f"s.yaml:6: search.parameters.adapter.rank.max: {SMALLEST}130",
+    ]
+
+
+def test_the_largest_possible_rank_is_accepted(tmp_path: Path) -> None:
+    assert refusal(tmp_path, search=searching(rank={"min": 1, "max": 128})) == []
+
+
+def test_full_fine_tuning_has_no_rank_and_no_targets(tmp_path: Path) -> None:
+    adapter = {"method": "full", "rank": 200, "target_modules": ["c_attn"]}
+    assert refusal(tmp_path, adapter=adapter) == []
+
+
+def test_a_rank_that_only_full_fine_tuning_has_is_accepted(tmp_path: Path) -> None:
+    space = searching(
+        method={"values": ["full", "lora"]},
+        rank={"values": [4, 8], "when": {"adapter.method": "lora"}},
+    )
+    assert refusal(tmp_path, adapter={"rank": 200}, search=space) == []
+
+
+@pytest.mark.parametrize("key", ["o_proj", "qproj", "proj", "layers.9.self_attn.q_proj"])
+def test_a_module_rate_that_names_no_layer_with_an_adapter(tmp_path: Path, key: str) -> None:
+    problem = f"must be under the name of a layer with an adapter, got '{key}'; {LAYERS}"
+
+    assert refusal(tmp_path, adapter={"module_pruning_rates": {key: 0.5}}) == [
+        f"s.yaml:4: adapter.module_pruning_rates.{key}: {problem}"
+    ]
+    space = searching(**{f"module_pruning_rates.{key}": {"values": [0.5]}})
+    assert refusal(tmp_path, search=space) == [
+        f"s.yaml:4: search.parameters.adapter.module_pruning_rates.{key}: {problem}"
+    ]
+
+
+@pytest.mark.parametrize("key", ["q_proj", "self_attn.q_proj", "model.layers.3.mlp.down_proj"])
+def test_a_module_rate_names_a_layer_as_a_target_does(tmp_path: Path, key: str) -> None:
+    assert refusal(tmp_path, adapter={"module_pruning_rates": {key: 0.5}}) == []
+
+
+def test_targets_that_match_no_layer(tmp_path: Path) -> None:
+    [fault] = refusal(tmp_path, adapter={"target_modules": ["q_proj", "c_attn"]})
+
+    assert fault.startswith(
+        "s.yaml:3: adapter.target_modules: must match linear layers of the model, got c_attn, "
+        "which match none; it has "
+    )

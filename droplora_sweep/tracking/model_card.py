@@ -1,10 +1,12 @@
-"""The README.md that goes with every adapter."""
+"""The README.md that goes with what a trial saves: an adapter, or a full model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from droplora_sweep.spec import AdapterSpec, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +19,7 @@ _CARD = """\
 
 # {trial_id} of the sweep {sweep}
 
-{method} of rank {rank} on `{base}`, trained on {task}. Its files are those of a plain LoRA
-adapter: nothing is pruned at inference.
+{what}
 
 ## Validation scores
 
@@ -36,51 +37,145 @@ Fingerprint: `{fingerprint}`
 ## Loading
 
 ```python
+{loading}
+```
+{notes}"""
+
+_LOAD_ADAPTER = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained({base!r}{revision})
-model = PeftModel.from_pretrained(base, "path/of/this/folder")
-```
-{builtin_note}"""
+base = AutoModelForCausalLM.from_pretrained({base!r}{revision}, dtype="{dtype}")
+model = PeftModel.from_pretrained(base, "path/of/this/folder"{precision})"""
+
+_LOAD_FULL_MODEL = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/of/this/folder", dtype="{dtype}")
+tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
 
 _BUILTIN_NOTE = """
 `builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`.
 """
 
+_QUANTIZED_NOTE = """
+The base model was held in {bits} bits (bitsandbytes) while the adapter was trained and scored; in
+{dtype} its scores differ a little.
+"""
+
+_NAMES = {
+    "droplora": "LoRA",
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "pissa": "PiSSA",
+    "milora": "MiLoRA",
+    "rslora": "rsLoRA",
+    "lora_drop": "LoRA-drop",
+    "full": "Full fine-tuning",
+}
+
+_MASKS = {
+    "token": "mask per token",
+    "sample": "mask per sequence",
+    "step": "mask per step",
+    "learned": "learned mask",
+}
+
+_AT_TWICE_THE_RANK = "a plain LoRA adapter for the original base, saved at twice the rank"
+_FILES = {
+    "dora": "a DoRA adapter as PEFT has it",
+    "rslora": "a LoRA adapter that PEFT scales by alpha / sqrt(rank)",
+    "pissa": _AT_TWICE_THE_RANK,
+    "milora": _AT_TWICE_THE_RANK,
+    "lora_drop": "a plain LoRA adapter, with what layers share written out for each",
+}
+
 
 def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]) -> str:
     """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load."""
     spec = trial.spec
-    adapter, model = spec["adapter"], spec["model"]
-    head = {
-        "base_model": model["path"],
-        "library_name": "peft",
-        "tags": sorted({"lora", adapter["method"]}),
-        "pruning_rate": adapter["pruning_rate"],
-        "mask": adapter["mask"],
-    }
+    adapter = AdapterSpec.model_validate(spec["adapter"])
+    model = ModelSpec.model_validate(spec["model"])
+    loading = _LOAD_FULL_MODEL if adapter.method == "full" else _LOAD_ADAPTER
     return _CARD.format(
-        head=yaml.safe_dump(head, sort_keys=False),
+        head=yaml.safe_dump(_metadata(adapter, model), sort_keys=False),
         trial_id=trial.trial_id,
         sweep=sweep_name,
-        method=_method(adapter),
-        rank=adapter["rank"],
-        base=model["path"],
-        revision=f", revision={model['revision']!r}" if model["revision"] else "",
-        task=", ".join(spec["task"]["benchmarks"]),
+        what=_what(adapter, model, spec["task"]["benchmarks"]),
         scores=_scores(metrics),
         seed=spec["seed"],
         spec=yaml.safe_dump(dict(spec), sort_keys=False),
         fingerprint=trial.fingerprint,
-        builtin_note=_BUILTIN_NOTE if model["path"] == "builtin" else "",
+        loading=loading.format(
+            base=model.path,
+            revision=f", revision={model.revision!r}" if model.revision else "",
+            dtype=model.dtype,
+            # PEFT would load a bfloat16 adapter in float32, and its scores would differ.
+            precision="" if model.dtype == "float32" else ", autocast_adapter_dtype=False",
+        ),
+        notes=_notes(model),
     )
 
 
-def _method(adapter: Mapping[str, Any]) -> str:
-    if adapter["pruning_rate"] == 0:
-        return "LoRA (no pruning)"
-    return f"DropLoRA (pruning rate {adapter['pruning_rate']:g}, mask per {adapter['mask']})"
+def _metadata(adapter: AdapterSpec, model: ModelSpec) -> dict[str, Any]:
+    if adapter.method == "full":
+        return {
+            "base_model": model.path,
+            "base_model_relation": "finetune",
+            "library_name": "transformers",
+            "tags": ["full-fine-tuning"],
+        }
+    return {
+        "base_model": model.path,
+        "library_name": "peft",
+        "tags": sorted({"lora", adapter.method, *(("droplora",) if adapter.is_pruned else ())}),
+        "pruning_rate": adapter.pruning_rate,
+        "mask": adapter.mask,
+    }
+
+
+def _what(adapter: AdapterSpec, model: ModelSpec, benchmarks: list[str]) -> str:
+    task = f"trained on {', '.join(benchmarks)}"
+    if adapter.method == "full":
+        return (
+            f"{_method(adapter)} of `{model.path}`, {task}. Its files are those of a full model, "
+            "not of an adapter."
+        )
+    files = _FILES.get(adapter.method, "a plain LoRA adapter")
+    if adapter.is_pruned and adapter.mask == "learned":
+        inference = "what the mask drops is zero in its weights"
+    else:
+        inference = "nothing is pruned at inference"
+    return (
+        f"{_method(adapter)} of rank {adapter.rank} on `{model.path}`, {task}. Its files are those "
+        f"of {files}: {inference}."
+    )
+
+
+def _method(adapter: AdapterSpec) -> str:
+    """The method as the literature writes it, and how it was pruned."""
+    name = _NAMES[adapter.method]
+    if adapter.method == "full":
+        return name
+    if not adapter.is_pruned:
+        return f"{name} (no pruning)"
+    pruned = "DropLoRA" if name == "LoRA" else f"{name} with the mask of DropLoRA"
+    modules = "".join(
+        f", {rate:g} in {module}" for module, rate in adapter.module_pruning_rates.items()
+    )
+    schedule = adapter.pruning_schedule
+    rise = "" if schedule == "constant" else f", {schedule} schedule"
+    return (
+        f"{pruned} (pruning rate {adapter.pruning_rate:g}{modules}{rise}, {_MASKS[adapter.mask]})"
+    )
+
+
+def _notes(model: ModelSpec) -> str:
+    notes = _BUILTIN_NOTE if model.path == "builtin" else ""
+    if model.quantization != "none":
+        bits = model.quantization.removesuffix("bit")
+        notes += _QUANTIZED_NOTE.format(bits=bits, dtype=model.dtype)
+    return notes
 
 
 def _scores(metrics: Mapping[str, float]) -> str:

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -36,8 +37,62 @@ def test_params_are_what_users_filter_on(trial):
 
 
 def test_no_two_fields_of_a_trial_share_a_param(trial):
-    num_leaves = sum(1 for _ in values._leaves(trial.spec))
+    num_leaves = sum(1 for _ in values._used_fields(trial))
     assert len(values.trial_params(trial)) == num_leaves
+
+
+@pytest.mark.parametrize(
+    ("adapter", "name"),
+    [
+        ({"method": "lora"}, "t0007 r=8 p=0.2"),
+        ({"method": "dora"}, "t0007 dora r=8 p=0.2"),
+        ({"method": "lora_drop", "pruning_rate": 0.0}, "t0007 lora_drop r=8 p=0"),
+        ({"method": "full", "pruning_rate": 0.0}, "t0007 full"),
+    ],
+    ids=str,
+)
+def test_runs_of_other_methods_name_them(driver, adapter, name):
+    trial = driver.ledger.trial(driver.run(7, **adapter))
+    assert values.trial_run_name(trial) == name
+
+
+def test_a_searched_mask_is_in_the_name(driver):
+    trial = driver.ledger.trial(driver.run(7, mask="learned"))
+    searched = replace(trial, params={**trial.params, "adapter.mask": "learned"})
+    assert values.trial_run_name(searched) == "t0007 r=8 p=0.2 mask=learned"
+
+
+def test_sections_and_mappings_are_flat_params(driver):
+    rates = {"q_proj": 0.1, "layers.0.mlp.up_proj": 0.0}
+    trial = driver.ledger.trial(driver.run(7, method="lora_drop", module_pruning_rates=rates))
+    expected = {
+        "module_pruning_rates_q_proj": "0.1",
+        "module_pruning_rates_layers.0.mlp.up_proj": "0.0",
+        "lora_drop_threshold": "0.9",
+        "lora_drop_sampling_share": "0.1",
+        "pruning_schedule": "constant",
+        "model_quantization": "none",
+    }
+    params = values.trial_params(trial)
+    assert {name: params.get(name) for name in expected} == expected
+
+
+def test_a_searched_module_rate_is_a_column_of_its_own(driver):
+    trial = driver.ledger.trial(driver.run(7, module_pruning_rates={"q_proj": 0.1}))
+    path = "adapter.module_pruning_rates.q_proj"
+    table = values.trials_table([replace(trial, params={path: 0.1})])
+    row = dict(zip(table["columns"], table["data"][0], strict=True))
+    assert row["module_pruning_rates_q_proj"] == 0.1
+
+
+def test_params_without_a_meaning_are_left_out(driver):
+    plain = values.trial_params(driver.ledger.trial(driver.run(7)))
+    full = driver.ledger.trial(driver.run(8, method="full", pruning_rate=0.0))
+    params = values.trial_params(replace(full, params={}))
+    assert "lora_drop_threshold" not in plain
+    assert params["method"] == "full"
+    assert not {"rank", "alpha", "pruning_rate", "mask", "target_modules"} & params.keys()
+    assert params["learning_rate"] == "0.0003"
 
 
 def test_params_of_the_sweep_leave_out_what_may_hold_a_password(make_driver):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.spec.fields import split_path
 from droplora_sweep.tracking.records import SweepOutcome, TrialState
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ RUN_NAME_FIELDS = {
     "adapter.pruning_rate": "p",
     "training.learning_rate": "lr",
 }
+
+UNNAMED_METHODS = frozenset({"droplora", "lora"})
+"""What most sweeps vary the pruning rate of; the rate tells them apart."""
 
 TRIAL_STATUS = {
     TrialState.RUNNING: "RUNNING",
@@ -48,15 +52,22 @@ def experiment_name(sweep: SweepRecord) -> str:
 
 
 def trial_run_name(trial: TrialRecord) -> str:
-    """``t0007 r=8 p=0.2``: rank and pruning rate always, the rest where it was searched."""
-    fields = dict(_leaves(trial.spec))
+    """``t0007 r=8 p=0.2``: rank and pruning rate always, the rest where it was searched.
+
+    The method comes first where it is not LoRA: ``t0008 dora r=8 p=0``, ``t0009 full``.
+    """
+    fields = dict(_used_fields(trial))
     always = {"adapter.rank", "adapter.pruning_rate"}
     parts = [
         f"{short}={fields[path]:g}"
         for path, short in RUN_NAME_FIELDS.items()
-        if path in always or path in trial.params
+        if path in fields and (path in always or path in trial.params)
     ]
-    return " ".join([trial.trial_id.partition("-")[0], *parts])
+    if "adapter.mask" in fields and "adapter.mask" in trial.params:
+        parts.append(f"mask={fields['adapter.mask']}")
+    method = fields["adapter.method"]
+    methods = [] if method in UNNAMED_METHODS else [method]
+    return " ".join([trial.trial_id.partition("-")[0], *methods, *parts])
 
 
 def param_name(path: str) -> str:
@@ -64,16 +75,16 @@ def param_name(path: str) -> str:
 
     >>> param_name("training.learning_rate"), param_name("evaluation.batch_size")
     ('learning_rate', 'evaluation_batch_size')
+    >>> param_name("adapter.lora_drop.threshold"), param_name("adapter.module_pruning_rates.mlp.up")
+    ('lora_drop_threshold', 'module_pruning_rates_mlp.up')
     """
-    section, _, field = path.rpartition(".")
-    if not section or section in SHORT_SECTIONS:
-        return field
-    return path.replace(".", "_")
+    section, *names = split_path(path)
+    return "_".join(names if names and section in SHORT_SECTIONS else (section, *names))
 
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
-    """Every field of the spec that is set, and what the search chose beyond those (ratios)."""
-    params = {param_name(path): _text(value) for path, value in _leaves(trial.spec)}
+    """Every field of the spec that is set and used, and what the search chose beyond (ratios)."""
+    params = {param_name(path): _text(value) for path, value in _used_fields(trial)}
     for path, value in trial.params.items():
         params.setdefault(param_name(path), _text(value))
     return params
@@ -178,6 +189,17 @@ def _leaves(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{name}.")
         elif value is not None:
             yield f"{prefix}{name}", value
+
+
+def _used_fields(trial: TrialRecord) -> Iterator[tuple[str, Any]]:
+    """The fields that have a meaning with the trial's method: a rank of a full model misleads."""
+    method = trial.spec["adapter"]["method"]
+    for path, value in _leaves(trial.spec):
+        is_of_adapter = path.startswith("adapter.") and path != "adapter.method"
+        is_of_lora_drop = path.startswith("adapter.lora_drop.")
+        if (method == "full" and is_of_adapter) or (method != "lora_drop" and is_of_lora_drop):
+            continue
+        yield path, value
 
 
 def _text(value: object) -> str:

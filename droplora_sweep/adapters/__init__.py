@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from .sizes import matched_modules, num_trainable_parameters, unmatched_targets
 
 if TYPE_CHECKING:
-    from .attaching import attach, detach
+    from .adapted import Adapted
+    from .attaching import attach
     from .droplora import DropLoraConfig, set_step
-    from .export import adapter_files
+    from .methods.lora_drop import LoraDrop
 
 __all__ = [
+    "Adapted",
     "DropLoraConfig",
-    "adapter_files",
+    "LoraDrop",
     "attach",
-    "detach",
     "matched_modules",
     "num_trainable_parameters",
     "set_step",
@@ -27,10 +28,10 @@ __all__ = [
 ]
 
 _NEEDS_TORCH = {
+    "Adapted": ".adapted",
     "DropLoraConfig": ".droplora",
-    "adapter_files": ".export",
+    "LoraDrop": ".methods.lora_drop",
     "attach": ".attaching",
-    "detach": ".attaching",
     "set_step": ".droplora",
 }
 

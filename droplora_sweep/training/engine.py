@@ -13,7 +13,7 @@ from .device import import_deepspeed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from peft import PeftModel
+    from torch import nn
 
     from droplora_sweep.spec.trial import TrainingSpec
 
@@ -60,10 +60,19 @@ def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int
 
 
 class Engine:
-    """What the training loop needs of a DeepSpeed engine."""
+    """What the training loop needs of a DeepSpeed engine.
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
+    Args:
+        model: On ``device``, with some trainable weights.
+        training: AdamW's settings; the learning rate is given at each step.
+        device: Where it trains.
+    """
+
+    def __init__(self, model: nn.Module, training: TrainingSpec, device: torch.device) -> None:
+        self._model = model
+        self._training = training
+        self._device = device
+        self._engine = self._start()
 
     def __call__(self, **inputs: Any) -> Any:
         """The model's output."""
@@ -84,32 +93,43 @@ class Engine:
         self._engine.step()
         return float(self._engine.get_global_grad_norm())
 
+    @contextlib.contextmanager
+    def reopened(self) -> Iterator[None]:
+        """Within it the model can be given other trainable weights; then AdamW starts afresh."""
+        self.close()
+        yield
+        self._engine = self._start()
+
+    def close(self) -> None:
+        """Leave an ordinary model behind."""
+        self._engine.destroy()
+
+    def _start(self) -> Any:
+        deepspeed = import_deepspeed(self._device)
+        trainable = [weight for weight in self._model.parameters() if weight.requires_grad]
+        num_trainable = sum(weight.numel() for weight in trainable)
+        optimizer = torch.optim.AdamW(
+            trainable,
+            lr=self._training.learning_rate,
+            weight_decay=self._training.weight_decay,
+        )
+        engine, *_ = deepspeed.initialize(
+            # Else it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
+            args=Namespace(device_rank=self._device.index or 0),
+            model=self._model,
+            optimizer=optimizer,
+            config=engine_config(self._training, trainable[0].dtype, num_trainable),
+        )
+        return engine
+
 
 @contextlib.contextmanager
 def started_engine(
-    model: PeftModel, training: TrainingSpec, device: torch.device
+    model: nn.Module, training: TrainingSpec, device: torch.device
 ) -> Iterator[Engine]:
-    """An engine over the model's trainable weights, which are an ordinary model's afterwards.
-
-    Args:
-        model: Frozen base with a trainable adapter, on ``device``.
-        training: AdamW's settings; the learning rate is given at each step.
-        device: Where it trains.
-    """
-    deepspeed = import_deepspeed(device)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    num_trainable = sum(parameter.numel() for parameter in trainable)
-    optimizer = torch.optim.AdamW(
-        trainable, lr=training.learning_rate, weight_decay=training.weight_decay
-    )
-    engine, *_ = deepspeed.initialize(
-        # Otherwise it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
-        args=Namespace(device_rank=device.index or 0),
-        model=model,
-        optimizer=optimizer,
-        config=engine_config(training, trainable[0].dtype, num_trainable),
-    )
+    """An engine over the model's trainable weights, which are an ordinary model's afterwards."""
+    engine = Engine(model, training, device)
     try:
-        yield Engine(engine)
+        yield engine
     finally:
-        engine.destroy()
+        engine.close()

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from droplora_sweep.adapters import set_step
 from droplora_sweep.errors import TrialError
 
 from .batches import global_batch, split_batch
@@ -21,8 +20,9 @@ from .device import sum_over_ranks
 from .schedule import learning_rate, num_steps
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from collections.abc import Iterator
 
+    from droplora_sweep.adapters import Adapted
     from droplora_sweep.spec.trial import TrialSpec
 
     from .data import Encoded, TrainingData
@@ -65,10 +65,10 @@ def step_seed(seed: int, step: int, rank: int) -> int:
 
 
 class Loop:
-    """Trains one adapter step by step.
+    """Trains what a trial adapted, step by step.
 
     Args:
-        model: The adapted model, for its step masks.
+        adapted: The adapted model, for its step masks.
         engine: The engine over it.
         data: What it trains on.
         spec: The trial.
@@ -78,14 +78,14 @@ class Loop:
 
     def __init__(
         self,
-        model: PeftModel,
+        adapted: Adapted,
         engine: Engine,
         data: TrainingData,
         spec: TrialSpec,
         pad_token_id: int,
         device: torch.device,
     ) -> None:
-        self._model = model
+        self._adapted = adapted
         self._engine = engine
         self._sequences = data.sequences
         self._lengths = [len(sequence.tokens) for sequence in data.sequences]
@@ -102,16 +102,14 @@ class Loop:
         """
         started_s = time.perf_counter()
         training, seed = self._spec.training, self._spec.seed
-        batch = global_batch(step, len(self._sequences), training.global_batch_size, seed)
-        rank, world_size = dist.get_rank(), dist.get_world_size()
-        micro_batches = split_batch(batch, self._lengths, world_size, training.micro_batch_size)
+        batch, micro_batches = self._batch(step)
         num_response_tokens = sum(self._sequences[index].num_response_tokens for index in batch)
 
-        torch.manual_seed(step_seed(seed, step, rank))
-        set_step(self._model, step)
-        self._model.train()
+        torch.manual_seed(step_seed(seed, step, dist.get_rank()))
+        self._adapted.set_step(step, self.num_steps)
+        self._adapted.model.train()
         loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        for micro_batch in micro_batches[rank]:
+        for micro_batch in micro_batches:
             some = [self._sequences[index] for index in micro_batch]
             loss += self._backward(some, self._sequences[batch[0]], num_response_tokens)
         rate = learning_rate(step, self.num_steps, training)
@@ -125,6 +123,29 @@ class Loop:
             learning_rate=rate,
             seconds=time.perf_counter() - started_s,
         )
+
+    def inputs(self, num_steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """This rank's examples of the first steps, by micro-batch.
+
+        Yields:
+            Token ids (batch, tokens) and whether each is a token of the example, not padding.
+        """
+        for step in range(num_steps):
+            for micro_batch in filter(None, self._batch(step)[1]):
+                some = [self._sequences[index] for index in micro_batch]
+                inputs = collate(some, self._pad_token_id, self._device).inputs
+                length_B1 = torch.tensor([[len(one.tokens)] for one in some], device=self._device)
+                yield inputs, torch.arange(inputs.shape[1], device=self._device) < length_B1
+
+    def _batch(self, step: int) -> tuple[tuple[int, ...], list[list[int]]]:
+        """A step's examples: of all ranks, and of this one by micro-batch."""
+        training = self._spec.training
+        size, seed = training.global_batch_size, self._spec.seed
+        batch = global_batch(step, len(self._sequences), size, seed)
+        per_rank = split_batch(
+            batch, self._lengths, dist.get_world_size(), training.micro_batch_size
+        )
+        return batch, per_rank[dist.get_rank()]
 
     def _backward(
         self, sequences: list[Encoded], filler: Encoded, num_response_tokens: int

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from peft import PeftModel
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation import ExampleResult
@@ -40,7 +40,7 @@ class Report:
         metrics: ``val/mean`` and ``val/<benchmark>``; since the report before, ``train/loss``
             (nats per response token), ``tokens_per_second`` (over all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
-            ``peak_memory_gb`` of the worker that used most.
+            ``peak_memory_gb`` of the worker that used most; ``trainable_parameters``.
         results: Every validation example with the response that was scored.
     """
 
@@ -66,7 +66,7 @@ def training_metrics(steps: Sequence[StepResult]) -> dict[str, float]:
 
 
 def validate(
-    model: PeftModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     evaluation: EvaluationSpec,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from droplora_sweep.adapters import adapter_files, attach, detach
+from droplora_sweep.adapters import LoraDrop, attach
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task, render_prompt
 
 from .data import encode
 from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
+from .dropping import drop_layers
 from .engine import started_engine
 from .loop import Loop
 from .reporting import Report, training_metrics, validate
@@ -22,12 +25,12 @@ from .schedule import evaluation_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from peft import PeftModel
-
+    from droplora_sweep.adapters import Adapted
     from droplora_sweep.spec.trial import ModelSpec, TaskSpec, TrialSpec
     from droplora_sweep.tasks import Task
 
     from .data import TrainingData
+    from .engine import Engine
 
 
 class Resident:
@@ -69,7 +72,8 @@ class Resident:
             on_step: Called after each optimiser step with the steps done and their number.
 
         Returns:
-            The adapter's files on rank 0, as it was when it was last evaluated; {} elsewhere.
+            The files of what was trained on rank 0, as it was when it was last evaluated; {}
+            elsewhere.
 
         Raises:
             InputError: The task cannot be loaded, or the adapter does not fit the model.
@@ -84,16 +88,16 @@ class Resident:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
                 self._base.disable_input_require_grads()
-            with started_engine(adapted, spec.training, self._device) as engine:
+            with started_engine(adapted.model, spec.training, self._device) as engine:
                 loop = Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device)
-                for report in self._reports(adapted, loop, task, data, spec, on_step):
+                for report in self._reports(adapted, loop, engine, task, data, spec, on_step):
                     if not decide(report):
                         break
-            return adapter_files(adapted, spec) if dist.get_rank() == 0 else {}
+            return self._files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_disable()
-            detach(adapted)
+            adapted.detach()
             del adapted
             release(self._device)
 
@@ -113,10 +117,20 @@ class Resident:
             self._task = (spec.task, limit, task, data)
         return self._task[2], self._task[3]
 
+    def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
+        """What was trained; a whole model with its tokenizer, so that it loads by itself."""
+        files = adapted.files(spec)
+        if spec.adapter.method == "full":
+            with tempfile.TemporaryDirectory() as folder:
+                self._tokenizer.save_pretrained(folder)
+                files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+        return files
+
     def _reports(
         self,
-        adapted: PeftModel,
+        adapted: Adapted,
         loop: Loop,
+        engine: Engine,
         task: Task,
         data: TrainingData,
         spec: TrialSpec,
@@ -124,13 +138,19 @@ class Resident:
     ) -> Iterator[Report | None]:
         """Train up to each evaluation and yield its report; training waits for the caller."""
         ends = evaluation_steps(loop.num_steps, spec.evaluation.num_evaluations)
+        lora_drop = adapted if isinstance(adapted, LoraDrop) else None
+        num_sampling = lora_drop.num_sampling_steps(loop.num_steps) if lora_drop else 0
         for evaluation, (start, end) in enumerate(pairwise((0, *ends)), start=1):
             steps = []
             for step in range(start, end):
+                if lora_drop and step == num_sampling:
+                    drop_layers(lora_drop, loop, engine, num_sampling)
                 steps.append(loop.run_step(step))
                 if on_step is not None:
                     on_step(step + 1, loop.num_steps)
-            validation = validate(adapted, self._tokenizer, task, spec.evaluation, self._device)
+            validation = validate(
+                adapted.model, self._tokenizer, task, spec.evaluation, self._device
+            )
             if validation is None:
                 yield None
                 continue
@@ -138,5 +158,6 @@ class Resident:
                 **training_metrics(steps),
                 **validation[0],
                 "overlong_examples": float(data.num_overlong),
+                "trainable_parameters": float(adapted.num_trainable),
             }
             yield Report(evaluation, len(ends), end, loop.num_steps, metrics, validation[1])

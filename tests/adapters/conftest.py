@@ -5,9 +5,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 
-@pytest.fixture
-def base() -> LlamaForCausalLM:
-    """A frozen random Llama of two layers, the same in every test."""
+def make_base() -> LlamaForCausalLM:
+    """A frozen random Llama of two layers, always the same."""
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=96,
@@ -21,6 +20,25 @@ def base() -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval().requires_grad_(False)
 
 
+def make_tokens() -> torch.Tensor:
+    return torch.randint(0, 96, (3, 11), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def base() -> LlamaForCausalLM:
+    return make_base()
+
+
 @pytest.fixture
 def tokens() -> torch.Tensor:
-    return torch.randint(0, 96, (3, 11), generator=torch.Generator().manual_seed(3))
+    return make_tokens()
+
+
+@pytest.fixture(scope="module")
+def module_base() -> LlamaForCausalLM:
+    return make_base()
+
+
+@pytest.fixture(scope="module")
+def module_tokens() -> torch.Tensor:
+    return make_tokens()

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from droplora_sweep.adapters import attach, detach, set_step
+from droplora_sweep.adapters import attach
 from droplora_sweep.spec.trial import AdapterSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.batches import global_batch
 from droplora_sweep.training.data import IGNORED, Encoded, TrainingData
@@ -72,7 +72,7 @@ def adapted_model(base: LlamaForCausalLM, spec: TrialSpec):
     """An adapter whose B is not zero, so that A has a gradient from the first step on."""
     adapted = attach(base, spec.adapter, spec.seed)
     generator = torch.Generator().manual_seed(5)
-    for name, parameter in adapted.named_parameters():
+    for name, parameter in adapted.model.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(std=0.1, generator=generator)
     return adapted
@@ -81,7 +81,7 @@ def adapted_model(base: LlamaForCausalLM, spec: TrialSpec):
 def run_sharded(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tensor]:
     """Losses, and the gradients that reach AdamW, of this project's loop on all ranks."""
     adapted = adapted_model(base, spec)
-    num_trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    num_trainable = sum(p.numel() for p in adapted.model.parameters() if p.requires_grad)
     gradients: list[torch.Tensor] = []
 
     def record(optimizer: torch.optim.Optimizer, *_: object) -> None:
@@ -92,15 +92,15 @@ def run_sharded(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tens
 
     device = torch.device("cpu")
     losses, norms = [], []
-    with started_engine(adapted, spec.training, device) as engine:
+    with started_engine(adapted.model, spec.training, device) as engine:
         engine._engine.optimizer.optimizer.register_step_pre_hook(record)
         loop = Loop(adapted, engine, training_data(), spec, 0, device)
         for step in range(NUM_STEPS):
             result = loop.run_step(step)
             losses.append(result.loss)
             norms.append(engine._engine.get_global_grad_norm())
-    weights = [p.detach().flatten() for p in adapted.parameters() if p.requires_grad]
-    detach(adapted)
+    weights = [p.detach().flatten() for p in adapted.model.parameters() if p.requires_grad]
+    adapted.detach()
     return {
         "losses": torch.tensor(losses),
         "norms": torch.tensor(norms),
@@ -111,8 +111,9 @@ def run_sharded(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tens
 
 def run_plain(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tensor]:
     """The same in plain torch: one padded batch with an attention mask and mean cross-entropy."""
-    adapted = adapted_model(base, spec).train()
-    trainable = [p for p in adapted.parameters() if p.requires_grad]
+    adapted = adapted_model(base, spec)
+    adapted.model.train()
+    trainable = [p for p in adapted.model.parameters() if p.requires_grad]
     training = spec.training
     optimizer = torch.optim.AdamW(
         trainable, lr=training.learning_rate, weight_decay=training.weight_decay
@@ -130,8 +131,8 @@ def run_plain(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tensor
             inputs[row, :end] = torch.from_numpy(sequence.tokens)
             labels[row, start:end] = inputs[row, start:end]
             attended[row, :end] = 1
-        set_step(adapted, step)
-        loss = adapted(input_ids=inputs, attention_mask=attended, labels=labels).loss
+        adapted.set_step(step, NUM_STEPS)
+        loss = adapted.model(input_ids=inputs, attention_mask=attended, labels=labels).loss
         loss.backward()
         losses.append(loss.item())
         gradients.append(torch.cat([p.grad.flatten() for p in trainable]))
@@ -140,7 +141,7 @@ def run_plain(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tensor
         optimizer.step()
         optimizer.zero_grad()
     weights = torch.cat([p.detach().flatten() for p in trainable])
-    detach(adapted)
+    adapted.detach()
     stacked = torch.stack(gradients)
     return {
         "losses": torch.tensor(losses),

@@ -84,6 +84,7 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
             "train_seconds",
             "evaluation_seconds",
             "overlong_examples",
+            "trainable_parameters",
         }
         assert report.metrics["tokens_per_second"] > 0
         assert 0.05 < report.metrics["peak_memory_gb"] < 8

@@ -1,27 +1,17 @@
-"""PEFT's own LoRA (arXiv 2106.09685): what DropLoRA is compared with."""
+"""PEFT's own LoRA (arXiv 2106.09685); with a pruning rate, DropLoRA (arXiv 2508.17337)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from peft import LoraConfig
+from droplora_sweep.adapters.adapted import PeftAdapted, droplora_config
 
 if TYPE_CHECKING:
-    from droplora_sweep.spec.trial import AdapterSpec
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.spec.adapter import AdapterSpec
 
 
-def lora_arguments(spec: AdapterSpec) -> dict[str, Any]:
-    """The part of a `LoraConfig` that all methods share."""
-    return {
-        "task_type": "CAUSAL_LM",
-        "r": spec.rank,
-        "lora_alpha": spec.alpha,
-        "lora_dropout": spec.dropout,
-        "target_modules": list(spec.target_modules),
-        "bias": "none",
-    }
-
-
-def config(spec: AdapterSpec, seed: int) -> LoraConfig:
-    """The configuration of ``method: lora``; LoRA draws nothing from the seed while training."""
-    return LoraConfig(**lora_arguments(spec))
+def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> PeftAdapted:
+    """LoRA as PEFT has it, masked where the spec prunes."""
+    return PeftAdapted(base, droplora_config(spec, seed), seed)

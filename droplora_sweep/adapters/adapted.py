@@ -1,0 +1,165 @@
+"""A base model with what one trial trains on it."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict
+
+from droplora_sweep.errors import Fault, InputError
+
+from .droplora import DropLoraConfig, set_step, unmasked_layers
+from .export import adapter_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.spec.adapter import AdapterSpec
+    from droplora_sweep.spec.trial import TrialSpec
+
+ADAPTER = "default"
+"""The adapter's name within PEFT."""
+
+
+def droplora_config(spec: AdapterSpec, seed: int, **others: Any) -> DropLoraConfig:
+    """The PEFT configuration of an adapter; with ``pruning_rate: 0`` that of PEFT's LoRA."""
+    return DropLoraConfig(
+        task_type="CAUSAL_LM",
+        r=spec.rank,
+        # PEFT declares it an integer and computes with any number.
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]
+        lora_dropout=spec.dropout,
+        target_modules=list(spec.target_modules),
+        bias="none",
+        pruning_rate=spec.pruning_rate,
+        module_pruning_rates=dict(spec.module_pruning_rates),
+        pruning_schedule=spec.pruning_schedule,
+        mask=spec.mask,
+        rescale=spec.rescale,
+        mask_seed=seed,
+        **others,
+    )
+
+
+class Adapted(ABC):
+    """A base model as one trial trains it: what is trained, evaluated, saved and undone.
+
+    Attributes:
+        model: What is trained and evaluated.
+    """
+
+    model: nn.Module
+
+    @abstractmethod
+    def set_step(self, step: int, num_steps: int) -> None:
+        """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
+
+    @abstractmethod
+    def files(self, trial: TrialSpec) -> dict[str, bytes]:
+        """What was trained, as files in memory: name to content; nothing of this package."""
+
+    @abstractmethod
+    def detach(self) -> PreTrainedModel:
+        """Undo it: the base model is again the object and the values it was, bit for bit."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was decided while it trained, for the record; plain JSON."""
+        return {}
+
+    @property
+    def num_trainable(self) -> int:
+        """Numbers that are trained now; shared ones count once."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+
+class PeftAdapted(Adapted):
+    """A frozen base model with a PEFT adapter.
+
+    The adapter is in the precision of the base weights; its first values depend on the
+    configuration and the seed alone, and torch's RNG is left as it was. PEFT's default start: A
+    Kaiming-uniform, B zero.
+
+    Args:
+        base: Frozen base model in evaluation mode, without an adapter.
+        config: What to attach.
+        seed: The trial's seed.
+
+    Raises:
+        InputError: The targets match no layer, or a layer that cannot be pruned.
+    """
+
+    def __init__(self, base: PreTrainedModel, config: DropLoraConfig, seed: int) -> None:
+        with seeded(seed, base.device):
+            try:
+                # Adapters stay in the base's dtype: DeepSpeed keeps the fp32 master weights.
+                peft_model = get_peft_model(base, config, autocast_adapter_dtype=False)
+            except ValueError as error:
+                raise _target_fault(config, error) from error
+        assert isinstance(peft_model, PeftModel)
+        self.peft_model = peft_model
+        self.model = peft_model
+        unmasked = unmasked_layers(peft_model, config)
+        if unmasked:
+            self.detach()
+            raise _unprunable(unmasked)
+
+    def set_step(self, step: int, num_steps: int) -> None:
+        """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
+        set_step(self.model, step, num_steps)
+
+    def files(self, trial: TrialSpec) -> dict[str, bytes]:
+        """The trained adapter, as any PEFT loads it."""
+        return adapter_files(self.config_dict(), self.weights(), trial, self.facts)
+
+    def config_dict(self) -> dict[str, Any]:
+        """The adapter's configuration as it is saved."""
+        saved: dict[str, Any] = self.peft_model.peft_config[ADAPTER].to_dict()
+        return saved
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The adapter's weights as they are saved, for the base model as it was."""
+        state: dict[str, torch.Tensor] = get_peft_model_state_dict(
+            self.peft_model, adapter_name=ADAPTER
+        )
+        return state
+
+    def detach(self) -> PreTrainedModel:
+        """Remove the adapter."""
+        base: Any = self.peft_model.unload()
+        # PEFT leaves its configurations on the base, where the next adapter would find them.
+        if hasattr(base, "peft_config"):
+            del base.peft_config
+        base.train(False)
+        unchanged: PreTrainedModel = base
+        return unchanged
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from this seed, on the CPU and on ``device``; the RNGs are as before afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _target_fault(config: DropLoraConfig, error: ValueError) -> Exception:
+    """What PEFT refuses about the targets, as a fault of the file; any other error as it is."""
+    message = str(error)
+    if "unsupported variant combination" in message:
+        return _unprunable(sorted(config.target_modules or ()))
+    if "arget module" not in message:
+        return error
+    problem = f"must match layers of the model, got {sorted(config.target_modules or ())}: {error}"
+    return InputError([Fault("", "adapter.target_modules", problem)])
+
+
+def _unprunable(layers: list[str]) -> InputError:
+    problem = f"must match linear layers where the pruning rate is above 0, got {layers}"
+    return InputError([Fault("", "adapter.target_modules", problem)])

@@ -1,0 +1,14 @@
+"""DropLoRA as a PEFT extension: LoRA with a mask on the rank dimension while training.
+
+``y = W x + (alpha / r) B (m * A x)`` with A of shape (r, in), B of shape (out, r), W frozen and
+m the mask of `masks` (arXiv 2508.17337, Eq. 2). What is trained is saved as an ordinary LoRA
+adapter, and where nothing is pruned PEFT's own forward pass runs.
+
+PEFT's extension points used here, all marked experimental in 0.21: registered custom modules
+(`LoraConfig._register_custom_module`), `LoraLayer.resolve_lora_variant` and `LoraVariant`.
+"""
+
+from .config import DropLoraConfig
+from .layers import set_step, unmasked_layers
+
+__all__ = ["DropLoraConfig", "set_step", "unmasked_layers"]

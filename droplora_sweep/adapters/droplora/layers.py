@@ -1,0 +1,159 @@
+"""PEFT's LoRA layers, which also know DropLoRA's variants and the gates of the learned mask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft.import_utils import is_bnb_4bit_available, is_bnb_available
+from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.lora.layer import LoraLayer, LoraVariant
+from peft.tuners.lora.variants import DoraLinearVariant
+from peft.utils.other import transpose
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from .config import DropLoraConfig
+from .variants import MaskedDora, MaskedLora
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+_VARIANTS = {type(None): MaskedLora, DoraLinearVariant: MaskedDora}
+
+
+# It is mixed into PEFT's layer classes, which have in common what `LoraLinear` has.
+if TYPE_CHECKING:
+    _Layer = LoraLinear
+else:
+    _Layer = LoraLayer
+
+
+class PrunableLayer(_Layer):
+    """What DropLoRA adds to a LoRA layer of PEFT, whatever its base layer is stored as."""
+
+    adapter_layer_names = (*LoraLayer.adapter_layer_names, "lora_gate")
+
+    def __init__(
+        self, base_layer: nn.Module, adapter_name: str, config: LoraConfig, **kwargs: Any
+    ) -> None:
+        self._target_name = kwargs["target_name"]
+        super().__init__(base_layer, adapter_name, config=config, **kwargs)
+
+    def update_layer(
+        self, adapter_name: str, r: int, lora_alpha: int, config: LoraConfig, **kwargs: Any
+    ) -> None:
+        """Add an adapter to this layer, as PEFT does."""
+        if not hasattr(self, "lora_gate"):
+            self.lora_gate = nn.ParameterDict()
+            self.register_state_dict_post_hook(_fold_gates)
+        # Quantised layers of PEFT keep the name to themselves.
+        kwargs.setdefault("target_name", self._target_name)
+        super().update_layer(adapter_name, r, lora_alpha, config=config, **kwargs)
+
+    def resolve_lora_variant(self, *, config: LoraConfig, **kwargs: Any) -> LoraVariant | None:
+        """DropLoRA's variant for a pruned `DropLoraConfig`; PEFT's choice for every other.
+
+        Overridden rather than listed in `lora_variants`, because PEFT looks for a listed
+        variant's field in every configuration, also a plain one loaded onto this layer.
+
+        Raises:
+            ValueError: A pruning rate is combined with what there is no rule for.
+        """
+        if not isinstance(config, DropLoraConfig) or not config.is_pruned:
+            return super().resolve_lora_variant(config=config, **kwargs)
+        unmasked = super().resolve_lora_variant(config=config.unpruned(), **kwargs)
+        masked = _VARIANTS.get(type(unmasked))
+        if masked is None or config.lora_bias:
+            what = "lora_bias" if masked else type(unmasked).__name__
+            raise ValueError(f"`pruning_rate` must be 0 with {what}, got {config.pruning_rate}")
+        return masked(config)
+
+    def get_delta_weight(self, adapter: str) -> torch.Tensor:
+        """Scaling times B A, with what a learned mask has dropped left out."""
+        variant = self.lora_variant.get(adapter)
+        if not isinstance(variant, MaskedLora) or not variant.is_learned:
+            delta: torch.Tensor = super().get_delta_weight(adapter)
+            return delta
+        A: Any = self.lora_A[adapter].weight
+        B: Any = self.lora_B[adapter].weight
+        with torch.no_grad():
+            gated = (B * variant.gate(self, adapter)).float() @ A.float()
+        scaled: torch.Tensor = gated.to(B.dtype) * self.scaling[adapter]
+        return transpose(scaled, self.fan_in_fan_out)
+
+
+def _fold_gates(
+    module: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any]
+) -> None:
+    """Save B with what its learned mask drops set to zero, and no gate: a plain adapter."""
+    assert isinstance(module, PrunableLayer)
+    for adapter in module.lora_gate:
+        del state_dict[f"{prefix}lora_gate.{adapter}"]
+        name = f"{prefix}lora_B.{adapter}.weight"
+        variant: Any = module.lora_variant[adapter]
+        state_dict[name] = (state_dict[name] * variant.gate(module, adapter)).detach()
+
+
+class PrunableLinear(PrunableLayer, LoraLinear):
+    """LoRA on a linear layer in full precision."""
+
+
+class PrunableConv1D(PrunableLinear):
+    """LoRA on the transposed linear layer of GPT-2."""
+
+    def __init__(
+        self, base_layer: nn.Module, adapter_name: str, config: LoraConfig, **kwargs: Any
+    ) -> None:
+        config.fan_in_fan_out = True
+        super().__init__(
+            base_layer, adapter_name, config=config, is_target_conv_1d_layer=True, **kwargs
+        )
+
+
+def prunable_layers() -> dict[type[nn.Module], type[nn.Module]]:
+    """Base layer class to the LoRA layer that wraps it; the first that fits is used."""
+    layers: dict[type[nn.Module], type[nn.Module]] = {}
+    if is_bnb_available():
+        from .quantized import quantized_layers
+
+        layers |= quantized_layers(with_4bit=is_bnb_4bit_available())
+    return {**layers, Conv1D: PrunableConv1D, nn.Linear: PrunableLinear}
+
+
+def _variants(model: nn.Module) -> list[tuple[str, LoraVariant | None]]:
+    """Each adapter of each LoRA layer: the layer's name and its variant."""
+    return [
+        (name, module.lora_variant.get(adapter))
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+        for adapter in module.scaling
+    ]
+
+
+def set_step(model: nn.Module, step: int, num_steps: int | None = None) -> None:
+    """Make ``step`` (0-based) the optimiser step whose masks and pruning rates the model uses.
+
+    To be called before the first forward pass of every optimiser step; a model without masks is
+    left alone.
+
+    Args:
+        model: With any number of adapters.
+        step: 0-based.
+        num_steps: Steps of the whole trial; needed by a pruning schedule that is not constant.
+
+    Raises:
+        ValueError: A schedule needs the number of steps.
+    """
+    for _, variant in _variants(model):
+        if isinstance(variant, MaskedLora):
+            variant.set_step(step, num_steps)
+
+
+def unmasked_layers(model: nn.Module, config: DropLoraConfig) -> list[str]:
+    """LoRA layers that should have a mask and cannot: of a kind that is not prunable."""
+    return [
+        name
+        for name, variant in _variants(model)
+        if not isinstance(variant, MaskedLora) and config.rate_of(name) > 0
+    ]

@@ -1,0 +1,157 @@
+"""What PiSSA and MiLoRA share: the adapter starts as a part of the weight's own decomposition.
+
+``W = W_res + scaling * B0 A0`` with B0 A0 made of some of W's singular triples; the base model
+holds W_res while the trial trains. What is saved is a plain adapter for the *original* base, of
+twice the rank: ``B A - B0 A0 = [B, -B0] [A; A0]`` (the conversion PEFT has for PiSSA).
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft.tuners.lora.layer import LoraLayer
+from peft.utils.other import transpose
+
+from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, droplora_config
+from droplora_sweep.errors import Fault, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.spec.adapter import AdapterSpec
+
+
+class Components(Enum):
+    """Which singular triples the adapter starts from."""
+
+    PRINCIPAL = "principal"
+    MINOR = "minor"
+
+
+@dataclass(frozen=True)
+class _Triples:
+    """Some singular triples of a weight, largest first.
+
+    Attributes:
+        U_OK: Left singular vectors.
+        S_K: Singular values.
+        V_KI: Right singular vectors, as rows.
+    """
+
+    U_OK: torch.Tensor
+    S_K: torch.Tensor
+    V_KI: torch.Tensor
+
+
+# A decomposition takes seconds per large layer, and every trial of a sweep starts from the same
+# weights: what a base model's first trial computed is kept, on the CPU, until the model goes.
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Components, _Triples]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+class Decomposed(PeftAdapted):
+    """An adapter that starts from singular triples of the base model's weights.
+
+    Args:
+        base: Frozen base model, whose weights are W_res until `detach`.
+        spec: What to attach.
+        seed: The trial's seed.
+        components: Which triples.
+
+    Raises:
+        InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension.
+    """
+
+    def __init__(
+        self, base: PreTrainedModel, spec: AdapterSpec, seed: int, components: Components
+    ) -> None:
+        self._originals: list[tuple[Any, torch.Tensor]] = []
+        self._start: dict[str, torch.Tensor] = {}
+        super().__init__(base, droplora_config(spec, seed), seed)
+        try:
+            for name, module in self.peft_model.named_modules():
+                if isinstance(module, LoraLayer):
+                    self._decompose(name, module, components)
+        except InputError:
+            self.detach()
+            raise
+
+    @torch.no_grad()
+    def _decompose(self, name: str, layer: Any, components: Components) -> None:
+        base_layer = layer.get_base_layer()
+        weight = base_layer.weight.data
+        rank, scaling = layer.r[ADAPTER], layer.scaling[ADAPTER]
+        matrix = transpose(weight.float(), layer.fan_in_fan_out)
+        triples = _triples(base_layer, matrix, rank, components)
+        root_K = torch.sqrt(triples.S_K / scaling)
+        A_KI = torch.diag(root_K) @ triples.V_KI
+        B_OK = triples.U_OK @ torch.diag(root_K)
+        for part, start in (("lora_A", A_KI), ("lora_B", B_OK)):
+            trained = getattr(layer, part)[ADAPTER].weight
+            trained.data = start.to(weight.dtype)
+            self._start[f"{name}.{part}.weight"] = trained.detach().to("cpu", copy=True)
+        rest = matrix - scaling * B_OK @ A_KI
+        # On a GPU there is no room for both; a tensor on the CPU is kept as it is.
+        self._originals.append((base_layer, weight.cpu()))
+        base_layer.weight.data = transpose(rest.to(weight.dtype), layer.fan_in_fan_out)
+
+    def config_dict(self) -> dict[str, Any]:
+        """A plain LoRA of twice the rank, at the same scaling."""
+        config = super().config_dict()
+        return {**config, "r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"]}
+
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """``[B, -B0]`` and ``[A; A0]``: the difference to the original base model."""
+        converted = {}
+        for name, tensor in super().weights().items():
+            start = self._start[name].to(tensor.device)
+            is_A = "lora_A" in name
+            converted[name] = torch.cat([tensor, start if is_A else -start], dim=0 if is_A else 1)
+        return converted
+
+    def detach(self) -> PreTrainedModel:
+        """Remove the adapter and put back the weights as they were, bit for bit."""
+        for module, weight in self._originals:
+            module.weight.data = weight.to(module.weight.device)
+        return super().detach()
+
+
+def _triples(
+    module: nn.Module, matrix_OI: torch.Tensor, rank: int, components: Components
+) -> _Triples:
+    """``rank`` triples of the module's weight, from the cache if an earlier trial made them.
+
+    Raises:
+        InputError: The weight has fewer.
+    """
+    if rank > min(matrix_OI.shape):
+        limit = min(matrix_OI.shape)
+        problem = f"must be at most {limit}, the smallest dimension of a layer, got {rank}"
+        raise InputError([Fault("", "adapter.rank", problem)])
+    known = _CACHE.setdefault(module, {})
+    if components not in known or known[components].S_K.numel() < rank:
+        U, S, V = torch.linalg.svd(matrix_OI, full_matrices=False)
+        part = _part(rank, components)
+        known[components] = _Triples(
+            *(tensor.cpu().clone() for tensor in (U[:, part], S[part], V[part]))
+        )
+    found, part = known[components], _part(rank, components)
+    # Contiguous whatever is known beyond them, so that sums round the same in every trial.
+    return _Triples(
+        *(
+            tensor.contiguous().to(matrix_OI.device)
+            for tensor in (found.U_OK[:, part], found.S_K[part], found.V_KI[part])
+        )
+    )
+
+
+def _part(rank: int, components: Components) -> slice:
+    return slice(rank) if components is Components.PRINCIPAL else slice(-rank, None)

@@ -176,6 +176,31 @@ def test_overrides_reach_into_the_search(write) -> None:
     }
 
 
+def test_module_rates_are_given_and_searched_by_name(write) -> None:
+    module, layer = "adapter.module_pruning_rates", "layers.0.mlp.up_proj"
+    text = (
+        f"name: q\nadapter:\n  module_pruning_rates: {{q_proj: 0.1, {layer}: 0.2}}\n"
+        f"search:\n  parameters:\n    {module}.k_proj: {{min: 0.0, max: 0.5, step: 0.1}}\n"
+    )
+    sweep = load_sweep(
+        write(text),
+        [
+            f"{module}.{layer}=0.3",
+            f"search.parameters.{module}.k_proj.max=0.4",
+            f"search.parameters.{module}.{layer}.values=[0.3, 0.6]",
+            f"search.parameters.{module}.{layer}.when.{module}.k_proj=0.4",
+            "adapter.lora_drop.threshold=0.5",
+        ],
+    )
+
+    assert sweep.adapter.module_pruning_rates == {"q_proj": 0.1, layer: 0.3}
+    assert sweep.adapter.lora_drop.threshold == 0.5
+    assert sweep.search.parameters == {
+        f"{module}.k_proj": Range(min=0.0, max=0.4, step=0.1),
+        f"{module}.{layer}": Choice(values=(0.3, 0.6), when={f"{module}.k_proj": (0.4,)}),
+    }
+
+
 def test_an_override_may_hold_an_equals_sign(write) -> None:
     assert load_sweep(write("name: q\n"), ["storage=a=b"]).storage == "a=b"
 

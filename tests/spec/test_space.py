@@ -177,6 +177,62 @@ def test_plain_lora_is_the_unpruned_arm_where_the_rate_has_no_zero() -> None:
     )
 
 
+def test_lora_and_droplora_stand_in_for_each_other_in_the_baselines() -> None:
+    sweep = searching(
+        {
+            "adapter.method": Choice(values=("full", "dora", "lora")),
+            "adapter.pruning_rate": Range(
+                min=0.0, max=0.5, when={"adapter.method": ("dora", "lora")}
+            ),
+        }
+    )
+
+    assert baselines(sweep) == (
+        {"adapter.method": "lora", "adapter.pruning_rate": 0.5},
+        {"adapter.method": "lora", "adapter.pruning_rate": 0.0},
+    )
+
+
+def test_module_rates_are_what_the_pruning_rate_is_in_the_baselines() -> None:
+    module = "adapter.module_pruning_rates.mlp.up_proj"
+    sweep = searching({module: Range(min=0.0, max=0.8, step=0.1)}, adapter={"rank": 8})
+    both = searching({module: Choice(values=(0.0, 0.3)), "adapter.pruning_rate": PRUNING_RATE})
+
+    assert baselines(sweep) == ({module: 0.5}, {module: 0.0})
+    assert baselines(both) == (
+        {module: 0.3, "adapter.pruning_rate": 0.5},
+        {module: 0.0, "adapter.pruning_rate": 0.0},
+    )
+
+
+def test_a_module_that_is_always_pruned_leaves_no_unpruned_arm() -> None:
+    adapter = {"module_pruning_rates": {"q_proj": 0.1}}
+    sweep = searching({"adapter.pruning_rate": PRUNING_RATE}, adapter=adapter)
+
+    assert baselines(sweep) == ({"adapter.pruning_rate": 0.5},)
+
+
+def test_a_module_rate_resolves_into_its_entry() -> None:
+    module = "adapter.module_pruning_rates.layers.0.mlp.up_proj"
+    adapter = {"module_pruning_rates": {"q_proj": 0.1}, "pruning_rate": 0.5}
+    sweep = searching(
+        {
+            module: Choice(values=(0.5, 1), ratio_of="adapter.pruning_rate"),
+            "adapter.lora_drop.threshold": Range(min=0.5, max=1.0),
+            "adapter.dropout": Choice(values=(0.25,), when={module: (0.25,)}),
+        },
+        adapter=adapter,
+    )
+    values = {module: 0.5, "adapter.lora_drop.threshold": 0.75, "adapter.dropout": 0.25}
+
+    assert active_order(sweep) == (module, "adapter.lora_drop.threshold", "adapter.dropout")
+    trial = resolve(values, sweep)
+
+    assert trial.adapter.module_pruning_rates == {"q_proj": 0.1, "layers.0.mlp.up_proj": 0.25}
+    assert trial.adapter.lora_drop.threshold == 0.75
+    assert not is_active("adapter.dropout", {**values, module: 1}, sweep)
+
+
 def test_baselines_without_an_unpruned_arm() -> None:
     always_pruned = searching({"adapter.pruning_rate": Choice(values=(0.2, 0.4))})
     never_pruned = searching({"adapter.rank": Choice(values=(8, 32))})

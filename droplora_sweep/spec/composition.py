@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from ._messages import shown
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ._yaml import Path
     from .base import Scalar
+    from .parameters import Parameter
     from .sweep import SweepSpec
 
 METHOD = "adapter.method"
@@ -63,9 +65,13 @@ def find_impossible_combinations(sweep: SweepSpec) -> Iterator[Finding]:
     Args:
         sweep: A sweep whose parameters are sound.
     """
-    for path in pruning_rates(sweep):
-        yield from _full_is_not_pruned(path, sweep)
-    yield from _lora_drop_has_no_gate(sweep)
+    methods = [method for _, method in possible_values(METHOD, sweep)]
+    masks = [mask for _, mask in possible_values(MASK, sweep)]
+    if "full" in methods:
+        for path in pruning_rates(sweep):
+            yield from _full_is_not_pruned(path, sweep)
+    if "lora_drop" in methods and "learned" in masks:
+        yield from _lora_drop_has_no_gate(sweep)
     yield from _quantized_base_is_read_only(sweep)
 
 
@@ -148,7 +154,11 @@ def _cases(paths: Sequence[str], sweep: SweepSpec) -> Iterator[dict[str, Scalar]
         if path in needed:
             needed.update(dependencies(parameters[path]))
     order = [path for path in active_order(sweep) if path in needed]
-    probes = {path: _probes(path, sweep, is_asked=path in paths) for path in order}
+    named: dict[str, list[Scalar]] = defaultdict(list)
+    for path in order:
+        for other, options in parameters[path].when.items():
+            named[other] += options
+    probes = {path: _probes(parameters[path], named[path], path in paths) for path in order}
     return _settings(order, {}, probes, sweep)
 
 
@@ -167,15 +177,18 @@ def _settings(
             yield from _settings(order[1:], {**values, order[0]: value}, probes, sweep)
 
 
-def _probes(path: str, sweep: SweepSpec, *, is_asked: bool) -> list[Scalar]:
+def _probes(parameter: Parameter, options: Sequence[Scalar], is_asked: bool) -> list[Scalar]:
     """Raw values to try, each once.
 
     Of a field that only decides about others, one value stands for all that no ``when`` names: the
     largest, as it may be the base of a ratio.
+
+    Args:
+        parameter: A field's domain.
+        options: Values of the field that a ``when`` names.
+        is_asked: Whether the field's own values matter.
     """
-    parameter = sweep.search.parameters[path]
-    conditions = [other.when.get(path, ()) for other in sweep.search.parameters.values()]
-    named = [value for values in conditions for value in values if parameter.contains(value)]
+    named = [value for value in options if parameter.contains(value)]
     tried: list[Scalar] = [value for _, value in parameter.probes]
     if isinstance(parameter, Range):
         # One more than is named, so that one of them is not.

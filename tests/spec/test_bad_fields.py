@@ -112,8 +112,8 @@ FIELD_FAULTS = {
         "s.yaml:4: adapter.lora_drop.sampling_share: must be in (0, 1), got 1",
     ),
     "nested_unknown_key": (
-        "name: q\nadapter:\n  lora_drop:\n    treshold: 0.5\n",
-        "s.yaml:4: adapter.lora_drop.treshold: unknown key, did you mean `threshold`?",
+        "name: q\nadapter:\n  lora_drop:\n    thresholds: 0.5\n",
+        "s.yaml:4: adapter.lora_drop.thresholds: unknown key, did you mean `threshold`?",
     ),
     "unknown_quantization": (
         "name: q\nmodel:\n  quantization: int8\n",

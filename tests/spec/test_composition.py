@@ -208,7 +208,7 @@ def test_what_goes_together_is_accepted(tmp_path: Path, content: str) -> None:
 
 
 def test_a_faulty_method_brings_no_second_fault(refusal: Refusal) -> None:
-    lines = refusal(text(adapter={"method": "fulll", "pruning_rate": 0.5}))
+    lines = refusal(text(adapter={"method": "whole", "pruning_rate": 0.5}))
 
     assert len(lines) == 1
 

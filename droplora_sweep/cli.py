@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .errors import DropLoRASweepError, InputError
+from .errors import DropLoRASweepError, Fault, InputError
 
 app = typer.Typer(
     add_completion=False,
@@ -129,6 +129,40 @@ def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 
 
 @app.command()
+def compress(
+    name: Name,
+    trial: Annotated[
+        str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+    ],
+    ranks: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Halves of the adapter's rank if not set.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Truncate a trial's adapter to lower ranks and score each on the validation split."""
+    from .driver.trials import find_trial
+    from .tracking import Ledger
+
+    wanted = None if ranks is None else _numbers("--ranks", ranks)
+    found = find_trial(Ledger.open(storage, name), trial)
+    # torch takes seconds to import, which a wrong name does not cost.
+    from .display.curves import curve_table, curve_text
+    from .driver.compression import lowest_kept, rank_curve
+
+    console = _console()
+    with console.status("loading the model") as doing:
+        points = rank_curve(
+            found, wanted, output, lambda rank: doing.update(f"scoring rank {rank}")
+        )
+    console.print(curve_table(found, points))
+    for line in curve_text(found, points, lowest_kept(points)):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def ui(
     storage: Storage = DEFAULT_STORAGE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
@@ -194,6 +228,19 @@ def _print_decisions(console: Console, storage: Path, name: str) -> None:
     decisions = decide(Ledger.open(storage, name))
     console.print(rates_table(decisions))
     console.print(decisions_text(decisions), highlight=False, soft_wrap=True)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The whole numbers that commas separate.
+
+    Raises:
+        InputError: Something else is between two commas.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        problem = f"must be whole numbers with commas between, got {text}"
+        raise InputError([Fault("", option, problem)]) from error
 
 
 def _console() -> Console:

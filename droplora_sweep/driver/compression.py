@@ -1,0 +1,233 @@
+"""How a trial's adapter scores at lower ranks, without training again."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from peft import PeftModel
+
+from droplora_sweep.adapters.compression import (
+    ADAPTER_FILES,
+    WEIGHTS_FILE,
+    FactoredAdapter,
+    num_parameters,
+)
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.selection.pairing import disagreement, mean_difference
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.tasks import load_task
+from droplora_sweep.tracking import publish_adapter, verify_adapter
+from droplora_sweep.tracking.files import disk_faults_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.selection import Estimate
+    from droplora_sweep.tracking import TrialRecord
+
+MARGIN = 0.01
+"""Scores this close to the full rank's count as kept: one point."""
+# 0.71 - 0.70 is above 0.01 in binary.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class RankPoint:
+    """An adapter at one rank.
+
+    Attributes:
+        rank: Of the adapter; the first point of a curve has the rank that was trained.
+        num_parameters: Numbers in its weights.
+        weight_bytes: Size of its weights' file.
+        relative_error: Of the update, in the Frobenius norm; 0 for the adapter as trained.
+        scores: Validation accuracy by benchmark, and ``mean``; fractions.
+        correct: Whether each example was answered correctly: by benchmark, then by example id.
+    """
+
+    rank: int
+    num_parameters: int
+    weight_bytes: int
+    relative_error: float
+    scores: Mapping[str, float]
+    correct: Mapping[str, Mapping[str, bool]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeptRank:
+    """The lowest rank whose mean score is within `MARGIN` of the full rank's.
+
+    Attributes:
+        rank: It.
+        difference: Its mean score minus the full rank's, paired, with the 95 % interval.
+    """
+
+    rank: int
+    difference: Estimate
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval excludes a loss above `MARGIN`."""
+        return self.difference.low >= -MARGIN
+
+
+def rank_curve(
+    trial: TrialRecord,
+    ranks: Sequence[int] | None,
+    output: Path | None,
+    on_rank: Callable[[int], None],
+) -> list[RankPoint]:
+    """Score a trial's adapter as trained, and truncated to each rank, on its validation split.
+
+    Args:
+        trial: Has an adapter.
+        ranks: In any order; halves of the adapter's rank down to 1 where None.
+        output: Where each truncated adapter is written, as ``rank-<N>``; nowhere where None.
+        on_rank: Called with each rank before it is scored.
+
+    Returns:
+        One point per rank, descending; the first is the adapter as trained.
+
+    Raises:
+        InputError: A rank is not the adapter's, the adapter cannot be truncated, the model or
+            the data is gone, or ``output`` has such a folder already.
+        SweepError: The adapter's files are damaged, or ``output`` cannot be written.
+    """
+    files = _published_files(trial)
+    try:
+        adapter = FactoredAdapter(files)
+        wanted = _halves(adapter.rank) if ranks is None else sorted(set(ranks), reverse=True)
+        for rank in wanted:
+            adapter.check_rank(rank)
+    except InputError as error:
+        raise InputError(
+            [Fault(trial.trial_id, fault.field, fault.problem) for fault in error.faults]
+        ) from error
+    lower = [rank for rank in wanted if rank < adapter.rank]
+    _refuse_existing(output, lower)
+
+    spec = TrialSpec.model_validate(dict(trial.spec))
+    scorer = _Scorer(spec)
+    on_rank(adapter.rank)
+    points = [_point(adapter.rank, files, 0.0, scorer(files))]
+    for rank in lower:
+        on_rank(rank)
+        truncated = adapter.truncated(rank)
+        points.append(_point(rank, truncated, adapter.relative_error(rank), scorer(truncated)))
+        if output is not None:
+            folder = _rank_folder(output, rank)
+            with disk_faults_named(folder):
+                publish_adapter(folder, truncated)
+    return points
+
+
+def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
+    """The lowest rank whose mean score is at most `MARGIN` below that of the first point.
+
+    Args:
+        points: As `rank_curve` returns them.
+
+    Returns:
+        None where no rank below the first point's is.
+    """
+    full, *lower = points
+    kept = [
+        point for point in lower if full.scores["mean"] - point.scores["mean"] <= MARGIN + _ROUNDING
+    ]
+    if not kept:
+        return None
+    lowest = min(kept, key=lambda point: point.rank)
+    parts = []
+    for benchmark, correct in lowest.correct.items():
+        part = disagreement(correct, full.correct[benchmark])
+        assert part is not None, "a curve's points are scored on the same examples"
+        parts.append(part)
+    return KeptRank(lowest.rank, mean_difference(parts))
+
+
+class _Scorer:
+    """Scores plain adapters on one resident base model."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self._task = load_task(spec.task)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._base: PreTrainedModel = load_base_model(spec.model, device)
+        self._tokenizer = load_tokenizer(spec.model)
+        self._evaluation = spec.evaluation
+
+    def __call__(self, files: Mapping[str, bytes]) -> list[ExampleResult]:
+        """Every validation example's result, with the adapter loaded as its users load it."""
+        with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            with warnings.catch_warnings():
+                # That PEFT calls what transformers deprecates is nothing to tell a user.
+                warnings.simplefilter("ignore", FutureWarning)
+                # In the base's precision, as it was scored while it was trained.
+                adapted = PeftModel.from_pretrained(
+                    self._base, folder, autocast_adapter_dtype=False
+                )
+        try:
+            return evaluate(
+                adapted,
+                self._tokenizer,
+                self._task,
+                split="validation",
+                batch_size=self._evaluation.batch_size,
+                max_new_tokens=self._evaluation.max_new_tokens,
+            )
+        finally:
+            adapted.unload()
+
+
+def _published_files(trial: TrialRecord) -> dict[str, bytes]:
+    assert trial.adapter is not None, "find_trial gives trials with an adapter"
+    verify_adapter(trial.adapter, trial.adapter_digest)
+    paths = {name: trial.adapter / name for name in ADAPTER_FILES}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+
+
+def _halves(rank: int) -> list[int]:
+    """8 gives 4, 2, 1."""
+    return [] if rank == 1 else [rank // 2, *_halves(rank // 2)]
+
+
+def _rank_folder(output: Path, rank: int) -> Path:
+    return output.resolve() / f"rank-{rank}"
+
+
+def _refuse_existing(output: Path | None, ranks: Iterable[int]) -> None:
+    if output is None:
+        return
+    taken = [folder for rank in ranks if (folder := _rank_folder(output, rank)).exists()]
+    if taken:
+        problem = "must be new, got {}, which exists"
+        raise InputError([Fault("", "--output", problem.format(folder)) for folder in taken])
+
+
+def _point(
+    rank: int,
+    files: Mapping[str, bytes],
+    relative_error: float,
+    results: Sequence[ExampleResult],
+) -> RankPoint:
+    correct: dict[str, dict[str, bool]] = {}
+    for result in results:
+        correct.setdefault(result.benchmark, {})[result.example_id] = result.correct
+    return RankPoint(
+        rank=rank,
+        num_parameters=num_parameters(files),
+        weight_bytes=len(files[WEIGHTS_FILE]),
+        relative_error=relative_error,
+        scores=score(results),
+        correct=correct,
+    )

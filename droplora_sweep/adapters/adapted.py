@@ -103,6 +103,10 @@ class PeftAdapted(Adapted):
             except ValueError as error:
                 raise _target_fault(config, error) from error
         assert isinstance(peft_model, PeftModel)
+        for weight in peft_model.parameters():
+            if weight.requires_grad:
+                # PEFT leaves adapters of quantised layers in fp32.
+                weight.data = weight.data.to(base.dtype)
         self.peft_model = peft_model
         self.model = peft_model
         unmasked = unmasked_layers(peft_model, config)
@@ -147,6 +151,17 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def refuse_quantised(base: PreTrainedModel, method: str) -> None:
+    """For methods that change the base weights, which bitsandbytes holds in 4 or 8 bits.
+
+    Raises:
+        InputError: The base model is quantised.
+    """
+    if getattr(base, "is_quantized", False):
+        problem = f"must be none with `method: {method}`, which changes the base weights"
+        raise InputError([Fault("", "model.quantization", problem)])
 
 
 def _target_fault(config: DropLoraConfig, error: ValueError) -> Exception:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from droplora_sweep.errors import Fault, InputError
@@ -28,9 +29,11 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
         device: Where it is put.
 
     Raises:
-        InputError: It cannot be found (see `resolve_model`) or is not a causal language model.
+        InputError: It cannot be found (see `resolve_model`), is not a causal language model, or is
+            to be quantised where bitsandbytes is not installed.
     """
     path = resolve_model(spec).path
+    device = torch.device(device)
     transformers_logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -39,6 +42,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            **_quantization(spec, device),
         )
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -46,8 +50,33 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     loaded: PreTrainedModel = model
     loaded.requires_grad_(False)
     loaded.train(False)
-    torch.nn.Module.to(loaded, torch.device(device))
+    if spec.quantization == "none":
+        torch.nn.Module.to(loaded, device)
     return loaded
+
+
+def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
+    """How bitsandbytes stores the linear layers, as QLoRA does (arXiv 2305.14314).
+
+    4 bits are NF4 with doubly quantised constants; 8 bits are LLM.int8 (arXiv 2208.07339). The
+    output layer and everything that is not linear keeps the spec's precision.
+    """
+    if spec.quantization == "none":
+        return {}
+    if find_spec("bitsandbytes") is None:
+        problem = (
+            f"must be none where bitsandbytes is not installed, got {spec.quantization}: "
+            "pip install 'droplora-sweep[quantization]'"
+        )
+        raise InputError([Fault("", "model.quantization", problem)])
+    config = BitsAndBytesConfig(
+        load_in_4bit=spec.quantization == "4bit",
+        load_in_8bit=spec.quantization == "8bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=DTYPES[spec.dtype],
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:

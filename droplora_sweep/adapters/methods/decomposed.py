@@ -16,7 +16,12 @@ import torch
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import transpose
 
-from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, droplora_config
+from droplora_sweep.adapters.adapted import (
+    ADAPTER,
+    PeftAdapted,
+    droplora_config,
+    refuse_quantised,
+)
 from droplora_sweep.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -67,7 +72,8 @@ class Decomposed(PeftAdapted):
         components: Which triples.
 
     Raises:
-        InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension.
+        InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension, or the base
+            model is quantised.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Decomposed(PeftAdapted):
     ) -> None:
         self._originals: list[tuple[Any, torch.Tensor]] = []
         self._start: dict[str, torch.Tensor] = {}
+        refuse_quantised(base, spec.method)
         super().__init__(base, droplora_config(spec, seed), seed)
         try:
             for name, module in self.peft_model.named_modules():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from droplora_sweep.adapters.adapted import Adapted
+from droplora_sweep.adapters.adapted import Adapted, refuse_quantised
 from droplora_sweep.adapters.export import full_model_files
 
 if TYPE_CHECKING:
@@ -19,9 +19,13 @@ class FullModel(Adapted):
 
     A copy of every weight is kept, on the CPU, so that `detach` leaves the base model bit for bit
     as it was. What is saved is a whole model.
+
+    Raises:
+        InputError: The base model is quantised.
     """
 
     def __init__(self, base: PreTrainedModel) -> None:
+        refuse_quantised(base, "full")
         self._base = base
         self.model = base
         self._originals = {

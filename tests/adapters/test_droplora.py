@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from droplora_sweep.adapters import DropLoraConfig, set_step
-from droplora_sweep.adapters.droplora.masks import draw_kept_ranks, learned_mask
+from droplora_sweep.adapters.droplora.masks import draw_dropped, draw_kept_ranks, learned_mask
 from droplora_sweep.adapters.droplora.schedule import rate_at
 from tests.adapters.reference import Reference
 
@@ -70,9 +70,9 @@ def expected_mask(adapted: nn.Module, mask: str, shape, *, rescale: bool, step: 
         return straight_through, straight_through.detach()
     drawn = (*shape, RANK) if mask == "token" else (shape[0], *(1 for _ in shape[1:]), RANK)
     state = torch.get_rng_state()
-    bernoulli = torch.empty(*drawn).bernoulli_(1 - RATE)
+    kept = ~draw_dropped(torch.Size(drawn), RATE, torch.device("cpu"))
     torch.set_rng_state(state)
-    return bernoulli * scale, 1.0
+    return kept * scale, 1.0
 
 
 @pytest.mark.parametrize("use_dora", [False, True])

@@ -13,6 +13,7 @@ from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 
 from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.droplora.masks import draw_dropped
 from droplora_sweep.errors import InputError
 from droplora_sweep.models import load_base_model
 from droplora_sweep.spec.trial import ModelSpec
@@ -78,9 +79,9 @@ def test_the_layer_is_the_formula_over_the_dequantised_weight(folder, bits, mask
     elif mask == "learned":
         hidden = hidden * variant.gate(layer, "default")
     elif mask == "token":
-        hidden = hidden * torch.empty(2, 5, 8).bernoulli_(0.5) * 2
+        hidden = hidden * ~draw_dropped(torch.Size((2, 5, 8)), 0.5, x.device) * 2
     else:
-        hidden = hidden * torch.empty(2, 1, 8).bernoulli_(0.5) * 2
+        hidden = hidden * ~draw_dropped(torch.Size((2, 1, 8)), 0.5, x.device) * 2
     base = layer.base_layer(x)
     update = layer.scaling["default"] * hidden @ B.T
     expected = base + update

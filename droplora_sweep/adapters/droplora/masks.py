@@ -7,38 +7,46 @@ Each rank dimension is dropped with probability p, the pruning rate, while train
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
-from torch import nn
 
 
-def drop_per_token(hidden_BTR: torch.Tensor, pruning_rate: float, rescale: bool) -> torch.Tensor:
-    """A new Bernoulli mask for every token and rank dimension, from torch's current RNG.
+def draw_dropped(shape: torch.Size, pruning_rate: float, device: torch.device) -> torch.Tensor:
+    """A Bernoulli mask from torch's current RNG: True, with probability p, is dropped."""
+    if device.type != "cpu":
+        return torch.rand(shape, device=device) < pruning_rate
+    # On a CPU, Bernoulli numbers are drawn one by one, at several times the cost of the product
+    # they mask. Random words of 64 bits are two numbers each; p is rounded to 1 / 2^32.
+    num_drawn = math.prod(shape)
+    words = torch.empty(-(-num_drawn // 2), dtype=torch.int64).random_(-(2**63), None)
+    uniform = words.view(torch.int32)[:num_drawn].view(shape)
+    return uniform < round(pruning_rate * 2**32) - 2**31
 
-    Rescaled, it is ``nn.Dropout`` on A x, which is what the released code runs.
+
+def mask_shape(hidden_BTR: torch.Tensor, mask: str) -> torch.Size:
+    """What is drawn for A x: an entry of its own, or one that all tokens of a sequence share.
+
+    The first dimension is the sequence, the last the rank; without a token dimension every row is
+    a sequence.
+    """
+    if mask == "token":
+        return hidden_BTR.shape
+    assert mask == "sample"
+    num_sequences, *tokens, rank = hidden_BTR.shape
+    return torch.Size((num_sequences, *(1 for _ in tokens), rank))
+
+
+def dropped(hidden_BTR: torch.Tensor, mask: str, pruning_rate: float) -> torch.Tensor:
+    """A x with a newly drawn mask; 0 where it is dropped.
 
     Args:
-        hidden_BTR: A x; the last dimension is the rank, the others are tokens.
+        hidden_BTR: A x, already multiplied by whatever the update is scaled by.
+        mask: ``token`` (with rescaling what the released code runs: ``nn.Dropout``) or ``sample``.
         pruning_rate: p, the probability of dropping an entry.
-        rescale: Divide what is kept by 1 - p.
     """
-    if rescale:
-        return nn.functional.dropout(hidden_BTR, p=pruning_rate, training=True)
-    return hidden_BTR * torch.empty_like(hidden_BTR).bernoulli_(1 - pruning_rate)
-
-
-def drop_per_sample(hidden_BTR: torch.Tensor, pruning_rate: float, rescale: bool) -> torch.Tensor:
-    """A new Bernoulli mask for every sequence, the same for all its tokens.
-
-    Args:
-        hidden_BTR: A x; the first dimension is the sequence, the last the rank. Without a token
-            dimension every row is a sample.
-        pruning_rate: p, the probability of dropping a rank dimension.
-        rescale: Divide what is kept by 1 - p.
-    """
-    shape = (hidden_BTR.shape[0], *(1 for _ in hidden_BTR.shape[1:-1]), hidden_BTR.shape[-1])
-    mask_B1R = hidden_BTR.new_empty(shape).bernoulli_(1 - pruning_rate)
-    return hidden_BTR * (mask_B1R / (1 - pruning_rate) if rescale else mask_B1R)
+    shape = mask_shape(hidden_BTR, mask)
+    return hidden_BTR.masked_fill(draw_dropped(shape, pruning_rate, hidden_BTR.device), 0.0)
 
 
 def draw_kept_ranks(

@@ -12,7 +12,7 @@ from peft.utils.other import transpose
 from torch import nn
 
 from .kept import gather, kept_update
-from .masks import draw_kept_ranks, drop_per_sample, drop_per_token, learned_mask
+from .masks import draw_kept_ranks, dropped, learned_mask
 from .schedule import rate_at
 
 if TYPE_CHECKING:
@@ -98,14 +98,13 @@ class MaskedLora(LoraVariant):
             return _added(base, kept_update, x, A, B, self._kept_slices(A, B, scaling))
         hidden = A(x)
         if self.is_learned:
-            hidden = hidden * self.gate(module, adapter)
+            hidden = hidden * (self.gate(module, adapter) * scaling)
         elif module.training:
-            drop = drop_per_token if self.mask == "token" else drop_per_sample
-            hidden = drop(hidden, self.pruning_rate, self.rescale)
+            hidden = dropped(hidden * self._factor(scaling), self.mask, self.pruning_rate)
         else:
             update = B(hidden) * scaling
             return update if base is None else base + update
-        return _added(base, _product, hidden * scaling, B)
+        return _added(base, _product, hidden, B)
 
     def gate(self, module: Any, adapter: str) -> torch.Tensor:
         """mask_R of the ``learned`` mask, with the gates' gradient."""
@@ -154,9 +153,12 @@ class MaskedLora(LoraVariant):
             kept = draw_kept_ranks(
                 self._config.mask_seed, self.layer_name, self._step, rank, self.pruning_rate
             )
-            factor = scaling / (1 - self.pruning_rate) if self.rescale else scaling
-            self._slices = (key, gather(A.weight, B.weight, kept, factor))
+            self._slices = (key, gather(A.weight, B.weight, kept, self._factor(scaling)))
         return self._slices[1]
+
+    def _factor(self, scaling: float) -> float:
+        """What the kept ranks of a random mask are multiplied by."""
+        return scaling / (1 - self.pruning_rate) if self.rescale else scaling
 
 
 class MaskedDora(MaskedLora):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
-CARD_FILE = "README.md"
 SETTINGS_FILE = "droplora.json"
 
 

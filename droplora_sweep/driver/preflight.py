@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.groups import room_for_workers
-from droplora_sweep.models import inspect_model, resolve_model
+from droplora_sweep.models import inspect_model, require_quantization, resolve_model
 from droplora_sweep.models.resolving import BUILTIN
 from droplora_sweep.spec import dotted, is_hub_id, local_folder, possible_values
 from droplora_sweep.spec.adapter import names
@@ -21,6 +21,7 @@ from droplora_sweep.spec.composition import (
 )
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.tasks import load_task
+from droplora_sweep.training.schedule import MIN_LORA_DROP_STEPS, num_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,7 +58,10 @@ def prepare(file: SweepFile) -> Prepared:
     """
     faults: list[Fault] = []
     model = _try(lambda: inspect_model(resolve_model(file.sweep.model).path), faults)
+    _try(lambda: require_quantization(file.sweep.model), faults)
     task = _try(lambda: load_task(file.sweep.task), faults)
+    if task is not None:
+        faults += _sampling(file.sweep, len(task.training_examples()))
     if model is not None:
         faults += check_adapter(file.sweep, model)
     if faults:
@@ -84,6 +88,28 @@ def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:
     if matched:
         faults += [*_ranks(sweep, matched), *_module_pruning_rates(sweep, matched)]
     return faults
+
+
+def _sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
+    """LoRA-drop samples before it drops layers, and then trains on."""
+    decisive = (METHOD, "training.epochs", "training.global_batch_size")
+    for fields in combinations(decisive, sweep):
+        training = sweep.training.model_copy(
+            update={
+                path.removeprefix("training."): value
+                for path, value in fields.items()
+                if path in decisive[1:]
+            }
+        )
+        steps = num_steps(num_examples, training)
+        if fields[METHOD] == "lora_drop" and steps < MIN_LORA_DROP_STEPS:
+            problem = (
+                f"must give at least {MIN_LORA_DROP_STEPS} optimiser steps with `method: "
+                f"lora_drop`, which samples before it drops layers, got {training.epochs}, which "
+                f"with `global_batch_size: {training.global_batch_size}` gives {steps}"
+            )
+            yield Fault("", "training.epochs", problem)
+            return
 
 
 def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:

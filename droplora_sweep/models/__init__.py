@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .inspecting import ModelSummary, inspect_model
+from .quantization import require_quantization
 from .resolving import ResolvedModel, resolve_model
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "inspect_model",
     "load_base_model",
     "load_tokenizer",
+    "require_quantization",
     "resolve_model",
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from droplora_sweep.errors import Fault, InputError
 
+from .quantization import require_quantization
 from .resolving import resolve_model
 
 if TYPE_CHECKING:
@@ -63,12 +63,7 @@ def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
     """
     if spec.quantization == "none":
         return {}
-    if find_spec("bitsandbytes") is None:
-        problem = (
-            f"must be none where bitsandbytes is not installed, got {spec.quantization}: "
-            "pip install 'droplora-sweep[quantization]'"
-        )
-        raise InputError([Fault("", "model.quantization", problem)])
+    require_quantization(spec)
     config = BitsAndBytesConfig(
         load_in_4bit=spec.quantization == "4bit",
         load_in_8bit=spec.quantization == "8bit",

@@ -17,7 +17,7 @@ from droplora_sweep.errors import SweepError
 
 from .intervals import Estimate, mean, proportion
 from .pairing import disagreement, mean_difference, p_value
-from .trials import MEAN, Candidate, benchmarks, candidates, pruning_rate
+from .trials import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,6 +47,7 @@ class Finalist:
         trial_id: Name of the trial.
         number: Position in the search.
         pruning_rate: Its pruning rate.
+        method: What it trained.
         rank: Rank of its adapter.
         score: Validation score, a fraction.
         estimate: Score with its 95 % interval; None without per-example results.
@@ -55,6 +56,7 @@ class Finalist:
     trial_id: str
     number: int
     pruning_rate: float
+    method: str
     rank: int
     score: float
     estimate: Estimate | None
@@ -126,19 +128,22 @@ def best_per_benchmark(
     """Decide for each benchmark, and for their mean where there are several.
 
     Args:
-        records: The trials of a sweep, in any state.
+        records: The trials of a sweep, in any state; full fine-tuning has no pruning rate, and
+            is left out.
         results: Gives a trial's per-example results by its id, or None where it has none; asked
             at most once, and only for the best trials. Without it nothing has an interval.
 
     Raises:
-        SweepError: If no trial is complete.
+        SweepError: If no trial that has a pruning rate is complete.
     """
+    records = [record for record in records if has_rank(record)]
     chosen_from = candidates(records)
     if not chosen_from:
         states = Counter(str(record.state).lower() for record in records)
         found = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         raise SweepError(
-            f"cannot choose a pruning rate: no trial is complete (trials: {found or 'none'})"
+            "cannot choose a pruning rate: no trial that has one is complete "
+            f"(trials: {found or 'none'})"
         )
     known_results = cache(results) if results is not None else _no_results
     names = benchmarks(records)
@@ -249,6 +254,7 @@ def _finalist(
         trial_id=best.trial_id,
         number=best.number,
         pruning_rate=best.pruning_rate,
+        method=best.method,
         rank=best.rank,
         score=best.scores[subject],
         estimate=_estimate(results(best.trial_id), parts),

@@ -40,7 +40,8 @@ def _finalist(finalist: Finalist) -> str:
     score = f"{finalist.score:.1%}"
     if finalist.estimate is not None:
         score += f" [{finalist.estimate.low:.1%}, {finalist.estimate.high:.1%}]"
-    trial = f"{finalist.trial_id}, rank {finalist.rank}"
+    method = "" if finalist.method in ("lora", "droplora") else f"{finalist.method}, "
+    trial = f"{finalist.trial_id}, {method}rank {finalist.rank}"
     return f"p = {finalist.pruning_rate:g} ({trial}) with {score}"
 
 

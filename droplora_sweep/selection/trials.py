@@ -51,7 +51,8 @@ class Candidate:
     Attributes:
         trial_id: Name of the trial.
         number: Position in the search.
-        pruning_rate: Probability of dropping a rank dimension; 0 is plain LoRA.
+        pruning_rate: Probability of dropping a rank dimension; 0 is the method unpruned.
+        method: What is trained, e.g. ``droplora``.
         rank: Rank of the adapter.
         scores: Finite validation scores by benchmark, and their mean where none is missing.
     """
@@ -59,6 +60,7 @@ class Candidate:
     trial_id: str
     number: int
     pruning_rate: float
+    method: str
     rank: int
     scores: Mapping[str, float]
 
@@ -83,8 +85,18 @@ def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
 
 
 def pruning_rate(record: TrialRecord) -> float:
-    """The trial's pruning rate, free of the rounding errors of a range's steps."""
-    return round(record.spec["adapter"]["pruning_rate"], 9)
+    """The trial's pruning rate, free of the rounding errors of a range's steps.
+
+    Of rates per module it is the largest, so that 0 means that nothing was pruned.
+    """
+    adapter = record.spec["adapter"]
+    rates = (adapter["pruning_rate"], *adapter.get("module_pruning_rates", {}).values())
+    return round(max(rates), 9)
+
+
+def has_rank(record: TrialRecord) -> bool:
+    """Whether the trial has a rank to prune; full fine-tuning has none."""
+    return bool(record.spec["adapter"]["method"] != "full")
 
 
 def _candidate(record: TrialRecord, names: Sequence[str]) -> Candidate:
@@ -96,6 +108,7 @@ def _candidate(record: TrialRecord, names: Sequence[str]) -> Candidate:
         trial_id=record.trial_id,
         number=record.number,
         pruning_rate=pruning_rate(record),
+        method=record.spec["adapter"]["method"],
         rank=record.spec["adapter"]["rank"],
         scores=scores,
     )

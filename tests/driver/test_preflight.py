@@ -93,3 +93,22 @@ def test_targets_that_match_no_layer(tmp_path: Path) -> None:
         "s.yaml:3: adapter.target_modules: must match linear layers of the model, got c_attn, "
         "which match none; it has "
     )
+
+
+def test_a_lora_drop_trial_that_is_too_short(tmp_path: Path) -> None:
+    short = {"num_train": 4, "benchmarks": ["builtin_choice"]}
+    training = {"epochs": 2, "global_batch_size": 8}
+    space = searching(method={"values": ["lora", "lora_drop"]})
+    assert refusal(tmp_path, task=short, training=training, search=space) == [
+        "s.yaml:7: training.epochs: must give at least 3 optimiser steps with `method: lora_drop`, "
+        "which samples before it drops layers, got 2, which with `global_batch_size: 8` gives 2"
+    ]
+    assert refusal(tmp_path, task=short, training=training) == []
+
+
+def test_quantisation_without_bitsandbytes(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("droplora_sweep.models.quantization.find_spec", lambda name: None)
+    assert refusal(tmp_path, model={"quantization": "4bit"}) == [
+        "s.yaml:3: model.quantization: must be none where bitsandbytes is not installed, got 4bit: "
+        "pip install 'droplora-sweep[quantization]'"
+    ]

@@ -27,9 +27,9 @@ class Record:
         self.trial_id = f"t{self.number:04d}-0000000{self.number % 10}"
 
 
-def record(number, pruning_rate, state="COMPLETE", rank=8, **scores):
+def record(number, pruning_rate, state="COMPLETE", rank=8, adapter=None, **scores):
     spec = TrialSpec(
-        adapter=AdapterSpec(rank=rank, pruning_rate=pruning_rate),
+        adapter=AdapterSpec(rank=rank, pruning_rate=pruning_rate, **(adapter or {})),
         task=TaskSpec(benchmarks=tuple(scores)),
     )
     metrics = {f"val/{name}": score for name, score in scores.items()}
@@ -188,7 +188,7 @@ def test_trials_scored_on_other_examples_are_not_compared():
 def test_a_sweep_without_complete_trials_is_refused(records, found):
     with pytest.raises(SweepError) as caught:
         best_per_benchmark(records)
-    message = f"cannot choose a pruning rate: no trial is complete (trials: {found})"
+    message = f"cannot choose a pruning rate: no trial that has one is complete (trials: {found})"
     assert str(caught.value) == message
 
 
@@ -225,3 +225,34 @@ def test_sweeps_without_any_effect_seldom_claim_one():
         [decision] = best_per_benchmark(records, results.get)
         verdicts.append(decision.verdict)
     assert verdicts.count(Verdict.CANNOT_TELL) >= 0.95 * len(verdicts)
+
+
+def test_full_fine_tuning_has_no_pruning_rate_to_choose():
+    full = {"adapter": {"method": "full"}}
+    records = [record(0, 0.0, choice=0.9, **full), record(1, 0.2, choice=0.5)]
+    (decision,) = best_per_benchmark(records, results_of(records))
+    assert decision.best.trial_id == records[1].trial_id
+    assert decision.unpruned is None
+    assert [row.pruning_rate for row in decision.rates] == [0.2]
+    with pytest.raises(SweepError, match="no trial that has one is complete"):
+        best_per_benchmark(records[:1])
+
+
+def test_a_trial_pruned_in_some_modules_is_pruned():
+    records = [
+        record(0, 0.0, choice=0.5),
+        record(1, 0.0, choice=0.6, adapter={"module_pruning_rates": {"q_proj": 0.3}}),
+    ]
+    (decision,) = best_per_benchmark(records, results_of(records))
+    assert decision.pruned.pruning_rate == 0.3
+    assert decision.unpruned.trial_id == records[0].trial_id
+
+
+def test_a_method_other_than_lora_is_named():
+    records = [
+        record(0, 0.0, choice=0.5),
+        record(1, 0.2, choice=0.6, adapter={"method": "dora"}),
+    ]
+    text = decision_text(best_per_benchmark(records, results_of(records))[0])
+    assert f"({records[1].trial_id}, dora, rank 8)" in text
+    assert f"({records[0].trial_id}, rank 8)" in text

@@ -178,5 +178,31 @@ def test_lora_drop_needs_steps_to_sample_and_to_train(resident, model_folder) ->
         run(resident, trial(model_folder, epochs=1, method="lora_drop"))
 
 
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_quantised_base_is_trained_on_and_left_alone(model_folder, tmp_path, bits, dtype) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra `quantization` is not installed")
+    model = ModelSpec(path=str(model_folder), quantization=bits, dtype=dtype)
+    resident = Resident(model, threads=1)
+    tokens = torch.arange(40).reshape(2, 20)
+
+    def state() -> list[tuple[torch.dtype, torch.Tensor]]:
+        with torch.no_grad():
+            logits = resident._base(input_ids=tokens).logits
+        return [(p.dtype, p.clone()) for p in (*resident._base.parameters(), logits)]
+
+    before = state()
+    spec = trial(model_folder, mask="step").model_copy(update={"model": model})
+    files, reports = run(resident, spec)
+    assert reports[1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+    weights = load(files["adapter_model.safetensors"])
+    assert {tensor.dtype for tensor in weights.values()} == {getattr(torch, dtype)}
+    for (was_dtype, was), (is_dtype, now) in zip(before, state(), strict=True):
+        assert was_dtype == is_dtype
+        assert torch.equal(was, now)
+    again, _ = run(resident, spec)
+    assert again == files
+
+
 def _output(facts):
     return lambda name: facts["mean_squared_outputs"][name]

@@ -21,14 +21,17 @@ from droplora_sweep.spec.trial import (
 )
 from droplora_sweep.training import Report, Resident
 
+# Nothing random that depends on the split, as the step mask.
+OTHERS = ({"mask": "learned"}, {"method": "lora_drop"}, {"method": "dora"}, {"method": "milora"})
 WORKER = Path(__file__).with_name("resident_worker.py")
 
 
-def trial(model: Path, learning_rate: float = 1e-2) -> TrialSpec:
+def trial(model: Path, learning_rate: float = 1e-2, **adapter) -> TrialSpec:
     """Without dropout: only the step mask is random, and it is the same for any split."""
+    fields = {"rank": 4, "alpha": 8, "dropout": 0.0, "pruning_rate": 0.5, "mask": "step"}
     return TrialSpec(
         model=ModelSpec(path=str(model)),
-        adapter=AdapterSpec(rank=4, alpha=8, dropout=0.0, pruning_rate=0.5, mask="step"),
+        adapter=AdapterSpec(**{**fields, **adapter}),
         task=TaskSpec(benchmarks=("builtin_choice",), num_train=7, num_validation=5),
         training=TrainingSpec(
             learning_rate=learning_rate,
@@ -44,10 +47,14 @@ def trial(model: Path, learning_rate: float = 1e-2) -> TrialSpec:
 
 @pytest.fixture(scope="module")
 def seen(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[list[dict]]:
-    """By rank: what it saw of a whole trial, a diverging one, a stopped one, the first again."""
+    """By rank: what it saw of a whole trial, a diverging one, a stopped one, the first again.
+
+    Then one trial of each of ``OTHERS``.
+    """
     folder = tmp_path_factory.mktemp("group")
     whole, diverging = trial(saved_model), trial(saved_model, learning_rate=1e30)
     trials = [(whole, 9), (diverging, 9), (whole, 1), (whole, 9)]
+    trials += [(trial(saved_model, **adapter), 9) for adapter in OTHERS]
     described = [{"spec": s.model_dump(mode="json"), "stop_after": n} for s, n in trials]
     (folder / "trials.json").write_text(json.dumps(described))
     processes = [
@@ -63,7 +70,9 @@ def seen(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(2)]
 
 
-def test_two_workers_train_what_one_trains(seen, saved_model: Path) -> None:
+@pytest.mark.parametrize("number", [0, 4, 5, 6, 7])
+def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int) -> None:
+    adapter = OTHERS[number - 4] if number else {}
     alone: list[Report] = []
 
     def decide(report: Report | None) -> bool:
@@ -71,8 +80,9 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path) -> None:
         alone.append(report)
         return True
 
-    files = Resident(ModelSpec(path=str(saved_model)), threads=1).run(trial(saved_model), decide)
-    together = seen[0][0]
+    resident = Resident(ModelSpec(path=str(saved_model)), threads=1)
+    files = resident.run(trial(saved_model, **adapter), decide)
+    together = seen[0][number]
     weights = [load(each["adapter_model.safetensors"]) for each in (files, together["files"])]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=2e-5)
     for one, two in zip(alone, together["reports"], strict=True):

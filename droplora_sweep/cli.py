@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find the best DropLoRA pruning rate: hyperparameter sweeps on Ray.",
 )
+
+
+class Split(StrEnum):
+    """Examples to score on."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -126,6 +135,43 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show the best pruning rate per benchmark, and how sure that is."""
     _print_decisions(_console(), storage, name)
+
+
+@app.command("eval")
+def evaluate(
+    file: File,
+    overrides: Overrides = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|RUN",
+            help="An adapter's (or a whole model's) folder, or an MLflow run; else the base model.",
+        ),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which examples.")] = Split.VALIDATION,
+    output: Annotated[
+        Path | None, typer.Option(help="Write results.parquet and scores.json here.")
+    ] = None,
+    storage: Annotated[
+        Path | None, typer.Option(help="Where an MLflow run is; the file's storage if not set.")
+    ] = None,
+) -> None:
+    """Score an adapter or a base model on a file's task, outside a sweep."""
+    from .driver.preflight import prepare
+    from .spec import load_sweep_file
+
+    prepared = prepare(load_sweep_file(file, overrides or ()))
+    # torch takes seconds to import, which a fault in the file does not cost.
+    from .display.scores import scores_table
+    from .driver.scoring import score_outside_a_sweep
+
+    console = _console()
+    with console.status(f"scoring on the {split} split"):
+        scored = score_outside_a_sweep(prepared.sweep, adapter, split.value, storage)
+    console.print(scores_table(scored))
+    if output is not None:
+        scored.write(output)
+        console.print(f"per-example results: {output / 'results.parquet'}", highlight=False)
 
 
 @app.command()

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
-from peft import PeftModel
 
 from droplora_sweep.adapters.compression import (
     ADAPTER_FILES,
@@ -18,18 +14,16 @@ from droplora_sweep.adapters.compression import (
     num_parameters,
 )
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.evaluation import evaluate, score
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.evaluation import score
 from droplora_sweep.selection.pairing import disagreement, mean_difference
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tasks import load_task
 from droplora_sweep.tracking import publish_adapter, verify_adapter
 from droplora_sweep.tracking.files import disk_faults_named
 
+from .scoring import Scorer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from transformers import PreTrainedModel
 
     from droplora_sweep.evaluation import ExampleResult
     from droplora_sweep.selection import Estimate
@@ -116,13 +110,15 @@ def rank_curve(
     _refuse_existing(output, lower)
 
     spec = TrialSpec.model_validate(dict(trial.spec))
-    scorer = _Scorer(spec)
+    scorer = Scorer(spec)
     on_rank(adapter.rank)
-    points = [_point(adapter.rank, files, 0.0, scorer(files))]
+    points = [_point(adapter.rank, files, 0.0, _scored(scorer, files))]
     for rank in lower:
         on_rank(rank)
         truncated = adapter.truncated(rank)
-        points.append(_point(rank, truncated, adapter.relative_error(rank), scorer(truncated)))
+        points.append(
+            _point(rank, truncated, adapter.relative_error(rank), _scored(scorer, truncated))
+        )
         if output is not None:
             folder = _rank_folder(output, rank)
             with disk_faults_named(folder):
@@ -154,39 +150,11 @@ def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
     return KeptRank(lowest.rank, mean_difference(parts))
 
 
-class _Scorer:
-    """Scores plain adapters on one resident base model."""
-
-    def __init__(self, spec: TrialSpec) -> None:
-        self._task = load_task(spec.task)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._base: PreTrainedModel = load_base_model(spec.model, device)
-        self._tokenizer = load_tokenizer(spec.model)
-        self._evaluation = spec.evaluation
-
-    def __call__(self, files: Mapping[str, bytes]) -> list[ExampleResult]:
-        """Every validation example's result, with the adapter loaded as its users load it."""
-        with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
-            for name, content in files.items():
-                (Path(folder) / name).write_bytes(content)
-            with warnings.catch_warnings():
-                # That PEFT calls what transformers deprecates is nothing to tell a user.
-                warnings.simplefilter("ignore", FutureWarning)
-                # In the base's precision, as it was scored while it was trained.
-                adapted = PeftModel.from_pretrained(
-                    self._base, folder, autocast_adapter_dtype=False
-                )
-        try:
-            return evaluate(
-                adapted,
-                self._tokenizer,
-                self._task,
-                split="validation",
-                batch_size=self._evaluation.batch_size,
-                max_new_tokens=self._evaluation.max_new_tokens,
-            )
-        finally:
-            adapted.unload()
+def _scored(scorer: Scorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
+    with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return scorer(Path(folder))
 
 
 def _published_files(trial: TrialRecord) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from .environment import set_environment
 # MLflow reads some of its settings while it is imported.
 set_environment()
 
+from .fetching import fetched_adapter  # noqa: E402
 from .publisher import MlflowPublisher, PublishReport, publish_all  # noqa: E402
 
-__all__ = ["MlflowPublisher", "PublishReport", "publish_all"]
+__all__ = ["MlflowPublisher", "PublishReport", "fetched_adapter", "publish_all"]

@@ -1,0 +1,114 @@
+"""`droplora-sweep eval`: an adapter, a whole model, an MLflow run or a base model on a task."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import mlflow
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+
+from droplora_sweep.adapters import attach
+from droplora_sweep.cli import main
+from droplora_sweep.models import load_base_model
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.tracking import read_results
+from droplora_sweep.tracking.ui import mlflow_uri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Call = "Callable[..., tuple[int, str, str]]"
+SPEC = {
+    "adapter": {"rank": 4, "alpha": 8, "pruning_rate": 0.5},
+    "task": {"benchmarks": ["builtin_choice"], "num_train": 8, "num_validation": 6, "num_test": 4},
+    "evaluation": {"max_new_tokens": 4},
+}
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Exit code, output and complaints of a command."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A file, an adapter with random weights in a folder, and the same in an MLflow run."""
+    path = tmp_path_factory.mktemp("eval")
+    sweep = {"name": "eval", "storage": str(path / "results"), **SPEC}
+    (path / "s.yaml").write_text(yaml.safe_dump(sweep))
+    trial = TrialSpec.model_validate(SPEC)
+    adapted = attach(load_base_model(trial.model), trial.adapter, seed=1)
+    for name, parameter in adapted.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    (path / "adapter").mkdir()
+    for name, content in adapted.files(trial).items():
+        (path / "adapter" / name).write_bytes(content)
+    (path / "results").mkdir()
+    client = MlflowClient(mlflow_uri(path / "results"))
+    experiment = client.create_experiment("eval", (path / "artifacts").as_uri())
+    for run_name in ("with", "without"):
+        run = client.create_run(experiment, run_name=run_name).info.run_id
+        (path / run_name).write_text(run)
+        if run_name == "with":
+            client.log_artifacts(run, str(path / "adapter"), "adapter")
+    mlflow.set_tracking_uri(None)
+    return path
+
+
+def test_an_adapter_and_its_run_score_alike_and_unlike_the_base_model(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    file, run = str(folder / "s.yaml"), (folder / "with").read_text()
+    rows = {}
+    for name, options in {
+        "base": [],
+        "folder": ["--adapter", str(folder / "adapter")],
+        "run": ["--adapter", run],
+    }.items():
+        output = tmp_path / name
+        code, printed, complaints = call("eval", file, *options, "--output", str(output))
+        assert (code, complaints) == (0, "")
+        assert "accuracy on the validation split" in " ".join(printed.split())
+        rows[name] = read_results(output / "results.parquet")
+        written = json.loads((output / "scores.json").read_text())
+        correct = [row["correct"] for row in rows[name]]
+        assert written["scores"]["builtin_choice"] == sum(correct) / 6
+    assert rows["folder"] == rows["run"] != rows["base"]
+
+
+def test_the_test_split_is_scored_when_it_is_asked_for(call: Call, folder: Path) -> None:
+    code, printed, _ = call("eval", str(folder / "s.yaml"), "--split", "test")
+    assert code == 0
+    assert "accuracy on the test split" in " ".join(printed.split())
+    assert "│ builtin_choice │        4 │" in printed
+
+
+def test_what_is_no_adapter_is_refused_in_one_line(call: Call, folder: Path) -> None:
+    file = str(folder / "s.yaml")
+    (folder / "empty").mkdir(exist_ok=True)
+    without = (folder / "without").read_text()
+    for name, problem in {
+        "nowhere": "--adapter: must be a folder or the id of an MLflow run, got nowhere",
+        str(folder / "empty"): "must hold adapter_config.json (an adapter) or config.json (a model",
+        without: f"--adapter: run {without} must have an adapter, got none",
+        "0" * 32: f"--adapter: cannot read run {'0' * 32}",
+    }.items():
+        code, _, complaints = call("eval", file, "--adapter", name)
+        assert code == 1
+        assert problem in complaints
+        assert len(complaints.strip().splitlines()) == 1
+    code, _, complaints = call("eval", file, "--adapter", without, "--storage", str(folder))
+    assert "--storage: must hold mlflow.db for an MLflow run" in complaints

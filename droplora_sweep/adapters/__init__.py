@@ -13,7 +13,7 @@ from .sizes import matched_modules, num_trainable_parameters, unmatched_targets
 if TYPE_CHECKING:
     from .adapted import Adapted
     from .attaching import attach
-    from .droplora import DropLoraConfig, set_step
+    from .droplora import DropLoraConfig, fold_gates, set_step
     from .methods.lora_drop import LoraDrop
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "DropLoraConfig",
     "LoraDrop",
     "attach",
+    "fold_gates",
     "matched_modules",
     "num_trainable_parameters",
     "set_step",
@@ -32,6 +33,7 @@ _NEEDS_TORCH = {
     "DropLoraConfig": ".droplora",
     "LoraDrop": ".methods.lora_drop",
     "attach": ".attaching",
+    "fold_gates": ".droplora",
     "set_step": ".droplora",
 }
 

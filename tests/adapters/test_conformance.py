@@ -16,7 +16,7 @@ from peft.utils.hotswap import hotswap_adapter
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from droplora_sweep.adapters import DropLoraConfig, set_step
+from droplora_sweep.adapters import DropLoraConfig, fold_gates, set_step
 from droplora_sweep.spec.adapter import AdapterSpec
 from tests.adapters.conftest import make_base
 
@@ -223,11 +223,13 @@ def test_add_weighted_adapter(name, combination, tokens) -> None:
     """The combined adapter's update is the weighted sum of the two (for ``linear`` as PEFT's)."""
     if name == "pissa" or "dora" in name:
         pytest.skip("PEFT's LoRA does not combine these either")
-    if "learned" in name and combination != "svd":
-        pytest.skip("PEFT reads A and B past the gate; `svd`, which reads the update, works")
     model = adapted(name)
     model.add_adapter("second", config(name))
     randomise(model, "second", seed=2)
+    if "learned" in name and combination != "svd":
+        # PEFT reads A and B past the gates; `svd` reads the update.
+        fold_gates(model, "default")
+        fold_gates(model, "second")
     model.add_weighted_adapter(
         ["default", "second"],
         list(WEIGHTS),
@@ -324,3 +326,12 @@ def test_copies_and_checkpoints_of_the_whole_model(name, tokens) -> None:
     randomise(fresh, "default", seed=9)
     fresh.load_state_dict(model.state_dict())
     torch.testing.assert_close(logits(fresh, tokens), expected, rtol=0, atol=0)
+
+
+@each
+def test_folding_gates_changes_nothing_that_is_computed(name, tokens) -> None:
+    model = adapted(name)
+    expected = logits(model, tokens)
+    fold_gates(model)
+    assert not any("lora_gate" in key for key, _ in model.named_parameters())
+    torch.testing.assert_close(logits(model, tokens), expected, rtol=1e-5, atol=1e-6)

@@ -9,6 +9,6 @@ PEFT's extension points used here, all marked experimental in 0.21: registered c
 """
 
 from .config import DropLoraConfig
-from .layers import set_step, unmasked_layers
+from .layers import fold_gates, set_step, unmasked_layers
 
-__all__ = ["DropLoraConfig", "set_step", "unmasked_layers"]
+__all__ = ["DropLoraConfig", "fold_gates", "set_step", "unmasked_layers"]

@@ -17,7 +17,7 @@ from .config import DropLoraConfig
 from .variants import MaskedDora, MaskedLora
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import LoraConfig, PeftModel
 
 _VARIANTS = {type(None): MaskedLora, DoraLinearVariant: MaskedDora}
 
@@ -148,6 +148,31 @@ def set_step(model: nn.Module, step: int, num_steps: int | None = None) -> None:
     for _, variant in _variants(model):
         if isinstance(variant, MaskedLora):
             variant.set_step(step, num_steps)
+
+
+def fold_gates(model: PeftModel, adapter: str = "default") -> None:
+    """Make an adapter with a learned mask a plain one that computes the same.
+
+    B's dropped columns become zero and the gates go. To be done before what reads A and B past the
+    gate, as PEFT's ``add_weighted_adapter`` does with ``linear`` and ``cat``; saving, merging and
+    ``svd`` need it not. An adapter without gates is left alone.
+
+    Args:
+        model: With the adapter; not to be trained further with a mask.
+        adapter: Its name.
+    """
+    for module in model.modules():
+        if not isinstance(module, PrunableLayer) or adapter not in module.lora_gate:
+            continue
+        variant: Any = module.lora_variant[adapter]
+        B: Any = module.lora_B[adapter].weight
+        with torch.no_grad():
+            B.mul_(variant.gate(module, adapter))
+        del module.lora_gate[adapter]
+        variant.leave_unpruned(module, adapter)
+    config = model.peft_config[adapter]
+    if isinstance(config, DropLoraConfig) and config.mask == "learned":
+        model.peft_config[adapter] = config.unpruned()
 
 
 def unmasked_layers(model: nn.Module, config: DropLoraConfig) -> list[str]:

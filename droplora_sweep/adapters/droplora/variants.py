@@ -49,7 +49,7 @@ class MaskedLora(LoraVariant):
         self.layer_name = kwargs["target_name"]
         self.pruning_rate = self._config.rate_of(self.layer_name)
         if self.pruning_rate == 0:
-            self._leave_unpruned(module, adapter_name)
+            self.leave_unpruned(module, adapter_name)
         elif self.is_learned:
             weight = module.lora_A[adapter_name].weight
             module.lora_gate[adapter_name] = nn.Parameter(weight.new_zeros(weight.shape[0]))
@@ -130,7 +130,8 @@ class MaskedLora(LoraVariant):
         """The weight without the update."""
         return orig_weight.data - module.get_delta_weight(active_adapter).to(orig_weight.dtype)
 
-    def _leave_unpruned(self, module: Any, adapter_name: str) -> None:
+    def leave_unpruned(self, module: Any, adapter_name: str) -> None:
+        """Let PEFT's own forward pass run on this layer."""
         del module.lora_variant[adapter_name]
 
     def _refuse_to_merge_a_moving_mask(self, module: Any) -> None:
@@ -221,7 +222,7 @@ class MaskedDora(MaskedLora):
         weight: torch.Tensor = DoraLinearVariant.unmerge(module, active_adapter, orig_weight)
         return weight
 
-    def _leave_unpruned(self, module: Any, adapter_name: str) -> None:
+    def leave_unpruned(self, module: Any, adapter_name: str) -> None:
         module.lora_variant[adapter_name] = DoraLinearVariant()
 
 

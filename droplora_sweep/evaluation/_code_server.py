@@ -1,28 +1,42 @@
 """Runs Python programs, each in a forked child; started by ``code_runner``, never imported.
 
-It reads one JSON object per line, ``{"program": str, "time_limit_s": float}``, and answers each
-with one line, ``{"passed": bool}``. It uses the standard library alone, so that it starts in some
-20 ms and a program costs about 2 ms.
+Its first line of input is ``{"sandboxed": bool, "seccomp": str}``, the filter in base64 and empty
+outside a sandbox; it answers ``{"ready": true}``. After that it reads one JSON object per line,
+``{"program": str, "time_limit_s": float}``, and answers each with one line, ``{"passed": bool}``.
+It uses the standard library alone, so that it starts in some 20 ms and a program costs about 2 ms.
 
-A program passed if its child wrote a token at its end which only the server and that child know;
-leaving early by ``sys.exit(0)`` or ``os._exit(0)``, printing, or a crash is a failure. The child
-is cut off from the server's pipes and environment, has limits on time, memory and file size, and
-is killed with all its descendants; if the server ends, so does the child. That stops accidents.
-It is no sandbox: a malicious program can still read files, use the network and signal other
-processes of this user.
+The child is cut off from the server's pipes and environment, has limits on time, memory, files
+and descriptors, and is killed with all its descendants; if the server ends, so does the child.
+Outside a sandbox that stops accidents only. Inside, the server's own surroundings hold no network,
+no processes and no files but Python's, the filter leaves a program one process without threads,
+and where a program has left files the server ends after its answer (``"spent": true``), and all
+that was written with it.
+
+A program passed if it ran to its end. The child first sends a mark of its own making and sends it
+again after the program; a program passed if the two are equal. Leaving early by ``sys.exit(0)`` or
+``os._exit(0)``, printing, writing to every descriptor, or a crash is a failure. During the program
+the mark is in no frame, module or pipe it could read: a C iterator alone holds it, which only the
+collector's listing or reads of raw memory would find, and both are refused (``_refuse_to_look``).
+The limit of this: program and mark share a process, so code that attacks the interpreter itself,
+with crafted bytecode say, can still forge its own pass, just as an answer can define ``__eq__`` to
+agree with every test. It cannot leave the sandbox by that, or change another program's outcome.
 """
 
 from __future__ import annotations
 
+import array
+import base64
+
 # Imported for the programs: after the fork they are there at once.
-import collections  # noqa: F401
+import collections
 import contextlib
 import ctypes
-import functools  # noqa: F401
+import functools
 import gc
 import itertools  # noqa: F401
 import json
 import math
+import operator
 import os
 import random
 import re  # noqa: F401
@@ -31,76 +45,172 @@ import secrets
 import select
 import shutil
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import time
 import types
-import typing  # noqa: F401
+import typing
 
 MEMORY_LIMIT_BYTES = 1 << 30
 FILE_LIMIT_BYTES = 16 << 20
+DESCRIPTOR_LIMIT = 64
+MARK_BYTES = 16
+
 PR_SET_PDEATHSIG = 1
 """This process gets the signal when its parent ends."""
+PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 """Descendants whose parents have ended become this process's children, so that it can end them."""
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
 
-_LIBC = ctypes.CDLL(None)
+REFUSED_EVENTS = frozenset({"gc.get_objects", "gc.get_referents", "gc.get_referrers"})
+REFUSED_MODULES = frozenset(
+    {"_ctypes", "_ctypes_test", "_testcapi", "_testinternalcapi", "_testlimitedcapi", "ctypes"}
+)
+"""What reads or writes memory by its address."""
+
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def main() -> None:
     """Serves until its input ends."""
-    if sys.platform == "linux":
-        _set_process_option(PR_SET_CHILD_SUBREAPER, 1)
-        _set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+    settings = json.loads(sys.stdin.readline())
+    sandboxed = settings["sandboxed"]
+    seccomp = base64.b64decode(settings["seccomp"])
+    if _prctl is not None:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.environ.clear()
+    _forget_ctypes()
     # What the first compilation sets up, and the memory of this process's objects, would
     # otherwise be made anew in every child; it is most of a short program's time.
     compile("def f(x):\n    return x + 1\nassert f(1) == 2\n", "warm_up.py", "exec")
+    gc.collect()
     gc.freeze()
+    _answer({"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
-        passed = run(request["program"], request["time_limit_s"])
-        print(json.dumps({"passed": passed}), flush=True)  # noqa: T201
+        if not sandboxed:
+            folder = tempfile.mkdtemp(dir=".")
+            passed = run(request["program"], request["time_limit_s"], folder, seccomp)
+            shutil.rmtree(folder, ignore_errors=True)
+            _answer({"passed": passed})
+            continue
+        passed = run(request["program"], request["time_limit_s"], ".", seccomp)
+        with contextlib.suppress(ProcessLookupError):
+            # All processes of the sandbox but this one and its first.
+            os.kill(-1, signal.SIGKILL)
+        spent = bool(os.listdir("."))  # noqa: PTH208
+        _answer({"passed": passed, "spent": spent})
+        if spent:
+            return
 
 
-def run(program: str, time_limit_s: float) -> bool:
-    """Whether the program ran to its end within the limits, in an empty folder."""
-    token = secrets.token_bytes(16)
-    folder = tempfile.mkdtemp(dir=".")
-    read_end, write_end = os.pipe()
+def _answer(answer: dict[str, bool]) -> None:
+    print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def _forget_ctypes() -> None:
+    """Leaves a program no way to the modules, which ``object.__subclasses__`` would else show."""
+    del globals()["ctypes"]
+    for name in [name for name in sys.modules if name.partition(".")[0] in REFUSED_MODULES]:
+        vars(sys.modules.pop(name)).clear()
+
+
+def run(program: str, time_limit_s: float, folder: str, seccomp: bytes) -> bool:
+    """Whether the program ran to its end within the limits."""
+    own_end, childs_end = socket.socketpair()
     child = os.fork()
     if child == 0:
-        _run_in_child(program, time_limit_s, folder, token, write_end)
-    os.close(write_end)
-    passed = _read_token(read_end, len(token), time_limit_s) == token
-    os.close(read_end)
+        own_end.close()
+        _run_in_child(program, time_limit_s, folder, seccomp, childs_end)
+    childs_end.close()
+    marks = _read(own_end, 2 * MARK_BYTES, time_limit_s)
+    own_end.close()
     _end(child)
-    shutil.rmtree(folder, ignore_errors=True)
-    return passed
+    return len(marks) == 2 * MARK_BYTES and marks[:MARK_BYTES] == marks[MARK_BYTES:]
 
 
 def _run_in_child(
-    program: str, time_limit_s: float, folder: str, token: bytes, write_end: int
+    program: str, time_limit_s: float, folder: str, seccomp: bytes, channel: socket.socket
 ) -> None:
     """Never returns: whatever happens, this process ends without running the server's code."""
+    leave = os._exit
     try:
         os.setsid()
-        if sys.platform == "linux":
-            _set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(folder)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         # The inherited objects hold what the server has read ahead: the requests after this one.
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-        _set_limits(time_limit_s)
+        # What has been sent can be read back by nobody but the server.
+        channel.shutdown(socket.SHUT_RD)
         random.seed(0)
         module = types.ModuleType("program")
         sys.modules["program"] = module
-        exec(compile(program, "program.py", "exec"), module.__dict__)
-        os.write(write_end, token)
+        # A program that asks for the main module finds its own.
+        sys.modules["__main__"] = module
+        _set_limits(time_limit_s)
+        if _prctl is not None:
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if seccomp:
+            _install(seccomp)
+        _refuse_to_look()
+        steps = _steps(program, module.__dict__, channel.detach())
+        globals().clear()
+        # Taken out of the list, what is called is in no variable of this frame.
+        steps.pop()()
     finally:
-        os._exit(0)
+        leave(0)
+
+
+def _steps(
+    program: str, namespace: dict[str, typing.Any], descriptor: int
+) -> list[typing.Callable[[], typing.Any]]:
+    """Sends the mark; what is returned runs the program and then, in C, sends it again."""
+    mark = secrets.token_bytes(MARK_BYTES)
+    os.write(descriptor, mark)
+    code = compile(program, "program.py", "exec")
+    calls = iter(
+        (functools.partial(exec, code, namespace), functools.partial(os.write, descriptor, mark))
+    )
+    return [functools.partial(collections.deque, map(operator.call, calls), 0)]
+
+
+def _install(seccomp: bytes) -> None:
+    """Binds this process to the filter.
+
+    Raises:
+        OSError: The kernel did not take it; the program must not run then.
+    """
+    assert _prctl is not None
+    instructions = array.array("B", seccomp)
+    # ``struct sock_fprog``: the number of instructions of 8 bytes, and where they are.
+    header = struct.pack("HP", len(seccomp) // 8, instructions.buffer_info()[0])
+    if _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or _prctl(
+        PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0
+    ):
+        raise OSError("prctl must install the seccomp filter")
+
+
+def _refuse_to_look() -> None:
+    """Refuses, from now on and for good, what would find the mark among this process's objects."""
+    events, modules, error = REFUSED_EVENTS, REFUSED_MODULES, PermissionError
+
+    def refuse(event: str, arguments: tuple[typing.Any, ...]) -> None:
+        if (
+            event in events
+            or event.startswith("ctypes.")
+            # Only a plain string's hash can be trusted.
+            or (event == "import" and (type(arguments[0]) is not str or arguments[0] in modules))
+        ):
+            raise error(f"a program must not use {event}, got {arguments!r:.80}")
+
+    sys.addaudithook(refuse)
 
 
 def _set_limits(time_limit_s: float) -> None:
@@ -109,6 +219,7 @@ def _set_limits(time_limit_s: float) -> None:
         (resource.RLIMIT_CPU, cpu_limit_s),
         (resource.RLIMIT_AS, MEMORY_LIMIT_BYTES),
         (resource.RLIMIT_FSIZE, FILE_LIMIT_BYTES),
+        (resource.RLIMIT_NOFILE, DESCRIPTOR_LIMIT),
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
@@ -116,24 +227,19 @@ def _set_limits(time_limit_s: float) -> None:
         resource.setrlimit(kind, (allowed, allowed))
 
 
-def _read_token(read_end: int, num_bytes: int, time_limit_s: float) -> bytes:
-    """What the child wrote, up to one token's length, when it ends or the time is over."""
+def _read(channel: socket.socket, num_bytes: int, time_limit_s: float) -> bytes:
+    """What the child wrote, up to so many bytes, when it ends or the time is over."""
     deadline = time.monotonic() + time_limit_s
     received = b""
     while len(received) < num_bytes:
         remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0 or not select.select([read_end], [], [], remaining_s)[0]:
+        if remaining_s <= 0 or not select.select([channel], [], [], remaining_s)[0]:
             break
-        chunk = os.read(read_end, num_bytes - len(received))
+        chunk = channel.recv(num_bytes - len(received))
         if not chunk:
             break
         received += chunk
     return received
-
-
-def _set_process_option(option: int, value: int) -> None:
-    """Linux's ``prctl(2)``."""
-    _LIBC.prctl(option, value, 0, 0, 0)
 
 
 def _end(child: int) -> None:

@@ -1,16 +1,20 @@
-"""Runs code answers together with their tests, in a process of their own."""
+"""Runs code answers together with their tests, in a sandbox."""
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import DropLoRASweepError
+
+from .sandbox import ENVIRONMENT, PYTHON_FLAGS, SERVER, Sandbox, find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,63 +22,146 @@ if TYPE_CHECKING:
 TIME_LIMIT_S: Final = 5.0
 """Wall-clock time of one program; a right answer to any task here takes milliseconds."""
 
-_SERVER: Final = Path(__file__).with_name("_code_server.py")
+_START_LIMIT_S: Final = 60.0
+_OVERHEAD_LIMIT_S: Final = 2.0
+"""Above a program's own time limit; only a server that hangs takes that long."""
+
+_logger = logging.getLogger(__name__)
 
 
-def run_programs(programs: Iterable[str], time_limit_s: float = TIME_LIMIT_S) -> dict[str, bool]:
+def run_programs(
+    programs: Iterable[str],
+    time_limit_s: float = TIME_LIMIT_S,
+    *,
+    allow_unsandboxed: bool = False,
+) -> dict[str, bool]:
     """Whether each program runs to its end, each distinct one run once.
 
     Programs run one after the other, so that they do not take time from each other, in forks of
     one small server process: the calling process, which may hold a model and threads, is never
-    forked. A program that takes the server down fails; the rest get a new one.
-    ``_code_server`` says what a program can and cannot do; it is not a sandbox.
+    forked. A program that takes the server down fails; the rest get a new one. The server is in a
+    sandbox, see ``sandbox`` for what that holds and ``_code_server`` for what a program can do.
 
     Args:
         programs: Complete programs, their tests included.
         time_limit_s: Seconds one program may take.
+        allow_unsandboxed: Run them bare where there is no sandbox: they can then read and delete
+            this user's files, use the network and signal this user's processes.
 
     Raises:
-        DropLoRASweepError: This system cannot fork.
+        DropLoRASweepError: There is no sandbox and ``allow_unsandboxed`` is off; this system
+            cannot fork; or the server does not start.
     """
     distinct = list(dict.fromkeys(programs))
     if not distinct:
         return {}
+    sandbox = require_sandbox(allow_unsandboxed=allow_unsandboxed)
+    passed: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory(prefix="droplora-code-") as folder:
+        while len(passed) < len(distinct):
+            remaining = distinct[len(passed) :]
+            served = _serve(remaining, time_limit_s, sandbox, folder)
+            passed.update(zip(remaining, served.outcomes, strict=False))
+            if not served.spent and len(served.outcomes) < len(remaining):
+                passed[remaining[len(served.outcomes)]] = False
+    return passed
+
+
+def require_sandbox(*, allow_unsandboxed: bool = False) -> Sandbox | None:
+    """The sandbox; None, with a warning logged once per process, where doing without is allowed.
+
+    Raises:
+        DropLoRASweepError: There is none and ``allow_unsandboxed`` is off, or this system cannot
+            run programs at all.
+    """
+    sandbox = find_sandbox()
+    if sandbox is not None:
+        return sandbox
+    reason = no_sandbox_reason()
+    if not allow_unsandboxed:
+        raise DropLoRASweepError(
+            f"code answers must be run in a sandbox: {reason}; install bubblewrap (`apt-get "
+            "install bubblewrap`) where users may make namespaces, or choose "
+            "--allow-unsandboxed-code to run them with this user's rights"
+        )
     if not hasattr(os, "fork"):
         raise DropLoRASweepError(
             "code answers are run in forked processes, which this system lacks: "
             f"use Linux or macOS, got {sys.platform}"
         )
-    passed: dict[str, bool] = {}
-    with tempfile.TemporaryDirectory(prefix="droplora-code-") as folder:
-        while len(passed) < len(distinct):
-            remaining = distinct[len(passed) :]
-            outcomes = _serve(remaining, time_limit_s, folder)
-            passed.update(zip(remaining, outcomes, strict=False))
-            if len(outcomes) < len(remaining):
-                passed[remaining[len(outcomes)]] = False
-    return passed
+    _warn_once(reason)
+    return None
 
 
-def _serve(programs: list[str], time_limit_s: float, folder: str) -> list[bool]:
-    """The programs' outcomes in order, up to the first that took the server down.
+@functools.cache
+def _warn_once(reason: str | None) -> None:
+    _logger.warning(
+        "running code answers without a sandbox, as chosen by --allow-unsandboxed-code: "
+        "they have this user's rights (%s)",
+        reason,
+    )
+
+
+@dataclass(frozen=True)
+class _Served:
+    """The outcomes in order, up to the first program that took the server down.
+
+    Attributes:
+        outcomes: Whether each program passed.
+        spent: The server ended because of the last of them, which has its outcome.
+    """
+
+    outcomes: list[bool]
+    spent: bool
+
+
+def _serve(
+    programs: list[str], time_limit_s: float, sandbox: Sandbox | None, folder: str
+) -> _Served:
+    """One server's outcomes.
 
     All requests are sent at once: a reply between every two programs would cost two switches
     between processes each, which on a busy machine is several times the program's own time.
     """
+    if sandbox is None:
+        command: tuple[str, ...] = (sys.executable, *PYTHON_FLAGS, str(SERVER))
+        settings = json.dumps({"sandboxed": False, "seccomp": ""})
+    else:
+        command, settings = sandbox.command, sandbox.settings
     requests = [
         json.dumps({"program": program, "time_limit_s": time_limit_s}) for program in programs
     ]
-    # The flags are those of ``-I`` except that the environment is read: with a fixed hash seed
-    # the order of a set, and so a program's outcome, is the same in every run.
-    server = subprocess.run(
-        [sys.executable, "-s", "-S", "-P", "-B", "-X", "utf8", str(_SERVER)],
-        input="".join(f"{request}\n" for request in requests),
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         cwd=folder,
-        env={"PYTHONHASHSEED": "0"},
+        env=ENVIRONMENT,
         start_new_session=True,
         encoding="utf-8",
-        check=False,
     )
-    return [json.loads(line)["passed"] for line in server.stdout.splitlines()]
+    limit_s = _START_LIMIT_S + len(programs) * (time_limit_s + _OVERHEAD_LIMIT_S)
+    with server:
+        try:
+            output, errors = server.communicate(
+                "".join(f"{line}\n" for line in (settings, *requests)), timeout=limit_s
+            )
+        except subprocess.TimeoutExpired:
+            server.kill()
+            output, errors = server.communicate()
+        except BaseException:
+            # An interrupt; the programs must not outlive it.
+            server.kill()
+            raise
+    answers = [json.loads(line) for line in output.splitlines()]
+    if not answers:
+        said = errors.strip().splitlines()
+        raise DropLoRASweepError(
+            f"the code server must start, got {said[-1] if said else server.returncode}"
+        )
+    outcomes = answers[1:]
+    return _Served(
+        [answer["passed"] for answer in outcomes],
+        spent=bool(outcomes) and outcomes[-1].get("spent", False),
+    )

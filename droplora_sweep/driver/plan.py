@@ -48,6 +48,7 @@ class Plan:
             artifacts, every trial at the largest size.
         splits: Examples per benchmark and split.
         queued: Raw searched values of the trials that run first.
+        notes: What a user should know of the data though it is no fault, one line each.
     """
 
     num_trials: int
@@ -60,6 +61,7 @@ class Plan:
     disk_bytes: int
     splits: dict[str, dict[str, int]]
     queued: tuple[dict[str, Scalar], ...]
+    notes: tuple[str, ...] = ()
 
 
 def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
@@ -99,6 +101,7 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
         disk_bytes=2 * num_trials * max(size for size in saved_bytes.values() if size is not None),
         splits=split_sizes(prepared.task),
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
+        notes=prepared.task.notes,
     )
 
 

@@ -62,6 +62,7 @@ def prepare(file: SweepFile) -> Prepared:
     task = _try(lambda: load_task(file.sweep.task), faults)
     if task is not None:
         faults += _sampling(file.sweep, len(task.training_examples()))
+        faults += _validated(file.sweep, task)
     if model is not None:
         faults += check_adapter(file.sweep, model)
     if faults:
@@ -167,9 +168,31 @@ def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     model, task = sweep.model, sweep.task
     if model.path != BUILTIN and not is_hub_id(model.path):
         model = model.model_copy(update={"path": str(local_folder(model.path).resolve())})
-    if task.data is not None and not is_hub_id(task.data):
-        task = task.model_copy(update={"data": str(local_folder(task.data).resolve())})
+    specs = {
+        name: spec.model_copy(update={"data": _absolute(spec.data)})
+        for name, spec in task.benchmark_specs.items()
+    }
+    train = task.train and task.train.model_copy(update={"data": _absolute(task.train.data)})
+    task = task.model_copy(
+        update={"data": _absolute(task.data), "benchmark_specs": specs, "train": train}
+    )
     return sweep.model_copy(update={"model": model, "task": task})
+
+
+def _absolute(data: str | None) -> str | None:
+    if data is None:
+        return None
+    path = local_folder(data)
+    return str(path.resolve()) if path.exists() or not is_hub_id(data) else data
+
+
+def _validated(sweep: SweepSpec, task: Task) -> list[Fault]:
+    """A search cannot choose on a benchmark that is tested alone."""
+    tested_only = [f"val/{one.name}" for one in task.benchmarks if not one.validation]
+    if sweep.search.metric not in tested_only:
+        return []
+    problem = f"must be of a benchmark with validation examples, got {sweep.search.metric!r}"
+    return [Fault("", "search.metric", problem)]
 
 
 def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:

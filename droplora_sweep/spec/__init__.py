@@ -11,19 +11,22 @@ from .paths import is_hub_id, local_folder
 from .schema import json_schema
 from .space import active_order, baselines, grid_size, is_active, resolve
 from .sweep import AshaSpec, GroupSpec, NoStoppingSpec, SearchSpec, SweepSpec, TrackingSpec
+from .task import PLUGIN_GROUP, BenchmarkSpec, Format, Scoring, SplitName, TaskSpec, TrainSpec
 from .trial import (
     EvaluationSpec,
     ModelSpec,
-    TaskSpec,
     TrainingSpec,
     TrialSpec,
 )
 
 __all__ = [
+    "PLUGIN_GROUP",
     "AdapterSpec",
     "AshaSpec",
+    "BenchmarkSpec",
     "Choice",
     "EvaluationSpec",
+    "Format",
     "GroupSpec",
     "LoraDropSpec",
     "ModelSpec",
@@ -31,11 +34,14 @@ __all__ = [
     "Parameter",
     "Range",
     "Scalar",
+    "Scoring",
     "SearchSpec",
+    "SplitName",
     "SweepFile",
     "SweepSpec",
     "TaskSpec",
     "TrackingSpec",
+    "TrainSpec",
     "TrainingSpec",
     "TrialSpec",
     "active_order",

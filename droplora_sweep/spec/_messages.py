@@ -6,16 +6,16 @@ import difflib
 from typing import TYPE_CHECKING, Any, get_args
 
 import annotated_types
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .fields import mapping_of
+from .fields import mapping_of, nested_model
 from .parameters import Choice, Range
 from .sweep import AshaSpec, NoStoppingSpec, SweepSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
     from ._yaml import Path
@@ -153,6 +153,11 @@ def _without_tags(loc: Path) -> Path:
         in_domain = tuple(loc[:2]) == ("search", "parameters") and index == 3
         if not in_union and not in_domain:
             kept.append(part)
+    if tuple(kept[:2]) == ("task", "benchmark_specs"):
+        # A spec is given in the mapping form of ``benchmarks``.
+        kept[1] = "benchmarks"
+        if kept[-1] == "[key]":
+            kept.pop()
     return tuple(kept)
 
 
@@ -162,9 +167,7 @@ def _model_at(loc: Path) -> type[BaseModel]:
         if part in _VARIANTS:
             model = _VARIANTS[str(part)]
         elif part in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
+            model = nested_model(model.model_fields[str(part)].annotation) or model
     return model
 
 

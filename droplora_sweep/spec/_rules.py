@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from ._messages import shown
 from ._parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
+from ._source import dotted
 from .composition import find_impossible_combinations
-from .paths import is_hub_id, local_folder
+from .paths import is_data_file_name, is_hub_id, local_folder
 from .space import baselines
+from .task import plugin_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._yaml import Path
     from .sweep import SweepSpec
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -41,35 +44,47 @@ def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[F
 
 def _sources(sweep: SweepSpec) -> Iterator[Finding]:
     if sweep.model.path != "builtin":
-        yield from _source("model", "path", sweep.model.path, sweep.model.revision)
+        yield from _source(("model",), "path", sweep.model.path, sweep.model.revision)
     elif sweep.model.revision is not None:
-        yield _needless_revision("model", sweep.model.revision)
-    if sweep.task.data is not None:
-        yield from _source("task", "data", sweep.task.data, sweep.task.revision)
-    elif sweep.task.revision is not None:
-        yield _needless_revision("task", sweep.task.revision)
+        yield _needless_revision(("model",), sweep.model.revision)
+    yield from _data(("task",), sweep.task.data, sweep.task.revision)
+    for name, spec in sweep.task.benchmark_specs.items():
+        yield from _data(("task", "benchmarks", name), spec.data, spec.revision)
+    if sweep.task.train is not None:
+        yield from _data(("task", "train"), sweep.task.train.data, sweep.task.train.revision)
 
 
-def _source(section: str, name: str, path: str, revision: str | None) -> Iterator[Finding]:
-    if is_hub_id(path):
-        if revision is None:
-            problem = (
-                "must be given: the commit to use, since "
-                f"`{section}.{name}` is no folder here and so a Hub id, got {shown(path)}"
-            )
-            yield Finding((section, "revision"), problem, ((section, name),))
-        elif not _COMMIT.fullmatch(revision):
-            problem = f"must be a commit of 40 hex digits, got {shown(revision)}"
-            yield Finding((section, "revision"), problem)
-    elif not local_folder(path).is_dir():
-        yield Finding((section, name), f"must be an existing folder, got {shown(path)}")
+def _data(section: Path, data: str | None, revision: str | None) -> Iterator[Finding]:
+    if data is not None:
+        yield from _source(section, "data", data, revision, may_be_file=len(section) > 1)
     elif revision is not None:
         yield _needless_revision(section, revision)
 
 
-def _needless_revision(section: str, revision: str) -> Finding:
+def _source(
+    section: Path, name: str, path: str, revision: str | None, *, may_be_file: bool = False
+) -> Iterator[Finding]:
+    is_file = may_be_file and (local_folder(path).is_file() or is_data_file_name(path))
+    if is_hub_id(path) and not is_file:
+        if revision is None:
+            problem = (
+                "must be given: the commit to use, since "
+                f"`{dotted((*section, name))}` is no folder here and so a Hub id, got {shown(path)}"
+            )
+            yield Finding((*section, "revision"), problem, ((*section, name),))
+        elif not _COMMIT.fullmatch(revision):
+            problem = f"must be a commit of 40 hex digits, got {shown(revision)}"
+            yield Finding((*section, "revision"), problem)
+    elif not (local_folder(path).exists() if may_be_file else local_folder(path).is_dir()):
+        kind = "file or folder" if may_be_file else "folder"
+        yield Finding((*section, name), f"must be an existing {kind}, got {shown(path)}")
+    elif revision is not None:
+        yield _needless_revision(section, revision)
+
+
+def _needless_revision(section: Path, revision: str) -> Finding:
     problem = f"must be left out unless a Hub id is used, got {shown(revision)}"
-    return Finding((section, "revision"), problem, ((section,),))
+    return Finding((*section, "revision"), problem, (section,))
 
 
 def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:
@@ -78,13 +93,25 @@ def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:
         if name in names[:index]:
             problem = f"must differ from the others, got {shown(name)} twice"
             yield Finding(("task", "benchmarks", index), problem)
-    files = [name for name in names if not name.startswith("builtin_")]
+    specs = sweep.task.benchmark_specs
+    files = [
+        name
+        for name in names
+        if not name.startswith("builtin_") and not (name in specs and specs[name].data)
+    ]
+    if files and sweep.task.data is None:
+        plugins = plugin_names()
+        files = [name for name in files if name not in plugins]
     if files and sweep.task.data is None:
         problem = (
             f"must be given for {', '.join(files)}: the folder (or Hub id) that has "
             f"{files[0]}/train.json, e.g. --set task.data=FOLDER"
         )
         yield Finding(("task", "data"), problem, (("task", "benchmarks"),))
+    train = sweep.task.train
+    if train is not None and train.data is None and sweep.task.data is None:
+        problem = f"must be given for {train.name}: its file, folder or Hub id, got null"
+        yield Finding(("task", "train", "data"), problem, (("task", "data"),))
 
 
 def _batch(sweep: SweepSpec) -> Iterator[Finding]:

@@ -25,10 +25,33 @@ SHARED = (
     "task.name",
     "task.data",
     "task.revision",
+    "task.prompt",
     "task.num_validation",
     "task.num_test",
+    "task.on_overlap",
+    "task.on_bad_record",
 )
 """Trials of one sweep share the base model, and are compared on the same examples."""
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, UnionType):
+        for option in get_args(annotation):
+            yield from _types(option)
+    else:
+        yield getattr(annotation, "__origin__", annotation)
+
+
+def nested_model(annotation: Any) -> type[BaseModel] | None:
+    """The one model that a field may hold, be it optional or an entry of a mapping; else None."""
+    found = {option for option in _types(annotation) if _is_model(option)}
+    if get_origin(annotation) is dict:
+        found = {option for option in _types(get_args(annotation)[1]) if _is_model(option)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -40,7 +63,8 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _fields(annotation, f"{prefix}{name}.")
         else:
             origin = get_origin(annotation)
-            yield prefix + name, origin if origin in (tuple, dict) else object
+            kind = origin if origin in (tuple, dict) else object
+            yield prefix + name, BaseModel if nested_model(annotation) else kind
 
 
 SCALAR_FIELDS = tuple(path for path, kind in _fields(TrialSpec) if kind is object)
@@ -138,11 +162,3 @@ def is_numeric(path: str) -> bool:
         else:
             annotation = annotation.model_fields[name].annotation
     return bool({int, float} & set(_types(annotation)))
-
-
-def _types(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) in (Union, UnionType):
-        for option in get_args(annotation):
-            yield from _types(option)
-    else:
-        yield getattr(annotation, "__origin__", annotation)

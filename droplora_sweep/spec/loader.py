@@ -127,6 +127,11 @@ def _leave_out(path: Path, data: dict[str, Any]) -> None:
     keys = [part for part in path if isinstance(part, str)]
     if keys[:2] in (["search", "parameters"], ["search", "stopping"]):
         keys = keys[: 3 if keys[1] == "parameters" else 2]
+    if keys[:2] == ["task", "train"]:
+        keys = keys[:2]
+    if keys[:2] == ["task", "benchmarks"]:
+        keys = keys[: 3 if isinstance(data["task"].get("benchmarks"), dict) else 2]
+        data["task"].pop("benchmark_specs", None)
     section: Any = data
     for key in keys[:-1]:
         section = section.get(key)

@@ -16,3 +16,8 @@ def local_folder(path: str) -> Path:
 def is_hub_id(path: str) -> bool:
     """Whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
     return _HUB_ID.fullmatch(path) is not None and not local_folder(path).is_dir()
+
+
+def is_data_file_name(path: str) -> bool:
+    """Whether ``path`` ends as a data file does, which no Hub id in use does."""
+    return path.endswith((".json", ".jsonl", ".gz"))

@@ -20,12 +20,21 @@ def json_schema() -> dict[str, Any]:
     schema = SweepSpec.model_json_schema()
     _clean(schema)
     definitions = schema["$defs"]
+    _allow_mapping(definitions["TaskSpec"]["properties"]["benchmarks"])
     parameters = definitions["SearchSpec"]["properties"]["parameters"]
     parameters["propertyNames"] = _paths(SEARCHABLE_FIELDS)
     for domain in ("Choice", "Range"):
         properties = definitions[domain]["properties"]
         properties["when"]["propertyNames"] = _paths(SCALAR_FIELDS)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _allow_mapping(benchmarks: dict[str, Any]) -> None:
+    """``task.benchmarks`` is a list of names, or a mapping of names to specs or null."""
+    listed = {key: benchmarks.pop(key) for key in ("type", "items", "minItems")}
+    spec = {"anyOf": [{"$ref": "#/$defs/BenchmarkSpec"}, {"type": "null"}]}
+    mapping = {"type": "object", "minProperties": 1, "additionalProperties": spec}
+    benchmarks["anyOf"] = [listed, mapping]
 
 
 def _paths(fields: Sequence[str]) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from .adapter import AdapterSpec
 from .base import Count, Positive, SpecModel
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-"""Names folders and MLflow experiments, so it holds no slash and no space."""
+from .task import Name as Name
+from .task import TaskSpec as TaskSpec
 
 
 class ModelSpec(SpecModel):
@@ -24,27 +23,6 @@ class ModelSpec(SpecModel):
     """Precision of base weights and of training."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """Store the base weights in 4 or 8 bits (bitsandbytes); needs the extra ``quantization``."""
-
-
-class TaskSpec(SpecModel):
-    """Training data and the benchmarks that score a trial."""
-
-    name: Name = "builtin"
-    """What the task is called in reports and in MLflow."""
-    benchmarks: tuple[Name, ...] = Field(
-        default=("builtin_choice", "builtin_math", "builtin_code"), min_length=1, strict=False
-    )
-    """Trained on the union of their training splits; each is scored on its own."""
-    data: str | None = None
-    """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
-    revision: str | None = None
-    """Commit of a Hub id in ``data``."""
-    num_train: Count | None = None
-    """Training examples per benchmark, the first by stable order; all where null."""
-    num_validation: Count = 200
-    """Validation examples per benchmark, cut from the training data where no file has them."""
-    num_test: Count | None = None
-    """Test examples per benchmark; all where null."""
 
 
 class TrainingSpec(SpecModel):

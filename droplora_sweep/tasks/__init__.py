@@ -1,19 +1,23 @@
 """Data, prompts and splits: what a task is."""
 
+from .formats import code_preamble
 from .loading import load_task
 from .prompts import render_prompt
 from .records import Example
-from .registry import BENCHMARKS, BUILTIN_DATA_SEED, BenchmarkEntry, Scoring
-from .task import Benchmark, Task, split_digest, split_sizes
+from .registry import BENCHMARKS, BUILTIN_DATA_SEED, MIXTURES, BenchmarkEntry
+from .task import Benchmark, Overlap, Task, TrainingSet, split_digest, split_sizes
 
 __all__ = [
     "BENCHMARKS",
     "BUILTIN_DATA_SEED",
+    "MIXTURES",
     "Benchmark",
     "BenchmarkEntry",
     "Example",
-    "Scoring",
+    "Overlap",
     "Task",
+    "TrainingSet",
+    "code_preamble",
     "load_task",
     "render_prompt",
     "split_digest",

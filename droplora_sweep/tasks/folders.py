@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SUFFIXES: Final = (".json", ".jsonl")
+    from .registry import BenchmarkEntry
+
+SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 SPLIT_NAMES: Final = ("train", "validation", "test")
 
 
@@ -25,30 +27,62 @@ class SplitFiles:
     train: Path | None
     validation: Path | None
     test: Path | None
+    folder: Path | None = None
+    """Where they were looked for; None for a lone file."""
 
 
-def find_split_files(data: Path, folder_names: Sequence[str]) -> SplitFiles:
-    """The files of the first of ``folder_names`` that exists inside ``data``.
+def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False) -> SplitFiles:
+    """The benchmark's files inside ``data``.
+
+    Of the entry's folders the first one that has a training or validation file is read, else the
+    first that exists.
+
+    Args:
+        data: Holds a folder of the benchmark.
+        entry: Names its folders and files.
+        is_own: ``data`` is the benchmark's alone and may be its folder itself.
 
     Raises:
-        MissingDataError: There is no such folder, or it has no file that a search could choose on.
+        MissingDataError: There is no such folder, or it has none of the files.
     """
-    folder = next((data / name for name in folder_names if (data / name).is_dir()), None)
-    if folder is None:
-        raise MissingDataError(_no_folder_problem(data, folder_names))
-    found = {split: _split_file(folder, split) for split in SPLIT_NAMES}
-    files = SplitFiles(**found)
-    if files.train is None and files.validation is None:
-        names = sorted(path.name for path in found.values() if path) or ["none of them"]
-        raise MissingDataError(
-            f"{folder} must hold train.json or validation.json (or .jsonl), got {names[0]}: "
-            "a task needs a validation split, which is never taken from the test split"
+    folders = [data / name for name in entry.folders if (data / name).is_dir()]
+    if is_own:
+        folders.append(data)
+    if not folders:
+        raise MissingDataError(_no_folder_problem(data, entry.folders))
+    found = [
+        SplitFiles(
+            **{split: _split_file(folder, split, entry) for split in SPLIT_NAMES}, folder=folder
         )
+        for folder in folders
+    ]
+    with_training = [files for files in found if files.train or files.validation]
+    files = (with_training or found)[0]
+    if not (with_training or files.test or entry.has_training_split):
+        wanted = ", ".join(entry.files.values()) or "test.json"
+        raise MissingDataError(f"{files.folder} must hold {wanted}, got none of them")
     return files
 
 
-def download(repository: str, revision: str, folder_names: Sequence[str]) -> Path:
-    """A local copy of these folders' split files; files downloaded before are not asked for again.
+def check_validation_file(files: SplitFiles) -> None:
+    """Refuse a benchmark that a search could not choose on.
+
+    Raises:
+        MissingDataError: There is neither a training nor a validation file.
+    """
+    if files.train is None and files.validation is None:
+        found = files.test.name if files.test else "none of them"
+        raise MissingDataError(
+            f"{files.folder or files.test} must hold train.json or validation.json (or .jsonl), "
+            f"got {found}: a task needs a validation split, "
+            "which is never taken from the test split"
+        )
+
+
+def download(
+    repository: str, revision: str, entries: Sequence[BenchmarkEntry], *, is_own: bool = False
+) -> Path:
+    """A local copy of these benchmarks' files; files downloaded before are not asked for again.
 
     Raises:
         MissingDataError: The Hub cannot be reached, or has no such data set or revision.
@@ -61,12 +95,15 @@ def download(repository: str, revision: str, folder_names: Sequence[str]) -> Pat
         OfflineModeIsEnabled,
     )
 
+    names = {f"{split}{suffix}" for split in SPLIT_NAMES for suffix in SUFFIXES}
     patterns = [
-        f"{folder}/{split}{suffix}"
-        for folder in folder_names
-        for split in SPLIT_NAMES
-        for suffix in SUFFIXES
+        f"{folder}/{name}"
+        for entry in entries
+        for folder in entry.folders
+        for name in sorted({*names, *entry.files.values()})
     ]
+    if is_own:
+        patterns += sorted(names.union(*(entry.files.values() for entry in entries)))
     try:
         return Path(
             snapshot_download(
@@ -119,6 +156,8 @@ def _subfolders(parent: Path) -> list[Path]:
     )
 
 
-def _split_file(folder: Path, split: str) -> Path | None:
-    candidates = (folder / f"{split}{suffix}" for suffix in SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
+def _split_file(folder: Path, split: str, entry: BenchmarkEntry) -> Path | None:
+    names = [f"{split}{suffix}" for suffix in SUFFIXES]
+    if split in entry.files:
+        names.append(entry.files[split])
+    return next((folder / name for name in names if (folder / name).is_file()), None)

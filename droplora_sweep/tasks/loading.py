@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-import difflib
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.spec import local_folder
 
 from .builtin import generate
-from .folders import (
-    MissingDataError,
-    SplitFiles,
-    download,
-    find_split_files,
-    missing_folder_problem,
-)
-from .reading import BadDataError, read_examples
-from .registry import BENCHMARKS, BUILTIN_DATA_SEED, BenchmarkEntry
-from .splits import Splits, cut_splits, limit_test
-from .task import Benchmark, Task, split_digest
+from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
+from .entries import find_entries, find_mixture, task_fault
+from .folders import MissingDataError
+from .reading import BadDataError, answer_problems
+from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
+from .splits import Cut, Mixture, Source, Splits, cut_splits
+from .task import Benchmark, Overlap, Task, TrainingSet, split_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from droplora_sweep.spec import TaskSpec
 
     from .records import Example
 
+_MADE_FROM: Final = {"GSM": "gsm8k", "MATH": "math"}
+"""What MetaMathQA's examples were made from, by the beginning of their ``type``."""
+
+
+@dataclass
+class _Found:
+    """What has been read so far, and what was wrong."""
+
+    contents: dict[str, Contents] = field(default_factory=dict)
+    mixture: tuple[Example, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
 
 def load_task(spec: TaskSpec) -> Task:
-    """Reads or generates the data of every benchmark of a task.
+    """Reads or generates the data of every benchmark of a task, and its training mixture.
 
     Test files are checked here too, so that a broken one is not met after the search, but their
     examples are dropped again: ``Benchmark.test`` reads them when asked.
@@ -42,162 +49,226 @@ def load_task(spec: TaskSpec) -> Task:
             spec's field, and data file and place in their text; ``where`` is left to the caller,
             who knows the file the spec was read from.
     """
-    faults = _name_faults(spec.benchmarks)
-    names = [name for name in dict.fromkeys(spec.benchmarks) if name in BENCHMARKS]
-    try:
-        data = _data_folder(spec, [name for name in names if not BENCHMARKS[name].is_builtin])
-    except MissingDataError as error:
-        faults.append(_fault("data", str(error)))
-        data = None
-    benchmarks = []
-    for name in names:
-        try:
-            if BENCHMARKS[name].is_builtin:
-                benchmarks.append(_generate_benchmark(name, spec))
-            elif data is not None:
-                benchmarks.append(_read_benchmark(name, spec, data))
-        except (BadDataError, MissingDataError) as error:
-            faults += [_fault("data", problem) for problem in str(error).splitlines()]
-        except InputError as error:
-            faults += error.faults
-    if not faults and not any(benchmark.train for benchmark in benchmarks):
-        faults.append(_fault("benchmarks", f"{', '.join(names)} have no training examples"))
-    if faults:
-        raise InputError(faults)
+    entries, faults = find_entries(spec)
+    found = _Found(faults=faults)
+    _read_shared(spec, entries, found)
+    _read_own(spec, entries, found)
+    _read_mixture(spec, found)
+    if found.faults and not found.contents:
+        raise InputError(found.faults)
+    cut = _cut(spec, entries, found)
+    benchmarks = _benchmarks(spec, entries, found, cut)
+    mixture = None
+    if spec.train is not None and cut.mixture is not None:
+        entry = find_mixture(spec.train)
+        mixture = TrainingSet(
+            spec.train.name,
+            entry.prompt_suffix,
+            cut.mixture.train,
+            cut.mixture.num_left_out,
+            spec.prompt,
+        )
+    if spec.on_overlap == "refuse":
+        found.faults += [_overlap_fault(overlap) for overlap in cut.overlaps]
+    names = ", ".join(benchmark.name for benchmark in benchmarks)
+    if not found.faults and mixture is None and not any(one.train for one in benchmarks):
+        found.faults.append(task_fault("benchmarks", f"{names} have no training examples"))
+    if not found.faults and mixture is not None and not mixture.train:
+        problem = f"must have examples that no benchmark holds, got none in {mixture.name}"
+        found.faults.append(task_fault("train", problem))
+    if not found.faults and not any(one.validation for one in benchmarks):
+        problem = f"must have validation examples in one at least, got none in {names}"
+        found.faults.append(task_fault("benchmarks", problem))
+    if found.faults:
+        raise InputError(found.faults)
     digests = {
         f"{benchmark.name}/{split}": split_digest(examples)
         for benchmark in benchmarks
         for split, examples in (("train", benchmark.train), ("validation", benchmark.validation))
     }
-    return Task(spec.name, tuple(benchmarks), digests)
-
-
-def _fault(field: str, problem: str) -> Fault:
-    return Fault(where="", field=f"task.{field}", problem=problem)
-
-
-def _name_faults(names: tuple[str, ...]) -> list[Fault]:
-    faults = []
-    for name in dict.fromkeys(names):
-        if name not in BENCHMARKS:
-            close = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARKS)}"
-            faults.append(_fault("benchmarks", f"unknown benchmark {name!r}; {hint}"))
-        if names.count(name) > 1:
-            faults.append(_fault("benchmarks", f"must name each benchmark once, got {name} twice"))
-    return faults
-
-
-def _data_folder(spec: TaskSpec, names: list[str]) -> Path | None:
-    """The folder that holds ``names``'s folders; None if no benchmark needs one."""
-    if not names:
-        return None
-    if spec.data is None:
-        raise MissingDataError(
-            f"must name the folder that holds {' and '.join(names)}, got null; "
-            "e.g. --set task.data=FOLDER"
-        )
-    folder = local_folder(spec.data)
-    if folder.is_dir():
-        return folder
-    if spec.revision is None:
-        raise MissingDataError(missing_folder_problem(folder))
-    folders = [folder for name in names for folder in BENCHMARKS[name].folders]
-    return download(spec.data, spec.revision, folders)
-
-
-def _generate_benchmark(name: str, spec: TaskSpec) -> Benchmark:
-    sizes = BENCHMARKS[name].published_sizes
-    if spec.num_validation > sizes["validation"]:
-        raise InputError([_too_few_fault(name, sizes["validation"], spec.num_validation)])
-    num_test = min(spec.num_test or sizes["test"], sizes["test"])
-    num_train = min(spec.num_train or sizes["train"], sizes["train"])
-    return _benchmark(
-        name,
-        Splits(
-            train=generate(name, "train", num_train, BUILTIN_DATA_SEED),
-            validation=generate(name, "validation", spec.num_validation, BUILTIN_DATA_SEED),
-            num_left_out=0,
-        ),
-        num_test=num_test,
-        read_test=partial(generate, name, "test", num_test, BUILTIN_DATA_SEED),
+    if mixture is not None:
+        digests[f"{mixture.name}/train"] = split_digest(mixture.train)
+    return Task(
+        spec.name,
+        tuple(benchmarks),
+        digests,
+        mixture=mixture,
+        overlaps=cut.overlaps,
+        notes=tuple(found.notes),
     )
 
 
-def _read_benchmark(name: str, spec: TaskSpec, data: Path) -> Benchmark:
-    entry = BENCHMARKS[name]
-    files = find_split_files(data, entry.folders)
-    train_file, validation_file, test_file = _read_all(files, entry)
-    splits = cut_splits(
-        train_file or (),
-        validation_file,
-        test_file or (),
-        num_train=spec.num_train,
-        num_validation=spec.num_validation,
-    )
-    if len(splits.validation) < spec.num_validation:
-        raise InputError([_too_few_fault(name, len(splits.validation), spec.num_validation)])
-    if train_file and not splits.train:
-        raise InputError([_no_training_fault(name, spec.num_validation)])
-    test = limit_test(test_file or (), spec.num_test)
-    return _benchmark(
-        name,
-        splits,
-        num_test=len(test),
-        read_test=partial(_read_test, files.test, entry, spec.num_test),
+def _own_data(spec: TaskSpec, name: str) -> str | None:
+    own = spec.benchmark_specs.get(name)
+    return own.data if own else None
+
+
+def _reading(spec: TaskSpec) -> Reading:
+    return Reading(
+        skip_bad=spec.on_bad_record == "skip",
+        num_test=spec.num_test,
+        has_mixture=spec.train is not None,
     )
 
 
-def _benchmark(
-    name: str, splits: Splits, *, num_test: int, read_test: Callable[[], tuple[Example, ...]]
-) -> Benchmark:
-    entry = BENCHMARKS[name]
-    return Benchmark(
-        name=name,
-        scoring=entry.scoring,
-        options=entry.options,
-        prompt_suffix=entry.prompt_suffix,
-        max_new_tokens=entry.max_new_tokens,
-        train=splits.train,
-        validation=splits.validation,
-        num_test=num_test,
-        num_left_out=splits.num_left_out,
-        read_test=read_test,
-    )
-
-
-def _read_all(files: SplitFiles, entry: BenchmarkEntry) -> tuple[tuple[Example, ...] | None, ...]:
-    """Training, validation and test file; None where there is none.
-
-    Raises:
-        BadDataError: With the problems of all three.
-    """
-    contents: list[tuple[Example, ...] | None] = []
-    problems: list[str] = []
-    for path in (files.train, files.validation, files.test):
+def _read_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> None:
+    """The benchmarks whose files are in ``task.data``."""
+    needed = {
+        name: entry
+        for name, entry in entries.items()
+        if not entry.is_builtin and _own_data(spec, name) is None
+    }
+    from_files = {name: entry for name, entry in needed.items() if entry.load is None}
+    folder: Path | None = None
+    try:
+        if from_files and spec.data is None:
+            raise MissingDataError(
+                f"must name the folder that holds {' and '.join(from_files)}, got null; "
+                "e.g. --set task.data=FOLDER"
+            )
+        if needed and spec.data is not None:
+            folder = find_data(spec.data, spec.revision, list(needed.values()))
+    except MissingDataError as error:
+        found.faults.append(task_fault("data", str(error)))
+        return
+    for name, entry in needed.items():
         try:
-            contents.append(read_examples(path, entry) if path else None)
-        except BadDataError as error:
-            problems += error.problems
-    if problems:
-        raise BadDataError(problems)
-    return tuple(contents)
+            if entry.load is not None:
+                found.contents[name] = read_plugin(name, entry, folder, _reading(spec))
+            elif folder is not None:
+                found.contents[name] = read_benchmark(name, entry, folder, _reading(spec))
+        except (BadDataError, MissingDataError) as error:
+            found.faults += [task_fault("data", problem) for problem in str(error).splitlines()]
 
 
-def _read_test(
-    path: Path | None, entry: BenchmarkEntry, num_test: int | None
-) -> tuple[Example, ...]:
-    return limit_test(read_examples(path, entry), num_test) if path else ()
+def _read_own(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> None:
+    """The benchmarks that have data of their own."""
+    for name, entry in entries.items():
+        own = spec.benchmark_specs.get(name)
+        if own is None or own.data is None or entry.is_builtin:
+            continue
+        try:
+            path = find_data(own.data, own.revision, [entry], is_own=True)
+            if entry.load is not None:
+                found.contents[name] = read_plugin(name, entry, path, _reading(spec))
+                continue
+            found.contents[name] = read_benchmark(
+                name, entry, path, _reading(spec), is_own=True, lone_split=own.split
+            )
+        except (BadDataError, MissingDataError) as error:
+            place = f"benchmarks.{name}.data"
+            found.faults += [task_fault(place, problem) for problem in str(error).splitlines()]
 
 
-def _too_few_fault(name: str, num_available: int, num_wanted: int) -> Fault:
-    return _fault(
-        "num_validation",
-        f"{name} can give at most {num_available} validation examples, got {num_wanted}",
+def _read_mixture(spec: TaskSpec, found: _Found) -> None:
+    if spec.train is None:
+        return
+    entry = find_mixture(spec.train)
+    data, revision = spec.train.data, spec.train.revision
+    if data is None:
+        data, revision = spec.data, spec.revision
+    published = f", published as {entry.published_as}" if entry.published_as else ""
+    try:
+        if data is None:
+            raise MissingDataError(f"must name {spec.train.name}'s file, got null{published}")
+        path = find_data(data, revision, [entry], is_own=True)
+        skip_bad = spec.on_bad_record == "skip"
+        found.mixture, notes = read_mixture(entry, path, skip_bad=skip_bad)
+        found.notes += notes
+    except (BadDataError, MissingDataError) as error:
+        found.faults += [task_fault("train.data", problem) for problem in str(error).splitlines()]
+
+
+def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> Cut:
+    sources = [found.contents[name].source for name in entries if name in found.contents]
+
+    def suits(name: str, example: Example) -> bool:
+        made_from = _MADE_FROM.get((example.category or "").partition("_")[0], name)
+        is_other = made_from != name and name in _MADE_FROM.values()
+        return not is_other and not answer_problems(example.answer, entries[name])
+
+    mixture = None
+    if spec.train is not None:
+        mixture = Mixture(spec.train.name, found.mixture or (), suits)
+    return cut_splits(
+        sources, mixture, num_train=spec.num_train, num_validation=spec.num_validation
     )
 
 
-def _no_training_fault(name: str, num_validation: int) -> Fault:
-    return _fault(
-        "num_validation", f"must leave {name} training examples, got {num_validation}: all it has"
+def _benchmarks(
+    spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found, cut: Cut
+) -> list[Benchmark]:
+    benchmarks = []
+    for name, entry in entries.items():
+        if entry.is_builtin:
+            if spec.num_validation > entry.published_sizes["validation"]:
+                found.faults.append(
+                    _too_few(name, entry.published_sizes["validation"], spec.num_validation)
+                )
+                continue
+            contents, splits, num_test = _generate(name, entry, spec)
+        elif name in found.contents:
+            contents, splits = found.contents[name], cut.splits[name]
+            num_test = len((contents.source.test or ())[: spec.num_test])
+            found.notes += contents.notes
+            _check_splits(spec, contents.source, splits, found)
+        else:
+            continue
+        assert entry.scoring is not None, "the entries of benchmarks are checked"
+        benchmarks.append(
+            Benchmark(
+                name=name,
+                scoring=entry.scoring,
+                options=entry.options,
+                prompt_suffix=entry.prompt_suffix,
+                max_new_tokens=entry.max_new_tokens,
+                train=splits.train,
+                validation=splits.validation,
+                num_test=num_test,
+                num_left_out=splits.num_left_out,
+                read_test=contents.read_test,
+                pattern=entry.pattern,
+                prompt=spec.prompt,
+            )
+        )
+    return benchmarks
+
+
+def _generate(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> tuple[Contents, Splits, int]:
+    sizes = entry.published_sizes
+    num_test = min(spec.num_test or sizes["test"], sizes["test"])
+    num_train = 0 if spec.train else min(spec.num_train or sizes["train"], sizes["train"])
+    read_test = partial(generate, name, "test", num_test, BUILTIN_DATA_SEED)
+    splits = Splits(
+        train=generate(name, "train", num_train, BUILTIN_DATA_SEED),
+        validation=generate(name, "validation", spec.num_validation, BUILTIN_DATA_SEED),
+        num_left_out=0,
     )
+    return Contents(Source(name), read_test), splits, num_test
+
+
+def _check_splits(spec: TaskSpec, source: Source, splits: Splits, found: _Found) -> None:
+    name, num_validation = source.name, len(splits.validation)
+    is_test_only = source.train is None and source.validation is None
+    if is_test_only and not num_validation:
+        if found.mixture is not None or spec.train is None:
+            found.notes.append(f"{name}: is tested but not validated: it has no other examples")
+    elif num_validation < spec.num_validation:
+        found.faults.append(_too_few(name, num_validation, spec.num_validation))
+    elif source.train and not splits.train and spec.train is None:
+        problem = f"must leave {name} training examples, got {spec.num_validation}: all it has"
+        found.faults.append(task_fault("num_validation", problem))
+
+
+def _too_few(name: str, num_available: int, num_wanted: int) -> Fault:
+    problem = f"{name} can give at most {num_available} validation examples, got {num_wanted}"
+    return task_fault("num_validation", problem)
+
+
+def _overlap_fault(overlap: Overlap) -> Fault:
+    num_shared = overlap.num_exact + overlap.num_normalised
+    problem = (
+        f"must be drop where splits share examples, got refuse: {overlap.split} shares "
+        f"{num_shared} with {overlap.other}, {overlap.num_exact} of them exactly"
+    )
+    return task_fault("on_overlap", problem)

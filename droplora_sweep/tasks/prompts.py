@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,13 +19,17 @@ TEMPLATE_WITH_INPUT = (
 )
 
 
-def render_prompt(example: Example, suffix: str = "\n") -> str:
+def render_prompt(example: Example, suffix: str = "\n", template: str | None = None) -> str:
     """The text the model continues; its training label is the example's ``output`` plus EOS.
 
     Args:
         example: What is asked.
         suffix: Ends the prompt: a newline for choice and code tasks, ``" Let's think step by
             step."`` for math (paper's protocol).
+        template: Holds ``{instruction}`` and may hold ``{input}``; the paper's where None.
     """
-    template = TEMPLATE_WITH_INPUT if example.input else TEMPLATE
-    return template.format(instruction=example.instruction, input=example.input) + suffix
+    if template is None:
+        template = TEMPLATE_WITH_INPUT if example.input else TEMPLATE
+    values = {"{instruction}": example.instruction, "{input}": example.input}
+    # In one pass: an instruction may itself hold "{input}", and a template other braces.
+    return re.sub(r"{instruction}|{input}", lambda mark: values[mark[0]], template) + suffix

@@ -1,4 +1,4 @@
-"""Which benchmarks exist: one entry of data each, no code.
+"""Which benchmarks and training mixtures are known: one entry of data each, no code.
 
 Options and prompts follow the protocol of arXiv 2508.17337 and LLM-Adapters (arXiv 2304.01933);
 sizes are those of the files LLM-Adapters publishes.
@@ -7,14 +7,17 @@ sizes are those of the files LLM-Adapters publishes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from .builtin import BUILTIN_BENCHMARKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-Scoring = Literal["choice", "number", "code"]
+    from droplora_sweep.spec import Format, Scoring
+
+    from .records import Example
 
 BUILTIN_DATA_SEED: Final = 20250823
 """Generates the built-in benchmarks.
@@ -28,27 +31,45 @@ class BenchmarkEntry:
     """What is known of a benchmark before its data is read.
 
     Attributes:
-        scoring: How a response is compared with ``Example.answer``: ``choice`` (an option's
-            name), ``number``, or ``code`` (Python tests that must pass).
+        scoring: How a response is compared with ``Example.answer`` (see ``BenchmarkSpec``); None
+            for a training mixture, which is not scored.
         options: For ``choice``, every option's name; the first one that a response holds is its
             prediction.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         folders: Names its folder may have inside ``task.data``; the first that exists is read.
         published_sizes: Examples per published split.
         max_new_tokens: Enough for every gold response, where the benchmark knows; else None.
+        formats: Layouts its files may have; the first record tells which one it is.
+        files: Published file names by split, beside ``train.json`` and so on.
+        pattern: For ``regex``, what the answer looks like.
+        fields: Name in the file by field's name, where its files have names of their own.
+        published_as: Where the data can be had.
+        load: Reads the data instead of this package (see ``plugins``): from ``task.data``'s
+            folder, or None, to the examples of each split.
     """
 
-    scoring: Scoring
+    scoring: Scoring | None
     options: tuple[str, ...] = ()
     prompt_suffix: str = "\n"
     folders: tuple[str, ...] = ()
     published_sizes: Mapping[str, int] = field(default_factory=dict)
     max_new_tokens: int | None = None
+    formats: tuple[Format, ...] = ("llm_adapters",)
+    files: Mapping[str, str] = field(default_factory=dict)
+    pattern: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    published_as: str | None = None
+    load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 
     @property
     def is_builtin(self) -> bool:
         """Whether the data is generated, so that no folder is read."""
-        return not self.folders
+        return not self.folders and self.load is None
+
+    @property
+    def has_training_split(self) -> bool:
+        """Whether it is published with examples to train on, or may be."""
+        return "train" in self.published_sizes or not self.published_sizes
 
 
 _ANSWERS: Final = tuple(f"answer{index}" for index in range(1, 6))
@@ -59,6 +80,8 @@ _BUILTIN_SCORING: Final[dict[str, tuple[Scoring, tuple[str, ...]]]] = {
     "builtin_code": ("code", ()),
 }
 
+MATH_SUFFIX: Final = " Let's think step by step."
+
 BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     "boolq": BenchmarkEntry(
         scoring="choice",
@@ -66,11 +89,23 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
         folders=("boolq",),
         published_sizes={"train": 9_427, "test": 3_270},
     ),
+    "piqa": BenchmarkEntry(
+        scoring="choice",
+        options=("solution1", "solution2"),
+        folders=("piqa",),
+        published_sizes={"train": 16_113, "test": 1_838},
+    ),
     "siqa": BenchmarkEntry(
         scoring="choice",
         options=_ANSWERS,
         folders=("siqa", "social_i_qa"),
         published_sizes={"train": 33_410, "test": 1_954},
+    ),
+    "hellaswag": BenchmarkEntry(
+        scoring="choice",
+        options=tuple(f"ending{index}" for index in range(1, 5)),
+        folders=("hellaswag",),
+        published_sizes={"train": 39_905, "test": 10_042},
     ),
     "winogrande": BenchmarkEntry(
         scoring="choice",
@@ -96,6 +131,41 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
         folders=("openbookqa",),
         published_sizes={"train": 4_957, "test": 500},
     ),
+    "gsm8k": BenchmarkEntry(
+        scoring="number",
+        prompt_suffix=MATH_SUFFIX,
+        folders=("gsm8k", "gsm8k_original"),
+        published_sizes={"train": 7_473, "test": 1_319},
+        formats=("llm_adapters", "gsm8k"),
+    ),
+    "math": BenchmarkEntry(
+        scoring="math",
+        prompt_suffix=MATH_SUFFIX,
+        folders=("math", "MATH"),
+        published_sizes={"train": 7_500, "test": 5_000},
+        formats=("math", "llm_adapters"),
+    ),
+    "humaneval": BenchmarkEntry(
+        scoring="code",
+        folders=("humaneval",),
+        published_sizes={"test": 164},
+        formats=("humaneval",),
+        files={"test": "HumanEval.jsonl.gz"},
+    ),
+    "mbpp": BenchmarkEntry(
+        scoring="code",
+        folders=("mbpp",),
+        published_sizes={"train": 374, "validation": 90, "test": 500},
+        formats=("mbpp",),
+        files=dict.fromkeys(("train", "validation", "test"), "mbpp.jsonl"),
+    ),
+    "mt_bench": BenchmarkEntry(
+        scoring="judge",
+        folders=("mt_bench",),
+        published_sizes={"test": 80},
+        formats=("mt_bench",),
+        files={"test": "question.jsonl"},
+    ),
     **{
         name: BenchmarkEntry(
             scoring=scoring,
@@ -108,3 +178,39 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     },
 }
 """Every benchmark by the name it has in ``task.benchmarks``."""
+
+MIXTURES: Final[dict[str, BenchmarkEntry]] = {
+    "commonsense_170k": BenchmarkEntry(
+        scoring=None,
+        folders=("commonsense_170k",),
+        published_sizes={"train": 170_420},
+        files={"train": "commonsense_170k.json"},
+        published_as="commonsense_170k.json of github.com/AGI-Edgerunners/LLM-Adapters",
+    ),
+    "metamathqa": BenchmarkEntry(
+        scoring=None,
+        prompt_suffix=MATH_SUFFIX,
+        folders=("metamathqa", "MetaMathQA"),
+        published_sizes={"train": 395_000},
+        formats=("metamathqa",),
+        files={"train": "MetaMathQA-395K.json"},
+        published_as="meta-math/MetaMathQA",
+    ),
+    "codefeedback_python": BenchmarkEntry(
+        scoring=None,
+        folders=("codefeedback_python", "CodeFeedback-Filtered-Instruction"),
+        published_sizes={"train": 104_848},
+        formats=("codefeedback_python",),
+        files={"train": "CodeFeedback-Filtered-Instruction.jsonl"},
+        published_as="m-a-p/CodeFeedback-Filtered-Instruction",
+    ),
+    "evol_instruct": BenchmarkEntry(
+        scoring=None,
+        folders=("evol_instruct",),
+        published_sizes={"train": 143_000},
+        formats=("evol_instruct",),
+        files={"train": "WizardLM_evol_instruct_V2_143k.json"},
+        published_as="WizardLMTeam/WizardLM_evol_instruct_V2_196k",
+    ),
+}
+"""Every training mixture by the name it has in ``task.train.name``."""

@@ -5,8 +5,13 @@ The rules, which ``cut_splits`` applies in this order:
 * Two examples are the same if their instruction and input are, but for case and white space.
 * The test split is what the test file says, repeated questions included.
 * The validation split is what a validation file says, else it is cut from the training file;
-  it never holds an example of the test split.
-* The training split is the rest of the training file, without what the other two hold.
+  it never holds an example of any benchmark's test split, nor of another's validation split.
+* The training split is the rest of the training file, without what test and validation splits,
+  of any benchmark, hold.
+* With a training mixture, the benchmarks' own training files are not trained on, and validate
+  too. A benchmark that has neither file is validated on examples cut from the mixture: those
+  whose answer its scoring can read (for MetaMathQA also those made from it, by their ``type``).
+  If there is none, as for tests of code, the benchmark is tested only.
 
 The order of every split, and with it which examples a limit keeps, comes from a hash of each
 example, not from its place in the file: adding examples to a file does not shuffle the others.
@@ -18,10 +23,31 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .task import Overlap
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .records import Example
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the files of one benchmark hold; None for a file that is not there."""
+
+    name: str
+    train: Sequence[Example] | None = None
+    validation: Sequence[Example] | None = None
+    test: Sequence[Example] | None = None
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A training mixture; ``suits`` says whether a benchmark's scoring can read an example."""
+
+    name: str
+    examples: Sequence[Example]
+    suits: Callable[[str, Example], bool]
 
 
 @dataclass(frozen=True)
@@ -33,9 +59,19 @@ class Splits:
     num_left_out: int
 
 
+@dataclass(frozen=True)
+class Cut:
+    """All splits of a task: by benchmark, of the mixture, and what their files shared."""
+
+    splits: dict[str, Splits]
+    mixture: Splits | None
+    overlaps: tuple[Overlap, ...]
+
+
 def normalised_text(example: Example) -> str:
     """What is asked, in lower case and with single spaces: the example's identity."""
-    return " ".join(f"{example.instruction} {example.input}".lower().split())
+    asked = (example.instruction, example.input, *example.turns[1:])
+    return " ".join(" ".join(asked).lower().split())
 
 
 def stable_order(examples: Iterable[Example], purpose: str) -> list[Example]:
@@ -49,41 +85,105 @@ def stable_order(examples: Iterable[Example], purpose: str) -> list[Example]:
 
 
 def cut_splits(
-    train_file: Sequence[Example],
-    validation_file: Sequence[Example] | None,
-    test_file: Sequence[Example],
+    sources: Sequence[Source],
+    mixture: Mixture | None = None,
     *,
     num_train: int | None,
     num_validation: int,
-) -> Splits:
+) -> Cut:
     """Applies the rules above; a split has fewer examples than asked for if there are no more.
 
     Args:
-        train_file: Every example of the training file; empty if there is none.
-        validation_file: Every example of the validation file; None if there is none.
-        test_file: Every example of the test file; empty if there is none.
-        num_train: At most this many training examples; no limit where None.
-        num_validation: At most this many validation examples.
+        sources: One per benchmark.
+        mixture: What is trained on instead of the benchmarks' training files.
+        num_train: At most this many training examples per benchmark or mixture; None: no limit.
+        num_validation: At most this many validation examples per benchmark.
     """
-    test_texts = {normalised_text(example) for example in test_file}
-    source = train_file if validation_file is None else validation_file
-    candidates = {
-        text: example
-        for example in stable_order(source, "validation")
-        if (text := normalised_text(example)) not in test_texts
-    }
-    validation = tuple(candidates.values())[:num_validation]
-    held_out = test_texts | set(tuple(candidates)[:num_validation])
-    train = [
-        example
-        for example in stable_order(train_file, "train")
-        if normalised_text(example) not in held_out
-    ]
-    if validation_file is None:
-        num_left_out = len(train_file) - len(train) - len(validation)
-    else:
-        num_left_out = len(train_file) - len(train) + len(validation_file) - len(candidates)
-    return Splits(tuple(train[:num_train]), validation, num_left_out)
+    held = _Held()
+    for source in sources:
+        held.add(f"{source.name}/test", source.test or ())
+    validations: dict[str, tuple[Example, ...]] = {}
+    num_shared: dict[str, int] = {}
+    for source in sources:
+        name = f"{source.name}/validation"
+        origin, pool = _validation_pool(source, mixture)
+        if source.validation is not None:
+            held.count(name, source.validation)
+        candidates = {
+            text: example
+            for example in stable_order(pool, "validation")
+            if (text := normalised_text(example)) not in held
+        }
+        validations[source.name] = tuple(candidates.values())[:num_validation]
+        is_mixed = mixture is not None and origin == f"{mixture.name}/train"
+        num_shared[source.name] = 0 if is_mixed else len(pool) - len(candidates)
+        held.add(name, validations[source.name], origin)
+    splits = {}
+    for source in sources:
+        validation = validations[source.name]
+        if mixture is not None:
+            splits[source.name] = Splits((), validation, num_left_out=num_shared[source.name])
+            continue
+        train_file = source.train or ()
+        train = held.remove(f"{source.name}/train", train_file)
+        if source.validation is None:
+            num_left_out = len(train_file) - len(train) - len(validation)
+        else:
+            num_left_out = len(train_file) - len(train) + num_shared[source.name]
+        splits[source.name] = Splits(tuple(train[:num_train]), validation, num_left_out)
+    mixed = None
+    if mixture is not None:
+        train = held.remove(f"{mixture.name}/train", mixture.examples)
+        num_left_out = len(mixture.examples) - len(train)
+        mixed = Splits(tuple(train[:num_train]), (), num_left_out)
+    return Cut(splits, mixed, held.overlaps())
+
+
+def _validation_pool(source: Source, mixture: Mixture | None) -> tuple[str, Sequence[Example]]:
+    """Where a benchmark's validation split is taken from: the split's name, and its examples."""
+    if mixture is None:
+        if source.validation is not None:
+            return f"{source.name}/validation", source.validation
+        return f"{source.name}/train", source.train or ()
+    if source.validation is not None or source.train is not None:
+        # The mixture is trained on instead, so that all of these can validate.
+        return f"{source.name}/train", (*(source.validation or ()), *(source.train or ()))
+    suited = [one for one in mixture.examples if mixture.suits(source.name, one)]
+    return f"{mixture.name}/train", suited
+
+
+class _Held:
+    """Texts that more protected splits hold, and how often other splits had them too."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, tuple[str, str]] = {}
+        self._exact: set[tuple[str, str]] = set()
+        self._counts: dict[tuple[str, str], list[int]] = {}
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._owners
+
+    def add(self, split: str, examples: Iterable[Example], origin: str | None = None) -> None:
+        """Holds these back; that ``origin``, where they are from, has them too is no overlap."""
+        for example in examples:
+            self._owners.setdefault(normalised_text(example), (split, origin or split))
+            self._exact.add((example.instruction, example.input))
+
+    def remove(self, split: str, examples: Iterable[Example]) -> list[Example]:
+        """The examples, in stable order, that nothing else holds; the others are counted."""
+        self.count(split, examples)
+        return [one for one in stable_order(examples, "train") if normalised_text(one) not in self]
+
+    def count(self, split: str, examples: Iterable[Example]) -> None:
+        for example in examples:
+            owner, origin = self._owners.get(normalised_text(example), (split, split))
+            if split not in (owner, origin):
+                exact = (example.instruction, example.input) in self._exact
+                counts = self._counts.setdefault((split, owner), [0, 0])
+                counts[0 if exact else 1] += 1
+
+    def overlaps(self) -> tuple[Overlap, ...]:
+        return tuple(Overlap(*names, *counts) for names, counts in sorted(self._counts.items()))
 
 
 def limit_test(test_file: Sequence[Example], num_test: int | None) -> tuple[Example, ...]:

@@ -6,11 +6,14 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .prompts import render_prompt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from droplora_sweep.spec import Scoring
+
     from .records import Example
-    from .registry import Scoring
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Benchmark:
         num_test: How many examples ``test`` gives; 0 if there is no test split.
         num_left_out: Training and validation examples that a split they must not share also has.
         read_test: Reads the test split.
+        pattern: For ``regex``, what the answer looks like.
+        prompt: Template of the prompt; None is the paper's.
     """
 
     name: str
@@ -40,10 +45,56 @@ class Benchmark:
     num_test: int
     num_left_out: int
     read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
+    pattern: str | None = None
+    prompt: str | None = None
+
+    def render_prompt(self, example: Example) -> str:
+        """The text the model continues."""
+        return render_prompt(example, self.prompt_suffix, self.prompt)
 
     def test(self) -> tuple[Example, ...]:
         """The test split, read at each call, so that a search cannot meet it by accident."""
         return self.read_test()
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A training mixture, in place of the benchmarks' own training splits.
+
+    Attributes:
+        name: As in ``task.train.name``.
+        prompt_suffix: Ends the prompt (see ``render_prompt``).
+        train: What a trial trains on.
+        num_left_out: Examples that a validation or test split holds.
+        prompt: Template of the prompt; None is the paper's.
+    """
+
+    name: str
+    prompt_suffix: str
+    train: tuple[Example, ...] = field(repr=False)
+    num_left_out: int
+    prompt: str | None = None
+
+    def render_prompt(self, example: Example) -> str:
+        """The text the model continues."""
+        return render_prompt(example, self.prompt_suffix, self.prompt)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Examples that the files of two splits share; they are left out of the first.
+
+    Attributes:
+        split: ``<benchmark>/<split>``.
+        other: ``<benchmark>/<split>`` that is more protected.
+        num_exact: Examples with the same text.
+        num_normalised: Further ones that differ in case and white space alone.
+    """
+
+    split: str
+    other: str
+    num_exact: int
+    num_normalised: int
 
 
 @dataclass(frozen=True)
@@ -55,14 +106,31 @@ class Task:
         benchmarks: In the order of ``task.benchmarks``.
         digests: ``<benchmark>/<split>`` to ``split_digest`` of the training and validation splits:
             all the data that decides a trial's result.
+        mixture: What is trained on, if it is not the benchmarks' own training splits.
+        overlaps: Examples that two splits' files share.
+        notes: What a user should know of the data though it is no fault, one line each.
     """
 
     name: str
     benchmarks: tuple[Benchmark, ...]
     digests: dict[str, str]
+    mixture: TrainingSet | None = None
+    overlaps: tuple[Overlap, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def training_examples(self) -> tuple[tuple[Benchmark, Example], ...]:
-        """Every training example with the benchmark that says how it is prompted."""
+    def all_digests(self) -> dict[str, str]:
+        """``digests``, and those of the test splits, which are read for it."""
+        tests = {
+            f"{benchmark.name}/test": split_digest(benchmark.test())
+            for benchmark in self.benchmarks
+            if benchmark.num_test
+        }
+        return self.digests | tests
+
+    def training_examples(self) -> tuple[tuple[Benchmark | TrainingSet, Example], ...]:
+        """Every training example with the data set that says how it is prompted."""
+        if self.mixture is not None:
+            return tuple((self.mixture, example) for example in self.mixture.train)
         return tuple(
             (benchmark, example) for benchmark in self.benchmarks for example in benchmark.train
         )
@@ -74,8 +142,8 @@ def split_digest(examples: Iterable[Example]) -> str:
 
 
 def split_sizes(task: Task) -> dict[str, dict[str, int]]:
-    """Examples of each benchmark per split, and ``left_out``, for ``plan``."""
-    return {
+    """Examples of each benchmark (and the mixture) per split, and ``left_out``, for ``plan``."""
+    sizes = {
         benchmark.name: {
             "train": len(benchmark.train),
             "validation": len(benchmark.validation),
@@ -84,3 +152,7 @@ def split_sizes(task: Task) -> dict[str, dict[str, int]]:
         }
         for benchmark in task.benchmarks
     }
+    if task.mixture is not None:
+        counts = {"train": len(task.mixture.train), "left_out": task.mixture.num_left_out}
+        sizes[task.mixture.name] = counts
+    return sizes

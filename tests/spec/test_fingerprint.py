@@ -33,13 +33,21 @@ CHANGES = {
     "constant": "cosine",
     "float32": "bfloat16",
     "none": "4bit",
+    "drop": "refuse",
+    "refuse": "skip",
 }
 
 
 def variants(section: Any) -> Iterator[dict[str, Any]]:
     """The section with each of its fields changed in turn."""
     for name, value in section.items():
-        if value == {}:
+        if name == "benchmark_specs":
+            yield {**section, name: {section["benchmarks"][0]: {"prompt_suffix": ""}}}
+        elif name == "train":
+            yield {**section, name: {"name": "metamathqa"}}
+        elif name == "prompt":
+            yield {**section, name: "{instruction}"}
+        elif value == {}:
             yield {**section, name: {"q_proj": 0.25}}
         elif isinstance(value, dict):
             for changed in variants(value):

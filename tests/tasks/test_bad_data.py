@@ -40,8 +40,9 @@ def problems(data: Path | str | None, *benchmarks: str, **fields: Any) -> list[s
 def test_unknown_benchmark_suggests_the_nearest() -> None:
     assert problems(None, "builtin_chioce", "nothing_like_it") == [
         "task.benchmarks: unknown benchmark 'builtin_chioce'; did you mean builtin_choice?",
-        "task.benchmarks: unknown benchmark 'nothing_like_it'; known: boolq, siqa, winogrande, "
-        "arc_easy, arc_challenge, openbookqa, builtin_choice, builtin_math, builtin_code",
+        "task.benchmarks: unknown benchmark 'nothing_like_it'; known: boolq, piqa, siqa, "
+        "hellaswag, winogrande, arc_easy, arc_challenge, openbookqa, gsm8k, math, humaneval, mbpp, "
+        "mt_bench, builtin_choice, builtin_math, builtin_code",
     ]
 
 

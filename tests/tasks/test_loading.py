@@ -109,8 +109,8 @@ def test_json_lines_and_extra_fields(write_boolq: WriteBoolQ) -> None:
 
 
 def test_folder_names_of_llm_adapters(tmp_path: Path) -> None:
-    answers = [make_record(index, answer="answer1") for index in range(10)]
-    for name in ("ARC-Easy", "social_i_qa"):
+    for start, name in enumerate(("ARC-Easy", "social_i_qa")):
+        answers = [make_record(100 * start + index, answer="answer1") for index in range(10)]
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.json").write_text(json.dumps(answers))
     task = load_task(

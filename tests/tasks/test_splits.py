@@ -5,11 +5,29 @@ from __future__ import annotations
 import random
 
 from droplora_sweep.tasks import Example
-from droplora_sweep.tasks.splits import cut_splits, limit_test, normalised_text, stable_order
+from droplora_sweep.tasks.splits import (
+    Mixture,
+    Source,
+    Splits,
+    cut_splits,
+    limit_test,
+    normalised_text,
+    stable_order,
+)
 
 
 def example(text: str, answer: str = "true") -> Example:
     return Example(text, "", f"the correct answer is {answer}", answer)
+
+
+def cut(
+    train: list[Example],
+    validation: list[Example] | None,
+    test: list[Example],
+    **limits: int | None,
+) -> Splits:
+    """One benchmark's splits."""
+    return cut_splits([Source("one", train, validation, test)], **limits).splits["one"]
 
 
 EXAMPLES = [example(f"question {index}") for index in range(50)]
@@ -20,7 +38,7 @@ def texts(examples: tuple[Example, ...]) -> set[str]:
 
 
 def test_validation_is_cut_from_train_and_the_rest_is_trained_on() -> None:
-    splits = cut_splits(EXAMPLES, None, [], num_train=None, num_validation=10)
+    splits = cut(EXAMPLES, None, [], num_train=None, num_validation=10)
     assert len(splits.validation) == 10
     assert len(splits.train) == 40
     assert set(splits.train) | set(splits.validation) == set(EXAMPLES)
@@ -29,7 +47,7 @@ def test_validation_is_cut_from_train_and_the_rest_is_trained_on() -> None:
 
 def test_a_shuffled_file_gives_the_same_splits_in_the_same_order() -> None:
     shuffled = random.Random(0).sample(EXAMPLES, len(EXAMPLES))
-    assert cut_splits(shuffled, None, [], num_train=20, num_validation=10) == cut_splits(
+    assert cut(shuffled, None, [], num_train=20, num_validation=10) == cut(
         EXAMPLES, None, [], num_train=20, num_validation=10
     )
     assert limit_test(shuffled, 5) == limit_test(EXAMPLES, 5)
@@ -42,32 +60,65 @@ def test_adding_an_example_does_not_shuffle_the_others() -> None:
 
 
 def test_a_smaller_limit_keeps_the_first() -> None:
-    few = cut_splits(EXAMPLES, None, [], num_train=7, num_validation=10)
-    many = cut_splits(EXAMPLES, None, [], num_train=None, num_validation=10)
+    few = cut(EXAMPLES, None, [], num_train=7, num_validation=10)
+    many = cut(EXAMPLES, None, [], num_train=None, num_validation=10)
     assert few.train == many.train[:7]
 
 
 def test_what_validation_holds_is_not_trained_on_whatever_case_and_spaces() -> None:
     train = [example("Is it  SO?"), example("other")]
-    splits = cut_splits(train, [example("is it so?")], [], num_train=None, num_validation=1)
+    splits = cut(train, [example("is it so?")], [], num_train=None, num_validation=1)
     assert splits.train == (example("other"),)
     assert splits.num_left_out == 1
 
 
 def test_what_test_holds_is_neither_validated_nor_trained_on() -> None:
     held_out = EXAMPLES[:5]
-    splits = cut_splits(EXAMPLES, None, held_out, num_train=None, num_validation=10)
+    splits = cut(EXAMPLES, None, held_out, num_train=None, num_validation=10)
     assert not texts(splits.train) & texts(tuple(held_out))
     assert not texts(splits.validation) & texts(tuple(held_out))
     assert splits.num_left_out == 5
-    from_file = cut_splits([], EXAMPLES, held_out, num_train=None, num_validation=50)
+    from_file = cut([], EXAMPLES, held_out, num_train=None, num_validation=50)
     assert len(from_file.validation) == 45
     assert from_file.num_left_out == 5
 
 
 def test_a_repeated_question_is_validated_once_and_not_trained_on() -> None:
     repeated = [*EXAMPLES, *EXAMPLES]
-    splits = cut_splits(repeated, None, [], num_train=None, num_validation=10)
+    splits = cut(repeated, None, [], num_train=None, num_validation=10)
     assert len(texts(splits.validation)) == len(splits.validation) == 10
     assert not texts(splits.validation) & texts(splits.train)
     assert splits.num_left_out == 10
+
+
+def test_what_any_benchmark_tests_is_held_back_everywhere_and_counted() -> None:
+    first = Source("first", EXAMPLES[:20], None, EXAMPLES[40:])
+    spaced = example("Question  41")
+    second = Source("second", [*EXAMPLES[20:41], spaced], None, [])
+
+    done = cut_splits([first, second], num_train=None, num_validation=2)
+
+    assert [(one.split, one.other) for one in done.overlaps] == [("second/train", "first/test")]
+    assert (done.overlaps[0].num_exact, done.overlaps[0].num_normalised) == (1, 1)
+    assert texts(done.splits["second"].train) <= texts(tuple(EXAMPLES[20:40]))
+    assert done.splits["second"].num_left_out == 2
+
+
+def test_a_mixture_validates_the_benchmarks_that_have_no_training_file() -> None:
+    mixture = Mixture("mix", EXAMPLES, lambda name, _: name != "code")
+    own = Source("own", [example(f"own {index}") for index in range(4)], None, EXAMPLES[:3])
+    sources = [own, Source("none", test=[]), Source("code", test=[])]
+
+    done = cut_splits(sources, mixture, num_train=30, num_validation=4)
+
+    assert done.mixture is not None
+    assert len(done.mixture.train) == 30
+    assert set(done.splits["own"].validation) == set(own.train or ())
+    assert set(done.splits["none"].validation) <= set(EXAMPLES[3:])
+    assert done.splits["code"].validation == ()
+    assert all(splits.train == () for splits in done.splits.values())
+    assert not texts(done.mixture.train) & texts(done.splits["none"].validation)
+    assert [(one.split, one.other, one.num_exact) for one in done.overlaps] == [
+        ("mix/train", "own/test", 3)
+    ]
+    assert done.mixture.num_left_out == 3 + 4

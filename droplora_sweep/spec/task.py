@@ -1,0 +1,167 @@
+"""What a task is: a training mixture, a validation split and named benchmarks, all of it data."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from .base import Count, SpecModel, broken_rule
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Names folders and MLflow experiments, so it holds no slash and no space."""
+
+Scoring: TypeAlias = Literal["choice", "number", "math", "code", "judge", "exact", "regex"]
+"""How a response is compared with the gold answer; see ``BenchmarkSpec.scoring``."""
+
+Format: TypeAlias = Literal[
+    "llm_adapters",
+    "gsm8k",
+    "math",
+    "metamathqa",
+    "codefeedback_python",
+    "evol_instruct",
+    "humaneval",
+    "mbpp",
+    "mt_bench",
+]
+"""How a data file's records are laid out, as their publishers write them."""
+
+SplitName: TypeAlias = Literal["train", "validation", "test"]
+RecordField: TypeAlias = Literal["instruction", "input", "output", "answer", "id"]
+
+PLUGIN_GROUP: Final = "droplora_sweep.benchmarks"
+"""Entry points of this group are benchmarks that an installed package brings."""
+
+
+def plugin_names() -> set[str]:
+    """Names of the benchmarks that installed packages bring; none of them is imported."""
+    return {entry_point.name for entry_point in metadata.entry_points(group=PLUGIN_GROUP)}
+
+
+class BenchmarkSpec(SpecModel):
+    """One benchmark, or what differs from a known one: null keeps what is known of its name."""
+
+    data: str | None = None
+    """A file, a folder with ``train.json`` and so on, or a Hub id; ``task.data`` where null."""
+    revision: str | None = None
+    """Commit of a Hub id in ``data``."""
+    split: SplitName = "train"
+    """What a lone file in ``data`` is; one whose format names splits or tests says so itself."""
+    format: Format | None = None
+    """Layout of the records; recognised by the first record's fields where null."""
+    scoring: Scoring | None = None
+    """``choice``: the first option in the response; ``number``; ``math``: normalised LaTeX;
+    ``code``: tests that must pass; ``judge``: a rating by a judge; ``exact``: the whole response,
+    stripped; ``regex``: the first match of ``pattern``, its first group where it has one."""
+    options: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """Every option's name, for ``scoring: choice``."""
+    pattern: str | None = None
+    """What the answer looks like, for ``scoring: regex``."""
+    prompt_suffix: str | None = None
+    """Ends the prompt; a newline where nothing else is known of the benchmark."""
+    max_new_tokens: Count | None = None
+    """Enough for every right response; ``evaluation.max_new_tokens`` where null."""
+    fields: dict[RecordField, str] = Field(default_factory=dict)
+    """Name in the file by name of the field, e.g. ``{instruction: question, answer: label}``."""
+
+    @model_validator(mode="after")
+    def _check_pattern(self) -> BenchmarkSpec:
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                problem = f"must be a regular expression, got {self.pattern!r}: {error.msg}"
+                raise broken_rule(problem, "pattern") from error
+            if self.scoring not in (None, "regex"):
+                problem = f"must be left out unless `scoring: regex`, got {self.pattern!r}"
+                raise broken_rule(problem, "pattern")
+        elif self.scoring == "regex":
+            raise broken_rule("must be given for `scoring: regex`, got null", "pattern")
+        return self
+
+
+class TrainSpec(SpecModel):
+    """A training mixture of its own; the benchmarks then only validate and test."""
+
+    name: Name
+    """``commonsense_170k``, ``metamathqa``, ``codefeedback_python`` and ``evol_instruct`` have
+    their format and prompt from it; any other name is a mixture of your own."""
+    data: str | None = None
+    """A file, a folder that holds it or ``train.json``, or a Hub id; in ``task.data`` where null.
+    """
+    revision: str | None = None
+    """Commit of a Hub id in ``data``."""
+    format: Format | None = None
+    """Layout of the records; by the name, else recognised by the first record's fields."""
+    prompt_suffix: str | None = None
+    """Ends the prompt; by the name, else a newline."""
+    fields: dict[RecordField, str] = Field(default_factory=dict)
+    """Name in the file by name of the field, as in a benchmark's ``fields``."""
+
+
+class TaskSpec(SpecModel):
+    """Training data and the benchmarks that score a trial."""
+
+    name: Name = "builtin"
+    """What the task is called in reports and in MLflow."""
+    benchmarks: tuple[Name, ...] = Field(
+        default=("builtin_choice", "builtin_math", "builtin_code"),
+        min_length=1,
+        strict=False,
+    )
+    """Trained on the union of their training splits; each is scored on its own.
+
+    A list of names, or a mapping of each name to its spec, or to null for one that is known.
+    """
+    benchmark_specs: dict[Name, BenchmarkSpec] = Field(default_factory=dict)
+    """What the mapping form of ``benchmarks`` says; write it there."""
+    train: TrainSpec | None = None
+    """A training mixture, in place of the benchmarks' own training splits."""
+    prompt: str | None = None
+    """Template with ``{instruction}`` and ``{input}``; the paper's (Alpaca's) where null."""
+    data: str | None = None
+    """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
+    revision: str | None = None
+    """Commit of a Hub id in ``data``."""
+    num_train: Count | None = None
+    """Training examples per benchmark or mixture, the first by stable order; all where null."""
+    num_validation: Count = 200
+    """Validation examples per benchmark, cut from the training data where no file has them."""
+    num_test: Count | None = None
+    """Test examples per benchmark; all where null."""
+    on_overlap: Literal["drop", "refuse"] = "drop"
+    """What an example that two splits' files share does: leaves the less protected split (training
+    before validation before test), or stops the sweep."""
+    on_bad_record: Literal["refuse", "skip"] = "refuse"
+    """What a broken record of a data file does: stops the sweep, or is left out and counted."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_mapping(cls, data: Any) -> Any:
+        """Names and specs apart, so that ``benchmarks`` is always a tuple of names."""
+        if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), dict):
+            return data
+        benchmarks = data["benchmarks"]
+        specs = {name: spec for name, spec in benchmarks.items() if spec is not None}
+        given = data.get("benchmark_specs") or {}
+        return {**data, "benchmarks": tuple(benchmarks), "benchmark_specs": {**given, **specs}}
+
+    @model_validator(mode="after")
+    def _check(self) -> TaskSpec:
+        for name in self.benchmark_specs:
+            if name not in self.benchmarks:
+                problem = f"must be of names in `benchmarks`, got {name!r}"
+                raise broken_rule(problem, "benchmark_specs")
+        if self.prompt is not None:
+            _check_prompt(self.prompt)
+        return self
+
+
+def _check_prompt(prompt: str) -> None:
+    marks = re.findall(r"{([^{}]*)}", prompt)
+    if "instruction" not in marks or set(marks) - {"instruction", "input"}:
+        problem = f"must hold {{instruction}}, and {{input}} or not, got {prompt!r}"
+        raise broken_rule(problem, "prompt")

@@ -1,0 +1,94 @@
+"""From a task's spec to what is known of its benchmarks and its mixture."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import Fault
+
+from .plugins import BadPluginError, load_plugin
+from .registry import BENCHMARKS, MIXTURES, BenchmarkEntry
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import BenchmarkSpec, TaskSpec, TrainSpec
+
+
+def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]]:
+    """The entry of each benchmark, by name, and what is wrong with the others."""
+    entries: dict[str, BenchmarkEntry] = {}
+    faults: list[Fault] = []
+    for name in dict.fromkeys(spec.benchmarks):
+        if spec.benchmarks.count(name) > 1:
+            problem = f"must name each benchmark once, got {name} twice"
+            faults.append(task_fault("benchmarks", problem))
+        changes = spec.benchmark_specs.get(name)
+        try:
+            known = BENCHMARKS.get(name) or load_plugin(name)
+        except BadPluginError as error:
+            faults.append(task_fault("benchmarks", str(error)))
+            continue
+        if known is None and changes is None:
+            faults.append(task_fault("benchmarks", _unknown(name)))
+            continue
+        entry = known or BenchmarkEntry(scoring=None, folders=(name,))
+        if changes is not None:
+            entry = _changed(entry, changes)
+            faults += _broken_rules(name, entry, changes)
+        entries[name] = entry
+    return entries, faults
+
+
+def find_mixture(train: TrainSpec) -> BenchmarkEntry:
+    """The entry of the training mixture."""
+    entry = MIXTURES.get(train.name) or BenchmarkEntry(scoring=None, folders=(train.name,))
+    changes: dict[str, Any] = {
+        "formats": (train.format,) if train.format else None,
+        "prompt_suffix": train.prompt_suffix,
+        "fields": train.fields or None,
+    }
+    return replace(entry, **{name: value for name, value in changes.items() if value is not None})
+
+
+def task_fault(field: str, problem: str) -> Fault:
+    """A fault of a field of the task, whose place in its file the caller knows."""
+    return Fault(where="", field=f"task.{field}", problem=problem)
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARKS)}"
+    return f"unknown benchmark {name!r}; {hint}"
+
+
+def _changed(entry: BenchmarkEntry, spec: BenchmarkSpec) -> BenchmarkEntry:
+    changes: dict[str, Any] = {
+        "scoring": spec.scoring,
+        "options": spec.options or None,
+        "pattern": spec.pattern,
+        "prompt_suffix": spec.prompt_suffix,
+        "max_new_tokens": spec.max_new_tokens,
+        "formats": (spec.format,) if spec.format else None,
+        "fields": spec.fields or None,
+        # Other data than the published need not have its sizes.
+        "published_sizes": {} if spec.data and entry.load is None and spec.format else None,
+    }
+    return replace(entry, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list[Fault]:
+    field = f"benchmarks.{name}"
+    if entry.scoring is None:
+        return [task_fault(f"{field}.scoring", f"must be given for {name}, which is not known")]
+    if entry.scoring == "choice" and len(entry.options) < 2:
+        got = ", ".join(entry.options) or "none"
+        problem = f"must be at least two for `scoring: choice`, got {got}"
+        return [task_fault(f"{field}.options", problem)]
+    if spec.data is not None and entry.is_builtin:
+        problem = f"must be left out for {name}, which is generated, got {spec.data!r}"
+        return [task_fault(f"{field}.data", problem)]
+    if entry.is_builtin and spec.scoring is not None:
+        problem = f"must be left out for {name}, which is generated, got {spec.scoring!r}"
+        return [task_fault(f"{field}.scoring", problem)]
+    return []

@@ -1,0 +1,31 @@
+"""Rates two-turn conversations with a judge model, by MT-Bench's single-answer grading.
+
+The protocol is that of arXiv 2306.05685 (FastChat's ``llm_judge``): its published prompts, which
+are read from the user's files, both turns, temperature 0. A rating that cannot be had is missing,
+with a reason, and never zero.
+
+An answer is data. It stands between the prompt's own delimiters, cannot close them
+(``delimiting``), and no rating is read from it: ``rating_marker`` reads the end of the judge's own
+reply. What prose in an answer talks a judge into cannot be prevented here.
+"""
+
+from .api_key import read_key
+from .budget import Budget
+from .conversations import Conversation, Rating, score_ratings
+from .endpoint import JudgeError
+from .grading import grade
+from .prompts import JudgePrompt, load_prompts
+from .references import load_references
+
+__all__ = [
+    "Budget",
+    "Conversation",
+    "JudgeError",
+    "JudgePrompt",
+    "Rating",
+    "grade",
+    "load_prompts",
+    "load_references",
+    "read_key",
+    "score_ratings",
+]

@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from .answers import Answer, judge
 from .code_runner import run_programs
-from .extraction import extract_choice, extract_code, extract_number
-from .results import ExampleResult, score
+from .extraction import extract_choice, extract_code, extract_math, extract_number
+from .results import Agreement, ExampleResult, agreement, count_unparsable, score
 
 if TYPE_CHECKING:
     from .evaluator import evaluate
 
 __all__ = [
+    "Agreement",
     "Answer",
     "ExampleResult",
+    "agreement",
+    "count_unparsable",
     "evaluate",
     "extract_choice",
     "extract_code",
+    "extract_math",
     "extract_number",
     "judge",
     "run_programs",

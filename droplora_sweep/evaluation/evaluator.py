@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -9,14 +11,23 @@ import torch
 from droplora_sweep.tasks import render_prompt
 
 from .answers import judge
-from .generation import generate_greedily
+from .batching import rank_share
+from .generation import TransformersGenerator, decode_response
+from .option_scoring import option_tokens, score_options
 from .results import ExampleResult
+from .stopping import stop_rule
+from .strict import ANSWER_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from droplora_sweep.spec.evaluation import ChoiceMode, ProtocolName
     from droplora_sweep.tasks import Benchmark, Example, Task
+
+    from .generation import Generator
 
 
 def evaluate(
@@ -29,13 +40,20 @@ def evaluate(
     max_new_tokens: int,
     rank: int = 0,
     world_size: int = 1,
+    protocol: ProtocolName = "paper",
+    choice: ChoiceMode = "generate",
+    max_batch_tokens: int | None = None,
+    allow_unsandboxed_code: bool = False,
+    answer_prefix: str = ANSWER_PREFIX,
+    generator: Generator | None = None,
 ) -> list[ExampleResult]:
-    """Decodes this rank's share of the split greedily and scores it.
+    """Answers this rank's share of the split greedily and scores it.
 
     The shares of all ranks together are the split, each example once, and no result depends on
-    ``batch_size``, ``rank`` or ``world_size`` (but for ties, see ``generate_greedily``). Ranks do
-    not communicate. The model is evaluated in eval mode and left in the mode it came in, module
-    by module; nothing of the tokenizer is changed.
+    ``batch_size``, ``max_batch_tokens``, ``rank`` or ``world_size``, but for rounding: of ties
+    (see ``TransformersGenerator``), and of log-probabilities. Ranks do not communicate. The model
+    is evaluated in eval mode and left in the mode it came in, module by module; nothing of the
+    tokenizer is changed.
 
     Args:
         model: A causal language model as it is, with a PEFT adapter, or as a DeepSpeed engine
@@ -43,86 +61,121 @@ def evaluate(
         tokenizer: The model's; its EOS ends a response.
         task: What to score on.
         split: ``test`` reads the test files.
-        batch_size: Prompts decoded together.
+        batch_size: Prompts computed together, at most.
         max_new_tokens: The longest response, unless the benchmark's own limit is shorter.
         rank: This worker's place among ``world_size`` workers.
         world_size: How many workers share the split.
+        protocol: How responses are read, see ``judge``.
+        choice: ``score`` answers choice benchmarks by their options' probabilities.
+        max_batch_tokens: Tokens computed together, at most (see ``batches``).
+        allow_unsandboxed_code: Run code answers even where there is no sandbox.
+        answer_prefix: For ``score``, what a response says before its option.
+        generator: Decodes in the model's place, which then only scores options.
 
     Returns:
         In the order of the task's benchmarks, and of the split within each.
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    eos_ids = _eos_ids(model, tokenizer)
+    if generator is None:
+        generator = TransformersGenerator(model, tokenizer, eos_ids, batch_size, max_batch_tokens)
     results: list[ExampleResult] = []
-    try:
-        # Not inference_mode: what a model caches in it could not take part in training later.
-        with torch.no_grad():
-            for benchmark in task.benchmarks:
-                examples = benchmark.test() if split == "test" else benchmark.validation
-                limit = min(max_new_tokens, benchmark.max_new_tokens or max_new_tokens)
-                results += _evaluate_benchmark(
-                    model, tokenizer, benchmark, examples, batch_size, limit, rank, world_size
+    # Not inference_mode: what a model caches in it could not take part in training later.
+    with _eval_mode(model), torch.no_grad():
+        for benchmark in task.benchmarks:
+            examples = benchmark.test() if split == "test" else benchmark.validation
+            texts = [render_prompt(example, benchmark.prompt_suffix) for example in examples]
+            prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
+            share = rank_share([len(prompt) for prompt in prompts], rank, world_size)
+            if not share:
+                continue
+            order = sorted(share)
+            own = [prompts[index] for index in order]
+            if choice == "score" and benchmark.scoring == "choice":
+                options = [f"{answer_prefix}{option}" for option in benchmark.options]
+                tokens = option_tokens(tokenizer, texts[0], options)
+                scores = score_options(
+                    model,
+                    own,
+                    tokens,
+                    pad_id=min(eos_ids),
+                    batch_size=batch_size,
+                    max_batch_tokens=max_batch_tokens,
                 )
-    finally:
-        for module, training in modes.items():
-            module.training = training
+                responses = [
+                    _Response(
+                        options[one.chosen],
+                        len(tokens.prefix) + len(tokens.suffixes[one.chosen]),
+                        one.log_probabilities[one.chosen],
+                    )
+                    for one in scores
+                ]
+            else:
+                decoded = generator.generate(
+                    own,
+                    max_new_tokens=min(max_new_tokens, benchmark.max_new_tokens or max_new_tokens),
+                    stop=stop_rule(benchmark, protocol),
+                )
+                responses = [
+                    _Response(decode_response(tokenizer, one, eos_ids), len(one)) for one in decoded
+                ]
+            results += _judged(
+                benchmark,
+                [examples[index] for index in order],
+                responses,
+                protocol,
+                allow_unsandboxed_code,
+            )
     return results
 
 
-def _evaluate_benchmark(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
+@dataclass(frozen=True)
+class _Response:
+    """What the model said; fields as in ``ExampleResult``."""
+
+    text: str
+    num_tokens: int
+    log_probability: float | None = None
+
+
+def _judged(
     benchmark: Benchmark,
-    examples: tuple[Example, ...],
-    batch_size: int,
-    max_new_tokens: int,
-    rank: int,
-    world_size: int,
+    examples: Sequence[Example],
+    responses: Sequence[_Response],
+    protocol: ProtocolName,
+    allow_unsandboxed_code: bool,
 ) -> list[ExampleResult]:
-    prompts = [
-        tokenizer(render_prompt(example, benchmark.prompt_suffix))["input_ids"]
-        for example in examples
-    ]
-    # Prompts of similar length share a batch, which saves padding, and every rank gets as many
-    # long ones as the others.
-    by_length = sorted(range(len(examples)), key=lambda index: (len(prompts[index]), index))
-    share = by_length[rank::world_size]
-    eos_ids = _eos_ids(model, tokenizer)
-    responses: dict[int, list[int]] = {}
-    for start in range(0, len(share), batch_size):
-        batch = share[start : start + batch_size]
-        decoded = generate_greedily(
-            model,
-            [prompts[index] for index in batch],
-            eos_ids=eos_ids,
-            max_new_tokens=max_new_tokens,
-        )
-        responses.update(zip(batch, decoded, strict=True))
-    order = sorted(responses)
-    texts = [_decode(tokenizer, responses[index], eos_ids) for index in order]
-    answers = judge(benchmark, texts, [examples[index].answer for index in order])
+    answers = judge(
+        benchmark,
+        [response.text for response in responses],
+        [example.answer for example in examples],
+        protocol=protocol,
+        allow_unsandboxed_code=allow_unsandboxed_code,
+    )
     return [
         ExampleResult(
             benchmark=benchmark.name,
-            example_id=examples[index].digest,
-            response=text,
+            example_id=example.digest,
+            response=response.text,
             prediction=answer.prediction,
-            gold=examples[index].answer,
+            gold=example.answer,
             correct=answer.correct,
-            num_tokens=len(responses[index]),
+            num_tokens=response.num_tokens,
+            log_probability=response.log_probability,
+            protocol=protocol,
         )
-        for index, text, answer in zip(order, texts, answers, strict=True)
+        for example, response, answer in zip(examples, responses, answers, strict=True)
     ]
 
 
-def _decode(tokenizer: PreTrainedTokenizerBase, tokens: list[int], eos_ids: frozenset[int]) -> str:
-    text = tokenizer.decode(
-        [token for token in tokens if token not in eos_ids],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )
-    assert isinstance(text, str), "one sequence decodes to one text"
-    return text
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _eos_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .adapter import AdapterSpec
 from .base import Count, Positive, SpecModel
+from .evaluation import EvaluationSpec as EvaluationSpec
 from .task import Name as Name
 from .task import TaskSpec as TaskSpec
 
@@ -46,17 +47,6 @@ class TrainingSpec(SpecModel):
     """Longer training examples (prompt, response and EOS) are left out, and counted."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
-
-
-class EvaluationSpec(SpecModel):
-    """When and how a trial is scored on its validation split."""
-
-    num_evaluations: Count = 3
-    """Evaluations per trial, evenly spaced, the last at the end; early stopping acts on them."""
-    batch_size: Count = 32
-    """Prompts decoded together on one worker."""
-    max_new_tokens: Count = 256
-    """Greedy decoding ends at EOS or after this many tokens (the paper allows 2,048)."""
 
 
 class TrialSpec(SpecModel):

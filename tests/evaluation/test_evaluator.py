@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import string
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 from droplora_sweep.evaluation import ExampleResult, evaluate
+from droplora_sweep.evaluation.generation import TransformersGenerator
+from droplora_sweep.evaluation.stopping import StopRule
 from droplora_sweep.spec import TaskSpec
 from droplora_sweep.tasks import load_task, render_prompt
 
@@ -27,11 +30,14 @@ def task() -> Task:
 
 
 def run(
-    model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, task: Task, **options: int
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, task: Task, **options: Any
 ) -> list[ExampleResult]:
-    return evaluate(
-        model, tokenizer, task, **{"batch_size": 3, "max_new_tokens": MAX_NEW_TOKENS, **options}
-    )
+    defaults = {
+        "batch_size": 3,
+        "max_new_tokens": MAX_NEW_TOKENS,
+        "allow_unsandboxed_code": True,
+    }
+    return evaluate(model, tokenizer, task, **{**defaults, **options})
 
 
 def test_every_example_once_in_the_order_of_the_task(
@@ -77,6 +83,73 @@ def test_results_do_not_depend_on_the_batch_size(
     assert len({one.num_tokens for one in results}) > 1
 
 
+@pytest.mark.parametrize("max_batch_tokens", [1, 400, 3000])
+def test_results_do_not_depend_on_the_token_budget(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task, max_batch_tokens: int
+) -> None:
+    results = run(model, tokenizer, task, max_batch_tokens=max_batch_tokens)
+    assert results == run(model, tokenizer, task)
+
+
+def test_the_static_cache_gives_the_same(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
+) -> None:
+    eos_ids = frozenset({tokenizer.eos_token_id})
+    static = TransformersGenerator(model, tokenizer, eos_ids, 3, cache="static")
+    assert run(model, tokenizer, task, generator=static) == run(model, tokenizer, task)
+
+
+class Scripted:
+    """Decodes the same texts over and over: a generator needs no model of its own."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._tokens = [tokenizer("the correct answer is answer1, not")["input_ids"], [0]]
+
+    def generate(self, prompts: list[list[int]], **_: Any) -> list[list[int]]:
+        return [self._tokens[index % 2] for index in range(len(prompts))]
+
+
+def test_results_name_the_protocol_they_were_read_by(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
+) -> None:
+    by_protocol: dict[str, set[str | None]] = {"paper": {"answer1", None}, "strict": {None}}
+    for protocol, predictions in by_protocol.items():
+        results = run(model, tokenizer, task, protocol=protocol, generator=Scripted(tokenizer))
+        assert {one.protocol for one in results} == {protocol}
+        choices = [one for one in results if one.benchmark == "builtin_choice"]
+        assert {one.prediction for one in choices} == predictions
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_response_ends_when_it_is_complete(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, batch_size: int
+) -> None:
+    prompts = [tokenizer(f"Prompt {index} " * index)["input_ids"] for index in range(1, 9)]
+    eos_ids = frozenset({tokenizer.eos_token_id})
+    generator = TransformersGenerator(model, tokenizer, eos_ids, batch_size)
+    whole = generator.generate(prompts, max_new_tokens=12)
+    letters = tuple(string.ascii_letters + string.digits)
+    stop = StopRule(lambda text: any(letter in text for letter in letters), endings=letters)
+    expected = []
+    for tokens in whole:
+        length = next(
+            (
+                end
+                for end in range(1, len(tokens))
+                if stop.is_complete(decoded(tokenizer, tokens[:end]))
+            ),
+            len(tokens),
+        )
+        expected.append(tokens[:length])
+    assert generator.generate(prompts, max_new_tokens=12, stop=stop) == expected
+    assert any(len(one) < len(other) for one, other in zip(expected, whole, strict=True))
+    assert len({len(one) for one in expected}) > 1
+
+
+def decoded(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
+    return str(tokenizer.decode(tokens, skip_special_tokens=True))
+
+
 @pytest.mark.parametrize("world_size", [2, 7])
 def test_the_ranks_shares_are_the_whole(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task, world_size: int
@@ -94,7 +167,13 @@ def test_the_test_split_on_request(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> None:
     results = evaluate(
-        model, tokenizer, task, split="test", batch_size=4, max_new_tokens=MAX_NEW_TOKENS
+        model,
+        tokenizer,
+        task,
+        split="test",
+        batch_size=4,
+        max_new_tokens=1,
+        allow_unsandboxed_code=True,
     )
     digests = [example.digest for one in task.benchmarks for example in one.test()]
     assert [one.example_id for one in results] == digests

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.evaluation import extract_choice, extract_code, extract_number
+from droplora_sweep.evaluation import (
+    extract_choice,
+    extract_code,
+    extract_math,
+    extract_number,
+)
+from droplora_sweep.evaluation.latex import normal_form, same_answer
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
+MAIN = 'if __name__ == "__main__":\n    main()\n'
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,7 @@ def test_true_or_false(response: str, prediction: str | None) -> None:
         ("The answer is: 9/3", 3),
         ("The answer is: 9/0", 9),
         ("The answer is: /5", None),
+        ("The answer is: -/5", None),
         ("The answer is: 1" + "0" * 400, None),
         ("The answer is: none", None),
         ("The answer is: ", None),
@@ -68,18 +76,96 @@ def test_number(response: str, number: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"The answer is: \frac{1}{2}", r"\frac{1}{2}"),
+        ("The answer is: x = 5.", "x = 5"),
+        ("The answer is: 5.\nIndeed.", "5"),
+        ("The answer is: 5. Indeed. 5", "5. Indeed. 5"),
+        ("The answer is: 4. The answer is: 5", "5"),
+        ("The answer is: 0.5", "0.5"),
+        ("The answer is: ", None),
+        ("The answer is 5", None),
+        (r"\boxed{5}", None),
+    ],
+)
+def test_math(response: str, answer: str | None) -> None:
+    assert extract_math(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (r"\frac12", r"\frac{1}{2}"),
+        (r"\frac1{72}", r"\frac{1}{72}"),
+        (r"\tfrac{1}{2}", r"\dfrac{1}{2}"),
+        ("1/2", r"\frac{1}{2}"),
+        ("0.5", r"\frac{1}{2}"),
+        (".25", "0.25"),
+        (r"\sqrt3", r"\sqrt{3}"),
+        (r"5 \text{ cm}", "5"),
+        (r"90^\circ", r"90^{\circ}"),
+        (r"50\%", "50"),
+        (r"\$18", "18"),
+        ("k = 5", "5"),
+        (r"\left( 3, 4 \right)", "(3,4)"),
+        (r"10,\!000", "10,000"),
+        (r"\pi/2", r"\pi/2"),
+    ],
+)
+def test_the_same_latex(one: str, other: str) -> None:
+    assert same_answer(one, other)
+    assert same_answer(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("0.25", r"\frac{1}{4}"),
+        ("10,000", "10000"),
+        (r"\frac{2}{4}", r"\frac{1}{2}"),
+        (r"\pi / 2", r"\pi/2"),
+        (r"\text{east}", "east"),
+        ("length = 5", "5"),
+        ("(3,4)", "(4,3)"),
+        (r"\sqrt", r"\sqrt{}"),
+    ],
+)
+def test_what_only_means_the_same_is_other_latex(one: str, other: str) -> None:
+    assert not same_answer(one, other)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (r"\text{ a} \text{ b}", "must have at most one unit"),
+        (r"2\sqrt", "root must have an argument"),
+        (r"2\frac", "fraction must have arguments"),
+        ("x/2", "invalid literal for int"),
+    ],
+)
+def test_latex_without_a_normal_form(answer: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        normal_form(answer)
+
+
+@pytest.mark.parametrize(
     ("response", "code"),
     [
         ("```python\nx = 1\n```", "x = 1"),
+        ("```python\r\nx = 1\r\n```", "x = 1"),
         ("Sure:\n```python\nx = 1\n```\nor\n```python\nx = 2\n```", "x = 1"),
+        ("```python\nx = 1\n```python\ny = 2\n```", "x = 1\n\ny = 2"),
         ("```python\nx = 1", "x = 1"),
-        ("```python\n    x = 1\n```", "    x = 1"),
-        ("```python\nx = 1\nif __name__ == '__main__':\n    main()\n```", "x = 1"),
+        ("```python\nx = 1```", "x = 1```"),
+        ("```python\n    x = 1\n```", "x = 1"),
+        ("```python\nx = 1\n" + MAIN + "```", "x = 1"),
         ("```python\nx = 1\n\n# Example usage:\nprint(x)\n```", "x = 1"),
         ("```python\nx = 1\nassert x == 1\ny = 2\n```", "x = 1"),
-        ("```python\n```", ""),
-        ("```\nx = 1\n```", None),
-        ("x = 1", None),
+        ("```python\n```", None),
+        ("```\nx = 1\n```", "```\nx = 1\n```"),
+        ("x = 1\nassert x", "x = 1"),
+        ("x = 1", "x = 1"),
         ("", None),
     ],
 )

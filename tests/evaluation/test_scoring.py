@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
+import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation import Answer, ExampleResult, judge, score
+from droplora_sweep.evaluation import (
+    Agreement,
+    Answer,
+    ExampleResult,
+    agreement,
+    count_unparsable,
+    judge,
+    score,
+)
 from droplora_sweep.spec import TaskSpec
 from droplora_sweep.tasks import BENCHMARKS, load_task
 from droplora_sweep.tasks.reading import read_examples
@@ -17,6 +29,7 @@ from droplora_sweep.tasks.reading import read_examples
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from droplora_sweep.spec.evaluation import ProtocolName
     from droplora_sweep.tasks import Benchmark, Task
 
 
@@ -29,17 +42,23 @@ def result(benchmark: str, correct: bool) -> ExampleResult:
     return ExampleResult(benchmark, "id", "", None, "", correct, 1)
 
 
-def test_every_gold_output_of_the_builtin_benchmarks_is_right(task: Task) -> None:
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+def test_every_gold_output_of_the_builtin_benchmarks_is_right(
+    task: Task, protocol: ProtocolName
+) -> None:
     for benchmark in task.benchmarks:
         examples = benchmark.train + benchmark.validation
         answers = judge(
             benchmark,
             [example.output for example in examples],
             [example.answer for example in examples],
+            protocol=protocol,
+            allow_unsandboxed_code=True,
         )
         assert all(answer.correct for answer in answers)
 
 
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
 @pytest.mark.parametrize(
     ("name", "split"),
     [
@@ -50,15 +69,42 @@ def test_every_gold_output_of_the_builtin_benchmarks_is_right(task: Task) -> Non
     ],
 )
 def test_every_gold_output_of_the_published_files_is_right(
-    commonsense: Path, task: Task, name: str, split: str
+    commonsense: Path, task: Task, name: str, split: str, protocol: ProtocolName
 ) -> None:
     entry = BENCHMARKS[name]
     examples = read_examples(commonsense / name / f"{split}.json", entry)
     benchmark = _with_scoring_of(task, name)
-    answers = judge(
-        benchmark, [example.output for example in examples], [e.answer for e in examples]
-    )
-    assert all(answer.correct for answer in answers)
+    golds = [example.answer for example in examples]
+    outputs = [example.output for example in examples]
+    assert all(answer.correct for answer in judge(benchmark, outputs, golds, protocol=protocol))
+
+    # Outputs of other examples are right by chance alone: as often as two golds are the same.
+    chance = sum((count / len(golds)) ** 2 for count in Counter(golds).values())
+    random.Random(0).shuffle(outputs)
+    shuffled = judge(benchmark, outputs, golds, protocol=protocol)
+    accuracy = sum(answer.correct for answer in shuffled) / len(golds)
+    assert abs(accuracy - chance) < 5 * math.sqrt(chance * (1 - chance) / len(golds))
+
+
+@pytest.mark.parametrize("protocol", ["paper", "strict"])
+def test_every_gold_number_of_gsm8k_is_right_and_few_shuffled_ones_are(
+    commonsense: Path, task: Task, protocol: ProtocolName
+) -> None:
+    file = commonsense.parent / "math" / "gsm8k_original" / "test.jsonl"
+    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    splits = [record["answer"].split("\n#### ") for record in records]
+    golds = [gold.replace(",", "") for _, gold in splits]
+    outputs = [f"{reasoning}\nThe answer is: {gold}" for reasoning, gold in splits]
+    benchmark = replace(task.benchmarks[1], scoring="number")
+    answers = judge(benchmark, outputs, golds, protocol=protocol)
+    # The paper's rule stops at a number's second comma.
+    wrong = [gold for answer, gold in zip(answers, golds, strict=True) if not answer.correct]
+    assert all(float(gold) >= 1e6 for gold in wrong)
+    assert protocol == "paper" or not wrong
+
+    shuffled = golds[1:] + golds[:1]
+    accuracy = sum(one.correct for one in judge(benchmark, outputs, shuffled, protocol=protocol))
+    assert accuracy / len(golds) < 0.05
 
 
 def _with_scoring_of(task: Task, name: str) -> Benchmark:
@@ -87,8 +133,11 @@ def test_numbers_are_compared_as_numbers(task: Task) -> None:
 
 def test_code_must_pass_its_tests(task: Task) -> None:
     right, wrong = "def f(x):\n    return x + 1", "def f(x):\n    return x"
-    responses = [f"```python\n{right}\n```", f"```python\n{wrong}\n```", right]
-    assert judge(task.benchmarks[2], responses, ["assert f(1) == 2"] * 3) == [
+    responses = [f"```python\n{right}\n```", f"```python\n{wrong}\n```", ""]
+    answers = judge(
+        task.benchmarks[2], responses, ["assert f(1) == 2"] * 3, allow_unsandboxed_code=True
+    )
+    assert answers == [
         Answer(right, correct=True),
         Answer(wrong, correct=False),
         Answer(None, correct=False),
@@ -101,9 +150,27 @@ def test_the_mean_weighs_benchmarks_and_not_examples() -> None:
     assert score(reversed(results)) == score(results)
 
 
+def predicted(example_id: str, prediction: str | None) -> ExampleResult:
+    return replace(result("b", False), example_id=example_id, prediction=prediction)
+
+
+def test_unparsable_responses_are_counted() -> None:
+    results = [predicted("1", "a"), predicted("2", None), predicted("3", None)]
+    assert count_unparsable([*results, replace(results[0], benchmark="a")]) == {"a": 0, "b": 2}
+
+
+def test_agreement_is_of_the_examples_that_both_could_read() -> None:
+    some = [predicted(str(index), one) for index, one in enumerate(["a", "b", "b", None, "c"])]
+    others = [predicted(str(index), one) for index, one in enumerate(["a", "b", "a", "a"])]
+    assert agreement(some, others) == {"b": Agreement(4, 2, 1)}
+    assert agreement(some, others)["b"].fraction == 2 / 3
+    assert Agreement(1, 0, 1).fraction is None
+
+
 def test_scoring_needs_no_torch() -> None:
     script = (
         "import sys, droplora_sweep.evaluation, droplora_sweep.tasks\n"
-        "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
+        "heavy = {'torch', 'transformers', 'huggingface_hub', 'math_verify', 'sympy'}\n"
+        "assert not heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

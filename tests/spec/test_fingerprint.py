@@ -33,6 +33,8 @@ CHANGES = {
     "constant": "cosine",
     "float32": "bfloat16",
     "none": "4bit",
+    "paper": "strict",
+    "generate": "score",
     "drop": "refuse",
     "refuse": "skip",
 }
@@ -61,7 +63,7 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
         elif isinstance(value, tuple):
             yield {**section, name: value[:-1]}
         elif value is None:
-            yield {**section, name: 1 if name.startswith("num_") else "a"}
+            yield {**section, name: 1 if "num_" in name or name.endswith("_tokens") else "a"}
         else:
             yield {**section, name: CHANGES.get(value, f"{value}2")}
 

@@ -1,0 +1,177 @@
+"""Answers a question whose answers are a closed set from the model's probabilities.
+
+The response is one of a few texts, "the correct answer is answer1" to "answer5". Greedy decoding
+among them takes, where their tokens part, the most likely token that one of them has there. All
+that needs is the model's logits at those places: one pass over each prompt with what all texts
+begin with, whose KV cache serves every option, and, only where options have more than one token
+of their own, a pass of these few tokens per option.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .batching import batches
+from .generation import pad_left
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class OptionTokens:
+    """The responses' tokens, split where they part.
+
+    Attributes:
+        prefix: What all responses begin with; may be empty.
+        suffixes: What each goes on with; none is empty, and none begins another.
+    """
+
+    prefix: tuple[int, ...]
+    suffixes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class OptionScores:
+    """The options under the model, for one prompt.
+
+    Attributes:
+        chosen: Index of the option that greedy decoding among the options gives.
+        log_probabilities: Of each option's suffix, given the prompt and the prefix, in nats:
+            the sum over its tokens. The most likely option as a whole may not be the chosen one.
+    """
+
+    chosen: int
+    log_probabilities: tuple[float, ...]
+
+
+def option_tokens(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, responses: Sequence[str]
+) -> OptionTokens:
+    """Tokens of the responses behind a prompt, as training joins the two.
+
+    Where a response is the beginning of another, all end with EOS, so that the model chooses
+    between ending and going on.
+
+    Args:
+        tokenizer: Has an EOS token.
+        prompt: Any of a benchmark's prompts: all have the same end, and what comes before it does
+            not change how a response is split.
+        responses: Distinct texts; at least one.
+    """
+    start: list[int] = tokenizer(prompt)["input_ids"]
+    sequences = [_behind(tokenizer, prompt, start, response) for response in responses]
+    if any(one != other and other[: len(one)] == one for one in sequences for other in sequences):
+        sequences = [(*sequence, tokenizer.eos_token_id) for sequence in sequences]
+    num_shared = min(map(len, sequences)) - 1
+    shortest = sequences[0][:num_shared]
+    while any(sequence[: len(shortest)] != shortest for sequence in sequences):
+        shortest = shortest[:-1]
+    return OptionTokens(
+        prefix=shortest, suffixes=tuple(sequence[len(shortest) :] for sequence in sequences)
+    )
+
+
+def score_options(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    options: OptionTokens,
+    *,
+    pad_id: int,
+    batch_size: int,
+    max_batch_tokens: int | None = None,
+) -> list[OptionScores]:
+    """Each prompt's choice, in the order of the prompts.
+
+    Args:
+        model: A causal language model with a KV cache that can be cropped, or a wrapper of one.
+        prompts: Token ids; none is empty.
+        options: The responses to choose from.
+        pad_id: Any token; it is masked.
+        batch_size: The most prompts computed together.
+        max_batch_tokens: The most tokens computed together, with padding.
+    """
+    rows = [(*prompt, *options.prefix) for prompt in prompts]
+    scores: dict[int, OptionScores] = {}
+    for batch in batches(
+        [len(row) for row in rows],
+        batch_size=batch_size,
+        max_batch_tokens=max_batch_tokens,
+        num_new_tokens=max(map(len, options.suffixes)) - 1,
+    ):
+        logs_OBS = _suffix_log_probabilities(
+            model, [rows[index] for index in batch], options, pad_id
+        )
+        for row, index in enumerate(batch):
+            scores[index] = _choose([logs_BS[row] for logs_BS in logs_OBS], options.suffixes)
+    return [scores[index] for index in range(len(prompts))]
+
+
+def _behind(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, start: list[int], response: str
+) -> tuple[int, ...]:
+    # A token across the border (some tokenizers join them) is not what follows the prompt's.
+    whole: list[int] = tokenizer(prompt + response)["input_ids"]
+    if whole[: len(start)] == start:
+        return tuple(whole[len(start) :])
+    return tuple(tokenizer(response, add_special_tokens=False)["input_ids"])
+
+
+def _suffix_log_probabilities(
+    model: nn.Module, rows: Sequence[Sequence[int]], options: OptionTokens, pad_id: int
+) -> list[list[list[float]]]:
+    """Of each option, for each row: the log-probability of each of its suffix's tokens."""
+    device = next(model.parameters()).device
+    tokens_BT, mask_BT = pad_left(rows, pad_id, device)
+    # Of a padded position nothing is used, so that its place does not matter.
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+    is_long = max(map(len, options.suffixes)) > 1
+    shared = model(
+        input_ids=tokens_BT,
+        attention_mask=mask_BT,
+        position_ids=positions_BT,
+        use_cache=is_long,
+        logits_to_keep=1,
+    )
+    first_B1V = shared.logits[:, -1:].float().log_softmax(-1)
+    result = []
+    for suffix in options.suffixes:
+        logs_BSV = first_B1V
+        if len(suffix) > 1:
+            fed_BS = torch.tensor(suffix[:-1], device=device).repeat(len(rows), 1)
+            cache = shared.past_key_values
+            further = model(
+                input_ids=fed_BS,
+                attention_mask=torch.cat([mask_BT, torch.ones_like(fed_BS)], 1),
+                position_ids=positions_BT[:, -1:] + torch.arange(1, len(suffix), device=device),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache.crop(-fed_BS.shape[1])
+            logs_BSV = torch.cat([first_B1V, further.logits.float().log_softmax(-1)], 1)
+        suffix_BS1 = torch.tensor(suffix, device=device).repeat(len(rows), 1)[..., None]
+        result.append(logs_BSV.gather(-1, suffix_BS1)[..., 0].tolist())
+    return result
+
+
+def _choose(
+    logs_OS: Sequence[Sequence[float]], suffixes: Sequence[tuple[int, ...]]
+) -> OptionScores:
+    """Walk down the suffixes' tree, at each place to the most likely token that is there.
+
+    Of equally likely tokens the one with the lower id is taken, as by ``argmax``.
+    """
+    remaining = list(range(len(suffixes)))
+    depth = 0
+    while len(remaining) > 1:
+        tokens = {suffixes[option][depth]: logs_OS[option][depth] for option in reversed(remaining)}
+        best = min(tokens, key=lambda token: (-tokens[token], token))
+        remaining = [option for option in remaining if suffixes[option][depth] == best]
+        depth += 1
+    return OptionScores(remaining[0], tuple(sum(logs_S) for logs_S in logs_OS))

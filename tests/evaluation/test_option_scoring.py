@@ -1,0 +1,223 @@
+"""Scoring gives what greedy decoding among the options gives, whatever the tokens are."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from droplora_sweep.evaluation import agreement, evaluate, score
+from droplora_sweep.evaluation.option_scoring import option_tokens, score_options
+from droplora_sweep.spec import TaskSpec
+from droplora_sweep.tasks import Example, Task, load_task, render_prompt
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+PREFIX = "the correct answer is "
+ANSWERS = tuple(f"answer{index}" for index in range(1, 6))
+PROMPTS = [f"{'Which is it? ' * times}\n\n### Response:\n" for times in (1, 5, 2, 3, 8, 4)]
+OPTIONS = {
+    "one token apart": ANSWERS,
+    "several tokens apart": ("true", "false", "maybe"),
+    "one begins another": ("answer1", "answer12", "answer123", "answer"),
+    "a common beginning": ("start", "stare", "stars", "tar"),
+    "only one": ("true",),
+}
+
+
+def restricted(
+    model: Any, tokenizer: Any, prompts: list[list[int]], sequences: list[tuple[int, ...]]
+) -> list[int]:
+    """The reference: transformers' greedy decoding, held to the sequences token by token."""
+    chosen = []
+    for prompt in prompts:
+
+        def allowed(_: int, tokens: torch.Tensor, start: int = len(prompt)) -> list[int]:
+            said = tuple(tokens[start:].tolist())
+            return [one[len(said)] for one in sequences if one[: len(said)] == said] or [0]
+
+        tokens = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            prefix_allowed_tokens_fn=_until_end(allowed, len(prompt), sequences),
+            max_new_tokens=max(map(len, sequences)),
+            do_sample=False,
+            pad_token_id=0,
+        )[0, len(prompt) :].tolist()
+        chosen.append(
+            next(index for index, one in enumerate(sequences) if tokens[: len(one)] == list(one))
+        )
+    return chosen
+
+
+def _until_end(allowed: Any, start: int, sequences: list[tuple[int, ...]]) -> Any:
+    """Behind a whole sequence anything goes; nothing reads it."""
+
+    def function(row: int, tokens: torch.Tensor) -> list[int]:
+        said = tuple(tokens[start:].tolist())
+        whole = any(said[: len(one)] == one for one in sequences)
+        return [0] if whole else allowed(row, tokens)
+
+    return function
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_choice_is_that_of_restricted_greedy_decoding(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    responses = [PREFIX + option for option in OPTIONS[name]]
+    options = option_tokens(tokenizer, PROMPTS[0], responses)
+    prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    sequences = [options.prefix + suffix for suffix in options.suffixes]
+    expected = restricted(model, tokenizer, prompts, sequences)
+    with torch.no_grad():
+        for batch_size in (1, 4, 64):
+            scores = score_options(model, prompts, options, pad_id=0, batch_size=batch_size)
+            assert [one.chosen for one in scores] == expected
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_log_probabilities_are_those_of_the_whole_sequence(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    options = option_tokens(tokenizer, PROMPTS[0], [PREFIX + option for option in OPTIONS[name]])
+    prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    with torch.no_grad():
+        scores = score_options(model, prompts, options, pad_id=0, batch_size=4)
+        for prompt, of_prompt in zip(prompts, scores, strict=True):
+            for suffix, found in zip(options.suffixes, of_prompt.log_probabilities, strict=True):
+                tokens = torch.tensor([[*prompt, *options.prefix, *suffix]])
+                logs_TV = model(tokens).logits[0, :-1].log_softmax(-1)
+                expected = logs_TV.gather(1, tokens[0, 1:, None])[-len(suffix) :].sum()
+                assert found == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_tokens_part_where_the_options_do(tokenizer: PreTrainedTokenizerFast) -> None:
+    options = option_tokens(tokenizer, "?\n", ["is answer1", "is answer2"])
+    assert tokenizer.decode(options.prefix) == "is answer"
+    assert [tokenizer.decode(suffix) for suffix in options.suffixes] == ["1", "2"]
+
+    nested = option_tokens(tokenizer, "?\n", ["is 1", "is 12"])
+    assert [tokenizer.decode(suffix) for suffix in nested.suffixes] == ["<eos>", "2<eos>"]
+
+
+def test_evaluation_by_scores(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    task = load_task(TaskSpec(num_train=1, num_validation=9, num_test=2))
+    options: dict[str, Any] = {"max_new_tokens": 3, "allow_unsandboxed_code": True}
+    scored = evaluate(model, tokenizer, task, batch_size=4, choice="score", **options)
+    decoded = evaluate(model, tokenizer, task, batch_size=4, **options)
+    for one, other in zip(scored, decoded, strict=True):
+        assert one.example_id == other.example_id
+        if one.benchmark == "builtin_choice":
+            assert one.response == PREFIX + one.prediction
+            assert one.log_probability < 0
+        else:
+            assert one == other
+            assert one.log_probability is None
+    for protocol in ("paper", "strict"):
+        shares = [
+            one
+            for rank in range(2)
+            for one in evaluate(
+                *(model, tokenizer, task),
+                batch_size=1,
+                choice="score",
+                rank=rank,
+                world_size=2,
+                protocol=protocol,
+                max_batch_tokens=500,
+                **options,
+            )
+        ]
+        assert {one.protocol for one in shares} == {protocol}
+        predictions = {one.example_id: one.prediction for one in shares if one.log_probability}
+        assert predictions == {
+            one.example_id: one.prediction for one in scored if one.log_probability
+        }
+
+
+SMOLLM2 = Path(os.environ.get("DROPLORA_TEST_SMOLLM2", "/tmp/w/fresh2/models/smollm2-135m"))
+needs_smollm2 = pytest.mark.skipif(
+    not SMOLLM2.is_dir(),
+    reason="DROPLORA_TEST_SMOLLM2 must name a folder made by droplora_sweep.models.smollm2",
+)
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(SMOLLM2, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(SMOLLM2)
+
+
+def real_task(commonsense: Path, name: str, options: tuple[str, ...], num: int) -> Task:
+    records = json.loads((commonsense / name / "test.json").read_text())[:num]
+    examples = tuple(
+        Example(one["instruction"], one["input"], one["output"], one["answer"]) for one in records
+    )
+    builtin = load_task(TaskSpec(num_train=1, num_validation=1)).benchmarks[0]
+    benchmark = replace(
+        builtin,
+        name=name,
+        options=options,
+        prompt_suffix="\n",
+        max_new_tokens=None,
+        validation=examples,
+    )
+    return Task("real", (benchmark,), {})
+
+
+@needs_smollm2
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), [("arc_easy", ANSWERS), ("boolq", ("true", "false"))])
+def test_smollm2_chooses_as_its_restricted_greedy_decoding(
+    commonsense: Path, smollm2: tuple[Any, Any], name: str, options: tuple[str, ...]
+) -> None:
+    model, tokenizer = smollm2
+    task = real_task(commonsense, name, options, 12)
+    texts = [render_prompt(one) for one in task.benchmarks[0].validation]
+    tokens = option_tokens(tokenizer, texts[0], [PREFIX + option for option in options])
+    expected = restricted(
+        model,
+        tokenizer,
+        [tokenizer(text)["input_ids"] for text in texts],
+        [tokens.prefix + suffix for suffix in tokens.suffixes],
+    )
+    results = evaluate(model, tokenizer, task, batch_size=5, max_new_tokens=1, choice="score")
+    assert [one.prediction for one in results] == [options[index] for index in expected]
+
+
+@needs_smollm2
+@pytest.mark.slow
+@pytest.mark.benchmark
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "options"), [("arc_easy", ANSWERS), ("boolq", ("true", "false"))])
+def test_scoring_is_five_times_faster_than_decoding(
+    commonsense: Path, smollm2: tuple[Any, Any], name: str, options: tuple[str, ...]
+) -> None:
+    """Side by side with the default limit of new tokens, stopping at the first option."""
+    model, tokenizer = smollm2
+    task = real_task(commonsense, name, options, 16)
+    ratios = []
+    for _ in range(2):
+        seconds = []
+        for choice in ("score", "generate"):
+            start = time.perf_counter()
+            results = evaluate(
+                model, tokenizer, task, batch_size=16, max_new_tokens=256, choice=choice
+            )
+            seconds.append(time.perf_counter() - start)
+            if choice == "score":
+                scored = results
+        ratios.append(seconds[1] / seconds[0])
+    print(name, ratios, agreement(scored, results), score(scored), score(results))  # noqa: T201
+    assert statistics.median(ratios) >= 5

@@ -71,8 +71,6 @@ def _changed(entry: BenchmarkEntry, spec: BenchmarkSpec) -> BenchmarkEntry:
         "max_new_tokens": spec.max_new_tokens,
         "formats": (spec.format,) if spec.format else None,
         "fields": spec.fields or None,
-        # Other data than the published need not have its sizes.
-        "published_sizes": {} if spec.data and entry.load is None and spec.format else None,
     }
     return replace(entry, **{name: value for name, value in changes.items() if value is not None})
 

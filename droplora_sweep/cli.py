@@ -49,7 +49,18 @@ Storage = Annotated[Path, typer.Option(help="Folder that holds the sweeps.")]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unsandboxed-code",
+        help="Run code answers even where there is no sandbox (bubblewrap) for them.",
+    ),
+]
 DEFAULT_STORAGE = Path("results")
+
+
+def _unsandboxed(is_allowed: bool) -> list[str]:
+    return ["evaluation.allow_unsandboxed_code=true"] if is_allowed else []
 
 
 @app.command()
@@ -88,6 +99,7 @@ def run(
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Run it under another name.")] = None,
     address: Address = "auto",
+    allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, show its trials and the best pruning rate per benchmark."""
     from .display.noise import NoiseLog
@@ -97,7 +109,11 @@ def run(
     from .sweep import run_sweep
     from .tracking import SweepOutcome, TrialState
 
-    settings = [*(overrides or ()), *([] if name is None else [f"name={name}"])]
+    settings = [
+        *(overrides or ()),
+        *([] if name is None else [f"name={name}"]),
+        *_unsandboxed(allow_code),
+    ]
     loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
     if address.startswith(REMOTE):
         raise typer.Exit(run_remotely(address, file, loaded.sweep.storage, settings, _say))
@@ -149,6 +165,7 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[Split, typer.Option(help="Which examples.")] = Split.VALIDATION,
+    allow_code: AllowCode = False,
     output: Annotated[
         Path | None, typer.Option(help="Write results.parquet and scores.json here.")
     ] = None,
@@ -157,10 +174,11 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from .driver.preflight import prepare
+    from .driver.preflight import check_sandbox, prepare
     from .spec import load_sweep_file
 
-    prepared = prepare(load_sweep_file(file, overrides or ()))
+    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *_unsandboxed(allow_code)]))
+    check_sandbox(prepared.file, prepared.task)
     # torch takes seconds to import, which a fault in the file does not cost.
     from .display.scores import scores_table
     from .driver.scoring import score_outside_a_sweep

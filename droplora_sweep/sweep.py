@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .display.progress import TICK_INTERVAL_S, make_progress
 from .driver.connection import LOCAL, connect, local_node, resolve_address
 from .driver.interruption import Interruption
-from .driver.preflight import check_room
+from .driver.preflight import check_room, check_sandbox
 from .errors import SweepError
 from .selection import best_per_benchmark, decisions_text
 from .spec import fingerprint, package_versions
@@ -59,10 +59,12 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
         log: Where the noise goes, and the console for what is left.
 
     Raises:
-        InputError: A group is larger than the cluster can ever be.
+        InputError: A group is larger than the cluster can ever be, or code answers would have to
+            be run without a sandbox.
         SweepError: There is no such cluster, or the sweep's name is taken.
     """
     address = resolve_address(address)
+    check_sandbox(prepared.file, prepared.task)
     if address == LOCAL:
         check_room(prepared.file, [local_node()])
     sweep = prepared.sweep

@@ -15,7 +15,7 @@ from droplora_sweep.driver.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.evaluation import evaluate, score
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tasks import load_task, render_prompt
+from droplora_sweep.tasks import load_task
 from droplora_sweep.tracking import Ledger, TrialState, trial_id, verify_adapter
 from droplora_sweep.training.data import collate, encode
 from droplora_sweep.training.loop import response_loss
@@ -59,8 +59,8 @@ def make_files(spec: TrialSpec, folder: Path) -> tuple[dict[str, bytes], list[Ex
     )
     adapted = get_peft_model(load_base_model(spec.model), config)
     pairs = [
-        (render_prompt(example, benchmark.prompt_suffix), example.output)
-        for benchmark, example in task.training_examples()
+        (source.render_prompt(example), example.output)
+        for source, example in task.training_examples()
     ]
     sequences = encode(tokenizer, pairs, spec.training.max_sequence_tokens).sequences
     optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=0.01)

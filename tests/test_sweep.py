@@ -180,7 +180,8 @@ def test_plain_peft_reproduces_the_best_trials_validation_score(
     responses = iter(json.loads(done.stdout))
     for benchmark in task.benchmarks:
         golds = [example.answer for example in benchmark.validation]
-        answers = judge(benchmark, [next(responses) for _ in golds], golds)
+        own = [next(responses) for _ in golds]
+        answers = judge(benchmark, own, golds, allow_unsandboxed_code=True)
         score = sum(answer.correct for answer in answers) / len(golds)
         assert score == pytest.approx(best.metrics[f"val/{benchmark.name}"])
 

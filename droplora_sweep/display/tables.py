@@ -97,6 +97,8 @@ def plan_table(prepared: Prepared, plan: Plan) -> Table:
         size = format_bytes(plan.full_model_bytes)
         table.add_row("full models", f"each trial with method full saves the whole model, {size}")
     table.add_row("disk", disk)
+    for index, note in enumerate(plan.notes):
+        table.add_row("" if index else "note", note)
     return table
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
+from droplora_sweep.evaluation.code_runner import require_sandbox
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.models import inspect_model, require_quantization, resolve_model
 from droplora_sweep.models.resolving import BUILTIN
@@ -145,6 +146,22 @@ def _module_pruning_rates(
             yield Fault("", path if is_default else f"search.parameters.{path}", problem)
 
 
+def check_sandbox(file: SweepFile, task: Task) -> None:
+    """Refuse code benchmarks on a machine that has no sandbox for them, unless that is chosen.
+
+    Raises:
+        InputError: There is none; says why.
+    """
+    if not any(benchmark.scoring == "code" for benchmark in task.benchmarks):
+        return
+    try:
+        require_sandbox(allow_unsandboxed=file.sweep.evaluation.allow_unsandboxed_code)
+    except DropLoRASweepError as error:
+        raise file.locate(
+            InputError([Fault("", "evaluation.allow_unsandboxed_code", str(error))])
+        ) from error
+
+
 def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
     """Refuse groups that the cluster can never hold.
 
@@ -187,7 +204,11 @@ def _absolute(data: str | None) -> str | None:
 
 
 def _validated(sweep: SweepSpec, task: Task) -> list[Fault]:
-    """A search cannot choose on a benchmark that is tested alone."""
+    """A search cannot choose on a benchmark that is tested alone, or that it cannot score."""
+    rated = [one.name for one in task.benchmarks if one.scoring == "judge"]
+    if rated:
+        problem = f"must not be rated by a judge, which a sweep does not call, got {rated[0]}"
+        return [Fault("", "task.benchmarks", problem)]
     tested_only = [f"val/{one.name}" for one in task.benchmarks if not one.validation]
     if sweep.search.metric not in tested_only:
         return []

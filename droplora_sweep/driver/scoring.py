@@ -66,6 +66,10 @@ class Scorer:
                 split=split,
                 batch_size=self._evaluation.batch_size,
                 max_new_tokens=self._evaluation.max_new_tokens,
+                protocol=self._evaluation.protocol,
+                choice=self._evaluation.choice,
+                max_batch_tokens=self._evaluation.max_batch_tokens,
+                allow_unsandboxed_code=self._evaluation.allow_unsandboxed_code,
             )
 
     @contextlib.contextmanager

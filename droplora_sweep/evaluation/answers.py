@@ -33,6 +33,7 @@ def judge(
     golds: Sequence[str],
     *,
     protocol: ProtocolName = "paper",
+    preambles: Sequence[str] | None = None,
     allow_unsandboxed_code: bool = False,
 ) -> list[Answer]:
     """One answer per response, compared with ``Example.answer``.
@@ -49,9 +50,19 @@ def judge(
     ======== ========================================== =====================================
 
     Code answers are run with their tests, see ``run_programs``.
+
+    Args:
+        benchmark: Says how its answers are scored.
+        responses: What a model said.
+        golds: ``Example.answer`` of each.
+        protocol: How responses are read.
+        preambles: For code, what each program needs in front of the response; none where None.
+        allow_unsandboxed_code: Run code answers even where there is no sandbox.
     """
     if benchmark.scoring == "code":
-        return _code(responses, golds, protocol, allow_unsandboxed_code)
+        return _code(
+            responses, golds, preambles or [""] * len(golds), protocol, allow_unsandboxed_code
+        )
     if protocol == "strict" and benchmark.scoring in ("number", "math"):
         return _verified(benchmark, responses, golds)
     return [
@@ -107,14 +118,15 @@ def _verified(benchmark: Benchmark, responses: Sequence[str], golds: Sequence[st
 def _code(
     responses: Sequence[str],
     golds: Sequence[str],
+    preambles: Sequence[str],
     protocol: ProtocolName,
     allow_unsandboxed_code: bool,
 ) -> list[Answer]:
     extract = extract_code if protocol == "paper" else strict.read_code
     codes = [extract(response) for response in responses]
     programs = [
-        None if code is None else f"{code}\n\n{tests}\n"
-        for code, tests in zip(codes, golds, strict=True)
+        None if code is None else f"{preamble}{code}\n\n{tests}\n"
+        for preamble, code, tests in zip(preambles, codes, golds, strict=True)
     ]
     passed = run_programs(
         (program for program in programs if program is not None),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from droplora_sweep.tasks import render_prompt
+from droplora_sweep.tasks import code_preamble
 
 from .answers import judge
 from .batching import rank_share
@@ -83,7 +83,7 @@ def evaluate(
     with _eval_mode(model), torch.no_grad():
         for benchmark in task.benchmarks:
             examples = benchmark.test() if split == "test" else benchmark.validation
-            texts = [render_prompt(example, benchmark.prompt_suffix) for example in examples]
+            texts = [benchmark.render_prompt(example) for example in examples]
             prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
             share = rank_share([len(prompt) for prompt in prompts], rank, world_size)
             if not share:
@@ -149,6 +149,7 @@ def _judged(
         [response.text for response in responses],
         [example.answer for example in examples],
         protocol=protocol,
+        preambles=[code_preamble(example) for example in examples],
         allow_unsandboxed_code=allow_unsandboxed_code,
     )
     return [

@@ -66,10 +66,17 @@ class Candidate:
 
 
 def benchmarks(records: Sequence[TrialRecord]) -> tuple[str, ...]:
-    """The benchmarks of the trials' task, in its order."""
-    return tuple(
+    """The benchmarks of the trials' task, in its order.
+
+    One that no trial has a score of is left out where others have one: it is tested alone.
+    """
+    names = tuple(
         dict.fromkeys(name for record in records for name in record.spec["task"]["benchmarks"])
     )
+    scored = tuple(
+        name for name in names if any(f"val/{name}" in record.metrics for record in records)
+    )
+    return scored or names
 
 
 def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:

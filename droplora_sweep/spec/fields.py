@@ -28,6 +28,8 @@ SHARED = (
     "task.prompt",
     "task.num_validation",
     "task.num_test",
+    "evaluation.protocol",
+    "evaluation.choice",
     "task.on_overlap",
     "task.on_bad_record",
 )

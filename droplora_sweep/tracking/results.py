@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from droplora_sweep.evaluation import ExampleResult
 
-COLUMNS = ("benchmark", "example_id", "response", "prediction", "gold", "correct", "num_tokens")
+COLUMNS = (
+    "benchmark",
+    "example_id",
+    "response",
+    "prediction",
+    "gold",
+    "correct",
+    "num_tokens",
+    "log_probability",
+    "protocol",
+)
 
 
 def write_results(path: Path, results: Iterable[ExampleResult]) -> None:
@@ -53,5 +63,5 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    types = (text, text, text, text, text, pa.bool_(), pa.int32())
+    types = (text, text, text, text, text, pa.bool_(), pa.int32(), pa.float64(), text)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.evaluation import count_unparsable, evaluate, score
 
 from .device import gather_to_first, peak_memory_bytes
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.spec.trial import EvaluationSpec
+    from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.tasks import Task
 
     from .loop import StepResult
@@ -37,7 +37,8 @@ class Report:
         num_evaluations: The last one comes at the end of training.
         step: Optimiser steps done.
         num_steps: Optimiser steps of the whole trial.
-        metrics: ``val/mean`` and ``val/<benchmark>``; since the report before, ``train/loss``
+        metrics: ``val/mean`` and ``val/<benchmark>``; ``unparsable/<benchmark>``, the responses
+            without an answer; since the report before, ``train/loss``
             (nats per response token), ``tokens_per_second`` (over all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
             ``peak_memory_gb`` of the worker that used most; ``trainable_parameters``.
@@ -88,6 +89,10 @@ def validate(
         max_new_tokens=evaluation.max_new_tokens,
         rank=dist.get_rank(),
         world_size=dist.get_world_size(),
+        protocol=evaluation.protocol,
+        choice=evaluation.choice,
+        max_batch_tokens=evaluation.max_batch_tokens,
+        allow_unsandboxed_code=evaluation.allow_unsandboxed_code,
     )
     gathered = gather_to_first((results, peak_memory_bytes(device)))
     if gathered is None:
@@ -95,6 +100,7 @@ def validate(
     everything = [result for ours, _ in gathered for result in ours]
     metrics = {
         **{f"val/{name}": value for name, value in score(everything).items()},
+        **{f"unparsable/{name}": float(n) for name, n in count_unparsable(everything).items()},
         "peak_memory_gb": max(peak for _, peak in gathered) / _GB,
         "evaluation_seconds": time.perf_counter() - started_s,
     }

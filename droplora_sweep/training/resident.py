@@ -12,7 +12,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters import LoraDrop, attach
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.models import load_base_model, load_tokenizer
-from droplora_sweep.tasks import load_task, render_prompt
+from droplora_sweep.tasks import load_task
 
 from .data import encode
 from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
@@ -107,8 +107,8 @@ class Resident:
         if self._task is None or self._task[:2] != (spec.task, limit):
             task = load_task(spec.task)
             pairs = [
-                (render_prompt(example, benchmark.prompt_suffix), example.output)
-                for benchmark, example in task.training_examples()
+                (source.render_prompt(example), example.output)
+                for source, example in task.training_examples()
             ]
             data = encode(self._tokenizer, pairs, limit)
             if not data.sequences:

@@ -62,7 +62,6 @@ METHODS = {
 
 DRAWN = ("token", "sample", "unscaled", "per_module", "dora", "rslora", "pissa")
 """Masks that come from torch's generator."""
-QUICK = [("learned", False)]
 
 
 def test_every_method_is_here() -> None:
@@ -283,13 +282,10 @@ def test_modules_to_save_are_trained_and_saved_whole(name, tokens, tmp_path: Pat
     torch.testing.assert_close(logits(loaded, tokens), expected, rtol=0, atol=1e-5)
 
 
-COMPILED = [
-    pytest.param(name, training, marks=() if (name, training) in QUICK else pytest.mark.slow)
-    for name in CONFIGS
-    for training in (False, True)
-]
+COMPILED = [(name, training) for name in CONFIGS for training in (False, True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "training"), COMPILED)
 def test_compiled_it_computes_the_same(name, training, tokens) -> None:
     """Forward and gradients under ``torch.compile``, over two steps with masks of their own."""

@@ -104,7 +104,7 @@ def test_expectation_over_masks(mask: str, rescale: bool) -> None:
     x = torch.randn(2, NUM_IN)
     outputs = []
     with torch.no_grad():
-        for step in range(4000):
+        for step in range(2000):
             set_step(adapted, step)
             outputs.append(adapted(x))
         factor = torch.tensor(1.0 if rescale else 1 - RATE)

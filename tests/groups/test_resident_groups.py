@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from droplora_sweep.groups import Outcome
     from droplora_sweep.spec import TrialSpec
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 TIMEOUT_S = 120.0
 

@@ -88,6 +88,7 @@ def test_padding_differs_from_the_end_and_its_side_can_be_set(tokenizer) -> None
     assert padded["attention_mask"][0][0] == 0
 
 
+@pytest.mark.slow
 def test_pretraining_twice_from_a_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     settings = PretrainingSettings(
         seed=3, steps=4, rows=2, row_tokens=64, num_threads=1, tokenizer_documents=2000

@@ -87,6 +87,7 @@ def test_code_benchmarks(published: Path) -> None:
     assert code_preamble(mbpp.test()[0]) == ""
 
 
+@pytest.mark.slow
 def test_canonical_solutions_pass_their_tests(published: Path) -> None:
     examples = [one for benchmark in code_task(published).benchmarks for one in benchmark.test()]
     programs = [

@@ -19,6 +19,8 @@ class Answer:
     gold: str
     correct: bool
     num_tokens: int
+    log_probability: float | None = None
+    protocol: str = "paper"
 
 
 def answers(num_correct=2, num_examples=4):

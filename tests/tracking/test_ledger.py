@@ -59,6 +59,8 @@ def test_a_finished_trial_has_its_files(driver):
         "gold": "a",
         "correct": True,
         "num_tokens": 7,
+        "log_probability": None,
+        "protocol": "paper",
     }
     right = driver.ledger.correct(trial.trial_id)
     assert right == {"choice": {"e0": True, "e1": True, "e2": False, "e3": False}}

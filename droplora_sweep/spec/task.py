@@ -65,7 +65,8 @@ class BenchmarkSpec(SpecModel):
     max_new_tokens: Count | None = None
     """Enough for every right response; ``evaluation.max_new_tokens`` where null."""
     fields: dict[RecordField, str] = Field(default_factory=dict)
-    """Name in the file by name of the field, e.g. ``{instruction: question, answer: label}``."""
+    """Name in the file by name of the field, e.g. ``{instruction: question, answer: label}``; a
+    field that is not listed has its usual name."""
 
     @model_validator(mode="after")
     def _check_pattern(self) -> BenchmarkSpec:

@@ -139,13 +139,22 @@ def _recognise(records: list[tuple[str, Any]], entry: BenchmarkEntry) -> RecordF
 
 
 def _renamed(entry: BenchmarkEntry) -> RecordFormat:
-    """Records whose fields have names of their own; only what is named needs to be there."""
+    """Records whose fields have names of their own; only what is named needs to be there.
+
+    What is not named is read under its usual name, where it is text; a response is otherwise the
+    answer.
+    """
     names = entry.fields
 
     def read(record: dict[str, Any]) -> Example | None:
         given: dict[str, Any] = {field: record[name] for field, name in names.items()}
-        answer = given.get("answer", "")
-        defaults = {"input": "", "answer": answer, "output": answer}
+        usual = {
+            field: record[field]
+            for field in ("input", "output", "answer")
+            if isinstance(record.get(field), str)
+        }
+        answer = given.get("answer", usual.get("answer", ""))
+        defaults = {"input": "", "answer": answer, "output": answer, **usual}
         return FORMATS["llm_adapters"].read({**defaults, **given})
 
     texts = {name: str for field, name in names.items() if field != "id"}

@@ -281,3 +281,17 @@ def test_an_installed_package_brings_a_benchmark(
         "task.benchmarks: entry point wrong = brought_squares:wrong: must return a "
         "BenchmarkEntry, got int"
     ]
+
+
+def test_a_field_that_is_not_renamed_is_read_under_its_usual_name(tmp_path: Path) -> None:
+    records = [
+        {"question": f"capital {i}?", "input": "", "output": f"it is city{i}", "answer": f"city{i}"}
+        for i in range(6)
+    ]
+    file = tmp_path / "capitals.jsonl"
+    file.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    spec = {"data": str(file), "scoring": "exact", "fields": {"instruction": "question"}}
+    task = load(benchmarks={"capitals": spec})
+    example = task.benchmarks[0].train[0]
+    assert example.output == f"it is {example.answer}"
+    assert example.answer.startswith("city")

@@ -65,6 +65,7 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
     """
     address = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
+    Ledger.require_new(Path(prepared.sweep.storage), prepared.sweep.name)
     if address == LOCAL:
         check_room(prepared.file, [local_node()])
     sweep = prepared.sweep

@@ -71,6 +71,20 @@ class Ledger:
         self._lock = threading.RLock()
         self._listeners: list[Callable[[Event], None]] = []
 
+    @staticmethod
+    def require_new(storage: Path, name: str) -> None:
+        """See that no sweep has this name yet.
+
+        Raises:
+            SweepError: One has.
+        """
+        directory = sweep_directory(storage, name)
+        if directory.exists():
+            raise SweepError(
+                f"name: must be new in {directory.parent}, got {name}, which exists; "
+                "choose another with --name"
+            )
+
     @classmethod
     def create(
         cls,
@@ -91,12 +105,8 @@ class Ledger:
         Raises:
             SweepError: If the name is taken or the folder cannot be written.
         """
+        cls.require_new(storage, sweep.name)
         directory = sweep_directory(storage, sweep.name)
-        if directory.exists():
-            raise SweepError(
-                f"name: must be new in {directory.parent}, got {sweep.name}, which exists; "
-                "choose another with --name"
-            )
         try:
             make_private_directory(directory.parent)
             directory.mkdir(mode=0o700)

@@ -125,7 +125,9 @@ def test_without_pruning_it_is_pefts_qlora_bit_for_bit(folder, tokens, bits) -> 
 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("method", ["droplora", "dora", "lora_drop"])
+@pytest.mark.parametrize(
+    "method", ["droplora", "dora", pytest.param("lora_drop", marks=pytest.mark.slow)]
+)
 def test_it_trains_saves_a_plain_adapter_and_leaves_the_base(
     folder, tokens, tmp_path, bits, dtype, method
 ) -> None:

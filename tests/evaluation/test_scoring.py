@@ -86,7 +86,7 @@ def test_every_gold_output_of_the_published_files_is_right(
     assert abs(accuracy - chance) < 5 * math.sqrt(chance * (1 - chance) / len(golds))
 
 
-@pytest.mark.parametrize("protocol", ["paper", "strict"])
+@pytest.mark.parametrize("protocol", ["paper", pytest.param("strict", marks=pytest.mark.slow)])
 def test_every_gold_number_of_gsm8k_is_right_and_few_shuffled_ones_are(
     commonsense: Path, task: Task, protocol: ProtocolName
 ) -> None:

@@ -209,6 +209,7 @@ def test_the_text_says_all_there_is_to_know():
     assert caveat.startswith("Exploratory: ")
 
 
+@pytest.mark.slow
 def test_sweeps_without_any_effect_seldom_claim_one():
     """Ten pruned trials against two baselines, all equally good: at most 5 % may find a winner."""
     generator = np.random.default_rng(4)

@@ -178,8 +178,7 @@ def test_lora_drop_needs_steps_to_sample_and_to_train(resident, model_folder) ->
         run(resident, trial(model_folder, epochs=1, method="lora_drop"))
 
 
-@pytest.mark.parametrize("bits", ["4bit", "8bit"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("bits", "dtype"), [("4bit", "bfloat16"), ("8bit", "float32")])
 def test_a_quantised_base_is_trained_on_and_left_alone(model_folder, tmp_path, bits, dtype) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra `quantization` is not installed")
     model = ModelSpec(path=str(model_folder), quantization=bits, dtype=dtype)

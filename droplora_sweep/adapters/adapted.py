@@ -136,13 +136,9 @@ class PeftAdapted(Adapted):
 
     def detach(self) -> PreTrainedModel:
         """Remove the adapter."""
-        base: Any = self.peft_model.unload()
-        # PEFT leaves its configurations on the base, where the next adapter would find them.
-        if hasattr(base, "peft_config"):
-            del base.peft_config
+        base = unloaded(self.peft_model)
         base.train(False)
-        unchanged: PreTrainedModel = base
-        return unchanged
+        return base
 
 
 @contextlib.contextmanager
@@ -151,6 +147,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def unloaded(peft_model: PeftModel) -> PreTrainedModel:
+    """The base model without the adapter, and without what PEFT would find at the next one."""
+    base: Any = peft_model.unload()
+    if hasattr(base, "peft_config"):
+        del base.peft_config
+    bare: PreTrainedModel = base
+    return bare
 
 
 def refuse_quantised(base: PreTrainedModel, method: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from peft import PeftModel
 
+from droplora_sweep.adapters.adapted import unloaded
 from droplora_sweep.adapters.export import CONFIG_FILE
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import evaluate, score
@@ -85,10 +86,7 @@ class Scorer:
         try:
             yield adapted
         finally:
-            adapted.unload()
-            # PEFT leaves its configurations on the base, where the next adapter would find them.
-            if hasattr(self._base, "peft_config"):
-                del self._base.peft_config
+            unloaded(adapted)
 
 
 @dataclass(frozen=True)

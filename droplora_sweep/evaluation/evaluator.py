@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-import torch
 
 from droplora_sweep.tasks import code_preamble
 
@@ -14,12 +11,13 @@ from .answers import judge
 from .batching import rank_share
 from .generation import TransformersGenerator, decode_response
 from .option_scoring import option_tokens, score_options
+from .reading_mode import only_read
 from .results import ExampleResult
 from .stopping import stop_rule
 from .strict import ANSWER_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import nn
     from transformers import PreTrainedTokenizerBase
@@ -79,8 +77,7 @@ def evaluate(
     if generator is None:
         generator = TransformersGenerator(model, tokenizer, eos_ids, batch_size, max_batch_tokens)
     results: list[ExampleResult] = []
-    # Not inference_mode: what a model caches in it could not take part in training later.
-    with _eval_mode(model), torch.no_grad():
+    with only_read(model):
         for benchmark in task.benchmarks:
             examples = benchmark.test() if split == "test" else benchmark.validation
             texts = [benchmark.render_prompt(example) for example in examples]
@@ -166,17 +163,6 @@ def _judged(
         )
         for example, response, answer in zip(examples, responses, answers, strict=True)
     ]
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _eos_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

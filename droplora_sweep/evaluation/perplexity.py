@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .reading_mode import only_read
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -69,16 +71,10 @@ def text_loss(
         window for start in starts if len(window := tokens[start : start + WINDOW_TOKENS]) > 1
     ]
     share = windows[rank::world_size]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     nats = 0.0
-    try:
-        with torch.no_grad():
-            for start in range(0, len(share), batch_size):
-                nats += _loss(model, share[start : start + batch_size], tokenizer.pad_token_id)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with only_read(model):
+        for start in range(0, len(share), batch_size):
+            nats += _loss(model, share[start : start + batch_size], tokenizer.pad_token_id)
     return TextLoss(nats, sum(len(window) - 1 for window in share))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from .base import Count, Positive, SpecModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -74,10 +77,7 @@ class AdapterSpec(SpecModel):
         >>> spec.pruning_rate_of("layers.0.q_proj"), spec.pruning_rate_of("layers.0.v_proj")
         (0.0, 0.5)
         """
-        keys = [key for key in self.module_pruning_rates if names(key, module)]
-        if not keys:
-            return self.pruning_rate
-        return self.module_pruning_rates[max(keys, key=len)]
+        return rate_of(module, self.module_pruning_rates, self.pruning_rate)
 
     def canonical(self) -> AdapterSpec:
         """The same adapter with defaults wherever a field does not change the result.
@@ -95,6 +95,12 @@ class AdapterSpec(SpecModel):
         return AdapterSpec.model_validate(
             {name: value for name, value in kept.items() if name not in unused}
         )
+
+
+def rate_of(module: str, rates: Mapping[str, float], default: float) -> float:
+    """The rate of the longest key that names the layer, else the default."""
+    naming = [key for key in rates if names(key, module)]
+    return rates[max(naming, key=len)] if naming else default
 
 
 def names(name: str, module: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,8 +107,20 @@ def test_a_lora_drop_trial_that_is_too_short(tmp_path: Path) -> None:
     assert refusal(tmp_path, task=short, training=training) == []
 
 
+class Without:
+    """A finder of modules that does not see one of them."""
+
+    def __init__(self, finder: Any, name: str) -> None:
+        self._finder, self._name = finder, name
+
+    def find_spec(self, name: str, *arguments: Any) -> Any:
+        return None if name == self._name else self._finder.find_spec(name, *arguments)
+
+
 def test_quantisation_without_bitsandbytes(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("droplora_sweep.models.quantization.find_spec", lambda name: None)
+    finders = [Without(finder, "bitsandbytes") for finder in sys.meta_path]
+    monkeypatch.setattr(sys, "meta_path", finders)
+    monkeypatch.delitem(sys.modules, "bitsandbytes", raising=False)
     assert refusal(tmp_path, model={"quantization": "4bit"}) == [
         "s.yaml:3: model.quantization: must be none where bitsandbytes is not installed, got 4bit: "
         "pip install 'droplora-sweep[quantization]'"

@@ -29,13 +29,18 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random byte-level Llama of one layer."""
+    return save_model(tmp_path_factory.mktemp("model"), num_layers=1)
+
+
+def save_model(folder: Path, *, num_layers: int) -> Path:
+    """A random byte-level Llama and its tokenizer, always the same."""
     torch.manual_seed(7)
     tokenizer = make_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=1,
+        num_hidden_layers=num_layers,
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=512,
@@ -43,7 +48,6 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    folder = tmp_path_factory.mktemp("model")
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import TrialError
 from droplora_sweep.spec.trial import (
@@ -21,7 +21,7 @@ from droplora_sweep.spec.trial import (
     TrialSpec,
 )
 from droplora_sweep.training import Report, Resident
-from tests.training.conftest import make_tokenizer
+from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,24 +43,7 @@ TARGETS = ("q_proj", "up_proj")
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory) -> Path:
     """A random byte-level Llama of four layers."""
-    torch.manual_seed(7)
-    tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    folder = tmp_path_factory.mktemp("model")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_model(tmp_path_factory.mktemp("model"), num_layers=4)
 
 
 @pytest.fixture(scope="module")

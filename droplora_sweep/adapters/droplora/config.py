@@ -8,7 +8,9 @@ from typing import Any
 
 from peft import LoraConfig
 
-from .schedule import SCHEDULES, rate_of
+from droplora_sweep.spec.adapter import rate_of
+
+from .schedule import SCHEDULES
 
 MASKS = ("token", "sample", "step", "learned")
 

@@ -1,12 +1,8 @@
-"""Which pruning rate a layer has, and when; no torch."""
+"""Which pruning rate a step has; no torch."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SCHEDULES = ("constant", "linear", "cosine")
 
@@ -28,12 +24,3 @@ def rate_at(step: int, num_steps: int, rate: float, schedule: str) -> float:
         return rate
     done = min(1.0, step / (num_steps - 1))
     return rate * (done if schedule == "linear" else (1 - math.cos(math.pi * done)) / 2)
-
-
-def rate_of(layer: str, rates: Mapping[str, float], default: float) -> float:
-    """The pruning rate of a layer: of the longest key that names it, else the default.
-
-    A key names a layer by PEFT's rule for targets: its full name, or its last part or parts.
-    """
-    naming = [key for key in rates if layer == key or layer.endswith(f".{key}")]
-    return rates[max(naming, key=len)] if naming else default

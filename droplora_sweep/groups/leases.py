@@ -25,11 +25,14 @@ class Lease:
         trial_id: The trial.
         spec: The trial's spec as JSON.
         attempt: 1, or more where earlier groups were lost with this trial.
+        folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
+            that keeps none.
     """
 
     trial_id: str
     spec: str
     attempt: int
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Outcome:
 @dataclass
 class _Trial:
     spec: str
+    folder: str | None = None
     attempt: int = 0
     group: str | None = None
     ended: bool = False
@@ -97,10 +101,22 @@ class LeaseBook:
 
     # What clients and the driver ask.
 
-    def submit(self, trial_id: str, spec: str) -> None:
-        """Queue a trial."""
+    def submit(
+        self, trial_id: str, spec: str, delivered: int = 0, folder: str | None = None
+    ) -> None:
+        """Queue a trial.
+
+        Args:
+            trial_id: New here.
+            spec: Its spec as JSON.
+            delivered: Evaluations that an earlier driver has already had. They are not delivered
+                again, and the trial trains past all but the last of them; past that one, once the
+                scheduler says so here.
+            folder: The trial's folder in the sweep's storage, where its checkpoints are.
+        """
         assert trial_id not in self._trials, f"{trial_id} was submitted before"
-        self._trials[trial_id] = _Trial(spec)
+        decisions = dict.fromkeys(range(1, delivered), True)
+        self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, decisions=decisions)
         self._queue.append(trial_id)
 
     def receive(self, trial_id: str) -> Message | None:
@@ -176,7 +192,7 @@ class LeaseBook:
         trial.attempt += 1
         trial.group = group
         self._leases[group] = trial_id
-        return Lease(trial_id, trial.spec, trial.attempt)
+        return Lease(trial_id, trial.spec, trial.attempt, trial.folder)
 
     def step(self, group: str, step: int, num_steps: int) -> None:
         """The group's trial has come this far."""

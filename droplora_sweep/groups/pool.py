@@ -54,8 +54,10 @@ class _Pool:
                     return look()
             return found
 
-    async def submit(self, trial_id: str, spec: str) -> None:
-        await self._do(lambda: self._book.submit(trial_id, spec))
+    async def submit(
+        self, trial_id: str, spec: str, delivered: int = 0, folder: str | None = None
+    ) -> None:
+        await self._do(lambda: self._book.submit(trial_id, spec, delivered, folder))
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
         return await self._wait(lambda: self._book.receive(trial_id), wait_s)

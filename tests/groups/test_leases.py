@@ -81,6 +81,20 @@ def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
     assert book.receive("a") == report(2)
 
 
+def test_a_resumed_trial_delivers_only_what_the_ledger_lacks_and_waits_where_it_was_left():
+    book = make_book(trials=())
+    book.submit("a", "spec of a", delivered=2, folder="trials/a")
+    assert book.lease("g0").folder == "trials/a"
+    for evaluation in (1, 2):
+        book.report("g0", report(evaluation), ())
+    assert book.receive("a") is None
+    assert [book.decision("g0", evaluation) for evaluation in (1, 2)] == [True, None]
+    book.go_on("a", 2)
+    assert book.decision("g0", 2) is True
+    book.report("g0", report(3), ())
+    assert book.receive("a") == report(3)
+
+
 def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
     book = make_book(max_attempts=2)
     for _ in range(2):

@@ -15,10 +15,10 @@ from droplora_sweep.adapters.compression import (
 )
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation import score
+from droplora_sweep.files import disk_faults_named
 from droplora_sweep.selection.pairing import disagreement, mean_difference
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tracking import publish_adapter, verify_adapter
-from droplora_sweep.tracking.files import disk_faults_named
 
 from .scoring import Scorer
 

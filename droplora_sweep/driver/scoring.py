@@ -17,10 +17,10 @@ from droplora_sweep.adapters.adapted import unloaded
 from droplora_sweep.adapters.export import CONFIG_FILE
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task
 from droplora_sweep.tracking import write_results
-from droplora_sweep.tracking.files import disk_faults_named, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

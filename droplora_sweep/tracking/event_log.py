@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.files import sync_directory
 
 from .events import DamagedLineError, Event, EventKind, UnknownEventError, decode, encode
-from .files import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

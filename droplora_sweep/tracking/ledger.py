@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 
 from .adapter_files import publish_adapter
 from .event_log import EventLog, read_events
 from .events import EventKind, json_metrics
-from .files import disk_faults_named, make_private_directory, replace_file
 from .fold import SweepFold
 from .layout import (
     ADAPTER,

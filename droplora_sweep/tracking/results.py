@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .files import replace_file
+from droplora_sweep.files import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

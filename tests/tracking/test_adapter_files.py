@@ -72,11 +72,19 @@ def test_every_damage_is_named(directory):
 
 
 def test_a_folder_without_manifest_is_no_adapter(directory):
-    with pytest.raises(SweepError, match=r"MANIFEST\.json: must exist in a published adapter"):
+    with pytest.raises(SweepError, match=r"MANIFEST\.json: must exist in a published folder"):
+        verify_adapter(directory)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": {"a": 1}}', b"\xff"])
+def test_a_damaged_manifest_is_named(directory, content):
+    publish_adapter(directory, FILES)
+    (directory / "MANIFEST.json").write_bytes(content)
+    with pytest.raises(SweepError, match=r"MANIFEST\.json: must list files .*, but is damaged"):
         verify_adapter(directory)
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil"])
 def test_no_file_leaves_the_folder(directory, name):
-    with pytest.raises(AssertionError, match="must be inside the adapter's folder"):
+    with pytest.raises(AssertionError, match="must be inside the published folder"):
         publish_adapter(directory, {name: b""})

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.tracking.files import make_private_directory
+from droplora_sweep.files import make_private_directory
 from droplora_sweep.tracking.ui import (
     MLFLOW_DATABASE,
     artifact_root,

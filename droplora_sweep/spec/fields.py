@@ -26,6 +26,7 @@ SHARED = (
     "task.data",
     "task.revision",
     "task.prompt",
+    "task.scoring",
     "task.num_validation",
     "task.num_test",
     "evaluation.protocol",

@@ -123,6 +123,9 @@ class TaskSpec(SpecModel):
     """A training mixture, in place of the benchmarks' own training splits."""
     prompt: str | None = None
     """Template with ``{instruction}`` and ``{input}``; the paper's (Alpaca's) where null."""
+    scoring: Scoring | None = None
+    """How benchmarks of your own that do not say so themselves are scored; see
+    ``BenchmarkSpec.scoring``."""
     data: str | None = None
     """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
     revision: str | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec import local_folder
 
+from .data_files import BadDataError
 from .folders import (
     SPLIT_NAMES,
     MissingDataError,
@@ -19,7 +20,7 @@ from .folders import (
 )
 from .formats import FORMATS
 from .plugins import load_plugin
-from .reading import BadDataError, answer_problems, read_file
+from .reading import answer_problems, read_file
 from .splits import Source, limit_test
 
 if TYPE_CHECKING:
@@ -57,7 +58,12 @@ class Reading:
 
 
 def find_data(
-    data: str, revision: str | None, entries: list[BenchmarkEntry], *, is_own: bool = False
+    data: str,
+    revision: str | None,
+    entries: list[BenchmarkEntry],
+    *,
+    is_own: bool = False,
+    revision_field: str = "task.revision",
 ) -> Path:
     """The local file or folder that ``data`` means, downloaded if it is a Hub id.
 
@@ -66,6 +72,7 @@ def find_data(
         revision: Commit of a Hub id.
         entries: What is read from it.
         is_own: The data is one benchmark's own: it may be a file, or that benchmark's folder.
+        revision_field: Where a user gives the commit.
 
     Raises:
         MissingDataError: It is neither here nor reachable.
@@ -74,7 +81,7 @@ def find_data(
     if path.is_dir() or (is_own and path.is_file()):
         return path
     if revision is None:
-        raise MissingDataError(missing_folder_problem(path))
+        raise MissingDataError(missing_folder_problem(path, revision_field))
     return download(data, revision, entries, is_own=is_own)
 
 

@@ -7,18 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault
+from droplora_sweep.spec import BenchmarkSpec
 
 from .plugins import BadPluginError, load_plugin
 from .registry import BENCHMARKS, MIXTURES, BenchmarkEntry
 
 if TYPE_CHECKING:
-    from droplora_sweep.spec import BenchmarkSpec, TaskSpec, TrainSpec
+    from droplora_sweep.spec import TaskSpec, TrainSpec
 
 
 def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]]:
     """The entry of each benchmark, by name, and what is wrong with the others."""
     entries: dict[str, BenchmarkEntry] = {}
     faults: list[Fault] = []
+    is_default_used = False
     for name in dict.fromkeys(spec.benchmarks):
         if spec.benchmarks.count(name) > 1:
             problem = f"must name each benchmark once, got {name} twice"
@@ -29,14 +31,21 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
         except BadPluginError as error:
             faults.append(task_fault("benchmarks", str(error)))
             continue
-        if known is None and changes is None:
+        if known is None and changes is None and spec.scoring is None:
             faults.append(task_fault("benchmarks", _unknown(name)))
             continue
-        entry = known or BenchmarkEntry(scoring=None, folders=(name,))
-        if changes is not None:
+        entry = known or BenchmarkEntry(scoring=spec.scoring, folders=(name,))
+        is_default_used |= known is None and (changes is None or changes.scoring is None)
+        if changes is not None or known is None:
+            changes = changes or BenchmarkSpec()
             entry = _changed(entry, changes)
             faults += _broken_rules(name, entry, changes)
         entries[name] = entry
+    if spec.scoring is not None and not is_default_used:
+        problem = (
+            f"must be left out where every benchmark is known or says its own, got {spec.scoring!r}"
+        )
+        faults.append(task_fault("scoring", problem))
     return entries, faults
 
 
@@ -78,7 +87,14 @@ def _changed(entry: BenchmarkEntry, spec: BenchmarkSpec) -> BenchmarkEntry:
 def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list[Fault]:
     field = f"benchmarks.{name}"
     if entry.scoring is None:
-        return [task_fault(f"{field}.scoring", f"must be given for {name}, which is not known")]
+        problem = f"must be given for {name}, which is not known, here or as `task.scoring`"
+        return [task_fault(f"{field}.scoring", problem)]
+    if entry.scoring == "regex" and entry.pattern is None:
+        problem = "must be given for `scoring: regex`, got null"
+        return [task_fault(f"{field}.pattern", problem)]
+    if entry.scoring != "regex" and spec.pattern is not None:
+        problem = f"must be left out unless `scoring: regex`, got {spec.pattern!r}"
+        return [task_fault(f"{field}.pattern", problem)]
     if entry.scoring == "choice" and len(entry.options) < 2:
         got = ", ".join(entry.options) or "none"
         problem = f"must be at least two for `scoring: choice`, got {got}"

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from .registry import BenchmarkEntry
 
-SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet")
 SPLIT_NAMES: Final = ("train", "validation", "test")
+PARQUET_FOLDER: Final = "data"
+"""Where the Hub's own conversions to parquet lie."""
 
 
 class MissingDataError(Exception):
@@ -96,6 +98,9 @@ def download(
     )
 
     names = {f"{split}{suffix}" for split in SPLIT_NAMES for suffix in SUFFIXES}
+    shards = {f"{split}-*-of-*.parquet" for split in SPLIT_NAMES}
+    names |= shards | {f"{PARQUET_FOLDER}/{name}" for name in shards}
+    names |= {f"{split}/*.json" for split in SPLIT_NAMES}
     patterns = [
         f"{folder}/{name}"
         for entry in entries
@@ -120,7 +125,7 @@ def download(
         raise MissingDataError(f"the Hub refused {repository} at {revision}: {reason}") from error
 
 
-def missing_folder_problem(data: Path) -> str:
+def missing_folder_problem(data: Path, revision_field: str) -> str:
     """Why ``data`` cannot be read: what is there instead, and how to name a Hub id."""
     if data.exists():
         return f"must be a folder, got the file {data}"
@@ -129,7 +134,7 @@ def missing_folder_problem(data: Path) -> str:
         parent = parent.parent
     return (
         f"{data} does not exist{_nearest(data.name, parent)}; "
-        "a Hub id (owner/name) also needs task.revision, its commit"
+        f"a Hub id (owner/name) also needs {revision_field}, its commit"
     )
 
 
@@ -157,7 +162,12 @@ def _subfolders(parent: Path) -> list[Path]:
 
 
 def _split_file(folder: Path, split: str, entry: BenchmarkEntry) -> Path | None:
+    """The file of a split, the first of its parquet shards, or its folder of one file each."""
     names = [f"{split}{suffix}" for suffix in SUFFIXES]
     if split in entry.files:
         names.append(entry.files[split])
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    files = [folder / name for name in names if (folder / name).is_file()]
+    for place in (folder, folder / PARQUET_FOLDER):
+        files += sorted(place.glob(f"{split}-00000-of-?????.parquet"))
+    files += [folder / split] if (folder / split).is_dir() else []
+    return next(iter(files), None)

@@ -10,9 +10,10 @@ from droplora_sweep.errors import Fault, InputError
 
 from .builtin import generate
 from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
+from .data_files import BadDataError
 from .entries import find_entries, find_mixture, task_fault
 from .folders import MissingDataError
-from .reading import BadDataError, answer_problems
+from .reading import answer_problems
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
 from .task import Benchmark, Overlap, Task, TrainingSet, split_digest
@@ -148,7 +149,13 @@ def _read_own(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found)
         if own is None or own.data is None or entry.is_builtin:
             continue
         try:
-            path = find_data(own.data, own.revision, [entry], is_own=True)
+            path = find_data(
+                own.data,
+                own.revision,
+                [entry],
+                is_own=True,
+                revision_field=f"task.benchmarks.{name}.revision",
+            )
             if entry.load is not None:
                 found.contents[name] = read_plugin(name, entry, path, _reading(spec))
                 continue
@@ -171,7 +178,8 @@ def _read_mixture(spec: TaskSpec, found: _Found) -> None:
     try:
         if data is None:
             raise MissingDataError(f"must name {spec.train.name}'s file, got null{published}")
-        path = find_data(data, revision, [entry], is_own=True)
+        field = "task.revision" if spec.train.data is None else "task.train.revision"
+        path = find_data(data, revision, [entry], is_own=True, revision_field=field)
         skip_bad = spec.on_bad_record == "skip"
         found.mixture, notes = read_mixture(entry, path, skip_bad=skip_bad)
         found.notes += notes

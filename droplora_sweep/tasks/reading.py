@@ -1,14 +1,13 @@
-"""Reads data files: a JSON list, or one JSON object per line, gzipped or not."""
+"""From the records of a data file to examples, or to what is wrong with them."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from .data_files import BadDataError, read_records
 from .formats import FORMATS, BadRecordError, RecordFormat
 
 if TYPE_CHECKING:
@@ -21,15 +20,6 @@ MAX_PROBLEMS_PER_FILE: Final = 5
 """A file in a wrong format has the same problem in each record; the rest are only counted."""
 
 _TYPES: Final = {str: "text", int: "an integer", list: "a list"}
-
-
-class BadDataError(ValueError):
-    """A data file breaks a rule; carries one text per problem, each with the file and place."""
-
-    def __init__(self, problems: list[str]) -> None:
-        assert problems, "a BadDataError needs a problem"
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 @dataclass(frozen=True)
@@ -62,19 +52,16 @@ def read_file(
     A record needs the fields of its format (see ``formats``); other fields are ignored.
 
     Args:
-        path: A ``.json``, ``.jsonl`` or gzipped file.
+        path: What ``read_records`` reads.
         entry: Gives formats, renamed fields, and what an answer must be.
         split: Of a file whose format has several splits, this one alone.
         skip_bad: Leave bad records out, unless none is left.
 
     Raises:
-        BadDataError: The file cannot be read, is not JSON, is empty, or has records that lack a
-            field, repeat an id, or have an answer that no response could lead to.
+        BadDataError: The file cannot be read, is not what its name says, is empty, or has records
+            that lack a field, repeat an id, or have an answer that no response could lead to.
     """
-    text = _read_text(path)
-    is_lines = path.name.removesuffix(".gz").endswith(".jsonl")
-    problems: list[str] = []
-    records = _parse_lines(path, text, problems) if is_lines else _parse_list(path, text)
+    records, problems = read_records(path)
     if not records and not problems:
         raise BadDataError([f"{path}: must hold at least one record, got none"])
     reader = _Reader(_recognise(records, entry), entry, split)
@@ -89,44 +76,6 @@ def read_file(
         more = [f"{path}: {num_more} more such problems"] if num_more > 0 else []
         raise BadDataError(problems[:MAX_PROBLEMS_PER_FILE] + more)
     return FileContent(tuple(examples), tuple(problems))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadDataError([f"{path}: must be UTF-8 text, got {error.reason}"]) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadDataError([f"{path}: must be a whole gzip file: {error}"]) from error
-    except OSError as error:
-        raise BadDataError([f"{path}: cannot be read: {error.strerror}"]) from error
-
-
-def _parse_list(path: Path, text: str) -> list[tuple[str, Any]]:
-    """Pairs of place and record."""
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadDataError([f"{path}:{error.lineno}: must be JSON: {error.msg}"]) from error
-    if not isinstance(records, list):
-        raise BadDataError([f"{path}:1: must be a JSON list, got {type(records).__name__}"])
-    return [(f"{path}: record {index}", record) for index, record in enumerate(records, 1)]
-
-
-def _parse_lines(path: Path, text: str, problems: list[str]) -> list[tuple[str, Any]]:
-    records = []
-    # str.splitlines would also break at U+2028 and others, which may stand inside a JSON string.
-    for line_number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.append((f"{path}:{line_number}", json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.append(f"{path}:{line_number}: must be JSON: {error.msg}")
-    return records
 
 
 def _recognise(records: list[tuple[str, Any]], entry: BenchmarkEntry) -> RecordFormat:
@@ -201,7 +150,8 @@ class _Reader:
             if name not in record:
                 problems.append(f"{name}: is missing; every record needs {fields}")
             elif not isinstance(record[name], kind) or isinstance(record[name], bool):
-                shown = json.dumps(record[name])[:60]
+                # Parquet also holds what JSON has no word for.
+                shown = json.dumps(record[name], default=str)[:60]
                 problems.append(f"{name}: must be {_TYPES[kind]}, got {shown}")
             elif kind is str and not record[name].strip() and not self._may_be_empty(name):
                 problems.append(f"{name}: must not be empty")

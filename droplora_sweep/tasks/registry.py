@@ -134,7 +134,7 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     "gsm8k": BenchmarkEntry(
         scoring="number",
         prompt_suffix=MATH_SUFFIX,
-        folders=("gsm8k", "gsm8k_original"),
+        folders=("gsm8k", "gsm8k_original", "main"),
         published_sizes={"train": 7_473, "test": 1_319},
         formats=("llm_adapters", "gsm8k"),
     ),

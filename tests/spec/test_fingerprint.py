@@ -49,6 +49,8 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
             yield {**section, name: {"name": "metamathqa"}}
         elif name == "prompt":
             yield {**section, name: "{instruction}"}
+        elif name == "scoring":
+            yield {**section, name: "exact"}
         elif value == {}:
             yield {**section, name: {"q_proj": 0.25}}
         elif isinstance(value, dict):

@@ -29,6 +29,11 @@ FAULTS = {
         "task.benchmarks.mine.scoring: must be 'choice', 'number', 'math', 'code', 'judge', "
         "'exact' or 'regex', got 'chioce'",
     ),
+    "scoring of all": (
+        "scoring: numbr",
+        "task.scoring: must be 'choice', 'number', 'math', 'code', 'judge', 'exact' or 'regex', "
+        "got 'numbr'",
+    ),
     "unknown key": (
         "benchmarks: {mine: {patern: x}}",
         "task.benchmarks.mine.patern: unknown key, did you mean `pattern`?",

@@ -241,9 +241,53 @@ def test_an_unknown_benchmark_needs_a_scoring_and_options(tmp_path: Path) -> Non
     benchmarks = {"one": {"data": data}, "two": {"data": data, "scoring": "choice"}}
 
     assert refusal(benchmarks=benchmarks)[:2] == [
-        "task.benchmarks.one.scoring: must be given for one, which is not known",
+        "task.benchmarks.one.scoring: must be given for one, which is not known, here or as "
+        "`task.scoring`",
         "task.benchmarks.two.options: must be at least two for `scoring: choice`, got none",
     ]
+
+
+def test_the_task_says_how_benchmarks_of_ones_own_are_scored(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "one.jsonl", QUESTIONS)
+    write_lines(tmp_path / "two" / "train.jsonl", [make_record(index) for index in range(6)])
+    one = {"data": data, "fields": MINE["fields"]}
+    three = {**one, "scoring": "choice", "options": ["a", "b"]}
+    fields = {"data": str(tmp_path), "scoring": "exact"}
+    task = load(benchmarks={"one": one, "two": None, "three": three}, **fields)
+
+    assert [(each.name, each.scoring) for each in task.benchmarks] == [
+        ("one", "exact"),
+        ("two", "exact"),
+        ("three", "choice"),
+    ]
+
+
+def test_a_scoring_of_the_task_that_cannot_be(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "x.jsonl", QUESTIONS)
+    own = {"data": data, "fields": MINE["fields"]}
+    (line,) = refusal(benchmarks=["builtin_math"], scoring="exact")
+    assert line == (
+        "task.scoring: must be left out where every benchmark is known or says its own, got 'exact'"
+    )
+    for scoring, changes, problem in (
+        ("choice", {}, "options: must be at least two for `scoring: choice`, got none"),
+        ("regex", {}, "pattern: must be given for `scoring: regex`, got null"),
+        ("exact", {"pattern": "x"}, "pattern: must be left out unless `scoring: regex`, got 'x'"),
+    ):
+        line = refusal(benchmarks={"one": {**own, **changes}}, scoring=scoring)[0]
+        assert line == f"task.benchmarks.one.{problem}"
+
+
+def test_data_of_ones_own_that_is_nowhere_is_its_own_fault(tmp_path: Path) -> None:
+    benchmarks = {"mine": {"data": "own/er", **MINE}}
+    (line,) = refusal(benchmarks=benchmarks, train={"name": "mix", "data": "a/b"})[:1]
+    assert line.startswith("task.benchmarks.mine.data: own/er does not exist; the nearest in ")
+    assert line.endswith(
+        "a Hub id (owner/name) also needs task.benchmarks.mine.revision, its commit"
+    )
+    line = refusal(benchmarks=benchmarks, train={"name": "mix", "data": "a/b"})[1]
+    assert line.startswith("task.train.data: a/b does not exist; ")
+    assert line.endswith("a Hub id (owner/name) also needs task.train.revision, its commit")
 
 
 def test_a_mixture_that_is_nowhere() -> None:

@@ -30,9 +30,9 @@ FAULTS = {
         "'exact' or 'regex', got 'chioce'",
     ),
     "scoring of all": (
-        "scoring: numbr",
+        "scoring: rouge",
         "task.scoring: must be 'choice', 'number', 'math', 'code', 'judge', 'exact' or 'regex', "
-        "got 'numbr'",
+        "got 'rouge'",
     ),
     "unknown key": (
         "benchmarks: {mine: {patern: x}}",

@@ -1,0 +1,58 @@
+"""The table of the faults suite: case, injected faults, what came of it, seconds."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS: list[Row] = []
+"""Of this test session, in the order in which the cases ended."""
+
+
+@dataclass
+class Row:
+    """One case.
+
+    Attributes:
+        case: What happens to the sweep.
+        system: ``droplora-sweep``, or the stock combination beside it.
+        injected: How many faults were injected.
+        result: What came of it, in a few words; the test sets it before its last assertion.
+        seconds: Wall time of the case.
+    """
+
+    case: str
+    system: str
+    injected: int = 0
+    result: str = "did not end"
+    seconds: float = field(default=0.0)
+
+
+@contextmanager
+def recorded(case: str, system: str = "droplora-sweep") -> Iterator[Row]:
+    """A row of the table, also where the case fails."""
+    row = Row(case, system)
+    ROWS.append(row)
+    started_s = time.monotonic()
+    try:
+        yield row
+    finally:
+        row.seconds = time.monotonic() - started_s
+
+
+def as_lines(rows: list[Row]) -> list[str]:
+    """The table as text, in columns."""
+    cells = [("case", "system", "faults", "result", "seconds")]
+    cells += [
+        (row.case, row.system, str(row.injected), row.result, f"{row.seconds:.0f}") for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]

@@ -92,7 +92,7 @@ def decide(ledger: Ledger) -> list[Decision]:
     Raises:
         SweepError: No trial is complete.
     """
-    return best_per_benchmark(ledger.records(), ledger.correct)
+    return best_per_benchmark(ledger.records(), ledger.scores)
 
 
 def _drive(

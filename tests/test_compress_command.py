@@ -74,13 +74,7 @@ def make_files(spec: TrialSpec, folder: Path) -> tuple[dict[str, bytes], list[Ex
         optimizer.step()
         optimizer.zero_grad()
     adapted.save_pretrained(folder)
-    results = evaluate(
-        adapted,
-        tokenizer,
-        task,
-        batch_size=spec.evaluation.batch_size,
-        max_new_tokens=spec.evaluation.max_new_tokens,
-    )
+    results = evaluate(adapted, tokenizer, task, spec.evaluation)
     return {path.name: path.read_bytes() for path in folder.iterdir()}, results
 
 
@@ -174,9 +168,7 @@ def test_a_row_is_what_the_written_adapter_scores(
     _, [rank, *_, mean] = rows(printed)
     spec = TrialSpec.model_validate(sweep.records()[0].spec)
     model = PeftModel.from_pretrained(load_base_model(spec.model), tmp_path / "rank-2")
-    results = evaluate(
-        model, load_tokenizer(spec.model), load_task(spec.task), batch_size=8, max_new_tokens=12
-    )
+    results = evaluate(model, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
     assert (rank, mean) == ("2", f"{100 * score(results)['mean']:.1f}")
 
 
@@ -253,10 +245,10 @@ def test_nothing_that_exists_is_replaced(call: Call, sweep: Ledger, tmp_path: Pa
 
 
 def point(rank: int, num_correct: int, num_examples: int = 200) -> RankPoint:
-    correct = {f"e{index}": index < num_correct for index in range(num_examples)}
+    by_example = {f"e{index}": float(index < num_correct) for index in range(num_examples)}
     share = num_correct / num_examples
     scores = {"choice": share, "mean": share}
-    return RankPoint(rank, 100 * rank, 400 * rank, 0.0, scores, {"choice": correct})
+    return RankPoint(rank, 100 * rank, 400 * rank, 0.0, scores, {"choice": by_example})
 
 
 def test_the_lowest_rank_within_one_point_is_kept_with_its_paired_interval() -> None:

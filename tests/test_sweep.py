@@ -120,7 +120,7 @@ def test_every_trial_ends_with_a_verified_adapter_and_its_results(ledger: Ledger
         assert trial.state in {TrialState.COMPLETE, TrialState.STOPPED}
         assert trial.adapter is not None
         verify_adapter(trial.adapter, trial.adapter_digest)
-        correct = ledger.correct(trial.trial_id)
+        correct = ledger.scores(trial.trial_id)
         assert correct is not None
         scores = [sum(each.values()) / len(each) for each in correct.values()]
         assert sum(scores) / len(scores) == pytest.approx(trial.metrics["val/mean"])

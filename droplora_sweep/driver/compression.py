@@ -14,7 +14,7 @@ from droplora_sweep.adapters.compression import (
     num_parameters,
 )
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.evaluation import score
+from droplora_sweep.evaluation import example_scores, score
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.selection.pairing import disagreement, mean_difference
 from droplora_sweep.spec import TrialSpec
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.selection import Estimate
+    from droplora_sweep.selection import Estimate, Scores
     from droplora_sweep.tracking import TrialRecord
 
 MARGIN = 0.01
@@ -45,7 +45,7 @@ class RankPoint:
         weight_bytes: Size of its weights' file.
         relative_error: Of the update, in the Frobenius norm; 0 for the adapter as trained.
         scores: Validation accuracy by benchmark, and ``mean``; fractions.
-        correct: Whether each example was answered correctly: by benchmark, then by example id.
+        by_example: Each example's score: by benchmark, then by example id.
     """
 
     rank: int
@@ -53,7 +53,7 @@ class RankPoint:
     weight_bytes: int
     relative_error: float
     scores: Mapping[str, float]
-    correct: Mapping[str, Mapping[str, bool]] = field(repr=False)
+    by_example: Scores = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,11 @@ def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
         return None
     lowest = min(kept, key=lambda point: point.rank)
     parts = []
-    for benchmark, correct in lowest.correct.items():
-        part = disagreement(correct, full.correct[benchmark])
-        assert part is not None, "a curve's points are scored on the same examples"
+    for benchmark, scores in lowest.by_example.items():
+        part = disagreement(scores, full.by_example[benchmark])
+        # They are scored on the same examples, but a judge may have rated none of them twice.
+        if part is None:
+            return None
         parts.append(part)
     return KeptRank(lowest.rank, mean_difference(parts))
 
@@ -188,14 +190,12 @@ def _point(
     relative_error: float,
     results: Sequence[ExampleResult],
 ) -> RankPoint:
-    correct: dict[str, dict[str, bool]] = {}
-    for result in results:
-        correct.setdefault(result.benchmark, {})[result.example_id] = result.correct
+    outcomes = ((one.benchmark, one.example_id, one.score) for one in results)
     return RankPoint(
         rank=rank,
         num_parameters=num_parameters(files),
         weight_bytes=len(files[WEIGHTS_FILE]),
         relative_error=relative_error,
         scores=score(results),
-        correct=correct,
+        by_example=example_scores(outcomes),
     )

@@ -60,18 +60,7 @@ class Scorer:
             split: Which examples.
         """
         with self._adapted(adapter) as model:
-            return evaluate(
-                model,
-                self._tokenizer,
-                self._task,
-                split=split,
-                batch_size=self._evaluation.batch_size,
-                max_new_tokens=self._evaluation.max_new_tokens,
-                protocol=self._evaluation.protocol,
-                choice=self._evaluation.choice,
-                max_batch_tokens=self._evaluation.max_batch_tokens,
-                allow_unsandboxed_code=self._evaluation.allow_unsandboxed_code,
-            )
+            return evaluate(model, self._tokenizer, self._task, self._evaluation, split=split)
 
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator[torch.nn.Module]:

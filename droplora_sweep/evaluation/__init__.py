@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .answers import Answer, judge
 from .code_runner import run_programs
 from .extraction import extract_choice, extract_code, extract_math, extract_number
-from .results import Agreement, ExampleResult, agreement, count_unparsable, score
+from .results import Agreement, ExampleResult, agreement, count_unparsable, example_scores, score
 
 if TYPE_CHECKING:
     from .evaluator import evaluate
@@ -22,6 +22,7 @@ __all__ = [
     "agreement",
     "count_unparsable",
     "evaluate",
+    "example_scores",
     "extract_choice",
     "extract_code",
     "extract_math",

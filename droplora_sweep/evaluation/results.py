@@ -1,31 +1,43 @@
-"""What evaluation gives: one result per example, and the scores that follow from them."""
+"""What evaluation gives: one result per response, and the scores that follow from them."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+MAX_RATING = 10.0
+"""The best rating of a judge (arXiv 2306.05685); the worst is 1."""
+
+
 @dataclass(frozen=True)
 class ExampleResult:
-    """How one example was answered.
+    """How one response to one example was judged; an example may have several.
 
     Attributes:
         benchmark: The benchmark's name.
         example_id: ``Example.digest``, which pairs the results of two trials.
         response: The decoded response, without EOS; it may end where the rest could not change
             how it is read. Where options were scored, the response that was chosen.
-        prediction: What was extracted from it; None if nothing was, which counts as wrong.
+        prediction: What was extracted from it; None if nothing was, which counts as wrong, and
+            where a judge rates the response as a whole.
         gold: ``Example.answer``.
-        correct: Whether the prediction is right.
+        correct: Whether the prediction is right; None where a judge rates instead.
         num_tokens: Length of the response, EOS included.
         log_probability: Where options were scored, the chosen one's, in nats (see
             ``OptionScores``); None where the response was decoded.
         protocol: How the response was read: ``paper`` or ``strict``.
+        prompt_digest: First 16 hex digits of the sha256 over the rendered prompt.
+        sample: 0-based, of the responses that were drawn to one prompt.
+        turn: 1-based, of a conversation.
+        rating: A judge's, in [1, 10]; None where it is missing, or no judge was asked.
+        note: Why the rating is missing; None where it is not.
     """
 
     benchmark: str
@@ -33,10 +45,25 @@ class ExampleResult:
     response: str
     prediction: str | None
     gold: str
-    correct: bool
+    correct: bool | None
     num_tokens: int
     log_probability: float | None = None
     protocol: str = "paper"
+    prompt_digest: str | None = None
+    sample: int = 0
+    turn: int = 1
+    rating: float | None = None
+    note: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The outcome in [0, 1]: 1 if correct, else 0; a tenth of a rating; None if missing.
+
+        A rating of 1 to 10 has no average with accuracies; a tenth of it has, and keeps the order.
+        """
+        if self.correct is not None:
+            return float(self.correct)
+        return None if self.rating is None else self.rating / MAX_RATING
 
 
 @dataclass(frozen=True)
@@ -60,25 +87,51 @@ class Agreement:
         return self.num_equal / num_parsed if num_parsed else None
 
 
+def example_scores(
+    outcomes: Iterable[tuple[str, str, float | None]],
+) -> dict[str, dict[str, float | None]]:
+    """Each example's score, by benchmark and example id: the mean of its responses' scores.
+
+    Args:
+        outcomes: Benchmark, example id and ``ExampleResult.score`` of every response. Missing
+            scores are left out; an example that has no other is None.
+    """
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for benchmark, example_id, of_response in outcomes:
+        of_example = scores[benchmark][example_id]
+        if of_response is not None:
+            of_example.append(of_response)
+    return {
+        name: {example: fmean(some) if some else None for example, some in examples.items()}
+        for name, examples in sorted(scores.items())
+    }
+
+
 def score(results: Iterable[ExampleResult]) -> dict[str, float]:
-    """Each benchmark's accuracy in [0, 1], and ``mean``: their unweighted mean, as in the paper.
+    """Each benchmark's mean score in [0, 1], and ``mean``: their unweighted mean, as in the paper.
+
+    That is accuracy where responses are right or wrong, the estimate of pass@1 where several were
+    drawn, and a tenth of the mean rating where a judge rated them. Examples without a score are
+    left out; a benchmark that has no other is NaN, and so is the mean then.
 
     Args:
         results: Of all ranks, in any order; at least one.
     """
-    outcomes: dict[str, list[bool]] = defaultdict(list)
-    for result in results:
-        outcomes[result.benchmark].append(result.correct)
-    assert outcomes, "a score needs results"
-    scores = {name: sum(correct) / len(correct) for name, correct in sorted(outcomes.items())}
-    return {**scores, "mean": sum(scores.values()) / len(scores)}
+    scores = {}
+    outcomes = ((one.benchmark, one.example_id, one.score) for one in results)
+    for name, examples in example_scores(outcomes).items():
+        known = [one for one in examples.values() if one is not None]
+        scores[name] = fmean(known) if known else math.nan
+    assert scores, "a score needs results"
+    return {**scores, "mean": fmean(scores.values())}
 
 
 def count_unparsable(results: Iterable[ExampleResult]) -> dict[str, int]:
-    """Of each benchmark, the responses from which no answer could be read."""
+    """Of each benchmark that reads answers, the responses from which none could be read."""
     counts: Counter[str] = Counter()
     for result in results:
-        counts[result.benchmark] += result.prediction is None
+        if result.correct is not None:
+            counts[result.benchmark] += result.prediction is None
     return dict(sorted(counts.items()))
 
 
@@ -86,10 +139,10 @@ def agreement(
     some: Iterable[ExampleResult], others: Iterable[ExampleResult]
 ) -> dict[str, Agreement]:
     """Of each benchmark, how the predictions compare where both have the example."""
-    predictions = {(one.benchmark, one.example_id): one.prediction for one in others}
+    predictions = {_place(one): one.prediction for one in others}
     pairs: dict[str, list[tuple[str | None, str | None]]] = defaultdict(list)
     for one in some:
-        key = (one.benchmark, one.example_id)
+        key = _place(one)
         if key in predictions:
             pairs[one.benchmark].append((one.prediction, predictions[key]))
     return {
@@ -100,3 +153,7 @@ def agreement(
         )
         for name, both in sorted(pairs.items())
     }
+
+
+def _place(result: ExampleResult) -> tuple[str, str, int, int]:
+    return result.benchmark, result.example_id, result.sample, result.turn

@@ -10,16 +10,16 @@ from .decisions import (
 )
 from .intervals import Estimate
 from .sentences import decision_text, decisions_text
-from .trials import MEAN, Correct, TrialRecord
+from .trials import MEAN, Scores, TrialRecord
 
 __all__ = [
     "MEAN",
     "Comparison",
-    "Correct",
     "Decision",
     "Estimate",
     "Finalist",
     "RateRow",
+    "Scores",
     "TrialRecord",
     "Verdict",
     "best_per_benchmark",

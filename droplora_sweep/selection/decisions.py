@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
 
-from .intervals import Estimate, mean, proportion
+from .intervals import Estimate, mean, mean_score
 from .pairing import disagreement, mean_difference, p_value
 from .trials import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .trials import Correct, TrialRecord
+    from .trials import Scores, TrialRecord
 
 SIGNIFICANCE = 0.05
 
@@ -123,7 +123,7 @@ class Decision:
 
 def best_per_benchmark(
     records: Sequence[TrialRecord],
-    results: Callable[[str], Correct | None] | None = None,
+    results: Callable[[str], Scores | None] | None = None,
 ) -> list[Decision]:
     """Decide for each benchmark, and for their mean where there are several.
 
@@ -151,7 +151,7 @@ def best_per_benchmark(
     return [_decide(subject, names, records, chosen_from, known_results) for subject in subjects]
 
 
-def _no_results(trial_id: str) -> Correct | None:
+def _no_results(trial_id: str) -> Scores | None:
     return None
 
 
@@ -160,7 +160,7 @@ def _decide(
     names: Sequence[str],
     records: Sequence[TrialRecord],
     chosen_from: Sequence[Candidate],
-    results: Callable[[str], Correct | None],
+    results: Callable[[str], Scores | None],
 ) -> Decision:
     parts = names if subject == MEAN else (subject,)
     scored = [candidate for candidate in chosen_from if subject in candidate.scores]
@@ -206,7 +206,7 @@ def _compare(
     unpruned: Sequence[Candidate],
     subject: str,
     parts: Sequence[str],
-    results: Callable[[str], Correct | None],
+    results: Callable[[str], Scores | None],
 ) -> Comparison | None:
     """Compare the best of each side; None where that is not possible.
 
@@ -245,7 +245,7 @@ def _finalist(
     among: Sequence[Candidate],
     subject: str,
     parts: Sequence[str],
-    results: Callable[[str], Correct | None],
+    results: Callable[[str], Scores | None],
 ) -> Finalist | None:
     if not among:
         return None
@@ -261,10 +261,11 @@ def _finalist(
     )
 
 
-def _estimate(correct: Correct | None, parts: Sequence[str]) -> Estimate | None:
-    if correct is None or not all(correct.get(part) for part in parts):
+def _estimate(scores: Scores | None, parts: Sequence[str]) -> Estimate | None:
+    if scores is None:
         return None
-    return mean([proportion(sum(correct[part].values()), len(correct[part])) for part in parts])
+    known = [[one for one in scores.get(part, {}).values() if one is not None] for part in parts]
+    return mean([mean_score(some) for some in known]) if all(known) else None
 
 
 def _counts(records: Sequence[TrialRecord], rate: float) -> dict[str, int]:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scipy.stats import binomtest, norm
+import numpy as np
+from scipy.stats import binomtest, norm, t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,26 @@ def proportion(num_correct: int, num_examples: int) -> Estimate:
     """Share of correct answers with Wilson's score interval (Wilson 1927)."""
     interval = binomtest(num_correct, num_examples).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(num_correct / num_examples, float(interval.low), float(interval.high))
+
+
+def mean_score(scores: Sequence[float]) -> Estimate:
+    """Mean of scores in [0, 1], at least one: a share (`proportion`) where all are 0 or 1."""
+    if all(score in (0.0, 1.0) for score in scores):
+        return proportion(round(sum(scores)), len(scores))
+    return bounded_mean(scores, 0.0, 1.0)
+
+
+def bounded_mean(values: Sequence[float], low: float, high: float) -> Estimate:
+    """Mean of values between ``low`` and ``high``, with Student's t interval.
+
+    One value alone says nothing of the spread: its interval is all that is possible.
+    """
+    value = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Estimate(value, low, high)
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Estimate(value, max(low, value - half), min(high, value + half))
 
 
 def paired_difference(num_gained: int, num_lost: int, num_examples: int) -> Estimate:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 MEAN = "mean"
 """Name of the unweighted mean over a task's benchmarks, as in the paper's tables."""
 
-Correct: TypeAlias = "Mapping[str, Mapping[str, bool]]"
-"""Whether each example was answered correctly: by benchmark, then by example id."""
+Scores: TypeAlias = "Mapping[str, Mapping[str, float | None]]"
+"""Each example's score, by benchmark, then by example id: 0 or 1 where answers are right or wrong,
+in [0, 1] where they are graded, None where the score is missing."""
 
 
 class TrialRecord(Protocol):

@@ -15,7 +15,7 @@ from .records import (
     TrialState,
     trial_id,
 )
-from .results import read_correct, read_results, write_results
+from .results import read_results, read_scores, write_results
 from .ui import ui_command
 
 __all__ = [
@@ -26,8 +26,8 @@ __all__ = [
     "TrialRecord",
     "TrialState",
     "publish_adapter",
-    "read_correct",
     "read_results",
+    "read_scores",
     "sweep_names",
     "trial_id",
     "ui_command",

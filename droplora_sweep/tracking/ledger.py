@@ -37,7 +37,7 @@ from .layout import (
 )
 from .model_card import model_card
 from .records import SweepOutcome, SweepRecord, TrialRecord, TrialState
-from .results import read_correct, write_results
+from .results import read_scores, write_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -161,13 +161,13 @@ class Ledger:
         """One trial as of the last event."""
         return self._fold.trial(trial_id)
 
-    def correct(self, trial_id: str) -> dict[str, dict[str, bool]] | None:
-        """Whether a trial answered each example correctly, by benchmark and example id.
+    def scores(self, trial_id: str) -> dict[str, dict[str, float | None]] | None:
+        """A trial's score on each example, by benchmark and example id (see ``read_scores``).
 
         None for a trial without per-example results.
         """
         results = self.trial(trial_id).results
-        return None if results is None else read_correct(results)
+        return None if results is None else read_scores(results)
 
     @cached_property
     def study(self) -> optuna.Study:

@@ -1,4 +1,4 @@
-"""Per-example results of a trial, one parquet file each.
+"""Per-example results of a trial, one parquet file each, a row per response.
 
 pyarrow is imported where it is used, so that reading the ledger alone stays quick.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.files import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -27,6 +27,12 @@ COLUMNS = (
     "num_tokens",
     "log_probability",
     "protocol",
+    "score",
+    "rating",
+    "sample",
+    "turn",
+    "prompt_digest",
+    "note",
 )
 
 
@@ -42,26 +48,47 @@ def write_results(path: Path, results: Iterable[ExampleResult]) -> None:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """The rows of a trial's results, each a dict of ``COLUMNS``."""
+    """The rows of a trial's results, each a dict of ``COLUMNS``; older files' have defaults."""
+    return _table(path, COLUMNS).to_pylist()
+
+
+def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
+    """Each example's score in [0, 1], or None where it is missing, by benchmark and example id."""
+    from droplora_sweep.evaluation import example_scores
+
+    columns = _table(path, ("benchmark", "example_id", "score")).to_pydict()
+    return example_scores(zip(*columns.values(), strict=True))
+
+
+def _table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """These columns, in this order; what an older file lacks is filled in."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(path, columns=list(COLUMNS)).to_pylist()
+    table = pq.read_table(path)
+    types = dict(zip(COLUMNS, _types(), strict=True))
+    for name in columns:
+        if name not in table.column_names:
+            values = _defaults(name, table)
+            table = table.append_column(name, pa.array(values, types[name]))
+    return table.select(list(columns))
 
 
-def read_correct(path: Path) -> dict[str, dict[str, bool]]:
-    """Whether each example was answered correctly: by benchmark, then by example id."""
-    import pyarrow.parquet as pq
+def _defaults(name: str, table: pa.Table) -> list[Any]:
+    if name == "score":
+        return [float(correct) for correct in table["correct"].to_pylist()]
+    return [{"sample": 0, "turn": 1}.get(name)] * table.num_rows
 
-    columns = pq.read_table(path, columns=["benchmark", "example_id", "correct"]).to_pydict()
-    correct: dict[str, dict[str, bool]] = {}
-    for benchmark, example_id, is_correct in zip(*columns.values(), strict=True):
-        correct.setdefault(benchmark, {})[example_id] = is_correct
-    return correct
+
+def _types() -> tuple[pa.DataType, ...]:
+    import pyarrow as pa
+
+    text, real, whole = pa.string(), pa.float64(), pa.int32()
+    first = (text, text, text, text, text, pa.bool_(), whole, real, text)
+    return (*first, real, real, whole, whole, text, text)
 
 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    text = pa.string()
-    types = (text, text, text, text, text, pa.bool_(), pa.int32(), pa.float64(), text)
-    return pa.schema(list(zip(COLUMNS, types, strict=True)))
+    return pa.schema(list(zip(COLUMNS, _types(), strict=True)))

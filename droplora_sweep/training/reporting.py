@@ -84,15 +84,9 @@ def validate(
         model,
         tokenizer,
         task,
-        split="validation",
-        batch_size=evaluation.batch_size,
-        max_new_tokens=evaluation.max_new_tokens,
+        evaluation,
         rank=dist.get_rank(),
         world_size=dist.get_world_size(),
-        protocol=evaluation.protocol,
-        choice=evaluation.choice,
-        max_batch_tokens=evaluation.max_batch_tokens,
-        allow_unsandboxed_code=evaluation.allow_unsandboxed_code,
     )
     gathered = gather_to_first((results, peak_memory_bytes(device)))
     if gathered is None:

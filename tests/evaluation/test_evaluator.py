@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from droplora_sweep.evaluation import ExampleResult, evaluate
 from droplora_sweep.evaluation.generation import TransformersGenerator
 from droplora_sweep.evaluation.stopping import StopRule
-from droplora_sweep.spec import TaskSpec
+from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks import load_task, render_prompt
 
 if TYPE_CHECKING:
@@ -32,12 +32,17 @@ def task() -> Task:
 def run(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, task: Task, **options: Any
 ) -> list[ExampleResult]:
-    defaults = {
-        "batch_size": 3,
-        "max_new_tokens": MAX_NEW_TOKENS,
-        "allow_unsandboxed_code": True,
-    }
-    return evaluate(model, tokenizer, task, **{**defaults, **options})
+    """Evaluates; what is no field of ``EvaluationSpec`` is an option of ``evaluate``."""
+    fields = {name: options.pop(name) for name in set(options) & set(EvaluationSpec.model_fields)}
+    spec = EvaluationSpec(
+        **{
+            "batch_size": 3,
+            "max_new_tokens": MAX_NEW_TOKENS,
+            "allow_unsandboxed_code": True,
+            **fields,
+        }
+    )
+    return evaluate(model, tokenizer, task, spec, **options)
 
 
 def test_every_example_once_in_the_order_of_the_task(
@@ -166,15 +171,7 @@ def test_the_ranks_shares_are_the_whole(
 def test_the_test_split_on_request(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> None:
-    results = evaluate(
-        model,
-        tokenizer,
-        task,
-        split="test",
-        batch_size=4,
-        max_new_tokens=1,
-        allow_unsandboxed_code=True,
-    )
+    results = run(model, tokenizer, task, split="test", max_new_tokens=1)
     digests = [example.digest for one in task.benchmarks for example in one.test()]
     assert [one.example_id for one in results] == digests
 

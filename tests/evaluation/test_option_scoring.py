@@ -15,7 +15,7 @@ import torch
 
 from droplora_sweep.evaluation import agreement, evaluate, score
 from droplora_sweep.evaluation.option_scoring import option_tokens, score_options
-from droplora_sweep.spec import TaskSpec
+from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks import Example, Task, load_task, render_prompt
 
 if TYPE_CHECKING:
@@ -111,9 +111,10 @@ def test_tokens_part_where_the_options_do(tokenizer: PreTrainedTokenizerFast) ->
 
 def test_evaluation_by_scores(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     task = load_task(TaskSpec(num_train=1, num_validation=9, num_test=2))
-    options: dict[str, Any] = {"max_new_tokens": 3, "allow_unsandboxed_code": True}
-    scored = evaluate(model, tokenizer, task, batch_size=4, choice="score", **options)
-    decoded = evaluate(model, tokenizer, task, batch_size=4, **options)
+    spec = EvaluationSpec(batch_size=4, max_new_tokens=3, allow_unsandboxed_code=True)
+    by_scores = spec.model_copy(update={"choice": "score"})
+    scored = evaluate(model, tokenizer, task, by_scores)
+    decoded = evaluate(model, tokenizer, task, spec)
     for one, other in zip(scored, decoded, strict=True):
         assert one.example_id == other.example_id
         if one.benchmark == "builtin_choice":
@@ -123,18 +124,15 @@ def test_evaluation_by_scores(model: LlamaForCausalLM, tokenizer: PreTrainedToke
             assert one == other
             assert one.log_probability is None
     for protocol in ("paper", "strict"):
+        other = {"batch_size": 1, "protocol": protocol, "max_batch_tokens": 500}
         shares = [
             one
             for rank in range(2)
             for one in evaluate(
                 *(model, tokenizer, task),
-                batch_size=1,
-                choice="score",
+                by_scores.model_copy(update=other),
                 rank=rank,
                 world_size=2,
-                protocol=protocol,
-                max_batch_tokens=500,
-                **options,
             )
         ]
         assert {one.protocol for one in shares} == {protocol}
@@ -192,7 +190,8 @@ def test_smollm2_chooses_as_its_restricted_greedy_decoding(
         [tokenizer(text)["input_ids"] for text in texts],
         [tokens.prefix + suffix for suffix in tokens.suffixes],
     )
-    results = evaluate(model, tokenizer, task, batch_size=5, max_new_tokens=1, choice="score")
+    spec = EvaluationSpec(batch_size=5, max_new_tokens=1, choice="score")
+    results = evaluate(model, tokenizer, task, spec)
     assert [one.prediction for one in results] == [options[index] for index in expected]
 
 
@@ -212,9 +211,8 @@ def test_scoring_is_five_times_faster_than_decoding(
         seconds = []
         for choice in ("score", "generate"):
             start = time.perf_counter()
-            results = evaluate(
-                model, tokenizer, task, batch_size=16, max_new_tokens=256, choice=choice
-            )
+            spec = EvaluationSpec(batch_size=16, max_new_tokens=256, choice=choice)
+            results = evaluate(model, tokenizer, task, spec)
             seconds.append(time.perf_counter() - start)
             if choice == "score":
                 scored = results

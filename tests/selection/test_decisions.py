@@ -257,3 +257,18 @@ def test_a_method_other_than_lora_is_named():
     text = decision_text(best_per_benchmark(records, results_of(records))[0])
     assert f"({records[1].trial_id}, dora, rank 8)" in text
     assert f"({records[0].trial_id}, rank 8)" in text
+
+
+def test_graded_scores_take_part_like_right_and_wrong_ones():
+    records = [record(0, 0.0, chat=0.60), record(1, 0.2, chat=0.72)]
+    results = {
+        one.trial_id: {
+            "chat": {f"e{n}": one.metrics["val/chat"] + n % 3 / 20 - 0.05 for n in range(30)}
+        }
+        for one in records
+    }
+    results[records[1].trial_id]["chat"]["e0"] = None
+    [decision] = best_per_benchmark(records, results.get)
+    assert decision.verdict is Verdict.BETTER
+    assert decision.comparison.difference.value == pytest.approx(0.12)
+    assert decision.best.estimate.low < 0.72 < decision.best.estimate.high

@@ -2,8 +2,15 @@ from itertools import product
 from math import comb
 
 import pytest
+from scipy.stats import ttest_1samp
 
-from droplora_sweep.selection.pairing import Disagreement, disagreement, mean_difference, p_value
+from droplora_sweep.selection.pairing import (
+    Disagreement,
+    GradedDifference,
+    disagreement,
+    mean_difference,
+    p_value,
+)
 
 
 def test_disagreement_counts_examples_by_id_whatever_their_order():
@@ -58,3 +65,33 @@ def test_p_value_of_a_mean_is_that_of_every_way_to_flip_the_disagreements():
     exact = sum(value >= observed - 1e-12 for value in flips) / len(flips)
     assert 0.05 < exact < 0.6
     assert p_value(parts) == pytest.approx(exact, abs=0.007)
+
+
+def test_graded_scores_are_compared_by_their_sizes():
+    first = {"a": 0.9, "b": 0.5, "c": 0.7, "d": 1.0}
+    second = {"a": 0.7, "b": 0.5, "c": 0.8, "d": 0.4}
+    part = disagreement(first, second)
+    assert part == GradedDifference(pytest.approx((0.2, 0.0, -0.1, 0.6)))
+    values = [0.2, 0.0, -0.1, 0.6]
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    estimate = part.difference
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.175, *expected))
+
+
+def test_p_value_of_graded_scores_is_that_of_every_way_to_flip_the_differences():
+    values = (0.3, 0.1, 0.1, -0.1, 0.5, 0.2, 0.0)
+    flips = [
+        abs(sum(sign * value for sign, value in zip(signs, values, strict=True)))
+        for signs in product((1, -1), repeat=len(values))
+    ]
+    exact = sum(value >= sum(values) - 1e-12 for value in flips) / len(flips)
+    assert p_value([GradedDifference(values)]) == pytest.approx(exact, abs=0.007)
+    alone = p_value([Disagreement(5, 0, 100)])
+    assert alone < p_value([Disagreement(5, 0, 100), GradedDifference((0.0, -0.05))]) < 1
+
+
+def test_an_example_without_a_score_in_one_trial_is_left_out():
+    first = {"a": 1.0, "b": None, "c": 0.0, "d": 1.0}
+    second = {"a": 0.0, "b": 1.0, "c": None, "d": 1.0}
+    assert disagreement(first, second) == Disagreement(num_gained=1, num_lost=0, num_examples=2)
+    assert disagreement({"a": None}, {"a": 1.0}) is None

@@ -1,8 +1,8 @@
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
 from droplora_sweep.tracking import Ledger, TrialState, trial_id
 from droplora_sweep.tracking.events import Event, EventKind
@@ -10,22 +10,11 @@ from droplora_sweep.tracking.events import Event, EventKind
 ADAPTER_FILES = {"adapter_model.safetensors": b"weights" * 100, "adapter_config.json": b"{}"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    benchmark: str
-    example_id: str
-    response: str
-    prediction: str | None
-    gold: str
-    correct: bool
-    num_tokens: int
-    log_probability: float | None = None
-    protocol: str = "paper"
-
-
 def answers(num_correct=2, num_examples=4):
     return [
-        Answer("choice", f"e{index}", "A: a", "a" if index else None, "a", index < num_correct, 7)
+        ExampleResult(
+            "choice", f"e{index}", "A: a", "a" if index else None, "a", index < num_correct, 7
+        )
         for index in range(num_examples)
     ]
 

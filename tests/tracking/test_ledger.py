@@ -61,8 +61,14 @@ def test_a_finished_trial_has_its_files(driver):
         "num_tokens": 7,
         "log_probability": None,
         "protocol": "paper",
+        "score": 1.0,
+        "rating": None,
+        "sample": 0,
+        "turn": 1,
+        "prompt_digest": None,
+        "note": None,
     }
-    right = driver.ledger.correct(trial.trial_id)
+    right = driver.ledger.scores(trial.trial_id)
     assert right == {"choice": {"e0": True, "e1": True, "e2": False, "e3": False}}
     described = json.loads((trial.adapter.parent / "trial.json").read_text())
     assert described["fingerprint"] == trial.fingerprint
@@ -91,7 +97,7 @@ def test_a_failed_trial_keeps_its_reason_and_needs_no_files(driver):
     trial = Ledger.open(driver.ledger.storage, "demo").trial(name)
     assert (trial.state, trial.reason) == (TrialState.FAILED, "loss is NaN at step 10")
     assert trial.adapter is None
-    assert driver.ledger.correct(name) is None
+    assert driver.ledger.scores(name) is None
     assert math.isnan(trial.metrics["train/loss"])
 
 
@@ -219,7 +225,7 @@ def test_decisions_are_made_from_the_ledger_as_it_is(driver):
     driver.report(pruned, 1, score=1.0)
     driver.finish(pruned, num_correct=4)
     ledger = Ledger.open(driver.ledger.storage, "demo")
-    [decision] = best_per_benchmark(ledger.records(), ledger.correct)
+    [decision] = best_per_benchmark(ledger.records(), ledger.scores)
     assert decision.best.trial_id == pruned
     assert decision.unpruned.trial_id == unpruned
     assert decision.comparison.difference.value == 0.5

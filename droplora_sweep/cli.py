@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from .errors import DropLoRASweepError, Fault, InputError
+from .redaction import redact
 
 app = typer.Typer(
     add_completion=False,
@@ -259,7 +260,12 @@ def schema() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what a user did wrong is one line per fault, without a traceback."""
+    """Run the command line; what a user did wrong is one line per fault, without a traceback.
+
+    Every file is its owner's alone, also those that MLflow, sqlite, Ray and Optuna create: adapters
+    and scores may tell of private data.
+    """
+    os.umask(0o077)
     try:
         app(arguments, prog_name="droplora-sweep")
     except InputError as error:
@@ -317,7 +323,7 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
+    print(redact(text), file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .display.progress import TICK_INTERVAL_S, make_progress
 from .driver.connection import LOCAL, connect, local_node, resolve_address
 from .driver.interruption import Interruption
-from .driver.preflight import check_room, check_sandbox
+from .driver.preflight import check_room, check_sandbox, remote_code_note
 from .errors import SweepError
 from .selection import best_per_benchmark, decisions_text
 from .spec import fingerprint, package_versions
@@ -81,6 +81,8 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
         )
         log.move_to(ledger.directory / "driver.log")
         progress.say(f"noise goes to {log.path}")
+        if note := remote_code_note(sweep):
+            progress.say(note)
         identify = partial(_identify, prepared.task.digests, versions, sweep.group.num_workers)
         with Interruption() as interruption, progress:
             return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import shutil
 from typing import TYPE_CHECKING
 
 import mlflow
@@ -112,3 +115,41 @@ def test_what_is_no_adapter_is_refused_in_one_line(call: Call, folder: Path) -> 
         assert len(complaints.strip().splitlines()) == 1
     code, _, complaints = call("eval", file, "--adapter", without, "--storage", str(folder))
     assert "--storage: must hold mlflow.db for an MLflow run" in complaints
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "optimizer.pt"])
+def test_a_pickle_is_refused_before_anything_loads_it(
+    call: Call, folder: Path, tmp_path: Path, name: str
+) -> None:
+    damaged = tmp_path / "adapter"
+    shutil.copytree(folder / "adapter", damaged)
+    marker = tmp_path / "ran"
+    (damaged / name).write_bytes(pickle.dumps(_Malicious(str(marker))))
+    code, _, complaints = call("eval", str(folder / "s.yaml"), "--adapter", str(damaged))
+    assert (code, complaints) == (
+        1,
+        f"{damaged / name}: must not be a pickle, which can run code when it is loaded\n",
+    )
+    assert not marker.exists()
+
+
+def test_an_adapter_without_safetensors_is_refused(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder / "adapter", tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
+    code, _, complaints = call(
+        "eval", str(folder / "s.yaml"), "--adapter", str(tmp_path / "adapter")
+    )
+    assert (code, complaints) == (
+        1,
+        f"{tmp_path / 'adapter'}: must hold adapter_model.safetensors\n",
+    )
+
+
+class _Malicious:
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self._marker,)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
+from droplora_sweep.errors import SweepError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 SETTINGS_FILE = "droplora.json"
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+"""Endings of files that can run code when they are loaded."""
 
 
 def adapter_files(
@@ -60,6 +65,19 @@ def full_model_files(
         model.save_pretrained(folder, max_shard_size="5GB")
         files = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
     return {**files, SETTINGS_FILE: _settings(trial, facts)}
+
+
+def require_safetensors(folder: Path) -> None:
+    """Refuse an adapter that PEFT would have to unpickle, or that comes with pickles.
+
+    Raises:
+        SweepError: Naming the file.
+    """
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in PICKLES:
+            raise SweepError(f"{file}: must not be a pickle, which can run code when it is loaded")
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise SweepError(f"{folder}: must hold {WEIGHTS_FILE}")
 
 
 def _settings(trial: TrialSpec, facts: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,11 +15,15 @@ from rich.console import Console
 if TYPE_CHECKING:
     from typing import Self
 
+END_TIMEOUT_S = 5.0
+"""How long the log's last lines are waited for; processes that live on may still hold it open."""
+
 
 class NoiseLog:
     """Sends what libraries, Ray's processes and warnings write to a file; a context manager.
 
     File descriptors 1 and 2 are redirected, so that C libraries and child processes are covered.
+    What they say of secrets does not reach the file (see `redaction`).
 
     Attributes:
         console: Writes to what standard output was.
@@ -26,15 +32,17 @@ class NoiseLog:
 
     def __init__(self) -> None:
         handle, name = tempfile.mkstemp(prefix="droplora-sweep-", suffix=".log")
+        os.close(handle)
         self.path = Path(name)
-        self._file = handle
+        self._pipe = _Pipe()
         self._saved = (os.dup(1), os.dup(2))
         width = None if os.isatty(self._saved[0]) else 120
         self._stream = os.fdopen(os.dup(self._saved[0]), "w", buffering=1, encoding="utf-8")
         self.console = Console(file=self._stream, width=width, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
-        self._redirect(self._file)
+        self._pipe.start(self.path)
+        self._redirect()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -43,21 +51,51 @@ class NoiseLog:
         for target, saved in zip((1, 2), self._saved, strict=True):
             os.dup2(saved, target)
             os.close(saved)
-        os.close(self._file)
+        self._pipe.end()
         self._stream.close()
 
     def move_to(self, path: Path) -> None:
         """Go on in ``path``, with what was written so far."""
+        first, self._pipe = self._pipe, _Pipe()
+        self._redirect()
+        first.end()
         handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         os.write(handle, self.path.read_bytes())
-        self._redirect(handle)
-        os.close(self._file)
+        os.close(handle)
         self.path.unlink()
-        self.path, self._file = path, handle
+        self.path = path
+        self._pipe.start(path)
 
-    @staticmethod
-    def _redirect(handle: int) -> None:
+    def _redirect(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
+        os.dup2(self._pipe.entry, 1)
+        os.dup2(self._pipe.entry, 2)
+
+
+class _Pipe:
+    """A pipe that leads to a log file through `log_filter`, once that is started.
+
+    Attributes:
+        entry: Descriptor to write to.
+    """
+
+    def __init__(self) -> None:
+        self._exit, self.entry = os.pipe()
+
+    def start(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "droplora_sweep.display.log_filter", str(path)],
+            stdin=self._exit,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # Ctrl-C is for the driver; the filter ends after the last line.
+            start_new_session=True,
+        )
+        os.close(self._exit)
+
+    def end(self) -> None:
+        os.close(self.entry)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_TIMEOUT_S)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+
+from .local_ray import local_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,35 +46,21 @@ def connect(address: str) -> Iterator[None]:
     Raises:
         SweepError: There is no cluster at the address.
     """
+    if address == LOCAL:
+        with local_ray(local_node()):
+            yield
+        return
     import ray
 
-    if address != LOCAL:
-        try:
-            ray.init(address=address, logging_level=logging.WARNING)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    node = local_node()
-    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
-    session = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     try:
-        ray.init(
-            address=LOCAL,
-            num_cpus=int(node["CPU"]),
-            num_gpus=int(node["GPU"]),
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            _temp_dir=session,
-        )
+        ray.init(address=address, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
+    try:
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(session, ignore_errors=True)
 
 
 def nodes_at(address: str) -> list[Mapping[str, float]]:

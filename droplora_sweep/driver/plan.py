@@ -21,6 +21,8 @@ from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.tasks import split_sizes
 from droplora_sweep.training.schedule import num_steps
 
+from .preflight import remote_code_note
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -48,7 +50,7 @@ class Plan:
             artifacts, every trial at the largest size.
         splits: Examples per benchmark and split.
         queued: Raw searched values of the trials that run first.
-        notes: What a user should know of the data though it is no fault, one line each.
+        notes: What a user should know though it is no fault, one line each.
     """
 
     num_trials: int
@@ -101,7 +103,7 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
         disk_bytes=2 * num_trials * max(size for size in saved_bytes.values() if size is not None),
         splits=split_sizes(prepared.task),
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
-        notes=prepared.task.notes,
+        notes=(*filter(None, [remote_code_note(sweep)]), *prepared.task.notes),
     )
 
 

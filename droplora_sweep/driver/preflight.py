@@ -146,6 +146,13 @@ def _module_pruning_rates(
             yield Fault("", path if is_default else f"search.parameters.{path}", problem)
 
 
+def remote_code_note(sweep: SweepSpec) -> str | None:
+    """What a user who lets the model's own code run should be reminded of; None for others."""
+    if not sweep.model.trust_remote_code:
+        return None
+    return f"model.trust_remote_code is true: Python code that comes with {sweep.model.path} is run"
+
+
 def check_sandbox(file: SweepFile, task: Task) -> None:
     """Refuse code benchmarks on a machine that has no sandbox for them, unless that is chosen.
 

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from droplora_sweep.adapters.adapted import unloaded
-from droplora_sweep.adapters.export import CONFIG_FILE
+from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import evaluate, score
 from droplora_sweep.files import disk_faults_named, replace_file
@@ -165,9 +165,10 @@ def is_whole_model(folder: Path) -> bool:
     """Whether the folder holds a model of its own rather than an adapter.
 
     Raises:
-        SweepError: It holds neither.
+        SweepError: It holds neither, or its weights are not in safetensors files.
     """
     if (folder / CONFIG_FILE).is_file():
+        require_safetensors(folder)
         return False
     if (folder / "config.json").is_file():
         return True

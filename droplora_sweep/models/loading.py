@@ -22,7 +22,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreTrainedModel:
-    """Load the frozen base model: evaluation mode, no gradients, no code from the model's folder.
+    """Load the frozen base model: evaluation mode, no gradients.
+
+    Weights are safetensors; code from the model's folder is run only where the spec says so.
 
     Args:
         spec: Which model, and its precision.
@@ -40,7 +42,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             path,
             dtype=DTYPES[spec.dtype],
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=spec.trust_remote_code,
             use_safetensors=True,
             **_quantization(spec, device),
         )
@@ -86,7 +88,10 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     path = resolve_model(spec).path
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, padding_side="left"
+            path,
+            local_files_only=True,
+            trust_remote_code=spec.trust_remote_code,
+            padding_side="left",
         )
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]

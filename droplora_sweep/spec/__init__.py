@@ -1,6 +1,7 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
 from ._parameter_rules import possible_values
+from ._secrets import require_no_secret
 from ._source import dotted
 from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
@@ -57,5 +58,6 @@ __all__ = [
     "local_folder",
     "package_versions",
     "possible_values",
+    "require_no_secret",
     "resolve",
 ]

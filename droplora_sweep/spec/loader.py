@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.redaction import redact
 
 from ._messages import nearest_key, translate
 from ._parameter_rules import Finding
 from ._rules import find_broken_rules
+from ._secrets import find_secrets
 from ._source import Source, dotted, path_of, read_source
 from .sweep import SweepSpec
 
@@ -71,6 +73,11 @@ def load_sweep_file(
     source = read_source(file, overrides)
     faults = [Fault(place, dotted(path), problem) for path, place, problem in source.problems]
     faulty = _Paths(path for path, _, _ in source.problems if path)
+    for path, problem in find_secrets(source.data):
+        # The place of an override shows its value.
+        where = redact(source.where(path))
+        faults.append(Fault(where, dotted(path), problem))
+        faulty.add(path)
     sweep = None
     data = deepcopy(source.data)
     while sweep is None:

@@ -24,6 +24,8 @@ class ModelSpec(SpecModel):
     """Precision of base weights and of training."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """Store the base weights in 4 or 8 bits (bitsandbytes); needs the extra ``quantization``."""
+    trust_remote_code: bool = False
+    """Run Python code from the model's folder or repository, with the rights of the sweep."""
 
 
 class TrainingSpec(SpecModel):

@@ -18,6 +18,7 @@ import yaml
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+from droplora_sweep.redaction import redact
 
 from .adapter_files import publish_adapter
 from .event_log import EventLog, read_events
@@ -282,7 +283,7 @@ class Ledger:
         for name, text in (summary or {}).items():
             with disk_faults_named(self.summary_directory):
                 make_private_directory(self.summary_directory)
-                replace_file(self.summary_directory / name, text.encode())
+                replace_file(self.summary_directory / name, redact(text).encode())
         payload = {"outcome": SweepOutcome(outcome).value, "reason": reason}
         self._append(EventKind.SWEEP_FINISHED, payload)
 
@@ -298,6 +299,9 @@ class Ledger:
 
     def _append(self, kind: EventKind, payload: dict[str, Any]) -> None:
         assert self._log is not None, "this ledger was opened to be read"
+        if payload.get("reason"):
+            # The one text of unknown origin; the spec is refused where it holds a secret.
+            payload = {**payload, "reason": redact(payload["reason"])}
         with self._lock:
             event = self._log.next_event(kind, payload)
             self._fold.check(event)

@@ -126,3 +126,12 @@ def test_steps_span_epochs_and_batch_sizes(plan: Any) -> None:
     )
 
     assert result.num_steps == (3, 36)
+
+
+def test_code_of_the_model_is_named_where_it_would_be_run(tmp_path: Path) -> None:
+    note = "model.trust_remote_code is true: Python code that comes with builtin is run"
+    file = tmp_path / "s.yaml"
+    file.write_text("name: q\ntask: {num_train: 32, num_validation: 8}\n")
+    for overrides, notes in (([], ()), (["model.trust_remote_code=true"], (note,))):
+        prepared = prepare(load_sweep_file(file, overrides))
+        assert make_plan(prepared, NODES).notes == notes

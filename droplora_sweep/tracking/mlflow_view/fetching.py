@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
@@ -15,9 +15,20 @@ from droplora_sweep.tracking.ui import MLFLOW_DATABASE
 from .client import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ARTIFACT = "adapter"
+
+
+def require_contained(run_id: str, paths: Iterable[str]) -> None:
+    """Refuse names of a server that would be written outside of the folder they are meant for.
+
+    Raises:
+        SweepError: Naming the first.
+    """
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise SweepError(f"--adapter: run {run_id} must have plain file names, got {path!r}")
 
 
 @contextlib.contextmanager
@@ -41,6 +52,7 @@ def fetched_adapter(run_id: str, uri: str | None, storage: Path) -> Iterator[Pat
             found = [item.path for item in client.list_artifacts(run_id, ARTIFACT)]
             if not found:
                 raise SweepError(f"--adapter: run {run_id} must have an adapter, got none")
+            require_contained(run_id, found)
             path = client.download_artifacts(run_id, ARTIFACT, folder)
         except MlflowException as error:
             reason = str(error).strip().splitlines()[0]

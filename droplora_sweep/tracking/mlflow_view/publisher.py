@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.redaction import redact
+
 from .runs import PARENT, SweepRuns
 
 if TYPE_CHECKING:
@@ -193,5 +195,5 @@ def _try_to_publish(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool)
     except Exception as error:  # noqa: BLE001
         runs.forget()
         first_line = str(error).strip().partition("\n")[0]
-        return f"{key}: {type(error).__name__}: {first_line}"
+        return redact(f"{key}: {type(error).__name__}: {first_line}")
     return None

@@ -1,0 +1,48 @@
+"""What libraries write goes to the sweep's log, in order, without secrets."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from droplora_sweep.display.noise import NoiseLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+CANARY = "tulip-in-march"
+
+
+def test_noise_of_any_origin_is_kept_in_order_and_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", CANARY)
+    path = tmp_path / "driver.log"
+    with NoiseLog() as log:
+        first = log.path
+        os.write(1, f"before: {CANARY}\n".encode())
+        log.move_to(path)
+        os.write(2, b"50 %\r100 %\rat http://ann:pw@host/\n")
+        subprocess.run([sys.executable, "-c", f"print('a child: {CANARY}')"], check=True)
+        os.write(2, b"\xff torn")
+    assert path.read_bytes() == (
+        b"before: [redacted]\n50 %\r100 %\rat http://ann:[redacted]@host/\n"
+        b"a child: [redacted]\n\xff torn"
+    )
+    assert not first.exists()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_log_that_cannot_be_written_holds_nobody_up() -> None:
+    with NoiseLog() as log:
+        place = log.path
+        place.unlink()
+        place.symlink_to("/dev/full")
+        for _ in range(4):
+            os.write(2, b"a-b.c " * 10_000 + b"\n")
+    place.unlink()

@@ -1,0 +1,84 @@
+"""The Ray that a sweep starts for itself: on the loopback interface, and with a token."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+START = """
+import json, os, stat, sys
+import psutil
+from droplora_sweep.driver.connection import connect
+
+with connect("local"):
+    import ray
+    family = psutil.Process().children(recursive=True)
+    listening = sorted({
+        connection.laddr.ip
+        for process in (psutil.Process(), *family)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    })
+    token = os.environ["RAY_AUTH_TOKEN_PATH"]
+    print(json.dumps({
+        "address": ray.get_runtime_context().gcs_address,
+        "listening": listening,
+        "token": token,
+        "mode": stat.S_IMODE(os.stat(token).st_mode),
+        "folder": stat.S_IMODE(os.stat(os.path.dirname(token)).st_mode),
+    }), flush=True)
+    sys.stdin.readline()
+assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+assert not os.path.exists(os.path.dirname(token))
+"""
+JOIN = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+print("joined", ray.cluster_resources()["CPU"])
+"""
+
+
+def join(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a client of the same user that was given these variables."""
+    quick = {"RAY_gcs_rpc_server_reconnect_timeout_s": "3", "RAY_NUM_REDIS_GET_RETRIES": "2"}
+    others = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_AUTH")}
+    local = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    return subprocess.run(
+        [sys.executable, "-c", JOIN, address],
+        env={**others, **quick, **local, **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_it_listens_on_this_machine_alone_and_takes_orders_only_with_its_token() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", START],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        started = json.loads(process.stdout.readline())
+        assert set(started["listening"]) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        assert (started["mode"], started["folder"]) == (0o600, 0o700)
+
+        without = join(started["address"], RAY_AUTH_MODE="disabled")
+        wrong = join(started["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        own = join(started["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=started["token"])
+        for refused in (without, wrong):
+            assert refused.returncode != 0
+            assert "joined" not in refused.stdout
+            assert "InvalidAuthToken" in refused.stderr
+        assert "joined" in own.stdout, own.stderr
+        process.stdin.write("\n")
+    assert process.returncode == 0

@@ -34,7 +34,7 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
     try:
         with _environment(_settings(private)):
             import ray
-            from ray._raylet import AuthenticationTokenLoader
+            from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
             # A Ray that this process started before had another token.
             AuthenticationTokenLoader.instance().reset_cache()

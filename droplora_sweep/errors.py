@@ -41,5 +41,9 @@ class TrialError(DropLoRASweepError):
     """A trial cannot give a result (NaN loss, a group that keeps dying); the sweep goes on."""
 
 
+class TrialInterruptedError(DropLoRASweepError):
+    """A trial is to stop where it is, to be taken up again; nothing is wrong with it."""
+
+
 class SweepError(DropLoRASweepError):
     """The sweep as a whole cannot start or go on."""

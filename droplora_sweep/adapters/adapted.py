@@ -73,6 +73,16 @@ class Adapted(ABC):
         """What was decided while it trained, for the record; plain JSON."""
         return {}
 
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Take up what an earlier training of the same trial decided.
+
+        To be called before anything is trained; the weights are then those of an untrained trial.
+
+        Args:
+            facts: What `facts` was; it may have been JSON in between.
+        """
+        assert not facts, f"{type(self).__name__} decides nothing, got {facts}"
+
     @property
     def num_trainable(self) -> int:
         """Numbers that are trained now; shared ones count once."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from droplora_sweep.tracking import TrialState
+from droplora_sweep.tracking.layout import trial_directory
+from droplora_sweep.training.checkpoints.folders import discard_checkpoints
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -103,3 +105,4 @@ class Recorder:
                 adapter_files=outcome.files or None,
                 results=outcome.results or None,
             )
+            discard_checkpoints(trial_directory(self._ledger.directory, trial_id))

@@ -1,20 +1,31 @@
 """Who trains what: the state machine behind the pool, without Ray.
 
 A trial is submitted, leased to a group, reports, is told to go on or to end, and leaves an
-outcome. A group that dies gives its trial back; the next group to ask repeats it from its seed,
-and reports that were already delivered are not delivered again.
+outcome. A group that dies gives its trial back; the next group to ask goes on from its newest
+checkpoint, or repeats it from its seed; reports that were already delivered are not delivered
+again.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from droplora_sweep.errors import SweepError
 
 MAX_BARREN_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
+
+
+class Decision(Enum):
+    """What a trial is told after an evaluation."""
+
+    GO_ON = "go on"
+    END = "end"
+    INTERRUPT = "interrupt"
+    """The sweep is closing, and nobody has decided: the trial is to be taken up again."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class _Trial:
     ended: bool = False
     mail: deque[Message] = field(default_factory=deque)
     delivered: int = 0
-    decisions: dict[int, bool] = field(default_factory=dict)
+    passed: set[int] = field(default_factory=set)
     results: tuple[Any, ...] = ()
     outcome: Outcome | None = None
     last_words: str = ""
@@ -115,8 +126,8 @@ class LeaseBook:
             folder: The trial's folder in the sweep's storage, where its checkpoints are.
         """
         assert trial_id not in self._trials, f"{trial_id} was submitted before"
-        decisions = dict.fromkeys(range(1, delivered), True)
-        self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, decisions=decisions)
+        passed = set(range(1, delivered))
+        self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
         self._queue.append(trial_id)
 
     def receive(self, trial_id: str) -> Message | None:
@@ -126,7 +137,7 @@ class LeaseBook:
 
     def go_on(self, trial_id: str, evaluation: int) -> None:
         """The scheduler lets the trial train past this evaluation."""
-        self._trials[trial_id].decisions.setdefault(evaluation, True)
+        self._trials[trial_id].passed.add(evaluation)
 
     def end(self, trial_id: str) -> None:
         """The scheduler wants no more of the trial: it ends at the evaluation it waits at."""
@@ -207,17 +218,26 @@ class LeaseBook:
             trial.delivered = message.evaluation
             trial.mail.append(message)
 
-    def decision(self, group: str, evaluation: int) -> bool | None:
+    def decision(self, group: str, evaluation: int) -> Decision | None:
         """Whether to train past this evaluation; None while the scheduler has not decided."""
         trial = self._held_by(group)
-        if evaluation in trial.decisions:
-            return trial.decisions[evaluation]
-        return False if trial.ended or self.closed else None
+        if evaluation in trial.passed:
+            return Decision.GO_ON
+        if trial.ended:
+            return Decision.END
+        return Decision.INTERRUPT if self.closed else None
 
     def finish(self, group: str, files: dict[str, bytes]) -> None:
         """The trial is over, at its end or where it was told to stop."""
         trial = self._release(group)
         self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
+
+    def give_back(self, group: str) -> None:
+        """The group stops, and not because of its trial: the next one to ask goes on with it."""
+        trial_id = self._leases[group]
+        trial = self._release(group)
+        trial.attempt -= 1
+        self._queue.appendleft(trial_id)
 
     def fail(self, group: str, reason: str) -> None:
         """The trial cannot give a result, in this group or any other."""

@@ -120,6 +120,7 @@ class GroupManager:
                 "model": self._sweep.model.model_dump_json(),
                 "threads": max(1, int(group.cpus_per_worker)),
                 "recycle_after": group.recycle_after,
+                "checkpoint": self._sweep.checkpoint.model_dump_json(),
             },
             scaling_config=ScalingConfig(
                 num_workers=group.num_workers,

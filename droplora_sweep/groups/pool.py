@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from .leases import Lease, Message, Outcome
+    from .leases import Decision, Lease, Message, Outcome
 
 T = TypeVar("T")
 
@@ -105,11 +105,14 @@ class _Pool:
     async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
         await self._do(lambda: self._book.report(group, message, results))
 
-    async def decision(self, group: str, evaluation: int, wait_s: float) -> bool | None:
+    async def decision(self, group: str, evaluation: int, wait_s: float) -> Decision | None:
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 
     async def finish(self, group: str, files: dict[str, bytes]) -> None:
         await self._do(lambda: self._book.finish(group, files))
+
+    async def give_back(self, group: str) -> None:
+        await self._do(lambda: self._book.give_back(group))
 
     async def fail(self, group: str, reason: str) -> None:
         await self._do(lambda: self._book.fail(group, reason))

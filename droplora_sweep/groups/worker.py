@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import time
 import traceback
+from enum import IntFlag
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
-from droplora_sweep.errors import TrialError
+from droplora_sweep.errors import TrialError, TrialInterruptedError
+from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
 
-from .leases import Message
+from .leases import Decision, Message
 from .pool import find_pool
 
 if TYPE_CHECKING:
@@ -22,23 +26,42 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.training import Report, Resident
+    from droplora_sweep.training.checkpoints.store import Checkpoints
 
     from .leases import Lease
+
+logger = logging.getLogger(__name__)
 
 WAIT_S = 10.0
 """Rank 0 asks the pool again this often, so that no collective waits longer for it than this."""
 STEP_INTERVAL_S = 0.5
 """Progress inside a trial is passed on at most this often."""
+SWEEP_FILE = "sweep.yaml"
+"""Every sweep's folder has it; a node that sees it sees the sweep's storage."""
+LOOK_INTERVAL_S = 5.0
+"""Ray Train is asked this often for notices of preemption, which it learns about as often."""
+
+
+class _Signal(IntFlag):
+    """What rank 0 tells the others after a step."""
+
+    NOTHING = 0
+    CHECKPOINT = 1
+    LOOK = 2
+    CLOSED = 4
 
 
 def serve(config: dict[str, Any]) -> None:
-    """Serve trials until the pool closes or ``recycle_after`` trials are done.
+    """Serve trials until the pool closes, ``recycle_after`` trials are done, or a node goes.
 
-    Runs in each worker of a Ray Train run, which has made the process group.
+    Runs in each worker of a Ray Train run, which has made the process group. Where Ray gives
+    notice that a node of the group is about to be taken away, the trial is saved and given back,
+    and the group ends; it is then started anew, on other nodes.
 
     Args:
         config: ``pool`` and ``group`` (names), ``model`` (a ModelSpec as JSON), ``threads``
-            (torch threads of a CPU worker) and ``recycle_after`` (trials, or None).
+            (torch threads of a CPU worker), ``recycle_after`` (trials, or None) and
+            ``checkpoint`` (a CheckpointSpec as JSON).
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import ray.train
@@ -48,14 +71,14 @@ def serve(config: dict[str, Any]) -> None:
     if rank == 0:
         ray.get(pool.enter.remote(config["group"]))
     with _last_words(pool, config["group"]):
-        from droplora_sweep.spec import ModelSpec
         from droplora_sweep.training import Resident
 
         model = ModelSpec.model_validate_json(config["model"])
         resident = Resident(model, threads=config["threads"])
         counter = itertools.count(1)
-        line = _Line(pool, config["group"], rank)
-        while (lease := line.lease()) is not None:
+        spec = CheckpointSpec.model_validate_json(config["checkpoint"])
+        line = _Line(pool, config["group"], rank, spec)
+        while not line.is_preempted() and (lease := line.lease()) is not None:
             line.train(resident, lease)
             if next(counter) == config["recycle_after"]:
                 return
@@ -75,15 +98,21 @@ def _last_words(pool: ActorHandle[Any], group: str) -> Iterator[None]:
 class _Line:
     """One worker's line to the pool: rank 0 talks, the others hear it over a CPU process group."""
 
-    def __init__(self, pool: ActorHandle[Any], group: str, rank: int) -> None:
+    def __init__(
+        self, pool: ActorHandle[Any], group: str, rank: int, checkpoint: CheckpointSpec
+    ) -> None:
         import torch.distributed as dist
 
         self._pool = pool
         self._group = group
         self._rank = rank
+        self._checkpoint = checkpoint
         self._control = dist.new_group(backend="gloo")
         self._step_reply: ray.ObjectRef[Any] | None = None
         self._next_step_at = 0.0
+        self._next_look_at = 0.0
+        self._has_said_blind = False
+        self._checkpoints: Checkpoints | None = None
 
     def lease(self) -> Lease | None:
         """The next trial; None once the pool is closed."""
@@ -91,16 +120,45 @@ class _Line:
         return lease or None
 
     def train(self, resident: Resident, lease: Lease) -> None:
-        """Train one trial and deliver what it leaves."""
-        from droplora_sweep.spec import TrialSpec
-
+        """Train one trial and deliver what it leaves; or give it back, saved."""
         spec = TrialSpec.model_validate_json(lease.spec)
+        self._checkpoints = self._checkpoints_of(lease)
         try:
-            files = resident.run(spec, self._decide, on_step=self._on_step)
+            files = resident.run(
+                spec, self._decide, on_step=self._on_step, checkpoints=self._checkpoints
+            )
+        except TrialInterruptedError:
+            self._tell("give_back", self._group)
         except TrialError as error:
             self._tell("fail", self._group, str(error))
         else:
             self._tell("finish", self._group, files)
+
+    def is_preempted(self) -> bool:
+        """Whether a node of this group is about to be taken away; a collective."""
+        import ray.train
+
+        return ray.train.get_preemption_info() is not None
+
+    def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
+        """Where the trial's checkpoints go; None, said once, where rank 0 cannot see the sweep."""
+        from droplora_sweep.training.checkpoints.folders import checkpoints_folder
+        from droplora_sweep.training.checkpoints.store import Checkpoints
+
+        if lease.folder is None:
+            return None
+        folder = Path(lease.folder)
+        sweep = folder.parent.parent
+        if not self._share((sweep / SWEEP_FILE).is_file()):
+            if self._rank == 0 and not self._has_said_blind:
+                logger.warning(
+                    "group %s keeps no checkpoints: %s is not visible on its node",
+                    self._group,
+                    sweep,
+                )
+            self._has_said_blind = True
+            return None
+        return Checkpoints(checkpoints_folder(folder), self._checkpoint)
 
     def _decide(self, report: Report | None) -> bool:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
@@ -112,17 +170,42 @@ class _Line:
         last, evaluation = self._share(
             report and (report.evaluation == report.num_evaluations, report.evaluation)
         )
-        return not last and bool(self._ask("decision", self._group, evaluation, WAIT_S))
+        if last:
+            return False
+        decision = self._ask("decision", self._group, evaluation, WAIT_S)
+        if decision is Decision.INTERRUPT:
+            raise TrialInterruptedError("the sweep was closed")
+        return decision is Decision.GO_ON
 
-    def _on_step(self, step: int, num_steps: int) -> None:
-        """Pass the progress on; once the pool is closed, end the trial on every rank at once."""
+    def _on_step(self, step: int, num_steps: int) -> bool:
+        """Pass the progress on; whether a checkpoint is due; the same on every rank.
+
+        Raises:
+            TrialInterruptedError: The pool is closed, or a node is about to be taken away.
+        """
         import torch
         import torch.distributed as dist
 
-        is_closed = torch.tensor([self._rank == 0 and self._hears_closing(step, num_steps)])
-        dist.broadcast(is_closed, src=0, group=self._control)
-        if is_closed.item():
-            raise TrialError("the sweep was closed")
+        box = torch.tensor([self._signal(step, num_steps) if self._rank == 0 else 0])
+        dist.broadcast(box, src=0, group=self._control)
+        signal = _Signal(int(box.item()))
+        if signal & _Signal.CLOSED:
+            raise TrialInterruptedError("the sweep was closed")
+        if signal & _Signal.LOOK and self.is_preempted():
+            raise TrialInterruptedError("a node is about to be taken away")
+        return bool(signal & _Signal.CHECKPOINT)
+
+    def _signal(self, step: int, num_steps: int) -> _Signal:
+        """What rank 0 wants of all."""
+        if self._hears_closing(step, num_steps):
+            return _Signal.CLOSED
+        signal = _Signal.NOTHING
+        if self._checkpoints is not None and self._checkpoints.is_due(step):
+            signal |= _Signal.CHECKPOINT
+        if time.monotonic() >= self._next_look_at:
+            self._next_look_at = time.monotonic() + LOOK_INTERVAL_S
+            signal |= _Signal.LOOK
+        return signal
 
     def _hears_closing(self, step: int, num_steps: int) -> bool:
         """Tell the pool the step without waiting for its answer, which the next call reads."""

@@ -11,7 +11,15 @@ from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
 from .schema import json_schema
 from .space import active_order, baselines, grid_size, is_active, resolve
-from .sweep import AshaSpec, GroupSpec, NoStoppingSpec, SearchSpec, SweepSpec, TrackingSpec
+from .sweep import (
+    AshaSpec,
+    CheckpointSpec,
+    GroupSpec,
+    NoStoppingSpec,
+    SearchSpec,
+    SweepSpec,
+    TrackingSpec,
+)
 from .task import PLUGIN_GROUP, BenchmarkSpec, Format, Scoring, SplitName, TaskSpec, TrainSpec
 from .trial import (
     EvaluationSpec,
@@ -25,6 +33,7 @@ __all__ = [
     "AdapterSpec",
     "AshaSpec",
     "BenchmarkSpec",
+    "CheckpointSpec",
     "Choice",
     "EvaluationSpec",
     "Format",

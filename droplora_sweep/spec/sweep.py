@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, SpecModel
+from .base import Count, Positive, SpecModel
 from .parameters import Parameter
 from .trial import Name, TrialSpec
 
@@ -63,6 +63,21 @@ class GroupSpec(SpecModel):
     """A trial that loses its group this often fails; the others go on."""
 
 
+class CheckpointSpec(SpecModel):
+    """When a running trial is saved, so that another group can go on with it.
+
+    It is also saved when the sweep is interrupted or a node is about to be taken away; with
+    neither interval, only then.
+    """
+
+    every_steps: Count | None = None
+    """A checkpoint after this many optimiser steps."""
+    every_minutes: Positive | None = 10.0
+    """A checkpoint this many minutes after the last one: at most so much work is lost."""
+    keep: Count = 2
+    """So many checkpoints of a trial are kept: where the newest is damaged, the one before it."""
+
+
 class TrackingSpec(SpecModel):
     """Where results are shown."""
 
@@ -77,6 +92,7 @@ class SweepSpec(TrialSpec):
     """Names the sweep in storage and in MLflow."""
     search: SearchSpec = SearchSpec()
     group: GroupSpec = GroupSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "results"
     """Folder that holds every sweep's ledger and adapters, and the MLflow store."""

@@ -102,3 +102,10 @@ def gather_to_first(value: Any) -> list[Any] | None:
     gathered = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
     dist.gather_object(value, gathered)
     return gathered
+
+
+def share_from_first(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .device import import_deepspeed
+from .optimizer_state import gather_state, scatter_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from droplora_sweep.spec.trial import TrainingSpec
+
+    from .optimizer_state import OptimizerState
 
 # DeepSpeed allocates its reduction buffer in full at the start; larger adapters go in pieces.
 _MAX_BUCKET_ELEMENTS = 50_000_000
@@ -93,6 +96,18 @@ class Engine:
         self._engine.step()
         return float(self._engine.get_global_grad_norm())
 
+    def state(self) -> OptimizerState | None:
+        """A copy of weights and AdamW's state, on rank 0; a collective, after a step."""
+        return gather_state(self._engine.optimizer, self._trained_shapes())
+
+    def load_state(self, saved: OptimizerState | None) -> None:
+        """Go on from what `state` gave, be it of another number of ranks; a collective.
+
+        Args:
+            saved: On rank 0, of the same weights; None elsewhere.
+        """
+        scatter_state(self._engine.optimizer, self._trained_shapes(), saved)
+
     @contextlib.contextmanager
     def reopened(self) -> Iterator[None]:
         """Within it the model can be given other trainable weights; then AdamW starts afresh."""
@@ -103,6 +118,10 @@ class Engine:
     def close(self) -> None:
         """Leave an ordinary model behind."""
         self._engine.destroy()
+
+    def _trained_shapes(self) -> dict[str, torch.Size]:
+        named = self._model.named_parameters()
+        return {name: weight.shape for name, weight in named if weight.requires_grad}
 
     def _start(self) -> Any:
         deepspeed = import_deepspeed(self._device)

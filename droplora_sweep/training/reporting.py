@@ -13,8 +13,6 @@ from droplora_sweep.evaluation import count_unparsable, evaluate, score
 from .device import gather_to_first, peak_memory_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from torch import nn
     from transformers import PreTrainedTokenizerBase
@@ -41,7 +39,8 @@ class Report:
             without an answer; since the report before, ``train/loss``
             (nats per response token), ``tokens_per_second`` (over all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
-            ``peak_memory_gb`` of the worker that used most; ``trainable_parameters``.
+            ``peak_memory_gb`` of the worker that used most, since it took the
+            trial up; ``trainable_parameters``.
         results: Every validation example with the response that was scored.
     """
 
@@ -53,17 +52,42 @@ class Report:
     results: list[ExampleResult] = field(repr=False)
 
 
-def training_metrics(steps: Sequence[StepResult]) -> dict[str, float]:
-    """What the steps since the last report come to; at least one step."""
-    seconds = sum(step.seconds for step in steps)
-    num_response_tokens = sum(step.num_response_tokens for step in steps)
-    loss = sum(step.loss * step.num_response_tokens for step in steps) / num_response_tokens
-    return {
-        "train/loss": loss,
-        "tokens_per_second": sum(step.num_tokens for step in steps) / seconds,
-        "learning_rate": steps[-1].learning_rate,
-        "train_seconds": seconds,
-    }
+@dataclass(frozen=True)
+class Trained:
+    """What the steps since the last report come to, whichever processes ran them.
+
+    Attributes:
+        loss: Sum over their response tokens, in nats.
+        num_response_tokens: How many these are.
+        num_tokens: All tokens, without padding.
+        seconds: Wall time of the steps.
+        learning_rate: Of the last one.
+    """
+
+    loss: float = 0.0
+    num_response_tokens: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    learning_rate: float = 0.0
+
+    def plus(self, step: StepResult) -> Trained:
+        """With one step more."""
+        return Trained(
+            loss=self.loss + step.loss * step.num_response_tokens,
+            num_response_tokens=self.num_response_tokens + step.num_response_tokens,
+            num_tokens=self.num_tokens + step.num_tokens,
+            seconds=self.seconds + step.seconds,
+            learning_rate=step.learning_rate,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Of at least one step."""
+        return {
+            "train/loss": self.loss / self.num_response_tokens,
+            "tokens_per_second": self.num_tokens / self.seconds,
+            "learning_rate": self.learning_rate,
+            "train_seconds": self.seconds,
+        }
 
 
 def validate(

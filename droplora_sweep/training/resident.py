@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from droplora_sweep.adapters import LoraDrop, attach
+from droplora_sweep.adapters import attach
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task
 
+from .course import Course
 from .data import encode
 from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
-from .dropping import drop_layers
 from .engine import started_engine
 from .loop import Loop
-from .reporting import Report, training_metrics, validate
-from .schedule import evaluation_steps
+from .position import Position
+from .reporting import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from droplora_sweep.adapters import Adapted
     from droplora_sweep.spec.trial import ModelSpec, TaskSpec, TrialSpec
     from droplora_sweep.tasks import Task
 
+    from .checkpoints.store import Checkpoints
+    from .course import Decide, OnStep
     from .data import TrainingData
-    from .engine import Engine
+    from .position import Checkpoint
 
 
 class Resident:
@@ -59,17 +60,22 @@ class Resident:
     def run(
         self,
         spec: TrialSpec,
-        decide: Callable[[Report | None], bool],
+        decide: Decide,
         *,
-        on_step: Callable[[int, int], None] | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> dict[str, bytes]:
-        """Train and evaluate one trial.
+        """Train and evaluate one trial, from its newest usable checkpoint on.
 
         Args:
             spec: The trial; its model is the resident's.
             decide: Called on every rank after each evaluation, with the report on rank 0 and None
-                elsewhere; it returns the same on all ranks, False to end the trial there.
-            on_step: Called after each optimiser step with the steps done and their number.
+                elsewhere; it returns the same on all ranks, False to end the trial there. Where
+                the trial is taken up, the last report comes first once more.
+            on_step: Called after each optimiser step with the steps done and their number. It
+                returns the same on all ranks, True for a checkpoint; one that is due at an
+                evaluation is saved after it.
+            checkpoints: Where it is saved and taken up, on all ranks or on none. It is closed here.
 
         Returns:
             The files of what was trained on rank 0, as it was when it was last evaluated; {}
@@ -78,21 +84,61 @@ class Resident:
         Raises:
             InputError: The task cannot be loaded, or the adapter does not fit the model.
             TrialError: Training diverged, on every rank; the resident stays usable.
+            TrialInterruptedError: ``decide`` or ``on_step`` raised it, on every rank; where there
+                are checkpoints, one was written.
         """
+        try:
+            return self._run(spec, decide, on_step, checkpoints)
+        finally:
+            if checkpoints is not None:
+                checkpoints.close()
+
+    def _run(
+        self,
+        spec: TrialSpec,
+        decide: Decide,
+        on_step: OnStep | None,
+        checkpoints: Checkpoints | None,
+    ) -> dict[str, bytes]:
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         task, data = self._load(spec)
+        identity = _identity(spec, data)
+        saved, goes_on = _taken_up(checkpoints, identity, decide)
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:
+            if saved is not None:
+                adapted.resume(saved.facts)
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
                 self._base.disable_input_require_grads()
             with started_engine(adapted.model, spec.training, self._device) as engine:
-                loop = Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device)
-                for report in self._reports(adapted, loop, engine, task, data, spec, on_step):
-                    if not decide(report):
-                        break
+                position = Position()
+                if saved is not None:
+                    position = saved.position
+                    engine.load_state(saved.optimizer)
+                    # Its tensors are in the engine now.
+                    saved = None
+                course = Course(
+                    adapted,
+                    Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device),
+                    engine,
+                    position,
+                    num_evaluations=spec.evaluation.num_evaluations,
+                    validate=partial(
+                        validate,
+                        adapted.model,
+                        self._tokenizer,
+                        task,
+                        spec.evaluation,
+                        self._device,
+                    ),
+                    save=partial(checkpoints.save, identity) if checkpoints else None,
+                    num_overlong=data.num_overlong,
+                )
+                if goes_on:
+                    course.run(decide, on_step)
             return self._files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
@@ -126,38 +172,25 @@ class Resident:
                 files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}
         return files
 
-    def _reports(
-        self,
-        adapted: Adapted,
-        loop: Loop,
-        engine: Engine,
-        task: Task,
-        data: TrainingData,
-        spec: TrialSpec,
-        on_step: Callable[[int, int], None] | None,
-    ) -> Iterator[Report | None]:
-        """Train up to each evaluation and yield its report; training waits for the caller."""
-        ends = evaluation_steps(loop.num_steps, spec.evaluation.num_evaluations)
-        lora_drop = adapted if isinstance(adapted, LoraDrop) else None
-        num_sampling = lora_drop.num_sampling_steps(loop.num_steps) if lora_drop else 0
-        for evaluation, (start, end) in enumerate(pairwise((0, *ends)), start=1):
-            steps = []
-            for step in range(start, end):
-                if lora_drop and step == num_sampling:
-                    drop_layers(lora_drop, loop, engine, num_sampling)
-                steps.append(loop.run_step(step))
-                if on_step is not None:
-                    on_step(step + 1, loop.num_steps)
-            validation = validate(
-                adapted.model, self._tokenizer, task, spec.evaluation, self._device
-            )
-            if validation is None:
-                yield None
-                continue
-            metrics = {
-                **training_metrics(steps),
-                **validation[0],
-                "overlong_examples": float(data.num_overlong),
-                "trainable_parameters": float(adapted.num_trainable),
-            }
-            yield Report(evaluation, len(ends), end, loop.num_steps, metrics, validation[1])
+
+def _identity(spec: TrialSpec, data: TrainingData) -> str:
+    """Which trial a checkpoint is of: its spec, and the number of its training sequences."""
+    text = f"{len(data.sequences)}\n{spec.model_dump_json()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _taken_up(
+    checkpoints: Checkpoints | None, identity: str, decide: Decide
+) -> tuple[Checkpoint | None, bool]:
+    """Where to take a trial up, and whether it trains on from there.
+
+    What was decided at its last report is asked again: who decides may have been lost meanwhile,
+    or may not have decided. A checkpoint further on than where the trial is to end is of no use.
+    """
+    for checkpoint in checkpoints.usable(identity) if checkpoints else ():
+        position = checkpoint.position
+        if not position.evaluation or decide(position.report):
+            return checkpoint, True
+        if position.is_at_report:
+            return checkpoint, False
+    return None, True

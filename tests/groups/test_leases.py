@@ -3,7 +3,7 @@
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.groups.leases import LeaseBook, Message
+from droplora_sweep.groups.leases import Decision, LeaseBook, Message
 
 
 def make_book(max_attempts=2, trials=("a",), groups=("g0",)):
@@ -33,7 +33,7 @@ def test_a_group_waits_at_each_report_for_the_decision():
     assert book.decision("g0", 1) is None
     assert book.receive("a") == report(1)
     book.go_on("a", 1)
-    assert book.decision("g0", 1) is True
+    assert book.decision("g0", 1) is Decision.GO_ON
 
 
 def test_an_ended_trial_stops_at_its_report_and_still_leaves_its_adapter():
@@ -41,7 +41,7 @@ def test_an_ended_trial_stops_at_its_report_and_still_leaves_its_adapter():
     book.lease("g0")
     book.report("g0", report(1), ("result",))
     book.end("a")
-    assert book.decision("g0", 1) is False
+    assert book.decision("g0", 1) is Decision.END
     assert book.outcome("a") is None
     book.finish("g0", {"adapter.safetensors": b"bytes"})
     outcome = book.outcome("a")
@@ -76,7 +76,7 @@ def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
     assert book.lease("g0").attempt == 2
     book.report("g0", report(1), ())
     assert book.receive("a") is None
-    assert book.decision("g0", 1) is True
+    assert book.decision("g0", 1) is Decision.GO_ON
     book.report("g0", report(2), ())
     assert book.receive("a") == report(2)
 
@@ -88,9 +88,9 @@ def test_a_resumed_trial_delivers_only_what_the_ledger_lacks_and_waits_where_it_
     for evaluation in (1, 2):
         book.report("g0", report(evaluation), ())
     assert book.receive("a") is None
-    assert [book.decision("g0", evaluation) for evaluation in (1, 2)] == [True, None]
+    assert [book.decision("g0", evaluation) for evaluation in (1, 2)] == [Decision.GO_ON, None]
     book.go_on("a", 2)
-    assert book.decision("g0", 2) is True
+    assert book.decision("g0", 2) is Decision.GO_ON
     book.report("g0", report(3), ())
     assert book.receive("a") == report(3)
 
@@ -122,12 +122,32 @@ def test_a_trial_ended_in_the_queue_is_never_leased():
     assert book.outcome("a").failure == "ended before it was started"
 
 
-def test_closing_lets_a_waiting_group_go():
+def test_closing_interrupts_a_waiting_group_and_its_trial_has_no_outcome():
     book = make_book()
     book.lease("g0")
     book.report("g0", report(1), ())
     book.closed = True
-    assert book.decision("g0", 1) is False
+    assert book.decision("g0", 1) is Decision.INTERRUPT
+    book.give_back("g0")
+    assert book.outcome("a") is None
+
+
+def test_a_decision_that_was_made_holds_while_the_sweep_closes():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ())
+    book.end("a")
+    book.closed = True
+    assert book.decision("g0", 1) is Decision.END
+
+
+def test_a_trial_that_was_given_back_goes_first_and_has_lost_no_attempt():
+    book = make_book(max_attempts=1, trials=("a", "b"), groups=("g0", "g1"))
+    assert book.lease("g0").trial_id == "a"
+    book.give_back("g0")
+    lease = book.lease("g1")
+    assert (lease.trial_id, lease.attempt) == ("a", 1)
+    assert book.lease("g0").trial_id == "b"
 
 
 def test_a_group_that_never_gets_to_train_ends_the_sweep_with_its_reason():

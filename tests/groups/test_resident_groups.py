@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from droplora_sweep.groups.pool import start_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from droplora_sweep.groups import Outcome
     from droplora_sweep.spec import TrialSpec
@@ -53,7 +55,15 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def sweep(small_sweep: Callable[..., Any]) -> Any:
-    return small_sweep()
+    return small_sweep(checkpoint={"every_steps": 1, "keep": 9})
+
+
+def trial_folder(storage: Path, trial_id: str) -> Path:
+    """As a sweep's storage has it."""
+    folder = storage / "small" / "trials" / trial_id
+    folder.mkdir(parents=True)
+    (storage / "small" / "sweep.yaml").touch()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +125,14 @@ def test_a_diverged_trial_fails_with_its_reason_and_the_group_goes_on(
 
 @pytest.mark.faults
 @pytest.mark.slow
-def test_a_killed_worker_costs_a_repetition_and_changes_nothing(
-    driver: Driver, sweep: Any, first: Outcome
+def test_a_killed_worker_costs_what_follows_the_checkpoint_and_changes_nothing(
+    driver: Driver, sweep: Any, first: Outcome, tmp_path: Path
 ) -> None:
-    driver.call("submit", "killed", sweep.trial.model_dump_json())
+    folder = trial_folder(tmp_path, "killed")
+    driver.call("submit", "killed", sweep.trial.model_dump_json(), 0, str(folder))
     assert driver.call("receive", "killed", TIMEOUT_S).evaluation == 1
+    written = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/*/state.json")}
+    assert {path.parent.name for path in written} >= {"step-00000001"}
     os.kill(worker_pids()[-1], signal.SIGKILL)
     driver.call("go_on", "killed", 1)
     message = driver.call("receive", "killed", TIMEOUT_S)
@@ -127,6 +140,11 @@ def test_a_killed_worker_costs_a_repetition_and_changes_nothing(
     outcome = driver.call("outcome", "killed", TIMEOUT_S)
     assert outcome.attempt == 2
     assert outcome.files == first.files
+    assert len(outcome.results) == 8
+    # A step that was repeated would have been saved again.
+    assert written == {path: path.stat().st_mtime_ns for path in written}
+    steps = sorted(path.name for path in folder.glob("checkpoints/*"))
+    assert steps == [f"step-0000000{step}" for step in range(1, 5)]
 
 
 @pytest.mark.slow
@@ -135,10 +153,12 @@ def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
     small_sweep: Callable[..., Any],
     first: Outcome,
     driver: Driver,
-    tmp_path: Any,
+    tmp_path: Path,
 ) -> None:
     driver.call("close")
-    sweep = small_sweep(group={"recycle_after": 1})
+    unsaved = {"every_steps": None, "every_minutes": None}
+    sweep = small_sweep(group={"recycle_after": 1}, checkpoint=unsaved)
+    folder = trial_folder(tmp_path, "interrupted")
     pool = start_pool("recycling", max_attempts=1)
     with GroupManager(sweep, pool, "recycling", tmp_path):
         recycling = Driver(pool)
@@ -146,6 +166,12 @@ def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
         for name in ("one", "two"):
             outcomes.append(recycling.train(name, sweep.trial))
             pids.append(set(worker_pids()))
+        recycling.call("submit", "interrupted", sweep.trial.model_dump_json(), 0, str(folder))
+        assert recycling.call("receive", "interrupted", TIMEOUT_S).evaluation == 1
+    # Closing saved the trial that waited, and left it without an outcome.
+    assert recycling.call("outcome", "interrupted", 0.1) is None
+    [checkpoint] = folder.glob("checkpoints/*")
+    assert json.loads((checkpoint / "state.json").read_text())["evaluation"] == 1
     assert [outcome.files for outcome in outcomes] == [first.files] * 2
     assert not pids[0] & pids[1]
 

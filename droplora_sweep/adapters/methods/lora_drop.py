@@ -132,8 +132,6 @@ class LoraDrop(PeftAdapted):
     def drop_layers(self, sum_L2: torch.Tensor) -> None:
         """Share one adapter per kind between the layers with small outputs.
 
-        Kept layers go on with their weights, in new parameters; a shared adapter starts afresh.
-
         Args:
             sum_L2: What the meter gave, added up over workers.
 
@@ -141,9 +139,20 @@ class LoraDrop(PeftAdapted):
             TrialError: No layer has any output.
         """
         means = (sum_L2[:, 0] / sum_L2[:, 1].clamp(min=1)).tolist()
-        outputs = dict(zip(self._layers, means, strict=True))
         if not any(means):
             raise TrialError("lora_drop measured no output at all after its sampling phase")
+        self._share(dict(zip(self._layers, means, strict=True)))
+
+    def resume(self, facts: Mapping[str, Any]) -> None:
+        """Drop the layers that were dropped, if the trial had come that far."""
+        if facts:
+            self._share(facts["lora_drop"]["mean_squared_outputs"])
+
+    def _share(self, outputs: dict[str, float]) -> None:
+        """Keep the layers with large outputs, with their weights, in new parameters.
+
+        The shared adapters start afresh.
+        """
         kept = kept_layers(outputs, self._settings.threshold)
         shared: dict[str, tuple[nn.Linear, nn.Linear]] = {}
         for name, layer in self._layers.items():

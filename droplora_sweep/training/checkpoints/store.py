@@ -1,0 +1,119 @@
+"""One trial's checkpoints, as its group writes and reads them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.publishing import publish_folder
+from droplora_sweep.training.device import share_from_first
+
+from .contents import checkpoint_files, read_checkpoint
+from .due import is_due
+from .folders import newest_first, prune, step_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from droplora_sweep.spec import CheckpointSpec
+    from droplora_sweep.training.position import Checkpoint, Position
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """Saves a trial and finds where to take it up; every rank has one, rank 0 has the files.
+
+    A checkpoint is copied to rank 0's memory at its step; a thread writes the files while training
+    goes on. At most one is written at a time.
+
+    Args:
+        folder: ``trials/<trial>/checkpoints`` of the sweep; only rank 0 needs to see it.
+        spec: When, and how many are kept.
+    """
+
+    def __init__(self, folder: Path, spec: CheckpointSpec) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._last_step = 0
+        self._last_time = time.monotonic()
+
+    def is_due(self, step: int) -> bool:
+        """Whether rank 0 wants one after this step; not while the last one is being written."""
+        if self._writing is not None and not self._writing.done():
+            return False
+        return is_due(self._spec, step - self._last_step, time.monotonic() - self._last_time)
+
+    def save(self, identity: str, checkpoint: Checkpoint) -> None:
+        """Start writing what was copied; waits for the checkpoint before, if it is still written.
+
+        Args:
+            identity: Which trial it is of.
+            checkpoint: Each rank's; rank 0's is written.
+        """
+        self._note(checkpoint.position)
+        if dist.get_rank() == 0:
+            self.wait()
+            self._writing = self._writer.submit(self._write, checkpoint, identity)
+
+    def usable(self, identity: str) -> Iterator[Checkpoint]:
+        """The trial's undamaged checkpoints, newest first; a collective.
+
+        Rank 0 yields all of each, the others its position and what was decided.
+        """
+        folders = newest_first(self._folder) if dist.get_rank() == 0 else []
+        while True:
+            found = None
+            while folders and found is None:
+                found = self._read(folders.pop(0), identity)
+            shared = share_from_first(found and _without_rank_0s_part(found))
+            if shared is None:
+                return
+            self._note(shared.position)
+            yield found or shared
+
+    def wait(self) -> None:
+        """Until the last checkpoint is written."""
+        if self._writing is not None:
+            self._writing.result()
+
+    def close(self) -> None:
+        """Wait for the last checkpoint, and end the thread."""
+        self._writer.shutdown(wait=True)
+        self.wait()
+
+    def _note(self, position: Position) -> None:
+        self._last_step = position.step
+        self._last_time = time.monotonic()
+
+    def _write(self, checkpoint: Checkpoint, identity: str) -> None:
+        folder = step_folder(self._folder, checkpoint.position.step)
+        try:
+            publish_folder(folder, checkpoint_files(checkpoint, identity))
+            prune(self._folder, self._spec.keep)
+        except OSError as error:
+            # The trial needs no checkpoint to go on.
+            logger.warning("%s: cannot write the checkpoint: %s", folder, error)
+
+    @staticmethod
+    def _read(folder: Path, identity: str) -> Checkpoint | None:
+        try:
+            return read_checkpoint(folder, identity)
+        except SweepError as error:
+            logger.warning("left out a checkpoint: %s", error)
+            return None
+
+
+def _without_rank_0s_part(checkpoint: Checkpoint) -> Checkpoint:
+    position = replace(checkpoint.position, report=None)
+    return replace(checkpoint, position=position, optimizer=None)

@@ -1,0 +1,134 @@
+"""One trial's way from where it stands to its end: steps, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from droplora_sweep.adapters import LoraDrop
+from droplora_sweep.errors import TrialInterruptedError
+
+from .dropping import drop_layers
+from .position import Checkpoint, Position
+from .reporting import Report, Trained
+from .schedule import evaluation_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from droplora_sweep.adapters import Adapted
+    from droplora_sweep.evaluation import ExampleResult
+
+    from .engine import Engine
+    from .loop import Loop
+
+    Decide = Callable[[Report | None], bool]
+    OnStep = Callable[[int, int], bool | None]
+    Save = Callable[[Checkpoint], None]
+    Validate = Callable[[], tuple[dict[str, float], list[ExampleResult]] | None]
+
+
+class Course:
+    """Trains a trial from a position on.
+
+    Args:
+        adapted: The adapted model, as it is at that position.
+        loop: Its steps.
+        engine: The engine over it.
+        position: Where it stands; all ranks the same.
+        num_evaluations: Of a whole trial.
+        validate: Scores the validation split: metrics and results on rank 0, None elsewhere.
+        save: Writes a checkpoint, called on all ranks; None where none are kept.
+        num_overlong: Training examples that were left out, for the reports.
+    """
+
+    def __init__(
+        self,
+        adapted: Adapted,
+        loop: Loop,
+        engine: Engine,
+        position: Position,
+        *,
+        num_evaluations: int,
+        validate: Validate,
+        save: Save | None,
+        num_overlong: int,
+    ) -> None:
+        self._position = position
+        self._saved = position.place
+        self._save = save
+        self._adapted = adapted
+        self._loop = loop
+        self._engine = engine
+        self._validate = validate
+        self._num_overlong = num_overlong
+        self._ends = evaluation_steps(loop.num_steps, num_evaluations)
+        self._lora_drop = adapted if isinstance(adapted, LoraDrop) else None
+        self._num_sampling = (
+            self._lora_drop.num_sampling_steps(loop.num_steps) if self._lora_drop else 0
+        )
+        if position.step:
+            # What a mask is after training, and an evaluation, follow the last step's rate.
+            adapted.set_step(position.step - 1, loop.num_steps)
+
+    def run(self, decide: Decide, on_step: OnStep | None) -> None:
+        """Train until the last evaluation, or until ``decide`` says no; every rank takes part.
+
+        Args:
+            decide: As in `Resident.run`.
+            on_step: As in `Resident.run`.
+
+        Raises:
+            TrialError: Training diverged, on every rank.
+            TrialInterruptedError: ``decide`` or ``on_step`` raised it; a checkpoint was saved.
+        """
+        try:
+            for end in self._ends[self._position.evaluation :]:
+                is_due = self._train_to(end, on_step)
+                self._evaluate()
+                if is_due:
+                    self._checkpoint()
+                if not decide(self._position.report):
+                    return
+        except TrialInterruptedError:
+            self._checkpoint()
+            raise
+
+    def _train_to(self, end: int, on_step: OnStep | None) -> bool:
+        """Whether a checkpoint is due at the end; it waits, so that it holds the evaluation too."""
+        is_due = False
+        while self._position.step < end:
+            step = self._position.step
+            if self._lora_drop and step == self._num_sampling:
+                drop_layers(self._lora_drop, self._loop, self._engine, self._num_sampling)
+            trained = self._position.trained.plus(self._loop.run_step(step))
+            self._position = replace(self._position, step=step + 1, trained=trained)
+            is_due = on_step is not None and bool(on_step(step + 1, self._loop.num_steps))
+            if is_due and step + 1 < end:
+                self._checkpoint()
+        return is_due
+
+    def _evaluate(self) -> None:
+        evaluation, step = self._position.evaluation + 1, self._position.step
+        validation = self._validate()
+        report = None
+        if validation is not None:
+            metrics = {
+                **self._position.trained.metrics(),
+                **validation[0],
+                "overlong_examples": float(self._num_overlong),
+                "trainable_parameters": float(self._adapted.num_trainable),
+            }
+            num_steps = self._loop.num_steps
+            report = Report(evaluation, len(self._ends), step, num_steps, metrics, validation[1])
+        self._position = Position(step, Trained(), evaluation, report)
+
+    def _checkpoint(self) -> None:
+        """Save what is not saved yet; a collective."""
+        if self._save is None or self._saved == self._position.place:
+            return
+        self._saved = self._position.place
+        workers, state = dist.get_world_size(), self._engine.state()
+        self._save(Checkpoint(self._position, self._adapted.facts, workers, state))

@@ -116,7 +116,14 @@ def timeless(report: Report) -> Report:
     return Report(**{**vars(report), "metrics": metrics})
 
 
-@pytest.mark.parametrize("method", METHODS)
+SIMPLE = {"plain", "step"}
+"""Others go the same way and more."""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SIMPLE)) for name in METHODS],
+)
 def test_a_resumed_trial_gives_the_bytes_of_an_uninterrupted_one(
     resident, saved_model, tmp_path, method: str
 ) -> None:

@@ -1,5 +1,8 @@
 """Records -> the best pruning rate per benchmark; imports nothing that trains or tracks."""
 
+from .confirmation import Arm, Run, ScoreTable, tabulate
+from .confirmed import ConfirmedDecision, ConfirmedRate, ConfirmedVerdict, Rule, decide
+from .confirmed_sentences import confirmed_text, confirmed_texts
 from .decisions import (
     Comparison,
     Decision,
@@ -8,21 +11,40 @@ from .decisions import (
     Verdict,
     best_per_benchmark,
 )
+from .finalists import Finalists, choose_finalists
 from .intervals import Estimate
 from .sentences import decision_text, decisions_text
+from .sequential import Action, Budget, Step, next_step
 from .trials import MEAN, Scores, TrialRecord
 
 __all__ = [
     "MEAN",
+    "Action",
+    "Arm",
+    "Budget",
     "Comparison",
+    "ConfirmedDecision",
+    "ConfirmedRate",
+    "ConfirmedVerdict",
     "Decision",
     "Estimate",
     "Finalist",
+    "Finalists",
     "RateRow",
+    "Rule",
+    "Run",
+    "ScoreTable",
     "Scores",
+    "Step",
     "TrialRecord",
     "Verdict",
     "best_per_benchmark",
+    "choose_finalists",
+    "confirmed_text",
+    "confirmed_texts",
+    "decide",
     "decision_text",
     "decisions_text",
+    "next_step",
+    "tabulate",
 ]

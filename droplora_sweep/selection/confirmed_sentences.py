@@ -1,0 +1,91 @@
+"""Confirmed decisions in plain words: which rate to use, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .confirmed import ConfirmedVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .confirmed import ConfirmedDecision, ConfirmedRate
+
+CONFIRMED_CAVEAT = (
+    "Confirmed: the same seeds and examples in every arm; intervals are 95 % and cover new seeds "
+    "and new examples; a rate is called better or worse than p = 0 by luck in at most 5 % of such "
+    "sweeps, for each line."
+)
+
+
+def confirmed_text(decision: ConfirmedDecision) -> str:
+    """What to use, why, what cannot be told apart, and what would settle it."""
+    if decision.best is None or decision.recommended is None:
+        return f"{decision.benchmark}: {decision.verdict}"
+    parts = [_advice(decision), _evidence(decision)]
+    if len(decision.groups[0]) > 1:
+        rates = [f"{rate:g}" for rate in sorted(arm.pruning_rate for arm in decision.groups[0])]
+        parts.append(f"cannot tell {_listed(rates)} apart")
+    if decision.unsettled is not None:
+        parts.append(_needed(decision))
+    seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
+    return f"{decision.benchmark}: {'; '.join(parts)} ({seeds})"
+
+
+def confirmed_texts(decisions: Sequence[ConfirmedDecision]) -> str:
+    """Every decision on a line, then what they are worth."""
+    return "\n".join([*map(confirmed_text, decisions), CONFIRMED_CAVEAT])
+
+
+def _advice(decision: ConfirmedDecision) -> str:
+    assert decision.recommended is not None, "a decision with rates recommends one"
+    rate = decision.recommended.pruning_rate
+    use = f"use p = {rate:g} ({decision.recommended.name})"
+    match decision.verdict:
+        case ConfirmedVerdict.BETTER:
+            return f"{use}, which is {decision.verdict}"
+        case ConfirmedVerdict.WORSE | ConfirmedVerdict.NO_GAIN:
+            return f"{use}: {decision.verdict}"
+        case _:
+            reason = "the smallest rate within one standard error of the best"
+            return f"{decision.verdict}; until then {use}, {reason}"
+
+
+def _evidence(decision: ConfirmedDecision) -> str:
+    """The recommended rate against p = 0, or, where that is p = 0, the best other rate."""
+    others = [one for one in decision.rates if one.difference is not None]
+    recommended = [one for one in others if one.arm == decision.recommended]
+    [shown] = recommended or [max(others, key=lambda one: one.mean.value)]
+    mean = shown.mean
+    return (
+        f"p = {shown.arm.pruning_rate:g} scores {mean.value:.1%} "
+        f"[{mean.low:.1%}, {mean.high:.1%}], "
+        f"{_difference(shown)}, and is best of all with {shown.probability_best:.0%} probability"
+    )
+
+
+def _difference(rate: ConfirmedRate) -> str:
+    assert rate.difference is not None, "p = 0 is not compared with itself"
+    estimate = rate.difference.estimate
+    value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
+    return (
+        f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] against p = 0 "
+        f"(p-value {rate.adjusted_p_value:.2g} for all rates together)"
+    )
+
+
+def _needed(decision: ConfirmedDecision) -> str:
+    assert decision.unsettled is not None, "asked only where two rates are open"
+    first, second = sorted(arm.pruning_rate for arm in decision.unsettled)
+    text = f"cannot tell {second:g} from {first:g} yet"
+    needed = decision.needed
+    if needed is not None and needed.num_more_seeds is not None:
+        more = needed.num_more_seeds
+        return f"{text}: about {more} more seed{'s' * (more > 1)} would"
+    if needed is not None and needed.num_examples is not None:
+        return f"{text}, and not by seeds alone: about {needed.num_examples:,} examples would"
+    return f"{text}: they score the same"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,92 @@
+"""Which of several arms are ahead, as good, or behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .looks import holm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .confirmation import Array
+    from .crossed import Components
+
+SIGNIFICANCE = 0.05
+NUM_DRAWS = 20_000
+
+
+def best_of(found: Components, rates: Sequence[float], among: Iterable[int]) -> int:
+    """The arm with the highest mean; of equal ones the smallest pruning rate."""
+    return min(among, key=lambda index: (-found.means[index], rates[index]))
+
+
+def smallest_near_best(found: Components, rates: Sequence[float], among: Sequence[int]) -> int:
+    """The arm with the smallest rate that is within one standard error of the best.
+
+    The rule of Breiman et al. (Classification and Regression Trees, 1984, section 3.4.3), with the
+    standard error of the paired difference.
+    """
+    best = best_of(found, rates, among)
+    near = [best]
+    for index in among:
+        if index != best:
+            behind = found.difference(best, index)
+            if behind.estimate.value <= behind.standard_error:
+                near.append(index)
+    return min(near, key=lambda index: (rates[index], -found.means[index]))
+
+
+def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple[int, int] | None:
+    """The best arm and the next best it cannot be told from; None if it is told from all."""
+    apart = told_apart(found)
+    rivals = [
+        index
+        for index in range(len(rates))
+        if index != best and (min(index, best), max(index, best)) not in apart
+    ]
+    return (best, best_of(found, rates, rivals)) if rivals else None
+
+
+def groups(found: Components) -> list[list[int]]:
+    """Runs of neighbours by mean of which no two are told apart, none within another."""
+    apart = told_apart(found)
+    order = [int(index) for index in np.argsort(-found.means, kind="stable")]
+    result: list[list[int]] = []
+    for start in range(len(order)):
+        end = start + 1
+        while end < len(order) and not any(
+            (min(one, order[end]), max(one, order[end])) in apart for one in order[start:end]
+        ):
+            end += 1
+        if not result or order[end - 1] not in result[-1]:
+            result.append(order[start:end])
+    return result
+
+
+def told_apart(found: Components) -> set[tuple[int, int]]:
+    """Pairs (smaller index first) that differ significantly, for all pairs together (Holm)."""
+    num_arms = len(found.means)
+    pairs = [(first, second) for second in range(num_arms) for first in range(second)]
+    adjusted = holm([found.difference(*pair).p_value for pair in pairs])
+    return {pair for pair, value in zip(pairs, adjusted, strict=True) if value <= SIGNIFICANCE}
+
+
+def probability_best(found: Components) -> Array:
+    """How often each arm is best among draws from the t distribution that the intervals use.
+
+    Like them it covers new seeds and new examples; the draws have a fixed seed.
+    """
+    covariance = found.precision * found.interaction_variance + found.example_covariance
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    generator = np.random.default_rng(0)
+    num_arms = len(found.means)
+    noise = generator.standard_normal((NUM_DRAWS, num_arms)) @ root.T
+    df = found.interaction_df
+    noise *= np.sqrt(df / generator.chisquare(df, (NUM_DRAWS, 1)))
+    winners = np.argmax(found.means + noise, axis=1)
+    result: Array = np.bincount(winners, minlength=num_arms) / NUM_DRAWS
+    return result

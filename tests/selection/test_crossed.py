@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from droplora_sweep.selection.crossed import components
+from tests.selection.synthetic import World
+
+WORLDS = {
+    "as usual": World(),
+    "seeds vary much": World(seed=0.2, arm_seed=0.2),
+    "seeds do nothing": World(seed=0, arm_seed=0),
+    "arms differ by example": World(seed=0, arm_seed=0, arm_example=1.0),
+    "arms are alike": World(seed=0, arm_seed=0, arm_example=0),
+}
+
+
+def coverage(world, num_seeds, truths, num_repetitions, num_benchmarks=1, share_missing=0.0):
+    """How often the intervals of differences to the first arm, and of means, hold the truth."""
+    generator = np.random.default_rng(6)
+    truths = np.array(truths)
+    differences, means = [], []
+    for _ in range(num_repetitions):
+        parts = [world.scores(truths, num_seeds, 200, generator) for _ in range(num_benchmarks)]
+        for part in parts:
+            part[generator.random(part.shape) < share_missing] = np.nan
+        found = components(parts)
+        for arm, truth in enumerate(truths):
+            mean = found.mean(arm)
+            means.append(mean.low <= truth <= mean.high)
+            if arm:
+                estimate = found.difference(arm, 0).estimate
+                differences.append(estimate.low <= truth - truths[0] <= estimate.high)
+    return np.mean(differences), np.mean(means)
+
+
+def plain_bootstrap_coverage(world, num_seeds, num_repetitions):
+    """The same for seeds and examples resampled with replacement, and percentiles."""
+    generator = np.random.default_rng(6)
+    covered = []
+    for _ in range(num_repetitions):
+        first, second = world.scores([0.6, 0.6], num_seeds, 200, generator)
+        difference_SE = first - second
+        seeds = generator.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), 1000)
+        examples = generator.multinomial(200, np.full(200, 1 / 200), 1000)
+        drawn = np.einsum("ds,se,de->d", seeds, difference_SE, examples, optimize=True)
+        low, high = np.quantile(drawn / num_seeds / 200, [0.025, 0.975])
+        covered.append(low <= 0 <= high)
+    return np.mean(covered)
+
+
+def test_intervals_cover_the_truth_in_95_percent_of_sweeps():
+    difference, mean = coverage(World(), 3, [0.6, 0.6, 0.62, 0.65], 150)
+    assert 0.92 <= difference <= 0.98
+    assert 0.92 <= mean <= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("num_seeds_and_arms", [(2, 3), (2, 4), (3, 2), (3, 4), (5, 4)], ids=str)
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+def test_coverage_is_within_two_points_of_95_percent(world, num_seeds_and_arms):
+    num_seeds, num_arms = num_seeds_and_arms
+    num_repetitions = 600
+    difference, mean = coverage(WORLDS[world], num_seeds, [0.6] * num_arms, num_repetitions)
+    # 0.9 points are one standard error of a share of 95 % among 600 repetitions.
+    assert 0.93 - 0.009 <= difference <= 0.97 + 0.009
+    assert 0.93 - 0.009 <= mean <= 0.97 + 0.009
+
+
+@pytest.mark.slow
+def test_coverage_holds_for_a_mean_of_benchmarks_and_with_missing_scores():
+    several, _ = coverage(World(), 3, [0.6, 0.6, 0.6], 500, num_benchmarks=3)
+    holed, _ = coverage(World(), 3, [0.6, 0.6, 0.6], 500, share_missing=0.1)
+    assert 0.92 <= several <= 0.98
+    assert 0.92 <= holed <= 0.98
+
+
+@pytest.mark.slow
+def test_a_plain_bootstrap_of_few_seeds_would_cover_less():
+    world = World(seed=0.2, arm_seed=0.2)
+    plain = plain_bootstrap_coverage(world, 3, 500)
+    ours, _ = coverage(world, 3, [0.6, 0.6], 500)
+    assert plain < 0.9 < ours
+
+
+def test_a_balanced_difference_is_the_mean_of_paired_differences():
+    scores_ASE = World().scores([0.5, 0.6, 0.7], 4, 100, np.random.default_rng(1))
+    found = components([scores_ASE])
+    for arm in (1, 2):
+        paired = (scores_ASE[arm] - scores_ASE[0]).mean()
+        assert found.difference(arm, 0).estimate.value == pytest.approx(paired)
+        assert found.means[arm] == pytest.approx(scores_ASE[arm].mean())
+
+
+def test_two_arms_whose_examples_all_agree_over_seeds_have_a_paired_t_interval():
+    """Without an example part, the interval is that of a t test over seeds."""
+    means_AS = np.array([[0.50, 0.56, 0.62, 0.52], [0.60, 0.58, 0.70, 0.65]])
+    scores_ASE = np.repeat(means_AS[:, :, None], 50, axis=2)
+    difference = components([scores_ASE]).difference(1, 0)
+    paired_S = means_AS[1] - means_AS[0]
+    error = paired_S.std(ddof=1) / 2
+    assert difference.standard_error == pytest.approx(error)
+    assert difference.example_variance == pytest.approx(0, abs=1e-15)
+    assert difference.degrees_of_freedom == pytest.approx(3)
+    assert difference.estimate.low == pytest.approx(paired_S.mean() - student.ppf(0.975, 3) * error)
+    assert difference.p_value == pytest.approx(2 * student.sf(paired_S.mean() / error, 3))
+
+
+def test_what_only_examples_change_is_not_shrunk_by_seeds():
+    right_AE = np.random.default_rng(3).random((2, 1, 400)) < np.array([0.5, 0.6])[:, None, None]
+    scores_ASE = np.repeat(right_AE.astype(float), 5, axis=1)
+    difference = components([scores_ASE]).difference(1, 0)
+    by_hand = np.var(scores_ASE[1, 0] - scores_ASE[0, 0], ddof=1) / 400
+    assert difference.example_variance == pytest.approx(by_hand)
+    assert difference.seed_variance == pytest.approx(0, abs=1e-15)
+
+
+def test_a_failed_run_is_made_up_for_by_what_its_seed_does_to_the_others():
+    """The missing run's seed is a good one; the arm that lacks it is not blamed for that."""
+    scores_ASE = np.zeros((3, 4, 10))
+    scores_ASE += np.array([0.1, 0.2, 0.3])[:, None, None] + np.array([0, 0, 0.05, 0.4])[:, None]
+    scores_ASE[2, 3] = np.nan
+    found = components([scores_ASE])
+    assert found.difference(2, 0).estimate.value == pytest.approx(0.2)
+    assert list(found.num_seeds) == [4, 4, 3]
+
+
+def test_arms_without_any_disagreement_may_still_differ():
+    scores_ASE = np.tile(np.arange(60) < 30, (2, 3, 1)).astype(float)
+    difference = components([scores_ASE]).difference(1, 0)
+    assert (difference.estimate.value, difference.p_value) == (0, 1)
+    assert difference.estimate.high == -difference.estimate.low == pytest.approx(0.0596, abs=5e-4)

@@ -1,5 +1,6 @@
 """The published view on real MLflow stores."""
 
+import fcntl
 import hashlib
 import json
 import socket
@@ -281,3 +282,56 @@ def test_telemetry_is_off_and_logging_quiet_before_mlflow_is_imported():
     command = [sys.executable, "-c", program]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == [True, "20"]
+
+
+@pytest.mark.slow
+def test_a_store_that_another_process_holds_up_delays_no_trial(make_driver, tmp_path):
+    driver = make_driver("held-up", tmp_path / "fresh")
+    lock = driver.ledger.storage / ".mlflow.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start = time.monotonic()
+        publisher = MlflowPublisher(driver.ledger)
+        name = driver.run(0)
+        assert time.monotonic() - start < 5
+        assert not (driver.ledger.storage / "mlflow.db").exists()
+    assert publisher.close(timeout_s=120).is_complete
+    assert set(runs_of(driver)[2]) == {name}
+
+
+FOUR_PUBLISHERS = """
+import sys, time
+from pathlib import Path
+from droplora_sweep.tracking import Ledger
+from droplora_sweep.tracking.mlflow_view import publish_all
+
+print("ready", flush=True)
+sys.stdin.readline()
+report = publish_all(Ledger.open(Path(sys.argv[1]), sys.argv[2]))
+assert report.is_complete, report
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_open_a_fresh_store_at_once(make_driver, tmp_path):
+    drivers = [make_driver(f"sweep-{index}", tmp_path / "fresh") for index in range(4)]
+    names = [driver.run(0) for driver in drivers]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FOUR_PUBLISHERS, str(tmp_path / "fresh"), driver.sweep.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for driver in drivers
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        _, complaints = process.communicate(timeout=200)
+        assert process.returncode == 0, complaints
+    for driver, name in zip(drivers, names, strict=True):
+        assert set(runs_of(driver)[2]) == {name}

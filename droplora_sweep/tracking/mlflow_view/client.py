@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
+from droplora_sweep.redaction import redact
 from droplora_sweep.tracking.ui import (
     MLFLOW_DATABASE,
     artifact_root,
@@ -32,8 +33,28 @@ def connect(storage: Path, uri: str | None) -> MlflowClient:
     try:
         return MlflowClient(uri) if uri is not None else _local_client(storage)
     except MlflowException as error:
-        shown = uri or mlflow_uri(storage)
+        shown = redact(uri or mlflow_uri(storage))
         raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {error}") from error
+
+
+SCHEMES = ("http", "https", "databricks", "sqlite", "postgresql", "mysql", "mssql")
+"""What tracking URIs may begin with; a database's may name its Python driver behind a ``+``."""
+
+
+def require_known_scheme(uri: str | None) -> None:
+    """Refuse, without contacting anything, a URI that MLflow has no tracking store for.
+
+    Raises:
+        SweepError: Its scheme is none of ``SCHEMES``.
+    """
+    if uri is None or uri == "databricks":
+        return
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if ":" not in uri or scheme not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise SweepError(
+            f"tracking.mlflow_uri: cannot open {redact(uri)}: must begin with one of {known}"
+        )
 
 
 def artifact_location(storage: Path, uri: str | None, experiment: str) -> str | None:

@@ -56,7 +56,7 @@ class MlflowPublisher:
         uri: str | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:
-        """Create the local store where missing, and start.
+        """Start; whatever the store is, nothing of it is waited for here.
 
         Args:
             ledger: The driver's ledger; its events so far are published too.
@@ -71,7 +71,6 @@ class MlflowPublisher:
         self._busy_with: str | None = None
         self._is_closing = False
         self._error: str | None = None
-        # On this thread: the schema is there before anything else of the process uses the store.
         self._runs = SweepRuns(ledger, uri)
         ledger.subscribe(self._notice)
         self._thread = threading.Thread(target=self._work, name="mlflow-publisher", daemon=True)

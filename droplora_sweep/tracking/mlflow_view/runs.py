@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from droplora_sweep.tracking.layout import SPEC, TRIAL, trial_directory
 from droplora_sweep.tracking.results import COLUMNS, read_results
 
 from . import values
-from .client import artifact_location, connect
+from .client import artifact_location, connect, require_known_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,16 +44,24 @@ DIGEST_CHARACTERS = 36
 
 
 class SweepRuns:
-    """The parent run and the trials' runs of one sweep on one MLflow store."""
+    """The parent run and the trials' runs of one sweep on one MLflow store.
+
+    Making one contacts nothing; a URI of an unknown kind is refused at once, with a `SweepError`.
+    """
 
     def __init__(self, ledger: Ledger, uri: str | None) -> None:
+        require_known_scheme(uri)
         self._ledger = ledger
         self._uri = uri
-        self._client: MlflowClient = connect(ledger.storage, uri)
         self._experiment_id = ""
         self._runs: dict[str, str] = {}
         self._published: set[str] = set()
         self._last_report: dict[str, datetime] = {}
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """Made by the first call that needs it: a store may take long to open, or not open."""
+        return connect(self._ledger.storage, self._uri)
 
     def forget(self) -> None:
         """Look the runs up again before the next call.

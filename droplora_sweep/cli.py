@@ -173,21 +173,34 @@ def evaluate(
     storage: Annotated[
         Path | None, typer.Option(help="Where an MLflow run is; the file's storage if not set.")
     ] = None,
+    compare_generation: Annotated[
+        bool,
+        typer.Option(
+            "--compare-generation",
+            help="With `evaluation.choice: score`: decode too, and tell how often both agree.",
+        ),
+    ] = False,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from .driver.preflight import check_sandbox, prepare
+    from .driver.preflight import check_comparison, check_sandbox, prepare
     from .spec import load_sweep_file
 
     prepared = prepare(load_sweep_file(file, [*(overrides or ()), *_unsandboxed(allow_code)]))
     check_sandbox(prepared.file, prepared.task)
+    if compare_generation:
+        check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
-    from .display.scores import scores_table
+    from .display.scores import further_lines, scores_table
     from .driver.scoring import score_outside_a_sweep
 
     console = _console()
     with console.status(f"scoring on the {split} split"):
-        scored = score_outside_a_sweep(prepared.sweep, adapter, split.value, storage)
+        scored = score_outside_a_sweep(
+            prepared.sweep, adapter, split.value, storage, compare_generation=compare_generation
+        )
     console.print(scores_table(scored))
+    for line in further_lines(scored):
+        console.print(line, highlight=False, soft_wrap=True)
     if output is not None:
         scored.write(output)
         console.print(f"per-example results: {output / 'results.parquet'}", highlight=False)

@@ -77,13 +77,13 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
         check_room(prepared.file, cluster_nodes())
         versions = package_versions()
         ledger = Ledger.create(
-            Path(sweep.storage), sweep, data_digests=prepared.task.digests, versions=versions
+            Path(sweep.storage), sweep, data_digests=prepared.data_digests(), versions=versions
         )
         log.move_to(ledger.directory / "driver.log")
         progress.say(f"noise goes to {log.path}")
         if note := remote_code_note(sweep):
             progress.say(note)
-        identify = partial(_identify, prepared.task.digests, versions, sweep.group.num_workers)
+        identify = partial(_identify, prepared.data_digests(), versions, sweep.group.num_workers)
         with Interruption() as interruption, progress:
             return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
 

@@ -153,3 +153,30 @@ class _Malicious:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (self._marker,)
+
+
+def test_scored_options_are_compared_with_generation_on_demand(
+    call: Call, folder: Path, tmp_path: Path
+) -> None:
+    file = str(folder / "s.yaml")
+    compared = ("eval", file, "--compare-generation", "--output", str(tmp_path))
+    code, _, complaints = call(*compared)
+    assert code == 2
+    assert "evaluation.choice: must be score with --compare-generation, got generate" in complaints
+    code, printed, _ = call(*compared, "--set", "evaluation.choice=score")
+    assert code == 0
+    assert "builtin_choice: scored options agree with generation in " in printed
+    agreement = json.loads((tmp_path / "scores.json").read_text())["agreement"]["builtin_choice"]
+    rows = read_results(tmp_path / "results.parquet")
+    assert agreement["num_examples"] == len(rows) == 6
+    assert all(row["log_probability"] is not None for row in rows)
+    file = str(tmp_path / "code.yaml")
+    task = {"benchmarks": ["builtin_math"], "num_train": 8, "num_validation": 6, "num_test": 4}
+    sweep = {"name": "math", "task": task, "evaluation": {"choice": "score"}}
+    (tmp_path / "code.yaml").write_text(yaml.safe_dump(sweep))
+    code, _, complaints = call("eval", file, "--compare-generation")
+    assert code == 2
+    assert (
+        "task.benchmarks: must have one with `scoring: choice` with --compare-generation, got none"
+        in complaints
+    )

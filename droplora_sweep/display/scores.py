@@ -33,3 +33,26 @@ def scores_table(scored: Scored) -> Table:
     if len(names) > 1:
         table.add_row("mean", "", format_score(scored.scores["mean"]), "")
     return table
+
+
+def further_lines(scored: Scored) -> list[str]:
+    """What the table has no column for: ratings, pass@k, missing ratings, agreement."""
+    lines = [
+        f"{name}: {value:.2f} of 10" if name.startswith("rating/") else f"{name}: {value:.1%}"
+        for name, value in scored.metrics.items()
+        if name.startswith(("rating/", "pass_at_"))
+    ]
+    for name, count in scored.metrics.items():
+        if name.startswith("unrated/") and count:
+            notes = [one.note for one in scored.results if one.note is not None]
+            benchmark = name.removeprefix("unrated/")
+            lines.append(f"{benchmark}: {count:.0f} answers have no rating: {notes[0]}")
+    if scored.generated is not None:
+        for name, found in scored.agreements().items():
+            share = UNKNOWN if found.fraction is None else f"{found.fraction:.1%}"
+            lines.append(
+                f"{name}: scored options agree with generation in {share} of "
+                f"{found.num_examples - found.num_unparsable} examples "
+                f"({found.num_unparsable} unparsable)"
+            )
+    return lines

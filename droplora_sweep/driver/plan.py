@@ -103,8 +103,27 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
         disk_bytes=2 * num_trials * max(size for size in saved_bytes.values() if size is not None),
         splits=split_sizes(prepared.task),
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
-        notes=(*filter(None, [remote_code_note(sweep)]), *prepared.task.notes),
+        notes=(
+            *filter(None, [remote_code_note(sweep)]),
+            *prepared.task.notes,
+            *_judge_notes(prepared, num_trials),
+        ),
     )
+
+
+def _judge_notes(prepared: Prepared, num_trials: int) -> list[str]:
+    """What a judge may cost, at most."""
+    evaluation = prepared.sweep.evaluation
+    rated = [one for one in prepared.task.benchmarks if one.scoring == "judge"]
+    num_ratings = 2 * sum(len(one.validation) for one in rated)
+    if evaluation.judge is None or not num_ratings:
+        return []
+    num_evaluations = num_trials * evaluation.num_evaluations
+    return [
+        f"the judge {evaluation.judge.model} is asked for up to "
+        f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
+        f"{num_evaluations:,} evaluations, those in its cache for free"
+    ]
 
 
 def _adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:

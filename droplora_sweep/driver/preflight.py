@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 from droplora_sweep.evaluation.code_runner import require_sandbox
+from droplora_sweep.evaluation.judging import check_judge, judge_digests, with_absolute_files
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.models import inspect_model, require_quantization, resolve_model
 from droplora_sweep.models.resolving import BUILTIN
@@ -50,6 +51,11 @@ class Prepared:
     task: Task
     model: ModelSummary
 
+    def data_digests(self) -> dict[str, str]:
+        """Digest of each split that is read, and of the judge's files, by name."""
+        judge = self.sweep.evaluation.judge
+        return self.task.digests | ({} if judge is None else judge_digests(judge))
+
 
 def prepare(file: SweepFile) -> Prepared:
     """Find the model, load the task, and check one against the other; no torch, no Ray.
@@ -64,6 +70,7 @@ def prepare(file: SweepFile) -> Prepared:
     if task is not None:
         faults += _sampling(file.sweep, len(task.training_examples()))
         faults += _validated(file.sweep, task)
+        faults += _answers(file.sweep, task)
     if model is not None:
         faults += check_adapter(file.sweep, model)
     if faults:
@@ -169,6 +176,20 @@ def check_sandbox(file: SweepFile, task: Task) -> None:
         ) from error
 
 
+def check_comparison(prepared: Prepared) -> None:
+    """Refuse to compare scored options with generation where no options are scored.
+
+    Raises:
+        InputError: The file generates, or has no choice benchmark.
+    """
+    if prepared.sweep.evaluation.choice != "score":
+        problem = "must be score with --compare-generation, got generate"
+        raise prepared.file.locate(InputError([Fault("", "evaluation.choice", problem)]))
+    if not any(one.scoring == "choice" for one in prepared.task.benchmarks):
+        problem = "must have one with `scoring: choice` with --compare-generation, got none"
+        raise prepared.file.locate(InputError([Fault("", "task.benchmarks", problem)]))
+
+
 def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
     """Refuse groups that the cluster can never hold.
 
@@ -200,7 +221,11 @@ def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     task = task.model_copy(
         update={"data": _absolute(task.data), "benchmark_specs": specs, "train": train}
     )
-    return sweep.model_copy(update={"model": model, "task": task})
+    evaluation = sweep.evaluation
+    if evaluation.judge is not None:
+        judge = with_absolute_files(evaluation.judge)
+        evaluation = evaluation.model_copy(update={"judge": judge})
+    return sweep.model_copy(update={"model": model, "task": task, "evaluation": evaluation})
 
 
 def _absolute(data: str | None) -> str | None:
@@ -211,16 +236,31 @@ def _absolute(data: str | None) -> str | None:
 
 
 def _validated(sweep: SweepSpec, task: Task) -> list[Fault]:
-    """A search cannot choose on a benchmark that is tested alone, or that it cannot score."""
-    rated = [one.name for one in task.benchmarks if one.scoring == "judge"]
-    if rated:
-        problem = f"must not be rated by a judge, which a sweep does not call, got {rated[0]}"
-        return [Fault("", "task.benchmarks", problem)]
+    """A search cannot choose on a benchmark that is tested alone."""
     tested_only = [f"val/{one.name}" for one in task.benchmarks if not one.validation]
     if sweep.search.metric not in tested_only:
         return []
     problem = f"must be of a benchmark with validation examples, got {sweep.search.metric!r}"
     return [Fault("", "search.metric", problem)]
+
+
+def _answers(sweep: SweepSpec, task: Task) -> list[Fault]:
+    """Benchmarks that need a section of ``evaluation``, and a section that needs benchmarks."""
+    evaluation = sweep.evaluation
+    if evaluation.sampling is not None and not any(
+        one.scoring == "code" for one in task.benchmarks
+    ):
+        problem = "must be null where no benchmark is scored by running code, got "
+        problem += f"{evaluation.sampling.num_samples} samples"
+        return [Fault("", "evaluation.sampling", problem)]
+    rated = [one for one in task.benchmarks if one.scoring == "judge"]
+    if not rated:
+        return []
+    if evaluation.judge is None:
+        problem = f"must be given for {rated[0].name}, which a judge rates, got null"
+        return [Fault("", "evaluation.judge", problem)]
+    examples = [example for one in rated for example in (*one.validation, *one.test())]
+    return check_judge(examples, evaluation.judge)
 
 
 def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from peft import PeftModel
@@ -16,7 +17,8 @@ from peft import PeftModel
 from droplora_sweep.adapters.adapted import unloaded
 from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
-from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.evaluation import agreement, evaluate, score
+from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.evaluation import Agreement, ExampleResult
     from droplora_sweep.spec import SweepSpec, TrialSpec
 
 Split = Literal["validation", "test"]
@@ -62,6 +64,19 @@ class Scorer:
         with self._adapted(adapter) as model:
             return evaluate(model, self._tokenizer, self._task, self._evaluation, split=split)
 
+    def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
+        """What the results come to, ratings and pass@k included."""
+        return result_metrics(results, self._evaluation.sampling)
+
+    def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
+        """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
+        choices = tuple(one for one in self._task.benchmarks if one.scoring == "choice")
+        task = replace(self._task, benchmarks=choices)
+        update = {"choice": "generate", "protocol": "paper"}
+        spec = self._evaluation.model_copy(update=update)
+        with self._adapted(adapter) as model:
+            return evaluate(model, self._tokenizer, task, spec, split=split)
+
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator[torch.nn.Module]:
         if adapter is None:
@@ -86,13 +101,22 @@ class Scored:
         what: The adapter, or ``base model``.
         split: Which examples.
         scores: Accuracy by benchmark, and ``mean``; fractions.
+        metrics: All of ``result_metrics``.
         results: Every example's result.
+        generated: The choice benchmarks' results by decoding with the ``paper`` protocol, where
+            scoring their options was to be compared with that.
     """
 
     what: str
     split: str
     scores: dict[str, float]
+    metrics: dict[str, float]
     results: list[ExampleResult] = field(repr=False)
+    generated: list[ExampleResult] | None = field(default=None, repr=False)
+
+    def agreements(self) -> dict[str, Agreement]:
+        """How the choices that were scored compare with those that were generated."""
+        return agreement(self.results, self.generated or [])
 
     def write(self, folder: Path) -> None:
         """Write ``results.parquet``, as trials have it, and ``scores.json``.
@@ -103,12 +127,26 @@ class Scored:
         with disk_faults_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_results(folder / "results.parquet", self.results)
-            content = {"scored": self.what, "split": self.split, "scores": self.scores}
+            content: dict[str, Any] = {
+                "scored": self.what,
+                "split": self.split,
+                "scores": {name: _known(score) for name, score in self.scores.items()},
+                "metrics": {name: _known(value) for name, value in self.metrics.items()},
+            }
+            if self.generated is not None:
+                content["agreement"] = {
+                    name: asdict(one) for name, one in self.agreements().items()
+                }
             replace_file(folder / "scores.json", (json.dumps(content, indent=2) + "\n").encode())
 
 
 def score_outside_a_sweep(
-    sweep: SweepSpec, adapter: str | None, split: Split, storage: Path | None
+    sweep: SweepSpec,
+    adapter: str | None,
+    split: Split,
+    storage: Path | None,
+    *,
+    compare_generation: bool = False,
 ) -> Scored:
     """Score what a user names on a sweep file's task.
 
@@ -118,23 +156,34 @@ def score_outside_a_sweep(
             the base model itself.
         split: Which examples.
         storage: Where an MLflow run is; the sweep's where None.
+        compare_generation: Decode the choice benchmarks too, to be compared.
 
     Raises:
         InputError: The model or the task's data is not there.
         SweepError: The adapter is not there.
     """
     if adapter is None:
-        results = Scorer(sweep.trial)(None, split)
-    else:
-        where = storage or Path(sweep.storage)
-        with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
-            if is_whole_model(folder):
-                model = sweep.model.model_copy(update={"path": str(folder), "revision": None})
-                trial = sweep.trial.model_copy(update={"model": model})
-                results = Scorer(trial)(None, split)
-            else:
-                results = Scorer(sweep.trial)(folder, split)
-    return Scored(adapter or "base model", split, score(results), results)
+        return _scored(Scorer(sweep.trial), None, "base model", split, compare_generation)
+    where = storage or Path(sweep.storage)
+    with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
+        if is_whole_model(folder):
+            model = sweep.model.model_copy(update={"path": str(folder), "revision": None})
+            trial = sweep.trial.model_copy(update={"model": model})
+            return _scored(Scorer(trial), None, adapter, split, compare_generation)
+        return _scored(Scorer(sweep.trial), folder, adapter, split, compare_generation)
+
+
+def _scored(
+    scorer: Scorer, folder: Path | None, what: str, split: Split, compare_generation: bool
+) -> Scored:
+    results = scorer(folder, split)
+    generated = scorer.generated_choices(folder, split) if compare_generation else None
+    return Scored(what, split, score(results), scorer.metrics(results), results, generated)
+
+
+def _known(value: float) -> float | None:
+    """JSON has no word for a score that is missing."""
+    return None if math.isnan(value) else value
 
 
 @contextlib.contextmanager

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .answering import Answerer, Share, answer_by_probability, answer_greedily
+from .answering import (
+    Answerer,
+    Share,
+    answer_and_rate,
+    answer_by_probability,
+    answer_by_sampling,
+    answer_greedily,
+)
 from .batching import rank_share
 from .generation import TransformersGenerator
 from .reading_mode import only_read
@@ -35,6 +42,8 @@ def evaluate(
 ) -> list[ExampleResult]:
     """Answers this rank's share of the split and scores it.
 
+    A judge's limits hold for all ranks together, each has its part of them.
+
     The shares of all ranks together are the split, each example once, and no result depends on
     ``spec.batch_size``, ``spec.max_batch_tokens``, ``rank`` or ``world_size``, but for rounding:
     of ties (see ``TransformersGenerator``), and of log-probabilities. Ranks do not communicate.
@@ -57,6 +66,8 @@ def evaluate(
         In the order of the task's benchmarks, and of the split within each.
     """
     eos_ids = _eos_ids(model, tokenizer)
+    if spec.judge is not None:
+        spec = spec.model_copy(update={"judge": spec.judge.share(rank, world_size)})
     if generator is None:
         generator = TransformersGenerator(
             model, tokenizer, eos_ids, spec.batch_size, spec.max_batch_tokens
@@ -74,8 +85,14 @@ def evaluate(
 
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:
     """The kind of answer follows from the benchmark's scoring and the spec."""
-    if share.benchmark.scoring == "choice" and answerer.spec.choice == "score":
+    scoring, spec = share.benchmark.scoring, answerer.spec
+    if scoring == "judge":
+        assert spec.judge is not None, "a task that is rated without a judge is refused before"
+        return answer_and_rate(share, answerer, spec.judge)
+    if scoring == "choice" and spec.choice == "score":
         return answer_by_probability(share, answerer)
+    if scoring == "code" and spec.sampling is not None:
+        return answer_by_sampling(share, answerer, spec.sampling)
     return answer_greedily(share, answerer)
 
 

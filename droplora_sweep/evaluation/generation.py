@@ -1,7 +1,7 @@
-"""Greedy decoding behind one interface; its transformers implementation.
+"""Decoding behind one interface; its transformers implementation.
 
-A ``Generator`` continues prompts with the most likely tokens. It decides itself which prompts are
-computed together, and gives the same responses whatever it decides.
+A ``Generator`` continues prompts with the most likely tokens, or with drawn ones. It decides
+itself which prompts are computed together, and gives the same responses whatever it decides.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from .batching import batches
+from .sampling import DrawnTokens
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,14 +26,20 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from .sampling import Sampling
     from .stopping import StopRule
 
 
 class Generator(Protocol):
-    """Continues prompts greedily."""
+    """Continues prompts."""
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: StopRule | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: StopRule | None,
+        sampling: Sampling | None = None,
     ) -> list[list[int]]:
         """Each prompt's response as token ids, in the order of the prompts.
 
@@ -36,6 +48,7 @@ class Generator(Protocol):
             max_new_tokens: The longest response.
             stop: Ends a response that it calls complete. An implementation may go on, since the
                 rest changes no verdict.
+            sampling: Draws tokens, each prompt's from its own seed; None is greedy.
 
         Returns:
             Responses up to and with the EOS or the token that ended them.
@@ -65,7 +78,12 @@ class TransformersGenerator:
     cache: Literal["dynamic", "static"] = "dynamic"
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: StopRule | None = None
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: StopRule | None = None,
+        sampling: Sampling | None = None,
     ) -> list[list[int]]:
         """See ``Generator``."""
         responses: dict[int, list[int]] = {}
@@ -76,14 +94,19 @@ class TransformersGenerator:
             num_new_tokens=max_new_tokens,
         ):
             some = [prompts[index] for index in batch]
-            decoded = self._decode_batch(some, max_new_tokens, stop)
+            of_batch = None if sampling is None else sampling.of(batch)
+            decoded = self._decode_batch(some, max_new_tokens, stop, of_batch)
             responses.update(zip(batch, decoded, strict=True))
         return [responses[index] for index in range(len(prompts))]
 
     def _decode_batch(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: StopRule | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        stop: StopRule | None,
+        sampling: Sampling | None,
     ) -> list[list[int]]:
-        """The most likely next token, again and again, for every prompt of one batch.
+        """The most likely or the drawn token, again and again, for every prompt of one batch.
 
         Padding goes to the left and is masked, so that a prompt's continuation does not depend on
         what else is in its batch, up to rounding: where two tokens' logits differ by less than
@@ -98,6 +121,9 @@ class TransformersGenerator:
             attention_mask=mask_BT,
             generation_config=self._config(pad_id, max_new_tokens),
             stopping_criteria=StoppingCriteriaList([] if complete is None else [complete]),
+            logits_processor=LogitsProcessorList(
+                [] if sampling is None else [DrawnTokens(sampling, width, max_new_tokens)]
+            ),
         )[:, width:]
         lengths = {} if complete is None else complete.lengths
         # Rows that end early are padded behind their end.

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from .base import Count, SpecModel
+from pydantic import Field, model_validator
+
+from .base import Count, Positive, SpecModel, broken_rule
+from .judge import JudgeSpec
 
 ProtocolName = Literal["paper", "strict"]
 """How a response is read; ``EvaluationSpec.protocol`` says what each does."""
 ChoiceMode = Literal["generate", "score"]
 """How a benchmark with a closed set of answers is answered."""
+
+
+class SamplingSpec(SpecModel):
+    """Several responses to one prompt, for pass@k (arXiv 2107.03374); code benchmarks alone.
+
+    Each response has a random stream of its own, which its example and its number among the
+    samples decide: neither batches, nor workers, nor the trial's seed change it, so that trials
+    are compared under the same luck.
+    """
+
+    num_samples: Annotated[int, Field(ge=2, le=1000)] = 10
+    """Responses to each prompt, n."""
+    temperature: Positive = 0.8
+    """Logits are divided by it before sampling (the source's for many samples)."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Only the most likely tokens that together have this probability are drawn (the source's)."""
+    pass_at: tuple[Count, ...] = Field(default=(1, 10), min_length=1, strict=False)
+    """The k of each ``pass_at_<k>/<benchmark>`` that is reported, at most ``num_samples``."""
+
+    @model_validator(mode="after")
+    def _has_enough_samples(self) -> SamplingSpec:
+        if max(self.pass_at) > self.num_samples:
+            problem = f"must be at most `num_samples`, {self.num_samples}, got {max(self.pass_at)}"
+            raise broken_rule(problem, "pass_at")
+        return self
 
 
 class EvaluationSpec(SpecModel):
@@ -31,5 +59,11 @@ class EvaluationSpec(SpecModel):
     """How choices are answered: by decoding, or by scoring the options under the model, which
     gives the option that greedy decoding among the options alone would, at a fraction of the
     time."""
+    sampling: SamplingSpec | None = None
+    """Draw several responses to each prompt of a code benchmark: its score is then the estimate of
+    pass@1; null decodes greedily. Other benchmarks are decoded greedily in any case, and a task
+    without a code benchmark is refused."""
+    judge: JudgeSpec | None = None
+    """What rates the responses of ``scoring: judge``; a task with such a benchmark needs it."""
     allow_unsandboxed_code: bool = False
     """Run code answers without a sandbox where this machine offers none, instead of refusing."""

@@ -33,7 +33,8 @@ def fingerprint(
     Every field that has a meaning in the trial counts, the seed included; the mask of an
     unpruned adapter, say, has none (see ``AdapterSpec.canonical``). ``training.micro_batch_size``
     and ``evaluation.batch_size`` count: they leave the mathematics alone, but change which random
-    numbers masks and dropout draw, and how sums are rounded.
+    numbers masks and dropout draw, and how sums are rounded. Of a judge its model counts, and by
+    their digests its prompts and references; its address, key and limits do not.
 
     Args:
         trial: The resolved trial.
@@ -42,9 +43,15 @@ def fingerprint(
         num_workers: Workers that share a global batch; each draws its own masks and dropout.
     """
     adapter = trial.adapter.canonical()
+    judge = trial.evaluation.judge
+    evaluation = trial.evaluation.model_dump(mode="json") | {"judge": judge and judge.what_rates()}
     unused = set() if trial.model.quantization != "none" else {QUANTIZER}
     content = {
-        "trial": {**trial.model_dump(mode="json"), "adapter": adapter.model_dump(mode="json")},
+        "trial": {
+            **trial.model_dump(mode="json"),
+            "adapter": adapter.model_dump(mode="json"),
+            "evaluation": evaluation,
+        },
         "data": dict(data_digests),
         "packages": {name: packages[name] for name in packages if name not in unused},
         "num_workers": num_workers,

@@ -32,18 +32,40 @@ class JudgeSpec(SpecModel):
     """File that holds the API key, readable by its owner alone."""
     prompts: str
     """MT-Bench's ``judge_prompts.jsonl``, or a file like it with the same ``single-`` prompts."""
+    cache: str = "~/.cache/droplora-sweep/judge"
+    """Folder of the judge's replies by content; workers of one machine and later runs share it."""
     references: str | None = None
     """MT-Bench's ``reference_answer/gpt-4.jsonl``; math, reasoning and coding need references."""
     max_requests: Count = 400
-    """Requests one run may send, repeated ones included; MT-Bench takes 160 if none fails."""
+    """Requests one evaluation of one trial may send, over all its workers, repeated ones included;
+    MT-Bench takes 160 if none fails."""
     max_tokens: Count = 1_000_000
-    """Tokens one run may spend, prompts and replies, as the endpoint counts them."""
+    """Tokens one evaluation of one trial may spend, over all its workers, prompts and replies, as
+    the endpoint counts them."""
     timeout_s: Positive = 120.0
     """Seconds from sending a request to the end of its reply."""
     max_attempts: Count = 5
     """How often one request is sent before its rating is missing."""
     max_concurrent: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests that are under way at once."""
+
+    def share(self, rank: int, world_size: int) -> JudgeSpec:
+        """The judge for one of ``world_size`` workers: its part of the requests and tokens.
+
+        A worker whose part is nothing gets one of each, which is too little to send anything.
+        """
+        parts = {
+            name: max(1, (limit + world_size - 1 - rank) // world_size)
+            for name, limit in (
+                ("max_requests", self.max_requests),
+                ("max_tokens", self.max_tokens),
+            )
+        }
+        return self.model_copy(update=parts)
+
+    def what_rates(self) -> dict[str, str]:
+        """What of this changes ratings, besides the contents of its files."""
+        return {"model": self.model}
 
     @field_validator("url")
     @classmethod

@@ -184,7 +184,9 @@ def _files(entry: BenchmarkEntry, path: Path, *, is_own: bool, lone_split: Split
     names_splits = FORMATS[entry.formats[0]].split_of is not None
     if entry.formats[0] == "mbpp":
         return SplitFiles(path, path, path)
-    held = "test" if names_splits else lone_split
+    # Questions for a judge have no responses to train on.
+    is_test = names_splits or (entry.scoring == "judge" and lone_split == "train")
+    held = "test" if is_test else lone_split
     return SplitFiles(**{split: path if split == held else None for split in SPLIT_NAMES})
 
 

@@ -224,7 +224,6 @@ FORMATS: Final[dict[str, RecordFormat]] = {
         {"question_id": int, "turns": list},
         _mt_bench,
         id_field="question_id",
-        split_of=lambda _: "test",
     ),
 }
 """Every layout by the name it has in ``format``."""

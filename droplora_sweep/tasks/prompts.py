@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .records import Example
 
 TEMPLATE = (
@@ -17,6 +19,30 @@ TEMPLATE_WITH_INPUT = (
     "context. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
+
+
+TURN_SEPARATOR = "\n\n"
+"""Between an answer and the next turn's prompt, as FastChat has it for this template."""
+
+
+def render_turn(prompts: Sequence[str], answers: Sequence[str]) -> str:
+    """The text the model continues in a turn of a conversation: all that was said so far.
+
+    Every turn is rendered like a question of its own, and followed by its answer::
+
+        prompt 1, answer 1, blank line, prompt 2, answer 2, blank line, prompt 3
+
+    so that each turn looks like what the model was trained on, whatever the template.
+
+    Args:
+        prompts: Of each turn up to this one (see ``render_prompt``).
+        answers: To each turn before this one.
+    """
+    said = [
+        f"{prompt}{answer}{TURN_SEPARATOR}"
+        for prompt, answer in zip(prompts[:-1], answers, strict=True)
+    ]
+    return "".join(said) + prompts[-1]
 
 
 def render_prompt(example: Example, suffix: str = "\n", template: str | None = None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .prompts import render_prompt
+from .prompts import render_prompt, render_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from droplora_sweep.spec import Scoring
 
@@ -51,6 +51,12 @@ class Benchmark:
     def render_prompt(self, example: Example) -> str:
         """The text the model continues."""
         return render_prompt(example, self.prompt_suffix, self.prompt)
+
+    def render_turn(self, example: Example, answers: Sequence[str]) -> str:
+        """The text the model continues in the turn after these answers (see ``render_turn``)."""
+        asked = example.turns[: len(answers) + 1]
+        turns = [replace(example, instruction=instruction) for instruction in asked]
+        return render_turn([self.render_prompt(turn) for turn in turns], answers)
 
     def test(self) -> tuple[Example, ...]:
         """The test split, read at each call, so that a search cannot meet it by accident."""

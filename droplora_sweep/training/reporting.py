@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch.distributed as dist
 
-from droplora_sweep.evaluation import count_unparsable, evaluate, score
+from droplora_sweep.evaluation import evaluate
+from droplora_sweep.evaluation.metrics import result_metrics
 
 from .device import gather_to_first, peak_memory_bytes
 
@@ -35,9 +36,9 @@ class Report:
         num_evaluations: The last one comes at the end of training.
         step: Optimiser steps done.
         num_steps: Optimiser steps of the whole trial.
-        metrics: ``val/mean`` and ``val/<benchmark>``; ``unparsable/<benchmark>``, the responses
-            without an answer; since the report before, ``train/loss``
-            (nats per response token), ``tokens_per_second`` (over all workers, without padding),
+        metrics: ``val/mean``, ``val/<benchmark>`` and all others of ``result_metrics``; since the
+            report before, ``train/loss`` (nats per response token), ``tokens_per_second`` (over
+            all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
             ``peak_memory_gb`` of the worker that used most, since it took the
             trial up; ``trainable_parameters``.
@@ -117,8 +118,7 @@ def validate(
         return None
     everything = [result for ours, _ in gathered for result in ours]
     metrics = {
-        **{f"val/{name}": value for name, value in score(everything).items()},
-        **{f"unparsable/{name}": float(n) for name, n in count_unparsable(everything).items()},
+        **result_metrics(everything, evaluation.sampling),
         "peak_memory_gb": max(peak for _, peak in gathered) / _GB,
         "evaluation_seconds": time.perf_counter() - started_s,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -125,3 +126,35 @@ def test_quantisation_without_bitsandbytes(tmp_path: Path, monkeypatch) -> None:
         "s.yaml:3: model.quantization: must be none where bitsandbytes is not installed, got 4bit: "
         "pip install 'droplora-sweep[quantization]'"
     ]
+
+
+def questions(folder: Path) -> dict[str, Any]:
+    """A task with a benchmark of one question that a judge rates."""
+    (folder / "mt_bench").mkdir(exist_ok=True)
+    question = {"question_id": 1, "category": "writing", "turns": ["Name a colour.", "Another."]}
+    (folder / "mt_bench" / "question.jsonl").write_text(json.dumps(question) + "\n")
+    own = {"data": str(folder / "mt_bench")}
+    return {"benchmarks": {"builtin_choice": None, "mt_bench": own}}
+
+
+def test_a_judged_benchmark_needs_a_judge(tmp_path: Path) -> None:
+    assert refusal(tmp_path, task=questions(tmp_path)) == [
+        "s.yaml:1: evaluation.judge: must be given for mt_bench, which a judge rates, got null"
+    ]
+    judge = {"url": "http://127.0.0.1:9/v1", "model": "m", "prompts": str(tmp_path / "p.jsonl")}
+    sections = {"task": questions(tmp_path), "evaluation": {"judge": judge}}
+    [fault] = refusal(tmp_path, **sections)
+    assert fault.endswith(
+        f"evaluation.judge: {tmp_path}/p.jsonl: cannot be read: No such file or directory"
+    )
+    assert fault.startswith("s.yaml:")
+
+
+def test_samples_without_code_are_refused(tmp_path: Path) -> None:
+    sections = {"task": {"benchmarks": ["builtin_choice"]}, "evaluation": {"sampling": {}}}
+    assert refusal(tmp_path, **sections) == [
+        "s.yaml:6: evaluation.sampling: must be null where no benchmark is scored by running "
+        "code, got 10 samples"
+    ]
+    sections["task"]["benchmarks"].append("builtin_code")
+    assert refusal(tmp_path, **sections) == []

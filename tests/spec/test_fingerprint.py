@@ -49,6 +49,10 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
             yield {**section, name: {"name": "metamathqa"}}
         elif name == "prompt":
             yield {**section, name: "{instruction}"}
+        elif name == "sampling":
+            yield {**section, name: {"num_samples": 20}}
+        elif name == "judge":
+            yield {**section, name: {"url": "http://here/v1", "model": "m", "prompts": "p"}}
         elif name == "scoring":
             yield {**section, name: "exact"}
         elif value == {}:

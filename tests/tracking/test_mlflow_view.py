@@ -111,6 +111,9 @@ def test_a_run_holds_the_adapter_and_a_table_of_examples(driver, load_examples, 
     table = load_examples(client, run_id)
     assert table["example_id"].tolist() == ["e0", "e1", "e2", "e3"]
     assert table["correct"].tolist() == [True, True, False, False]
+    assert table["score"].tolist() == [1, 1, 0, 0]
+    assert table["sample"].tolist() == [0] * 4
+    assert {"turn", "rating", "prompt_digest", "note"} <= set(table.columns)
     assert "results.parquet" in {item.path for item in client.list_artifacts(run_id)}
 
 

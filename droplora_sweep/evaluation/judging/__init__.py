@@ -15,6 +15,7 @@ from .conversations import Conversation, Rating, score_ratings
 from .endpoint import JudgeError
 from .grading import grade
 from .prompts import JudgePrompt, load_prompts
+from .questions import check_judge, judge_digests, rate, with_absolute_files
 from .references import load_references
 
 __all__ = [
@@ -23,9 +24,13 @@ __all__ = [
     "JudgeError",
     "JudgePrompt",
     "Rating",
+    "check_judge",
     "grade",
+    "judge_digests",
     "load_prompts",
     "load_references",
+    "rate",
     "read_key",
     "score_ratings",
+    "with_absolute_files",
 ]

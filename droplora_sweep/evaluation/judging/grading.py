@@ -101,6 +101,16 @@ def grade(
     return ratings
 
 
+def check_ready(conversations: Sequence[Conversation], spec: JudgeSpec) -> None:
+    """See that prompts, references and key are there for these conversations; sends nothing.
+
+    Raises:
+        InputError: As ``grade``.
+    """
+    _requests(conversations, spec)
+    read_key(spec)
+
+
 @dataclass(frozen=True)
 class _Request:
     question_id: int

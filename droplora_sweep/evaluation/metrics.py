@@ -1,0 +1,65 @@
+"""What an evaluation's results come to, by the names that reports and MLflow use."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from .pass_at_k import mean_pass_at_k
+from .results import count_unparsable, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from droplora_sweep.spec.evaluation import SamplingSpec
+
+    from .results import ExampleResult
+
+
+def result_metrics(
+    results: Sequence[ExampleResult], sampling: SamplingSpec | None = None
+) -> dict[str, float]:
+    """All metrics of some results, at least one.
+
+    * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``).
+    * ``unparsable/<benchmark>``: responses from which no answer could be read.
+    * ``rating/<benchmark>``: a judge's mean rating over both turns' answers, 1 to 10, as MT-Bench
+      is published; ``rating/<benchmark>/turn1`` and ``turn2`` are those of one turn.
+      ``val/<benchmark>`` is a tenth of it, which accuracies can be averaged with.
+    * ``unrated/<benchmark>``: answers without a rating; they are in no mean.
+    * ``pass_at_<k>/<benchmark>``: pass@k of sampled programs, for every k of ``sampling.pass_at``
+      (MLflow takes no ``@`` in a name).
+    """
+    metrics = {f"val/{name}": value for name, value in score(results).items()}
+    metrics |= {f"unparsable/{name}": float(n) for name, n in count_unparsable(results).items()}
+    return {**metrics, **_ratings(results), **_pass_at_k(results, sampling)}
+
+
+def _ratings(results: Iterable[ExampleResult]) -> dict[str, float]:
+    judged = [one for one in results if one.correct is None]
+    found: dict[str, list[float]] = defaultdict(list)
+    num_missing: dict[str, float] = {}
+    for one in judged:
+        unrated = f"unrated/{one.benchmark}"
+        num_missing[unrated] = num_missing.get(unrated, 0.0) + (one.rating is None)
+        if one.rating is not None:
+            found[f"rating/{one.benchmark}"].append(one.rating)
+            found[f"rating/{one.benchmark}/turn{one.turn}"].append(one.rating)
+    return {name: fmean(some) for name, some in sorted(found.items())} | num_missing
+
+
+def _pass_at_k(results: Iterable[ExampleResult], sampling: SamplingSpec | None) -> dict[str, float]:
+    if sampling is None:
+        return {}
+    passed: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for one in results:
+        if one.correct is not None:
+            passed[one.benchmark][one.example_id].append(one.correct)
+    return {
+        f"pass_at_{k}/{name}": mean_pass_at_k(list(examples.values()), k)
+        for name, examples in sorted(passed.items())
+        # What was not sampled has one response to each example.
+        if all(len(some) == sampling.num_samples for some in examples.values())
+        for k in sampling.pass_at
+    }

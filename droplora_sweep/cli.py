@@ -151,7 +151,14 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 @app.command()
 def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show the best pruning rate per benchmark, and how sure that is."""
-    _print_decisions(_console(), storage, name)
+    from .selection import explore, marginal_text
+    from .tracking import Ledger
+
+    console = _console()
+    _print_decisions(console, storage, name)
+    for marginal in explore(Ledger.open(storage, name).records()):
+        if marginal.points:
+            console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
 
 
 @app.command("eval")

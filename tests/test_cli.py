@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.cli import main
+from droplora_sweep.tracking import Ledger
+from tests.tracking.conftest import Driver, make_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +131,25 @@ def test_an_unknown_sweep_names_those_there_are(
         code, _, complaints = call(command, "nope", "--storage", str(tmp_path))
         assert code == 1
         assert complaints == f"name: must be a sweep in {tmp_path}, got nope; it has none\n"
+
+
+def test_best_shows_each_rate_with_the_other_parameters_averaged_out(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    sweep = make_sweep("demo")
+    ledger = Ledger.create(tmp_path, sweep, data_digests={}, versions={})
+    driver = Driver(ledger, sweep)
+    for number in range(9):
+        name = driver.start(number, pruning_rate=(number % 3) / 10)
+        driver.report(name, 1, score=0.5)
+        driver.finish(name)
+    ledger.close()
+    code, output, complaints = call("best", "demo", "--storage", str(tmp_path))
+    assert (code, complaints) == (0, "")
+    [line] = [line for line in output.splitlines() if "averaged out" in line]
+    assert line.startswith(
+        "choice, exploratory, other parameters averaged out (9 trials): p = 0 50.0% ["
+    )
 
 
 def test_the_ui_needs_a_store(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

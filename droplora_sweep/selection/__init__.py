@@ -11,6 +11,7 @@ from .decisions import (
     Verdict,
     best_per_benchmark,
 )
+from .exploration import Marginal, explore, marginal_text
 from .finalists import Finalists, choose_finalists
 from .intervals import Estimate
 from .sentences import decision_text, decisions_text
@@ -30,6 +31,7 @@ __all__ = [
     "Estimate",
     "Finalist",
     "Finalists",
+    "Marginal",
     "RateRow",
     "Rule",
     "Run",
@@ -45,6 +47,8 @@ __all__ = [
     "decide",
     "decision_text",
     "decisions_text",
+    "explore",
+    "marginal_text",
     "next_step",
     "tabulate",
 ]

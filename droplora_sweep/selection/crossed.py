@@ -13,10 +13,10 @@ over examples, of differences from *different* seeds, which the rest does not en
 distribution with Satterthwaite's degrees of freedom follows. That is how readers and cases are
 handled in medical imaging studies, where readers are as few as seeds are here: Obuchowski and
 Rockette (Communications in Statistics 24, 1995), with the degrees of freedom of Hillis (Stat.
-Med. 26, 2007). Resampling seeds and examples instead (a plain
-bootstrap) counts the rest more than once (Owen, Ann. Appl. Stat. 1, 2007) and the seeds too little:
-among 3 seeds a resample's variance is 2/3 of theirs, and normal quantiles stand for those of t. Where
-seeds matter most its intervals are far too short.
+Med. 26, 2007). Resampling seeds and examples instead (a plain bootstrap) counts the rest more than
+once (Owen, Ann. Appl. Stat. 1, 2007) and the seeds too little: among 3 seeds a resample's variance
+is 2/3 of theirs, and normal quantiles stand for those of t. Where seeds matter most its intervals
+are far too short.
 
 The seeds' part is pooled over the arms, as in Dunnett's comparison with a control (JASA 50,
 1955): 4 arms and 3 seeds leave 6 degrees of freedom for each pair, instead of 2.

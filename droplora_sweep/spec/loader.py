@@ -86,7 +86,10 @@ def load_sweep_file(
         try:
             sweep = SweepSpec.model_validate(data)
         except ValidationError as error:
-            for details in error.errors():
+            # Unknown keys first: one that was meant is not missing as well.
+            for details in sorted(
+                error.errors(), key=lambda details: details["type"] != "extra_forbidden"
+            ):
                 path, problem = translate(details)
                 if not faulty.overlap(path):
                     faults.append(source.fault(path, problem))

@@ -203,3 +203,15 @@ def test_a_spec_keeps_what_rates_apart_from_where_it_is(spec: MakeSpec) -> None:
     assert len(same) == 1
     assert identity(model="another") not in same
     assert json.loads(TrialSpec().model_dump_json())["evaluation"]["judge"] is None
+
+
+def test_mt_bench_as_published_can_be_rated(spec: MakeSpec, mt_bench: Path) -> None:
+    own = {"data": str(mt_bench)}
+    benchmarks = {"builtin_choice": None, "mt_bench": own}
+    task = TaskSpec.model_validate({"benchmarks": benchmarks, "num_train": 1, "num_validation": 1})
+    benchmark = load_task(task).benchmarks[1]
+    questions = benchmark.test()
+    assert (len(questions), benchmark.validation) == (80, ())
+    published = {"prompts": str(mt_bench / "judge_prompts.jsonl")}
+    references = str(mt_bench / "reference_answer" / "gpt-4.jsonl")
+    assert check_judge(questions, spec(**published, references=references)) == []

@@ -138,12 +138,14 @@ def run(
 @app.command()
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
-    from .display.tables import trials_table
+    from .display.tables import trials_notes, trials_table
     from .tracking import Ledger
 
     record = Ledger.open(storage, name).record
     console = _console()
     console.print(trials_table(record))
+    for line in trials_notes(record):
+        console.print(line, highlight=False, soft_wrap=True)
     ended = "running" if record.outcome is None else str(record.outcome).lower()
     console.print(f"{name}: {ended}" + (f", {record.reason}" if record.reason else ""))
 
@@ -197,7 +199,7 @@ def evaluate(
     if compare_generation:
         check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
-    from .display.scores import further_lines, scores_table
+    from .display.scores import further_lines, scores_notes, scores_table
     from .driver.scoring import score_outside_a_sweep
 
     console = _console()
@@ -206,7 +208,8 @@ def evaluate(
             prepared.sweep, adapter, split.value, storage, compare_generation=compare_generation
         )
     console.print(scores_table(scored))
-    for line in further_lines(scored):
+    notes = scores_notes(scored, prepared.sweep.evaluation.on_long_prompt)
+    for line in (*further_lines(scored), *notes):
         console.print(line, highlight=False, soft_wrap=True)
     if output is not None:
         scored.write(output)
@@ -297,10 +300,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _print_result(console: Console, storage: Path, name: str) -> None:
-    from .display.tables import trials_table
+    from .display.tables import trials_notes, trials_table
     from .tracking import Ledger
 
-    console.print(trials_table(Ledger.open(storage, name).record))
+    record = Ledger.open(storage, name).record
+    console.print(trials_table(record))
+    for line in trials_notes(record):
+        console.print(line, highlight=False, soft_wrap=True)
     try:
         _print_decisions(console, storage, name)
     except DropLoRASweepError as error:
@@ -312,12 +318,13 @@ def _print_result(console: Console, storage: Path, name: str) -> None:
 def _print_decisions(console: Console, storage: Path, name: str) -> None:
     from .display.tables import rates_table
     from .selection import decisions_text
-    from .sweep import decide
+    from .sweep import decide, protocol
     from .tracking import Ledger
 
-    decisions = decide(Ledger.open(storage, name))
+    ledger = Ledger.open(storage, name)
+    decisions = decide(ledger)
     console.print(rates_table(decisions))
-    console.print(decisions_text(decisions), highlight=False, soft_wrap=True)
+    console.print(decisions_text(decisions, protocol(ledger)), highlight=False, soft_wrap=True)
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -76,14 +76,13 @@ def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult
 
         check_room(prepared.file, cluster_nodes())
         versions = package_versions()
-        ledger = Ledger.create(
-            Path(sweep.storage), sweep, data_digests=prepared.data_digests(), versions=versions
-        )
+        digests = prepared.data_digests()
+        ledger = Ledger.create(Path(sweep.storage), sweep, data_digests=digests, versions=versions)
         log.move_to(ledger.directory / "driver.log")
         progress.say(f"noise goes to {log.path}")
         if note := remote_code_note(sweep):
             progress.say(note)
-        identify = partial(_identify, prepared.data_digests(), versions, sweep.group.num_workers)
+        identify = partial(_identify, digests, versions, sweep.group.num_workers)
         with Interruption() as interruption, progress:
             return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
 
@@ -95,6 +94,11 @@ def decide(ledger: Ledger) -> list[Decision]:
         SweepError: No trial is complete.
     """
     return best_per_benchmark(ledger.records(), ledger.scores)
+
+
+def protocol(ledger: Ledger) -> str:
+    """By which protocol the sweep's responses are read."""
+    return str(ledger.record.spec["evaluation"]["protocol"])
 
 
 def _drive(
@@ -163,7 +167,7 @@ def _identify(
 def _summary(ledger: Ledger) -> dict[str, str]:
     """What the parent run shows, by file name; README.md is its description."""
     try:
-        return {"README.md": decisions_text(decide(ledger))}
+        return {"README.md": decisions_text(decide(ledger), protocol(ledger))}
     except SweepError as error:
         return {"README.md": str(error)}
 

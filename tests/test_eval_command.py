@@ -92,6 +92,26 @@ def test_an_adapter_and_its_run_score_alike_and_unlike_the_base_model(
     assert rows["folder"] == rows["run"] != rows["base"]
 
 
+def test_a_held_out_text_is_read_before_and_after(call: Call, folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The old mill by the river had not turned for years. " * 25)
+    file, setting = str(folder / "s.yaml"), f"evaluation.held_out_text={text}"
+    output = tmp_path / "adapter"
+    adapter = ["--adapter", str(folder / "adapter"), "--output", str(output)]
+    code, printed, _ = call("eval", file, "--set", setting, *adapter)
+    assert code == 0
+    found = json.loads((output / "scores.json").read_text())
+    assert found["protocol"] == "paper"
+    before, after = (found["perplexity"][f"perplexity/{name}"] for name in ("before", "after"))
+    assert before != after
+    assert found["perplexity"]["perplexity/ratio"] == after / before
+    assert f"perplexity of the held-out text: {before:.4g} before, {after:.4g} after" in printed
+    code, printed, _ = call("eval", file, "--set", setting)
+    assert code == 0
+    assert f"perplexity of the held-out text: {before:.4g}\n" in printed
+    assert "(paper protocol)" in " ".join(printed.split())
+
+
 def test_the_test_split_is_scored_when_it_is_asked_for(call: Call, folder: Path) -> None:
     code, printed, _ = call("eval", str(folder / "s.yaml"), "--split", "test")
     assert code == 0

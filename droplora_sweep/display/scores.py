@@ -9,7 +9,7 @@ from rich.table import Table
 from droplora_sweep.evaluation import example_scores
 from droplora_sweep.selection.intervals import mean_score
 
-from .values import UNKNOWN, format_score
+from .values import UNKNOWN, format_score, long_prompts_text, perplexity_text
 
 if TYPE_CHECKING:
     from droplora_sweep.driver.scoring import Scored
@@ -19,7 +19,10 @@ def scores_table(scored: Scored) -> Table:
     """One row per benchmark with its 95 % interval, and their unweighted mean."""
     outcomes = example_scores((one.benchmark, one.example_id, one.score) for one in scored.results)
     names = dict.fromkeys(one.benchmark for one in scored.results)
-    table = Table(title=f"{scored.what}: accuracy on the {scored.split} split, in %")
+    title = (
+        f"{scored.what}: accuracy on the {scored.split} split, in % ({scored.protocol} protocol)"
+    )
+    table = Table(title=title)
     table.add_column("benchmark")
     for name in ("examples", "accuracy", "95 % interval"):
         table.add_column(name, justify="right")
@@ -56,3 +59,9 @@ def further_lines(scored: Scored) -> list[str]:
                 f"({found.num_unparsable} unparsable)"
             )
     return lines
+
+
+def scores_notes(scored: Scored, on_long_prompt: str) -> list[str]:
+    """What the table does not say: the held-out text's perplexity, prompts that did not fit."""
+    notes = [perplexity_text(scored.perplexity)] if scored.perplexity else []
+    return [*notes, *long_prompts_text(scored.num_long, on_long_prompt)]

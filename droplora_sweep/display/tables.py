@@ -10,8 +10,10 @@ from .values import (
     format_bytes,
     format_count,
     format_params,
+    format_ratio,
     format_score,
     format_seconds,
+    long_prompts_text,
 )
 
 if TYPE_CHECKING:
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
     from droplora_sweep.selection import Decision
     from droplora_sweep.tracking import SweepRecord, TrialRecord
 
+RATIO = "perplexity/ratio"
+LONG_PROMPTS = "long_prompts/"
+
 
 def trials_table(record: SweepRecord) -> Table:
     """Every trial: searched values, scores in percent, time, state."""
     benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
-    table = Table(title=f"Trials of {record.name}: validation accuracy in %")
+    protocol = record.spec["evaluation"].get("protocol", "paper")
+    table = Table(title=f"Trials of {record.name}: validation accuracy in % ({protocol} protocol)")
+    has_text = any(RATIO in trial.metrics for trial in record.trials)
     table.add_column("trial", no_wrap=True)
     table.add_column("parameters")
     for name in (*benchmarks, "mean"):
         table.add_column(name, justify="right")
+    if has_text:
+        table.add_column("perplexity", justify="right")
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state")
     for trial in record.trials:
@@ -38,10 +47,35 @@ def trials_table(record: SweepRecord) -> Table:
             trial.trial_id,
             format_params(trial.params),
             *(format_score(trial.metrics.get(f"val/{name}")) for name in (*benchmarks, "mean")),
+            *([format_ratio(trial.metrics.get(RATIO))] if has_text else []),
             format_seconds(_seconds(trial)),
             str(trial.state).lower() + (f": {trial.reason}" if trial.reason else ""),
         )
     return table
+
+
+def trials_notes(record: SweepRecord) -> list[str]:
+    """What trials did not train on or read in part, one line each; the most of any trial."""
+    most: dict[str, float] = {}
+    for trial in record.trials:
+        for name, value in trial.metrics.items():
+            most[name] = max(value, most.get(name, 0.0))
+    notes = []
+    if most.get("overlong_examples"):
+        notes.append(
+            f"{most['overlong_examples']:,.0f} training examples are longer than "
+            "`training.max_sequence_tokens` and left out"
+        )
+    if most.get("empty_examples"):
+        number = f"{most['empty_examples']:,.0f}"
+        notes.append(f"{number} training examples have an empty response and are left out")
+    num_long = {
+        name.removeprefix(LONG_PROMPTS): value
+        for name, value in most.items()
+        if name.startswith(LONG_PROMPTS)
+    }
+    policy = record.spec["evaluation"].get("on_long_prompt", "truncate")
+    return [*notes, *long_prompts_text(num_long, policy)]
 
 
 def rates_table(decisions: Sequence[Decision]) -> Table:

@@ -17,6 +17,11 @@ def format_score(score: float | None) -> str:
     return UNKNOWN if score is None or math.isnan(score) else f"{100 * score:.1f}"
 
 
+def format_ratio(ratio: float | None) -> str:
+    """How many times as large something is as before: ``1.04x``."""
+    return UNKNOWN if ratio is None or math.isnan(ratio) else f"{ratio:.3g}x"
+
+
 def format_seconds(seconds: float | None) -> str:
     """A duration: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds is None:
@@ -58,3 +63,20 @@ def format_params(params: Mapping[str, object]) -> str:
         f"{SHORT_NAMES.get(name, name)}={format_value(params[path])}"
         for path, name in names.items()
     )
+
+
+def perplexity_text(metrics: Mapping[str, float]) -> str:
+    """The perplexity of a held-out text, before and after where both are known."""
+    if "perplexity" in metrics:
+        return f"perplexity of the held-out text: {metrics['perplexity']:.4g}"
+    before, after, ratio = (metrics[f"perplexity/{name}"] for name in ("before", "after", "ratio"))
+    return f"perplexity of the held-out text: {before:.4g} before, {after:.4g} after ({ratio:.3f}x)"
+
+
+def long_prompts_text(num_long: Mapping[str, float], on_long_prompt: str) -> list[str]:
+    """One line per benchmark with prompts that the context cannot hold."""
+    done = {"drop": "left out", "truncate": "truncated"}[on_long_prompt]
+    return [
+        f"{name}: {number:,.0f} prompts longer than the model's context are {done}"
+        for name, number in num_long.items()
+    ]

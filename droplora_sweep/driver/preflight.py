@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
+from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.code_runner import require_sandbox
+from droplora_sweep.evaluation.context import check_contexts
+from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging import check_judge, judge_digests, with_absolute_files
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.models import inspect_model, require_quantization, resolve_model
@@ -44,17 +47,21 @@ class Prepared:
         sweep: Its sweep with absolute paths: workers have working folders of their own.
         task: The task's data.
         model: Sizes of the base model.
+        held_out: The text of ``evaluation.held_out_text``.
     """
 
     file: SweepFile
     sweep: SweepSpec
     task: Task
     model: ModelSummary
+    held_out: HeldOutText | None = None
 
     def data_digests(self) -> dict[str, str]:
-        """Digest of each split that is read, and of the judge's files, by name."""
+        """Digest of each split, test included, of the held-out text and the judge's files."""
+        text = {} if self.held_out is None else {HELD_OUT_TEXT: self.held_out.digest}
         judge = self.sweep.evaluation.judge
-        return self.task.digests | ({} if judge is None else judge_digests(judge))
+        judged = {} if judge is None else judge_digests(judge)
+        return self.task.all_digests() | text | judged
 
 
 def prepare(file: SweepFile) -> Prepared:
@@ -67,17 +74,22 @@ def prepare(file: SweepFile) -> Prepared:
     model = _try(lambda: inspect_model(resolve_model(file.sweep.model).path), faults)
     _try(lambda: require_quantization(file.sweep.model), faults)
     task = _try(lambda: load_task(file.sweep.task), faults)
+    text_path = file.sweep.evaluation.held_out_text
+    text = _try(lambda: text_path and read_held_out_text(text_path), faults) or None
+    if task is not None and model is not None:
+        faults += check_contexts(task, file.sweep.evaluation, model.context_tokens)
     if task is not None:
         faults += _sampling(file.sweep, len(task.training_examples()))
         faults += _validated(file.sweep, task)
         faults += _answers(file.sweep, task)
+    faults += _backend(file.sweep)
     if model is not None:
         faults += check_adapter(file.sweep, model)
     if faults:
         raise file.locate(InputError(faults))
     assert task is not None
     assert model is not None
-    return Prepared(file, _with_absolute_paths(file.sweep), task, model)
+    return Prepared(file, _with_absolute_paths(file.sweep), task, model, text)
 
 
 def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:
@@ -210,7 +222,7 @@ def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
 
 
 def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
-    model, task = sweep.model, sweep.task
+    model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
     if model.path != BUILTIN and not is_hub_id(model.path):
         model = model.model_copy(update={"path": str(local_folder(model.path).resolve())})
     specs = {
@@ -221,10 +233,12 @@ def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     task = task.model_copy(
         update={"data": _absolute(task.data), "benchmark_specs": specs, "train": train}
     )
-    evaluation = sweep.evaluation
     if evaluation.judge is not None:
         judge = with_absolute_files(evaluation.judge)
         evaluation = evaluation.model_copy(update={"judge": judge})
+    if evaluation.held_out_text is not None:
+        text = str(local_folder(evaluation.held_out_text).resolve())
+        evaluation = evaluation.model_copy(update={"held_out_text": text})
     return sweep.model_copy(update={"model": model, "task": task, "evaluation": evaluation})
 
 
@@ -261,6 +275,19 @@ def _answers(sweep: SweepSpec, task: Task) -> list[Fault]:
         return [Fault("", "evaluation.judge", problem)]
     examples = [example for one in rated for example in (*one.validation, *one.test())]
     return check_judge(examples, evaluation.judge)
+
+
+def _backend(sweep: SweepSpec) -> list[Fault]:
+    """Why vLLM, where it is asked for, cannot decode some trial."""
+    has_gpu = sweep.group.gpus_per_worker > 0
+    for _, method in possible_values(METHOD, sweep):
+        adapter = sweep.adapter.model_copy(update={"method": method})
+        _, problem = choose_backend(
+            sweep.evaluation, sweep.model, adapter, is_installed=has_vllm(), has_gpu=has_gpu
+        )
+        if problem is not None:
+            return [Fault("", "evaluation.backend", problem)]
+    return []
 
 
 def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:

@@ -18,7 +18,10 @@ from droplora_sweep.adapters.adapted import unloaded
 from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import agreement, evaluate, score
+from droplora_sweep.evaluation.context import model_context, prompt_lengths
+from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.metrics import result_metrics
+from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.tasks import load_task
@@ -53,6 +56,8 @@ class Scorer:
         self._base: PreTrainedModel = load_base_model(spec.model, device)
         self._tokenizer = load_tokenizer(spec.model)
         self._evaluation = spec.evaluation
+        path = spec.evaluation.held_out_text
+        self._held_out = None if path is None else read_held_out_text(path).text
 
     def __call__(self, adapter: Path | None, split: Split = "validation") -> list[ExampleResult]:
         """Every example's result.
@@ -76,6 +81,29 @@ class Scorer:
         spec = self._evaluation.model_copy(update=update)
         with self._adapted(adapter) as model:
             return evaluate(model, self._tokenizer, task, spec, split=split)
+
+    def perplexity(self, adapter: Path | None) -> dict[str, float]:
+        """What the model makes of the held-out text, where the spec names one.
+
+        Returns:
+            ``perplexity/before``, ``/after`` and ``/ratio`` of an adapter, as trials report them;
+            ``perplexity`` of a model as it is; {} without a text.
+        """
+        if self._held_out is None:
+            return {}
+        base = text_loss(self._base, self._tokenizer, self._held_out).perplexity
+        if adapter is None:
+            return {"perplexity": base}
+        with self._adapted(adapter) as model:
+            after = text_loss(model, self._tokenizer, self._held_out).perplexity
+        return forgetting_metrics(base, after)
+
+    def num_long_prompts(self, split: Split) -> dict[str, int]:
+        """By benchmark, the prompts that do not fit into the model's context."""
+        context = model_context(self._base)
+        return prompt_lengths(
+            self._task, self._tokenizer, self._evaluation, context, split=split
+        ).num_long
 
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator[torch.nn.Module]:
@@ -103,6 +131,9 @@ class Scored:
         scores: Accuracy by benchmark, and ``mean``; fractions.
         metrics: All of ``result_metrics``.
         results: Every example's result.
+        protocol: How responses were read.
+        perplexity: Of the held-out text, see ``Scorer.perplexity``.
+        num_long: By benchmark, prompts that did not fit into the context.
         generated: The choice benchmarks' results by decoding with the ``paper`` protocol, where
             scoring their options was to be compared with that.
     """
@@ -112,6 +143,9 @@ class Scored:
     scores: dict[str, float]
     metrics: dict[str, float]
     results: list[ExampleResult] = field(repr=False)
+    protocol: str
+    perplexity: dict[str, float]
+    num_long: dict[str, int]
     generated: list[ExampleResult] | None = field(default=None, repr=False)
 
     def agreements(self) -> dict[str, Agreement]:
@@ -130,9 +164,14 @@ class Scored:
             content: dict[str, Any] = {
                 "scored": self.what,
                 "split": self.split,
+                "protocol": self.protocol,
                 "scores": {name: _known(score) for name, score in self.scores.items()},
                 "metrics": {name: _known(value) for name, value in self.metrics.items()},
             }
+            if self.perplexity:
+                content["perplexity"] = {
+                    name: _known(value) for name, value in self.perplexity.items()
+                }
             if self.generated is not None:
                 content["agreement"] = {
                     name: asdict(one) for name, one in self.agreements().items()
@@ -163,27 +202,40 @@ def score_outside_a_sweep(
         SweepError: The adapter is not there.
     """
     if adapter is None:
-        return _scored(Scorer(sweep.trial), None, "base model", split, compare_generation)
+        return _scored(sweep.trial, None, "base model", split, compare_generation)
     where = storage or Path(sweep.storage)
     with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
         if is_whole_model(folder):
             model = sweep.model.model_copy(update={"path": str(folder), "revision": None})
             trial = sweep.trial.model_copy(update={"model": model})
-            return _scored(Scorer(trial), None, adapter, split, compare_generation)
-        return _scored(Scorer(sweep.trial), folder, adapter, split, compare_generation)
+            return _scored(trial, None, adapter, split, compare_generation)
+        return _scored(sweep.trial, folder, adapter, split, compare_generation)
 
 
 def _scored(
-    scorer: Scorer, folder: Path | None, what: str, split: Split, compare_generation: bool
+    trial: TrialSpec, folder: Path | None, what: str, split: Split, compare_generation: bool
 ) -> Scored:
+    scorer = Scorer(trial)
+    # Before anything is decoded: whether there is room for the prompts.
+    num_long = scorer.num_long_prompts(split)
     results = scorer(folder, split)
     generated = scorer.generated_choices(folder, split) if compare_generation else None
-    return Scored(what, split, score(results), scorer.metrics(results), results, generated)
+    return Scored(
+        what,
+        split,
+        score(results),
+        scorer.metrics(results),
+        results,
+        trial.evaluation.protocol,
+        scorer.perplexity(folder),
+        num_long,
+        generated,
+    )
 
 
 def _known(value: float) -> float | None:
-    """JSON has no word for a score that is missing."""
-    return None if math.isnan(value) else value
+    """JSON has no word for a number that is missing, nor for infinity."""
+    return value if math.isfinite(value) else None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from .answering import (
     answer_greedily,
 )
 from .batching import rank_share
+from .context import fit_prompts, model_context, prompt_limit
 from .generation import TransformersGenerator
 from .reading_mode import only_read
 from .strict import ANSWER_PREFIX
@@ -63,21 +64,31 @@ def evaluate(
         generator: Decodes in the model's place, which then only scores options.
 
     Returns:
-        In the order of the task's benchmarks, and of the split within each.
+        In the order of the task's benchmarks, and of the split within each; without the examples
+        that ``spec.on_long_prompt`` drops.
+
+    Raises:
+        InputError: The model's context has no room for a prompt.
     """
-    eos_ids = _eos_ids(model, tokenizer)
+    eos_ids = eos_ids_of(model, tokenizer)
     if spec.judge is not None:
         spec = spec.model_copy(update={"judge": spec.judge.share(rank, world_size)})
     if generator is None:
         generator = TransformersGenerator(
-            model, tokenizer, eos_ids, spec.batch_size, spec.max_batch_tokens
+            model,
+            tokenizer,
+            eos_ids,
+            spec.batch_size,
+            spec.max_batch_tokens,
+            cache="static" if spec.static_cache else "dynamic",
         )
     answerer = Answerer(model, tokenizer, eos_ids, generator, spec, answer_prefix)
     results: list[ExampleResult] = []
     with only_read(model):
         for benchmark in task.benchmarks:
             examples = benchmark.test() if split == "test" else benchmark.validation
-            share = _share(benchmark, examples, tokenizer, rank, world_size)
+            limit = prompt_limit(model_context(model), benchmark, spec)
+            share = _share(benchmark, examples, answerer, limit, rank, world_size)
             if share.examples:
                 results += _answer(share, answerer)
     return results
@@ -99,22 +110,30 @@ def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:
 def _share(
     benchmark: Benchmark,
     examples: tuple[Example, ...],
-    tokenizer: PreTrainedTokenizerBase,
+    answerer: Answerer,
+    limit: int | None,
     rank: int,
     world_size: int,
 ) -> Share:
     texts = [benchmark.render_prompt(example) for example in examples]
-    prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
-    own = sorted(rank_share([len(prompt) for prompt in prompts], rank, world_size))
+    tokenizer = answerer.tokenizer
+    fitted = fit_prompts(
+        [tokenizer(text)["input_ids"] for text in texts],
+        limit,
+        answerer.spec.on_long_prompt,
+        bos_id=tokenizer.bos_token_id,
+    )
+    own = sorted(rank_share([len(prompt) for prompt in fitted.prompts], rank, world_size))
+    kept = [fitted.kept[index] for index in own]
     return Share(
         benchmark,
-        [examples[index] for index in own],
-        [texts[index] for index in own],
-        [prompts[index] for index in own],
+        [examples[index] for index in kept],
+        [texts[index] for index in kept],
+        [fitted.prompts[index] for index in own],
     )
 
 
-def _eos_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def eos_ids_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """The tokenizer's EOS, which training appends, and those the base model was made with."""
     config = getattr(model, "generation_config", None)
     configured = getattr(config, "eos_token_id", None)

@@ -128,7 +128,7 @@ class TransformersGenerator:
         lengths = {} if complete is None else complete.lengths
         # Rows that end early are padded behind their end.
         return [
-            _until_eos(tokens[: lengths.get(row)], self.eos_ids)
+            until_eos(tokens[: lengths.get(row)], self.eos_ids)
             for row, tokens in enumerate(generated_BT.tolist())
         ]
 
@@ -205,7 +205,7 @@ class _CompleteRows(StoppingCriteria):
         return self._stop.is_complete(decode_response(self._tokenizer, tokens))
 
 
-def _until_eos(tokens: list[int], eos_ids: Collection[int]) -> list[int]:
+def until_eos(tokens: list[int], eos_ids: Collection[int]) -> list[int]:
     """The tokens up to the first EOS, which is kept."""
     length = next((index for index, token in enumerate(tokens) if token in eos_ids), None)
     return tokens if length is None else tokens[: length + 1]

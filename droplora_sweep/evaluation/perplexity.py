@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .context import model_context
 from .reading_mode import only_read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WINDOW_TOKENS = 512
-"""Text is read in windows of this many tokens, each without what lies before it."""
+"""Text is read in windows of this many tokens, each without what lies before it; of the model's
+context where that is shorter."""
+
+BATCH_WINDOWS = 4
+"""Windows read together: the logits of more take gigabytes where a vocabulary is large."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def text_loss(
     tokenizer: PreTrainedTokenizerBase,
     text: str,
     *,
-    batch_size: int,
+    batch_size: int = BATCH_WINDOWS,
     rank: int = 0,
     world_size: int = 1,
 ) -> TextLoss:
@@ -66,10 +71,9 @@ def text_loss(
     tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(tokens) < 2:
         raise ValueError(f"must have at least two tokens, got {len(tokens)}")
-    starts = range(0, len(tokens), WINDOW_TOKENS)
-    windows = [
-        window for start in starts if len(window := tokens[start : start + WINDOW_TOKENS]) > 1
-    ]
+    width = min(WINDOW_TOKENS, model_context(model) or WINDOW_TOKENS)
+    starts = range(0, len(tokens), width)
+    windows = [window for start in starts if len(window := tokens[start : start + width]) > 1]
     share = windows[rank::world_size]
     nats = 0.0
     with only_read(model):

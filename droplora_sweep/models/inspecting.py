@@ -29,12 +29,14 @@ class ModelSummary:
         shapes: Name of each stored tensor to its shape.
         num_parameters: Numbers stored in the files; tied weights count once.
         weight_bytes: Size of the weight files.
+        context_tokens: The most tokens it can read; None where config.json names no limit.
     """
 
     architecture: str
     shapes: dict[str, tuple[int, ...]] = field(repr=False)
     num_parameters: int
     weight_bytes: int
+    context_tokens: int | None = None
 
 
 def inspect_model(path: Path) -> ModelSummary:
@@ -57,7 +59,13 @@ def inspect_model(path: Path) -> ModelSummary:
         shapes=shapes,
         num_parameters=sum(math.prod(shape) for shape in shapes.values()),
         weight_bytes=sum(file.stat().st_size for file in files),
+        context_tokens=_context_tokens(config),
     )
+
+
+def _context_tokens(config: dict[str, Any]) -> int | None:
+    found = {**config, **(config.get("text_config") or {})}.get("max_position_embeddings")
+    return found if isinstance(found, int) else None
 
 
 def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:

@@ -31,9 +31,10 @@ def decision_text(decision: Decision) -> str:
     return f"{decision.benchmark}: {'; '.join([*parts, decision.verdict.value])}"
 
 
-def decisions_text(decisions: Sequence[Decision]) -> str:
-    """Every decision on a line, then what they are worth."""
-    return "\n".join([*map(decision_text, decisions), CAVEAT])
+def decisions_text(decisions: Sequence[Decision], protocol: str) -> str:
+    """Every decision on a line, then how responses were read, and what it is worth."""
+    read = f"Scores are by the {protocol} protocol."
+    return "\n".join([*map(decision_text, decisions), read, CAVEAT])
 
 
 def _finalist(finalist: Finalist) -> str:

@@ -14,6 +14,11 @@ ProtocolName = Literal["paper", "strict"]
 ChoiceMode = Literal["generate", "score"]
 """How a benchmark with a closed set of answers is answered."""
 
+LongPromptPolicy = Literal["drop", "truncate"]
+"""What becomes of a prompt that does not fit; see ``EvaluationSpec.on_long_prompt``."""
+Backend = Literal["auto", "transformers", "vllm"]
+"""What decodes; see ``EvaluationSpec.backend``."""
+
 
 class SamplingSpec(SpecModel):
     """Several responses to one prompt, for pass@k (arXiv 2107.03374); code benchmarks alone.
@@ -65,5 +70,21 @@ class EvaluationSpec(SpecModel):
     without a code benchmark is refused."""
     judge: JudgeSpec | None = None
     """What rates the responses of ``scoring: judge``; a task with such a benchmark needs it."""
+    on_long_prompt: LongPromptPolicy = "truncate"
+    """What becomes of a prompt that the model's context cannot hold together with its response:
+    it loses its beginning, or its example is not scored; counted as ``long_prompts/<benchmark>``.
+    Truncating keeps every example in the score, so that it cannot gain by what is left out."""
+    held_out_text: str | None = None
+    """UTF-8 text file of at least 1,000 characters whose perplexity is measured before and after
+    training, at each evaluation over all of it: it shows what a trial makes the model forget."""
+    static_cache: bool = False
+    """Decode with a KV cache of fixed size, which lets ``transformers`` compile the decoding step
+    on a GPU, for the price of compiling."""
+    backend: Backend = "auto"
+    """What decodes: ``vllm`` needs vLLM, a GPU and a plain LoRA adapter in full precision;
+    ``auto`` takes it where it can, except on what scores options, and ``transformers`` elsewhere.
+    vLLM's engine takes ``vllm_memory_share`` of the GPU beside training."""
+    vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the GPU's memory that vLLM may use for weights and KV cache."""
     allow_unsandboxed_code: bool = False
     """Run code answers without a sandbox where this machine offers none, instead of refusing."""

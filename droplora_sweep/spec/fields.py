@@ -31,6 +31,11 @@ SHARED = (
     "task.num_test",
     "evaluation.protocol",
     "evaluation.choice",
+    "evaluation.held_out_text",
+    "evaluation.on_long_prompt",
+    "evaluation.backend",
+    "evaluation.vllm_memory_share",
+    "evaluation.static_cache",
     "task.on_overlap",
     "task.on_bad_record",
 )

@@ -110,8 +110,7 @@ class Task:
     Attributes:
         name: As in ``task.name``.
         benchmarks: In the order of ``task.benchmarks``.
-        digests: ``<benchmark>/<split>`` to ``split_digest`` of the training and validation splits:
-            all the data that decides a trial's result.
+        digests: ``<benchmark>/<split>`` to ``split_digest`` of the training and validation splits.
         mixture: What is trained on, if it is not the benchmarks' own training splits.
         overlaps: Examples that two splits' files share.
         notes: What a user should know of the data though it is no fault, one line each.
@@ -125,7 +124,10 @@ class Task:
     notes: tuple[str, ...] = ()
 
     def all_digests(self) -> dict[str, str]:
-        """``digests``, and those of the test splits, which are read for it."""
+        """``digests``, and those of the test splits, which are read for it.
+
+        A test split decides what training and validation may hold, and a winner's last score.
+        """
         tests = {
             f"{benchmark.name}/test": split_digest(benchmark.test())
             for benchmark in self.benchmarks

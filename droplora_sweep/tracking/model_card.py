@@ -25,7 +25,8 @@ _CARD = """\
 
 {scores}
 
-Scores of one training run with seed {seed}, on the split that the sweep selects on.
+Scores of one training run with seed {seed}, on the split that the sweep selects on; responses were
+read by the `{protocol}` protocol.{perplexity}
 
 ## Settings
 
@@ -104,6 +105,8 @@ def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]
         what=_what(adapter, model, spec["task"]["benchmarks"]),
         scores=_scores(metrics),
         seed=spec["seed"],
+        protocol=spec["evaluation"]["protocol"],
+        perplexity=_perplexity(metrics),
         spec=yaml.safe_dump(dict(spec), sort_keys=False),
         fingerprint=trial.fingerprint,
         loading=loading.format(
@@ -176,6 +179,16 @@ def _notes(model: ModelSpec) -> str:
         bits = model.quantization.removesuffix("bit")
         notes += _QUANTIZED_NOTE.format(bits=bits, dtype=model.dtype)
     return notes
+
+
+def _perplexity(metrics: Mapping[str, float]) -> str:
+    """What was forgotten, where a held-out text was read."""
+    if "perplexity/ratio" not in metrics:
+        return ""
+    before, after = metrics["perplexity/before"], metrics["perplexity/after"]
+    return (
+        f"\nPerplexity of a held-out text: {before:.4g} before training and {after:.4g} after it."
+    )
 
 
 def _scores(metrics: Mapping[str, float]) -> str:

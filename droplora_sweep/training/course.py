@@ -16,7 +16,7 @@ from .reporting import Report, Trained
 from .schedule import evaluation_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from droplora_sweep.adapters import Adapted
     from droplora_sweep.evaluation import ExampleResult
@@ -41,7 +41,7 @@ class Course:
         num_evaluations: Of a whole trial.
         validate: Scores the validation split: metrics and results on rank 0, None elsewhere.
         save: Writes a checkpoint, called on all ranks; None where none are kept.
-        num_overlong: Training examples that were left out, for the reports.
+        left_out: Metrics of what the trial does not train on, for the reports.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Course:
         num_evaluations: int,
         validate: Validate,
         save: Save | None,
-        num_overlong: int,
+        left_out: Mapping[str, float],
     ) -> None:
         self._position = position
         self._saved = position.place
@@ -63,7 +63,7 @@ class Course:
         self._loop = loop
         self._engine = engine
         self._validate = validate
-        self._num_overlong = num_overlong
+        self._left_out = left_out
         self._ends = evaluation_steps(loop.num_steps, num_evaluations)
         self._lora_drop = adapted if isinstance(adapted, LoraDrop) else None
         self._num_sampling = (
@@ -118,7 +118,7 @@ class Course:
             metrics = {
                 **self._position.trained.metrics(),
                 **validation[0],
-                "overlong_examples": float(self._num_overlong),
+                **self._left_out,
                 "trainable_parameters": float(self._adapted.num_trainable),
             }
             num_steps = self._loop.num_steps

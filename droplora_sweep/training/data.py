@@ -45,10 +45,12 @@ class TrainingData:
     Attributes:
         sequences: Those within the limit.
         num_overlong: How many were left out because they exceed it.
+        num_empty: How many were left out because their response is empty or white space.
     """
 
     sequences: tuple[Encoded, ...]
     num_overlong: int
+    num_empty: int = 0
 
 
 def encode(
@@ -61,8 +63,13 @@ def encode(
     Args:
         tokenizer: Has an EOS token.
         pairs: Texts; the response follows the prompt without a separator.
-        max_tokens: Longer sequences are left out, not cut: a cut response is a wrong one.
+        max_tokens: Longer sequences are left out, not cut: a cut response is a wrong one, and a
+            prompt that fills the sequence alone would leave nothing to learn.
+
+    An example without a response would teach nothing but to end at once; it is left out too.
     """
+    num_given = len(pairs)
+    pairs = [pair for pair in pairs if pair[1].strip()]
     sequences = []
     for start in range(0, len(pairs), _TOKENIZER_BATCH):
         some = pairs[start : start + _TOKENIZER_BATCH]
@@ -76,7 +83,7 @@ def encode(
             for parts in zip(prompts, wholes, responses, strict=True)
         ]
     kept = tuple(sequence for sequence in sequences if len(sequence.tokens) <= max_tokens)
-    return TrainingData(kept, len(sequences) - len(kept))
+    return TrainingData(kept, len(sequences) - len(kept), num_given - len(pairs))
 
 
 def _encoded(prompt: list[int], whole: list[int], response: list[int], eos: int) -> Encoded:

@@ -12,6 +12,7 @@ from droplora_sweep.evaluation import evaluate
 from droplora_sweep.evaluation.metrics import result_metrics
 
 from .device import gather_to_first, peak_memory_bytes
+from .forgetting import forgetting
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.evaluation.generation import Generator
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.tasks import Task
 
+    from .forgetting import HeldOut
     from .loop import StepResult
 
 _GB = 1e9
@@ -40,6 +43,9 @@ class Report:
             report before, ``train/loss`` (nats per response token), ``tokens_per_second`` (over
             all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
+            ``overlong_examples`` and ``empty_examples``, what was not trained on;
+            ``long_prompts/<benchmark>``, prompts that did not fit, where there are any;
+            ``perplexity/before``, ``/after`` and ``/ratio`` of a held-out text;
             ``peak_memory_gb`` of the worker that used most, since it took the
             trial up; ``trainable_parameters``.
         results: Every validation example with the response that was scored.
@@ -97,8 +103,20 @@ def validate(
     task: Task,
     evaluation: EvaluationSpec,
     device: torch.device,
+    *,
+    held_out: HeldOut | None = None,
+    generator: Generator | None = None,
 ) -> tuple[dict[str, float], list[ExampleResult]] | None:
     """Score the validation split, its examples spread over all ranks; a collective.
+
+    Args:
+        model: What is trained.
+        tokenizer: The model's.
+        task: Whose validation split.
+        evaluation: How.
+        device: Whose memory is measured.
+        held_out: A text whose perplexity is measured too.
+        generator: Decodes in the model's place.
 
     Returns:
         The metrics that `Report` names of an evaluation, and every example's result, on rank 0;
@@ -112,13 +130,16 @@ def validate(
         evaluation,
         rank=dist.get_rank(),
         world_size=dist.get_world_size(),
+        generator=generator,
     )
+    forgotten = {} if held_out is None else forgetting(held_out, model, tokenizer)
     gathered = gather_to_first((results, peak_memory_bytes(device)))
     if gathered is None:
         return None
     everything = [result for ours, _ in gathered for result in ours]
     metrics = {
         **result_metrics(everything, evaluation.sampling),
+        **forgotten,
         "peak_memory_gb": max(peak for _, peak in gathered) / _GB,
         "evaluation_seconds": time.perf_counter() - started_s,
     }

@@ -11,27 +11,30 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.adapters import attach
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models import load_base_model, load_tokenizer
-from droplora_sweep.tasks import load_task
 
 from .course import Course
-from .data import encode
+from .decoding import Decoding
 from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
 from .engine import started_engine
+from .forgetting import read_before
 from .loop import Loop
 from .position import Position
+from .reading import key_of, read
 from .reporting import validate
 
 if TYPE_CHECKING:
     from droplora_sweep.adapters import Adapted
-    from droplora_sweep.spec.trial import ModelSpec, TaskSpec, TrialSpec
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.spec.trial import ModelSpec, TrialSpec
 
     from .checkpoints.store import Checkpoints
     from .course import Decide, OnStep
     from .data import TrainingData
+    from .forgetting import HeldOut
     from .position import Checkpoint
+    from .reading import Reading
 
 
 class Resident:
@@ -55,7 +58,9 @@ class Resident:
         self._tokenizer = load_tokenizer(model)
         import_deepspeed(self._device)
         keep_what_is_here()
-        self._task: tuple[TaskSpec, int, Task, TrainingData] | None = None
+        self._decoding = Decoding(self._tokenizer, self._device)
+        self._held_out: HeldOut | None = None
+        self._reading: Reading | None = None
 
     def run(
         self,
@@ -101,8 +106,11 @@ class Resident:
         checkpoints: Checkpoints | None,
     ) -> dict[str, bytes]:
         assert spec.model == self._spec, "a resident serves trials of its own base model"
-        task, data = self._load(spec)
-        identity = _identity(spec, data)
+        reading = self._read(spec)
+        held_out = self._read_held_out(spec.evaluation.held_out_text)
+        # Before anything is trained: what cannot decode it.
+        self._decoding.uses_vllm(spec)
+        identity = _identity(spec, reading.data)
         saved, goes_on = _taken_up(checkpoints, identity, decide)
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
@@ -120,22 +128,16 @@ class Resident:
                     engine.load_state(saved.optimizer)
                     # Its tensors are in the engine now.
                     saved = None
+                pad_id = self._tokenizer.pad_token_id
                 course = Course(
                     adapted,
-                    Loop(adapted, engine, data, spec, self._tokenizer.pad_token_id, self._device),
+                    Loop(adapted, engine, reading.data, spec, pad_id, self._device),
                     engine,
                     position,
                     num_evaluations=spec.evaluation.num_evaluations,
-                    validate=partial(
-                        validate,
-                        adapted.model,
-                        self._tokenizer,
-                        task,
-                        spec.evaluation,
-                        self._device,
-                    ),
+                    validate=partial(self._validate, spec, adapted, reading, held_out),
                     save=partial(checkpoints.save, identity) if checkpoints else None,
-                    num_overlong=data.num_overlong,
+                    left_out=reading.left_out,
                 )
                 if goes_on:
                     course.run(decide, on_step)
@@ -147,21 +149,34 @@ class Resident:
             del adapted
             release(self._device)
 
-    def _load(self, spec: TrialSpec) -> tuple[Task, TrainingData]:
+    def _read(self, spec: TrialSpec) -> Reading:
         """The task and its tokens, kept for the next trial of the same task."""
-        limit = spec.training.max_sequence_tokens
-        if self._task is None or self._task[:2] != (spec.task, limit):
-            task = load_task(spec.task)
-            pairs = [
-                (source.render_prompt(example), example.output)
-                for source, example in task.training_examples()
-            ]
-            data = encode(self._tokenizer, pairs, limit)
-            if not data.sequences:
-                problem = f"must leave some of {len(pairs)} training examples, got {limit}"
-                raise InputError([Fault("", "training.max_sequence_tokens", problem)])
-            self._task = (spec.task, limit, task, data)
-        return self._task[2], self._task[3]
+        if self._reading is None or self._reading.key != key_of(spec):
+            self._reading = read(spec, self._tokenizer, model_context(self._base))
+        return self._reading
+
+    def _read_held_out(self, path: str | None) -> HeldOut | None:
+        """The held-out text with the base model's perplexity, which is measured once."""
+        if path is None:
+            return None
+        if self._held_out is None or self._held_out.path != path:
+            self._held_out = read_before(path, self._base, self._tokenizer)
+        return self._held_out
+
+    def _validate(
+        self, spec: TrialSpec, adapted: Adapted, reading: Reading, held_out: HeldOut | None
+    ) -> tuple[dict[str, float], list[ExampleResult]] | None:
+        """See ``validate``."""
+        with self._decoding.generator(spec, adapted, reading.lengths.longest) as generator:
+            return validate(
+                adapted.model,
+                self._tokenizer,
+                reading.task,
+                spec.evaluation,
+                self._device,
+                held_out=held_out,
+                generator=generator,
+            )
 
     def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
         """What was trained; a whole model with its tokenizer, so that it loads by itself."""

@@ -108,6 +108,56 @@ def test_a_lora_drop_trial_that_is_too_short(tmp_path: Path) -> None:
     assert refusal(tmp_path, task=short, training=training) == []
 
 
+def test_a_held_out_text_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("short")
+    for name, problem in {
+        "none.txt": "must be a readable text file, got {}: No such file or directory",
+        "short.txt": "must hold at least 1,000 characters, got 5: {}",
+    }.items():
+        path = str(tmp_path / name)
+        found = refusal(tmp_path, evaluation={"held_out_text": path})
+        assert found == [f"s.yaml:3: evaluation.held_out_text: {problem.format(path)}"]
+
+
+def test_a_held_out_text_is_data_of_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.txt").write_text("word " * 300)
+    file = tmp_path / "s.yaml"
+    task = {"benchmarks": ["builtin_math"], "num_train": 8, "num_validation": 4, "num_test": 4}
+    sections = {"task": task, "evaluation": {"held_out_text": "text.txt"}}
+    file.write_text(yaml.safe_dump({"name": "q", **sections}))
+    monkeypatch.chdir(tmp_path)
+    prepared = prepare(load_sweep_file(file))
+
+    assert prepared.sweep.evaluation.held_out_text == str(tmp_path / "text.txt")
+    names = ["builtin_math/test", "builtin_math/train", "builtin_math/validation", "held_out_text"]
+    assert sorted(prepared.data_digests()) == names
+    before = prepared.data_digests()
+    (tmp_path / "text.txt").write_text("other " * 300)
+    after = prepare(load_sweep_file(file)).data_digests()
+    assert {name for name in names if before[name] != after[name]} == {"held_out_text"}
+
+
+def test_responses_that_leave_no_room_for_a_prompt(tmp_path: Path) -> None:
+    records = [{"instruction": f"{index}?", "answer": "a"} for index in range(3)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, records)))
+    fields = {"instruction": "instruction", "answer": "answer"}
+    mine = {"data": str(tmp_path / "x.jsonl"), "scoring": "exact", "fields": fields}
+    task = {"benchmarks": {"mine": mine}, "num_validation": 1}
+    [fault] = refusal(tmp_path, task=task, evaluation={"max_new_tokens": 256})
+    assert fault.endswith(
+        "evaluation.max_new_tokens: must be less than 256, the model's context, of which a prompt "
+        "needs some, got 256 for mine"
+    )
+
+
+def test_vllm_for_what_it_cannot_decode(tmp_path: Path) -> None:
+    [fault] = refusal(tmp_path, evaluation={"backend": "vllm"})
+    assert fault.startswith("s.yaml:3: evaluation.backend: must be transformers or auto, got vllm")
+    assert refusal(tmp_path, evaluation={"backend": "auto"}) == []
+
+
 class Without:
     """A finder of modules that does not see one of them."""
 

@@ -99,9 +99,7 @@ def test_results_do_not_depend_on_the_token_budget(
 def test_the_static_cache_gives_the_same(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> None:
-    eos_ids = frozenset({tokenizer.eos_token_id})
-    static = TransformersGenerator(model, tokenizer, eos_ids, 3, cache="static")
-    assert run(model, tokenizer, task, generator=static) == run(model, tokenizer, task)
+    assert run(model, tokenizer, task, static_cache=True) == run(model, tokenizer, task)
 
 
 class Scripted:

@@ -198,8 +198,9 @@ def test_the_text_says_all_there_is_to_know():
         record(1, 0.2, choice=0.63),
         record(2, 0.3, choice=0.61),
     ]
-    text = decisions_text(best_per_benchmark(records, results_of(records)))
-    decision, caveat = text.splitlines()
+    text = decisions_text(best_per_benchmark(records, results_of(records)), "strict")
+    assert "\nScores are by the strict protocol.\n" in text
+    decision, _, caveat = text.splitlines()
     assert decision == (
         "choice: best is p = 0.2 (t0001-00000001, rank 8) with 63.0% [53.2%, 71.8%]; "
         "best without pruning is p = 0 (t0000-00000000, rank 8) with 60.0% [50.2%, 69.1%]; "

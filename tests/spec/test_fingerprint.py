@@ -36,6 +36,8 @@ CHANGES = {
     "paper": "strict",
     "generate": "score",
     "drop": "refuse",
+    "truncate": "drop",
+    "auto": "vllm",
     "refuse": "skip",
 }
 

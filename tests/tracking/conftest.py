@@ -74,9 +74,8 @@ def make_driver(tmp_path):
 
     def make(name="demo", storage=tmp_path / "results", **fields):
         sweep = make_sweep(name, **fields)
-        ledger = Ledger.create(
-            storage, sweep, data_digests={"choice/train": "ab" * 32}, versions={"torch": "2.13.0"}
-        )
+        digests = {"choice/train": "ab" * 32, "choice/test": "cd" * 32}
+        ledger = Ledger.create(storage, sweep, data_digests=digests, versions={"torch": "2.13.0"})
         ledgers.append(ledger)
         return Driver(ledger, sweep)
 

@@ -152,3 +152,26 @@ def test_the_table_of_trials_has_one_row_each_and_is_valid_json(driver):
         (None, "nan", "FAILED"),
     ]
     json.dumps(table, allow_nan=False)
+
+
+def test_a_dataset_names_where_it_is_from(driver):
+    task = {
+        "data": "files",
+        "revision": None,
+        "benchmark_specs": {"mine": {"data": "mine.jsonl", "revision": None}, "other": {}},
+        "train": {"name": "mix", "data": "owner/mix", "revision": "c0ffee"},
+    }
+    spec = {"task": task, "evaluation": {"held_out_text": "/text.txt"}}
+    sweep = replace(driver.ledger.record, spec=spec)
+    sources = {
+        name: (source["data"], source["revision"])
+        for name in ("mine/test", "other/train", "boolq/validation", "mix/train", "held_out_text")
+        for source in [values.dataset_source(sweep, name)]
+    }
+    assert sources == {
+        "mine/test": ("mine.jsonl", None),
+        "other/train": ("files", None),
+        "boolq/validation": ("files", None),
+        "mix/train": ("owner/mix", "c0ffee"),
+        "held_out_text": ("/text.txt", None),
+    }

@@ -90,8 +90,13 @@ def test_a_sweep_is_published_while_it_runs(driver):
     assert run.data.tags["fingerprint"] == driver.ledger.trial(complete).fingerprint
     assert float(run.data.params["pruning_rate"]) == 0.2
     assert run.data.metrics["val/choice"] == 0.2
-    [dataset] = run.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == ("choice/train", "ab" * 18)
+    datasets = {one.dataset.name: one for one in run.inputs.dataset_inputs}
+    assert {name: one.dataset.digest for name, one in datasets.items()} == {
+        "choice/train": "ab" * 18,
+        "choice/test": "cd" * 18,
+    }
+    contexts = {name: [tag.value for tag in one.tags] for name, one in datasets.items()}
+    assert contexts == {"choice/train": ["train"], "choice/test": ["test"]}
     history = client.get_metric_history(run.info.run_id, "val/choice")
     assert [(point.step, point.value) for point in history] == [(10, 0.1), (20, 0.2)]
     assert run.info.end_time == round(driver.ledger.trial(complete).finished.timestamp() * 1000)
@@ -176,7 +181,7 @@ def test_a_publisher_that_died_is_taken_up_by_the_next(driver, load_examples):
     assert children[name].info.run_id == run_id
     assert children[name].info.status == "FINISHED"
     for run in (parent, children[name]):
-        assert len(run.inputs.dataset_inputs) == 1
+        assert len(run.inputs.dataset_inputs) == 2
     assert len(client.get_metric_history(run_id, "val/choice")) == 2
     table = load_examples(client, run_id)
     assert len(table) == 4

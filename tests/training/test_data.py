@@ -26,10 +26,17 @@ def test_a_sequence_is_prompt_response_and_eos(tokenizer) -> None:
 
 
 def test_over_long_examples_are_left_out_and_counted(tokenizer) -> None:
-    pairs = [("a" * 10, "b" * 5), ("a" * 10, "b" * 4), ("a" * 3, "")]
+    pairs = [("a" * 10, "b" * 5), ("a" * 10, "b" * 4), ("a" * 3, "b")]
     data = encode(tokenizer, pairs, max_tokens=15)
-    assert [len(sequence.tokens) for sequence in data.sequences] == [15, 4]
+    assert [len(sequence.tokens) for sequence in data.sequences] == [15, 5]
     assert data.num_overlong == 1
+
+
+def test_examples_with_nothing_to_learn_are_left_out_and_counted(tokenizer) -> None:
+    pairs = [("a prompt that fills it", "b"), ("a", ""), ("a", " \n"), ("a", "b")]
+    data = encode(tokenizer, pairs, max_tokens=15)
+    assert [sequence.num_response_tokens for sequence in data.sequences] == [2]
+    assert (data.num_overlong, data.num_empty) == (1, 2)
 
 
 def test_a_token_across_the_border_does_not_hide_the_response() -> None:

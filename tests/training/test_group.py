@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from droplora_sweep.evaluation.perplexity import text_loss
+from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.spec.trial import (
     AdapterSpec,
     EvaluationSpec,
@@ -23,6 +25,7 @@ from droplora_sweep.training import Report, Resident
 
 # Nothing random that depends on the split, as the step mask.
 OTHERS = ({"mask": "learned"}, {"method": "lora_drop"}, {"method": "dora"}, {"method": "milora"})
+TEXT = "The old mill by the river had not turned for years. " * 60
 WORKER = Path(__file__).with_name("resident_worker.py")
 
 
@@ -52,7 +55,10 @@ def seen(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     Then one trial of each of ``OTHERS``.
     """
     folder = tmp_path_factory.mktemp("group")
+    (folder / "held_out.txt").write_text(TEXT)
     whole, diverging = trial(saved_model), trial(saved_model, learning_rate=1e30)
+    reading = whole.evaluation.model_copy(update={"held_out_text": str(folder / "held_out.txt")})
+    whole = whole.model_copy(update={"evaluation": reading})
     trials = [(whole, 9), (diverging, 9), (whole, 1), (whole, 9)]
     trials += [(trial(saved_model, **adapter), 9) for adapter in OTHERS]
     described = [{"spec": s.model_dump(mode="json"), "stop_after": n} for s, n in trials]
@@ -95,6 +101,15 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int)
         examples = [sorted(result.example_id for result in each.results) for each in (one, two)]
         assert examples[0] == examples[1]
         assert len(examples[0]) == 5
+
+
+def test_the_workers_read_the_held_out_text_together(seen, saved_model: Path) -> None:
+    base = load_base_model(ModelSpec(path=str(saved_model)))
+    tokenizer = load_tokenizer(ModelSpec(path=str(saved_model)))
+    before = text_loss(base, tokenizer, TEXT.strip()).perplexity
+    for report in (*seen[0][0]["reports"], *seen[0][3]["reports"]):
+        assert report.metrics["perplexity/before"] == pytest.approx(before, rel=1e-5)
+        assert report.metrics["perplexity/after"] != report.metrics["perplexity/before"]
 
 
 def test_reports_and_files_come_on_the_first_rank_alone(seen) -> None:

@@ -84,6 +84,7 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
             "train_seconds",
             "evaluation_seconds",
             "overlong_examples",
+            "empty_examples",
             "trainable_parameters",
             "unparsable/builtin_choice",
             "unparsable/builtin_math",

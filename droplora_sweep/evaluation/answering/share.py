@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from droplora_sweep.evaluation.context import num_new_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +26,7 @@ class Share:
         benchmark: What they are of.
         examples: What is asked.
         texts: The rendered prompt of each.
-        prompts: The same as token ids.
+        prompts: The same as token ids, of which what the context cannot hold is cut off.
     """
 
     benchmark: Benchmark
@@ -55,5 +57,4 @@ class Answerer:
 
     def num_new_tokens(self, benchmark: Benchmark) -> int:
         """The longest response to the benchmark's prompts."""
-        limit = self.spec.max_new_tokens
-        return min(limit, benchmark.max_new_tokens or limit)
+        return num_new_tokens(benchmark, self.spec)

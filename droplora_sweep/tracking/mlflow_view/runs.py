@@ -14,8 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+)
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking.layout import SPEC, TRIAL, trial_directory
@@ -205,10 +210,17 @@ class SweepRuns:
 
     def _datasets(self) -> list[DatasetInput]:
         sweep = self._ledger.record
-        task = sweep.spec["task"]
-        source = json.dumps({"data": task["data"], "revision": task["revision"]})
         return [
-            DatasetInput(Dataset(name, digest[:DIGEST_CHARACTERS], "local", source))
+            DatasetInput(
+                Dataset(
+                    name,
+                    digest[:DIGEST_CHARACTERS],
+                    "local",
+                    json.dumps(values.dataset_source(sweep, name)),
+                ),
+                # The split is what MLflow's UI calls the context of a dataset.
+                [InputTag(MLFLOW_DATASET_CONTEXT, name.rpartition("/")[2])],
+            )
             for name, digest in sweep.data_digests.items()
         ]
 

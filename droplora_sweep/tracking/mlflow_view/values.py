@@ -162,6 +162,18 @@ def last_change(sweep: SweepRecord) -> datetime:
     return max(time for time in times if time is not None)
 
 
+def dataset_source(sweep: SweepRecord, name: str) -> dict[str, Any]:
+    """Where the data of ``<benchmark>/<split>`` or ``held_out_text`` is from, as the spec says."""
+    owner, _, split = name.partition("/")
+    if not split:
+        return {"data": sweep.spec["evaluation"]["held_out_text"], "revision": None}
+    task = sweep.spec["task"]
+    train = task.get("train") or {}
+    own = train if train.get("name") == owner else task.get("benchmark_specs", {}).get(owner)
+    section = own if own and own.get("data") else task
+    return {"data": section["data"], "revision": section["revision"]}
+
+
 def trials_table(trials: Iterable[TrialRecord]) -> dict[str, list[Any]]:
     """One row per trial, as the columns and data of MLflow's table artifacts."""
     rows = [(trial, dict(_leaves(trial.spec))) for trial in trials]

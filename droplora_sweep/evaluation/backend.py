@@ -1,0 +1,80 @@
+"""Which backend decodes: a pure decision, and the reasons against vLLM."""
+
+from __future__ import annotations
+
+from importlib import util
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec
+
+PLAIN_LORA_METHODS = frozenset({"lora", "droplora", "pissa", "milora", "rslora", "lora_drop"})
+"""Methods whose files are those of a plain LoRA adapter, which vLLM's LoRA loader reads."""
+
+MAX_RANK = 512
+"""The highest rank that vLLM takes."""
+
+
+def has_vllm() -> bool:
+    """Whether vLLM is installed; it is not imported."""
+    return util.find_spec("vllm") is not None
+
+
+def saved_rank(adapter: AdapterSpec) -> int:
+    """Rank of the adapter's files: PiSSA and MiLoRA are saved at twice their rank."""
+    return adapter.rank * (2 if adapter.method in ("pissa", "milora") else 1)
+
+
+def vllm_problem(
+    evaluation: EvaluationSpec,
+    model: ModelSpec,
+    adapter: AdapterSpec | None,
+    *,
+    is_installed: bool,
+    has_gpu: bool,
+) -> str | None:
+    """Why vLLM cannot decode for this trial, as ``must be ... got`` of its field; None if it can.
+
+    Args:
+        evaluation: What is decoded.
+        model: The base model.
+        adapter: What is trained on it; None decodes with the base model itself.
+        is_installed: Whether vLLM is installed where it would decode.
+        has_gpu: Whether there is a GPU for it.
+    """
+    reason = None
+    if not is_installed:
+        reason = "vLLM is not installed (pip install vllm)"
+    elif not has_gpu:
+        reason = "there is no GPU"
+    elif evaluation.sampling is not None:
+        reason = "samples have random streams of their own, which transformers draws"
+    elif model.dtype != "bfloat16":
+        reason = f"vLLM's LoRA kernels take bfloat16, and the base model is in {model.dtype}"
+    elif model.quantization != "none":
+        reason = f"the base model is held in {model.quantization.removesuffix('bit')} bits"
+    elif adapter is not None and adapter.method == "full":
+        reason = "full fine-tuning changes the model that vLLM would have to load anew"
+    elif adapter is not None and adapter.method not in PLAIN_LORA_METHODS:
+        reason = f"vLLM loads no adapter of method {adapter.method}"
+    elif adapter is not None and saved_rank(adapter) > MAX_RANK:
+        reason = f"vLLM takes ranks up to {MAX_RANK}, and the adapter is saved at "
+        reason += f"{saved_rank(adapter)}"
+    return None if reason is None else f"must be transformers or auto, got vllm: {reason}"
+
+
+def choose_backend(
+    evaluation: EvaluationSpec,
+    model: ModelSpec,
+    adapter: AdapterSpec | None,
+    *,
+    is_installed: bool,
+    has_gpu: bool,
+) -> tuple[Literal["transformers", "vllm"], str | None]:
+    """The backend, and what is wrong with it: None unless ``vllm`` was asked for and cannot be."""
+    if evaluation.backend == "transformers":
+        return "transformers", None
+    problem = vllm_problem(evaluation, model, adapter, is_installed=is_installed, has_gpu=has_gpu)
+    if evaluation.backend == "auto":
+        return ("transformers" if problem else "vllm"), None
+    return "vllm", problem

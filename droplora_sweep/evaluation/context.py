@@ -1,0 +1,165 @@
+"""Prompts that must fit into a model's context together with what is generated behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from droplora_sweep.errors import Fault, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from droplora_sweep.spec.evaluation import EvaluationSpec, LongPromptPolicy
+    from droplora_sweep.tasks import Benchmark, Task
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The prompts of a benchmark that are answered.
+
+    Attributes:
+        kept: Index of each among all prompts, ascending.
+        prompts: Token ids of each.
+        num_long: How many of all did not fit, and were dropped or truncated.
+    """
+
+    kept: list[int]
+    prompts: list[list[int]]
+    num_long: int
+
+
+def model_context(model: nn.Module) -> int | None:
+    """The most tokens that a model can read; None where its config names no limit.
+
+    Args:
+        model: A causal language model, an adapter's wrapper or a DeepSpeed engine of one.
+    """
+    config: Any = getattr(getattr(model, "module", model), "config", None)
+    text_config = getattr(config, "text_config", None) or config
+    return getattr(text_config, "max_position_embeddings", None)
+
+
+def num_new_tokens(benchmark: Benchmark, spec: EvaluationSpec) -> int:
+    """The longest response to the benchmark's prompts."""
+    return min(spec.max_new_tokens, benchmark.max_new_tokens or spec.max_new_tokens)
+
+
+def fit_prompts(
+    prompts: Sequence[Sequence[int]],
+    limit: int | None,
+    policy: LongPromptPolicy,
+    *,
+    bos_id: int | None = None,
+) -> Fitted:
+    """Drop or truncate the prompts that have more than ``limit`` tokens.
+
+    What is cut is a prompt's beginning, but for BOS: its end says what is to be answered how.
+    """
+    if limit is None:
+        return Fitted(list(range(len(prompts))), [list(prompt) for prompt in prompts], 0)
+    kept = [index for index, one in enumerate(prompts) if policy == "truncate" or len(one) <= limit]
+    return Fitted(
+        kept,
+        [_cut(prompts[index], limit, bos_id) for index in kept],
+        sum(len(prompt) > limit for prompt in prompts),
+    )
+
+
+def _cut(prompt: Sequence[int], limit: int, bos_id: int | None) -> list[int]:
+    if len(prompt) <= limit:
+        return list(prompt)
+    start = list(prompt[:1]) if prompt[0] == bos_id and limit > 1 else []
+    return [*start, *prompt[len(prompt) - limit + len(start) :]]
+
+
+@dataclass(frozen=True)
+class PromptLengths:
+    """What is known of a task's validation prompts before anything is trained.
+
+    Attributes:
+        num_long: By benchmark, how many do not fit (see ``fit_prompts``); none that has none.
+        longest: Tokens of the longest that is answered, with its response.
+    """
+
+    num_long: dict[str, int]
+    longest: int
+
+
+def prompt_limit(context: int | None, benchmark: Benchmark, spec: EvaluationSpec) -> int | None:
+    """The most tokens of a prompt; of scored options too, so that both answer the same prompts.
+
+    Raises:
+        InputError: There is no room for a prompt.
+    """
+    if context is None:
+        return None
+    room = context - num_new_tokens(benchmark, spec)
+    if room < 1:
+        raise InputError([_no_room(benchmark, spec, context)])
+    return room
+
+
+def prompt_lengths(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    spec: EvaluationSpec,
+    context: int | None,
+    *,
+    split: Literal["validation", "test"] = "validation",
+) -> PromptLengths:
+    """Measure every prompt of a split.
+
+    Raises:
+        InputError: A benchmark has no prompt that fits, and ``spec`` drops those that do not.
+    """
+    num_long: dict[str, int] = {}
+    longest = 0
+    for benchmark in task.benchmarks:
+        examples = benchmark.test() if split == "test" else benchmark.validation
+        limit = prompt_limit(context, benchmark, spec)
+        texts = [benchmark.render_prompt(example) for example in examples]
+        prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
+        fitted = fit_prompts(prompts, limit, spec.on_long_prompt, bos_id=tokenizer.bos_token_id)
+        _require_some(benchmark, fitted, limit)
+        num_new = num_new_tokens(benchmark, spec)
+        longest = max([longest, *(len(prompt) + num_new for prompt in fitted.prompts)])
+        if fitted.num_long:
+            num_long[benchmark.name] = fitted.num_long
+    return PromptLengths(num_long, longest)
+
+
+def check_contexts(task: Task, spec: EvaluationSpec, context: int | None) -> list[Fault]:
+    """What leaves no room for a prompt."""
+    if context is None:
+        return []
+    return [
+        _no_room(benchmark, spec, context)
+        for benchmark in task.benchmarks
+        if num_new_tokens(benchmark, spec) >= context
+    ][:1]
+
+
+def _no_room(benchmark: Benchmark, spec: EvaluationSpec, context: int) -> Fault:
+    problem = (
+        f"must be less than {context:,}, the model's context, of which a prompt needs some, got "
+        f"{num_new_tokens(benchmark, spec):,} for {benchmark.name}"
+    )
+    return Fault("", "evaluation.max_new_tokens", problem)
+
+
+def _require_some(benchmark: Benchmark, fitted: Fitted, limit: int | None) -> None:
+    """Refuse a policy that leaves a benchmark without examples.
+
+    Raises:
+        InputError: Every prompt was dropped.
+    """
+    if fitted.num_long and not fitted.kept:
+        problem = (
+            f"must be truncate where no prompt fits, got drop: all {fitted.num_long:,} of "
+            f"{benchmark.name} have more than {limit:,} tokens"
+        )
+        raise InputError([Fault("", "evaluation.on_long_prompt", problem)])

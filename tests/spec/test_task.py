@@ -30,9 +30,9 @@ FAULTS = {
         "'exact' or 'regex', got 'chioce'",
     ),
     "scoring of all": (
-        "scoring: rouge",
+        "scoring: bleu",
         "task.scoring: must be 'choice', 'number', 'math', 'code', 'judge', 'exact' or 'regex', "
-        "got 'rouge'",
+        "got 'bleu'",
     ),
     "unknown key": (
         "benchmarks: {mine: {patern: x}}",

@@ -14,6 +14,7 @@ from .decisions import (
 from .exploration import Marginal, explore, marginal_text
 from .finalists import Finalists, choose_finalists
 from .intervals import Estimate
+from .paper import PaperResult, paper_results
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
 from .trials import MEAN, Scores, TrialRecord
@@ -32,6 +33,7 @@ __all__ = [
     "Finalist",
     "Finalists",
     "Marginal",
+    "PaperResult",
     "RateRow",
     "Rule",
     "Run",
@@ -50,5 +52,6 @@ __all__ = [
     "explore",
     "marginal_text",
     "next_step",
+    "paper_results",
     "tabulate",
 ]

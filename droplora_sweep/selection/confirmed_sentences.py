@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 CONFIRMED_CAVEAT = (
     "Confirmed: the same seeds and examples in every arm; intervals are 95 % and cover new seeds "
     "and new examples; a rate is called better or worse than p = 0 by luck in at most 5 % of such "
-    "sweeps, for each line."
+    "sweeps, for each line. Each rate has the other settings that the search found for it, and a "
+    "difference to p = 0 is theirs as well."
 )
 
 

@@ -251,20 +251,53 @@ def compress(
 
 
 @app.command()
+def sync(
+    name: Name,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow server; the sweep's own if not set.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
+    from .spec import require_no_secret
+    from .tracking import Ledger
+
+    require_no_secret("--mlflow-uri", mlflow_uri or "")
+    ledger = Ledger.open(storage, name)
+    # mlflow takes seconds to import, which a wrong name does not cost.
+    from .tracking.mlflow_view import publish_all
+
+    uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
+    console = _console()
+    with console.status(f"publishing {name}"):
+        report = publish_all(ledger, uri)
+    num_trials = len(ledger.records())
+    where = uri or f"the store in {storage}"
+    if not report.is_complete:
+        lacking = ", ".join(report.unpublished)
+        raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
+    console.print(f"{name}: {num_trials} trials are in {where}", highlight=False)
+
+
+@app.command()
 def ui(
     storage: Storage = DEFAULT_STORAGE,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
     """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C."""
-    from .tracking import ui_command
+    from .tracking import ui_command, ui_login
     from .tracking.ui import MLFLOW_DATABASE
 
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
-    command, environment = ui_command(storage, port)
+    own = ui_login(storage) if login else None
+    command, environment = ui_command(storage, port, own)
     # MLflow opens on its GenAI pages unless the address asks for those of model training.
     page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
     _console().print(f"MLflow UI on {page} (takes some seconds)", highlight=False)
+    if own is not None:
+        _console().print(f"log in as {own.user} with the password {own.password}", highlight=False)
     try:
         code = subprocess.call(command, env={**os.environ, **environment})
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from .records import (
 )
 from .results import read_results, read_scores, write_results
 from .ui import ui_command
+from .ui_login import ui_login
 
 __all__ = [
     "Ledger",
@@ -31,6 +32,7 @@ __all__ = [
     "sweep_names",
     "trial_id",
     "ui_command",
+    "ui_login",
     "verify_adapter",
     "write_results",
 ]

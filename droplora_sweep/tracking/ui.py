@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+
+if TYPE_CHECKING:
+    from .ui_login import Login
 
 MLFLOW_DATABASE = "mlflow.db"
 MLFLOW_ARTIFACTS = "mlartifacts"
@@ -34,12 +38,15 @@ def artifact_root(storage: Path) -> Path:
     return storage.resolve() / MLFLOW_ARTIFACTS
 
 
-def ui_command(store: Path | str, port: int = 5000) -> tuple[list[str], dict[str, str]]:
+def ui_command(
+    store: Path | str, port: int = 5000, login: Login | None = None
+) -> tuple[list[str], dict[str, str]]:
     """What starts the MLflow UI on this machine's loopback interface.
 
     Args:
         store: A storage folder, or the database URI of an MLflow store.
         port: Port to listen on.
+        login: Who may use it; None lets every user of this machine.
 
     Returns:
         The command, and what its environment must have in addition.
@@ -56,4 +63,6 @@ def ui_command(store: Path | str, port: int = 5000) -> tuple[list[str], dict[str
         command += ["--default-artifact-root", artifact_root(store).as_uri()]
         command += ["--artifacts-destination", artifact_root(store).as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return command, dict(UI_ENVIRONMENT)
+    if login is None:
+        return command, dict(UI_ENVIRONMENT)
+    return [*command, "--app-name", "basic-auth"], {**UI_ENVIRONMENT, **login.environment}

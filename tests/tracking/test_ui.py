@@ -8,12 +8,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
+from droplora_sweep.cli import main
 from droplora_sweep.errors import SweepError
-from droplora_sweep.tracking import ui_command, verify_adapter
+from droplora_sweep.tracking import ui_command, ui_login, verify_adapter
 
 START_LIMIT_S = 120
 
@@ -45,22 +47,33 @@ def test_a_server_needs_no_ui_of_ours():
 
 
 def answer(url, data=None):
+    """What the server answers the storage's owner, or anybody where no password is set."""
     body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if password := os.environ.get("MLFLOW_TRACKING_PASSWORD"):
+        user = os.environ["MLFLOW_TRACKING_USERNAME"]
+        headers["Authorization"] = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(url, body, headers)
     with urllib.request.urlopen(request, timeout=10) as response:
         return response.read()
 
 
 @pytest.fixture
-def ui(driver, tmp_path):
-    """The UI as a user starts it, from a folder of their own; its address."""
+def ui(driver, tmp_path, monkeypatch):
+    """The UI as a user starts it, from a folder of their own; its address.
+
+    This process has its password in the environment, where MLflow's client looks for it.
+    """
     from droplora_sweep.tracking.mlflow_view import publish_all
 
     assert publish_all(driver.ledger).is_complete
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command, environment = ui_command(driver.ledger.storage, port)
+    login = ui_login(driver.ledger.storage)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", login.user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", login.password)
+    command, environment = ui_command(driver.ledger.storage, port, login)
     folder = tmp_path / "cwd"
     folder.mkdir()
     with (tmp_path / "ui.log").open("w") as log:
@@ -112,6 +125,78 @@ def test_the_ui_shows_the_runs_and_their_examples(driver, ui):
     assert len(table["data"]) == 4
     card = answer(f"{ui}/get-artifact?path=adapter/README.md&run_uuid={run['info']['run_id']}")
     assert b"pruning_rate: 0.2" in card
+
+
+@pytest.mark.slow
+def test_the_ui_asks_for_the_password_of_its_storage(driver, ui, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+    for page in ("", "/api/2.0/mlflow/experiments/search"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            answer(f"{ui}{page}", {"max_results": 5} if page else None)
+    files = [driver.ledger.storage / ".mlflow-login", *driver.ledger.storage.glob(".mlflow-l*/*")]
+    assert len(files) > 3
+    assert {path.stat().st_mode & 0o077 for path in files} == {0}
+
+
+def test_a_storages_password_stays_the_same(tmp_path):
+    first, again, other = (ui_login(tmp_path / name) for name in ("a", "a", "b"))
+    assert first.password == again.password != other.password
+    assert len(first.password) >= 24
+    command, environment = ui_command(tmp_path / "a", login=first)
+    assert command[command.index("--app-name") + 1] == "basic-auth"
+    assert first.password not in " ".join([*command, *environment.values()])
+
+
+@pytest.mark.slow
+def test_sync_publishes_to_a_server_as_often_as_one_likes(make_driver, ui, tmp_path, capsys):
+    from mlflow import MlflowClient
+
+    elsewhere = make_driver("elsewhere", tmp_path / "other storage")
+    names = {elsewhere.run(0), elsewhere.run(1), elsewhere.start(2)}
+    where = ["--mlflow-uri", ui, "--storage", str(elsewhere.ledger.storage)]
+    client = MlflowClient(ui)
+    found = []
+    for options in (where[2:], where, where):
+        with pytest.raises(SystemExit) as end:
+            main(["sync", "elsewhere", *options])
+        assert end.value.code == 0
+        printed = capsys.readouterr().out
+        assert "elsewhere: 3 trials are in " in printed
+        if options is where:
+            runs = client.search_runs([elsewhere.experiment_id(client)])
+            assert len(runs) == 4
+            assert {run.data.tags.get("trial_id") for run in runs} == {None, *names}
+            found.append(
+                {
+                    run.info.run_id: (
+                        run.to_dictionary()["data"],
+                        len(client.get_metric_history(run.info.run_id, "val/choice")),
+                        sorted(item.path for item in client.list_artifacts(run.info.run_id)),
+                    )
+                    for run in runs
+                }
+            )
+    assert found[0] == found[1]
+
+
+def test_sync_says_what_could_not_be_published(driver, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    name = driver.run(0)
+    options = ["--mlflow-uri", server, "--storage", str(driver.ledger.storage)]
+    with pytest.raises(SystemExit) as end:
+        main(["sync", "demo", *options])
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{server} lacks some of demo ({name}, sweep): sweep: MlflowException: ")
+    with pytest.raises(SystemExit) as end:
+        main(["sync", "demo", "--mlflow-uri", "http://ann:tulip@host", *options[2:]])
+    assert end.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("--mlflow-uri: must not hold a secret, got a URL with a password: ")
+    assert "tulip" not in complaint
 
 
 @pytest.mark.slow

@@ -26,7 +26,9 @@ database_uri = sqlite:///{folder}/users.db
 admin_username = {user}
 admin_password = {password}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 3600
 """
+# Without the cache every request, of which a page makes dozens, hashes the password anew.
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,7 @@ def test_a_storages_password_stays_the_same(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_sync_publishes_to_a_server_as_often_as_one_likes(make_driver, ui, tmp_path, capsys):
     from mlflow import MlflowClient
 

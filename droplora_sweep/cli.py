@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
-Exit codes: 0 done, 1 the sweep failed or cannot be found, 2 the input breaks a rule, 3 done but
-some trials failed, 130 interrupted.
+Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
+rule, 3 done but some trials failed, 75 interrupted and resumable.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from .errors import DropLoRASweepError, Fault, InputError
 from .redaction import redact
+
+if TYPE_CHECKING:
+    from .driver.preflight import Prepared
 
 app = typer.Typer(
     add_completion=False,
@@ -38,7 +41,8 @@ class Split(StrEnum):
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_PARTIAL = 3
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 75
+"""EX_TEMPFAIL of sysexits.h: try again."""
 
 File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
@@ -49,6 +53,10 @@ Overrides = Annotated[
 Storage = Annotated[Path, typer.Option(help="Folder that holds the sweeps.")]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
+]
+Fork = Annotated[
+    str | None,
+    typer.Option(metavar="NEWNAME", help="Start a new sweep from what this one has found."),
 ]
 AllowCode = Annotated[
     bool,
@@ -100,15 +108,13 @@ def run(
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Run it under another name.")] = None,
     address: Address = "auto",
+    fork: Fork = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Run a sweep, show its trials and the best pruning rate per benchmark."""
-    from .display.noise import NoiseLog
+    """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
     from .driver.preflight import prepare
     from .driver.remote import REMOTE, run_remotely
     from .spec import load_sweep_file
-    from .sweep import run_sweep
-    from .tracking import SweepOutcome, TrialState
 
     settings = [
         *(overrides or ()),
@@ -117,16 +123,61 @@ def run(
     ]
     loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
     if address.startswith(REMOTE):
-        raise typer.Exit(run_remotely(address, file, loaded.sweep.storage, settings, _say))
-    prepared = prepare(loaded)
+        storage = loaded.sweep.storage
+        raise typer.Exit(run_remotely(address, file, storage, settings, _say, fork=fork))
+    fork_of = None
+    if fork is not None:
+        fork_of = loaded.sweep.name
+        loaded = load_sweep_file(file, [*settings, f"name={fork}"])
+    _run(prepare(loaded), address, fork_of)
+
+
+@app.command()
+def resume(
+    name: Name,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = "auto",
+    fork: Fork = None,
+) -> None:
+    """Go on with a sweep from its storage alone; finished trials stay as they are."""
+    from .driver.preflight import prepare
+    from .driver.recorded import recorded_file
+    from .driver.remote import REMOTE
+    from .tracking import Ledger
+
+    if address.startswith(REMOTE):
+        problem = f"must reach the storage directly, got {address}; submit it as a Ray job instead"
+        raise InputError([Fault("", "--address", problem)])
+    record = Ledger.open(storage, name).record
+    prepared = prepare(recorded_file(record, storage, fork))
+    _run(prepared, address, None if fork is None else name)
+
+
+@app.command()
+def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
+    from .tracking import request_stop
+
+    holder = request_stop(storage, name)
+    _console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
+
+
+def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
+    """Run what was prepared; say how it ended, in words and by the exit code."""
+    from .display.noise import NoiseLog
+    from .sweep import run_sweep
+    from .tracking import SweepOutcome, TrialState
+
     with NoiseLog() as log:
-        result = run_sweep(prepared, address=address, log=log)
+        result = run_sweep(prepared, address=address, log=log, fork_of=fork_of)
     console = _console()
-    _print_result(console, result.ledger.storage, result.ledger.record.name)
+    storage, name = result.ledger.storage, result.ledger.record.name
+    _print_result(console, storage, name)
     if result.unpublished is not None:
         console.print(f"MLflow lacks some of it: {result.unpublished}", highlight=False)
     if result.outcome is SweepOutcome.INTERRUPTED:
-        console.print(f"interrupted by {result.reason}")
+        command = _resume_command(storage, name)
+        console.print(f"interrupted by {result.reason}, resumable: {command}", soft_wrap=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.outcome is SweepOutcome.FAILED:
         _complain(f"the sweep failed: {result.reason}")
@@ -139,15 +190,22 @@ def run(
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
     from .display.tables import trials_notes, trials_table
-    from .tracking import Ledger
+    from .tracking import Ledger, SweepOutcome
 
-    record = Ledger.open(storage, name).record
+    ledger = Ledger.open(storage, name)
+    record, holder = ledger.record, ledger.holder
     console = _console()
-    console.print(trials_table(record))
+    console.print(trials_table(record, is_live=holder is not None))
     for line in trials_notes(record):
         console.print(line, highlight=False, soft_wrap=True)
-    ended = "running" if record.outcome is None else str(record.outcome).lower()
-    console.print(f"{name}: {ended}" + (f", {record.reason}" if record.reason else ""))
+    if holder is not None:
+        line = f"running on {holder}"
+    elif record.outcome in (SweepOutcome.COMPLETE, SweepOutcome.FAILED):
+        line = record.outcome.lower() + (f", {record.reason}" if record.reason else "")
+    else:
+        why = record.reason or "its driver died"
+        line = f"interrupted, {why}; resumable: {_resume_command(storage, name)}"
+    console.print(f"{name}: {line}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -337,7 +395,7 @@ def _print_result(console: Console, storage: Path, name: str) -> None:
     from .tracking import Ledger
 
     record = Ledger.open(storage, name).record
-    console.print(trials_table(record))
+    console.print(trials_table(record, is_live=False))
     for line in trials_notes(record):
         console.print(line, highlight=False, soft_wrap=True)
     try:
@@ -346,6 +404,13 @@ def _print_result(console: Console, storage: Path, name: str) -> None:
         console.print(str(error), highlight=False)
     command = ["droplora-sweep", "ui", "--storage", os.path.relpath(storage)]
     console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
+
+
+def _resume_command(storage: Path, name: str) -> str:
+    command = ["droplora-sweep", "resume", name]
+    if storage.resolve() != DEFAULT_STORAGE.resolve():
+        command += ["--storage", os.path.relpath(storage)]
+    return shlex.join(command)
 
 
 def _print_decisions(console: Console, storage: Path, name: str) -> None:

@@ -5,21 +5,31 @@ search space -> trial spec -> training on a group -> evaluation -> ledger -> sel
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .display.progress import TICK_INTERVAL_S, make_progress
+from .display.progress import make_progress
 from .driver.connection import LOCAL, connect, local_node, resolve_address
+from .driver.forking import past_of, take_over
+from .driver.history import known_of
 from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
-from .errors import SweepError
+from .driver.starting import Begin, Finished, decide_start, start_lines
+from .errors import InputError, SweepError
 from .selection import best_per_benchmark, decisions_text
 from .spec import fingerprint, package_versions
-from .tracking import Ledger, SweepOutcome, trial_id
+from .tracking import (
+    Ledger,
+    LedgerWriter,
+    SweepOutcome,
+    has_sweep,
+    require_new,
+    trial_id,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,8 +37,7 @@ if TYPE_CHECKING:
     from .display.noise import NoiseLog
     from .display.progress import Progress
     from .driver.preflight import Prepared
-    from .driver.recorder import Recorder
-    from .groups.manager import GroupManager
+    from .driver.starting import Start
     from .selection import Decision
     from .spec import SweepSpec, TrialSpec
 
@@ -50,41 +59,74 @@ class SweepResult:
     unpublished: str | None
 
 
-def run_sweep(prepared: Prepared, *, address: str, log: NoiseLog) -> SweepResult:
-    """Run a sweep that was checked, to its end or to the first SIGINT or SIGTERM.
+def run_sweep(
+    prepared: Prepared, *, address: str, log: NoiseLog, fork_of: str | None = None
+) -> SweepResult:
+    """Run a sweep that was checked, to its end or until it is told to stop.
+
+    One that was begun goes on: what is finished stays, what was running is taken up again.
 
     Args:
         prepared: The sweep, its task and its model.
         address: ``auto``, ``local``, or a Ray cluster's address.
         log: Where the noise goes, and the console for what is left.
+        fork_of: A sweep in the same storage whose results this one starts from.
 
     Raises:
-        InputError: A group is larger than the cluster can ever be, or code answers would have to
-            be run without a sandbox.
-        SweepError: There is no such cluster, or the sweep's name is taken.
+        InputError: A group is larger than the cluster can ever be, code answers would have to
+            be run without a sandbox, or the sweep was begun with other settings.
+        SweepError: There is no such cluster, another driver has the sweep, or its name is taken.
     """
     address = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
-    Ledger.require_new(Path(prepared.sweep.storage), prepared.sweep.name)
+    sweep, storage = prepared.sweep, Path(prepared.sweep.storage)
+    origin = None if fork_of is None else Ledger.open(storage, fork_of)
+    versions = package_versions()
+    start = _decide_start(prepared, storage, versions)
+    progress = make_progress(log.console, sweep.search.num_trials, sweep.search.metric)
+    if isinstance(start, Finished):
+        progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
+        return SweepResult(Ledger.open(storage, sweep.name), SweepOutcome.COMPLETE, None, None)
     if address == LOCAL:
         check_room(prepared.file, [local_node()])
-    sweep = prepared.sweep
-    progress = make_progress(log.console, sweep.search.num_trials, sweep.search.metric)
     progress.say(f"sweep {sweep.name}: connecting to Ray ({address})")
     with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
         from .groups.nodes import cluster_nodes
 
         check_room(prepared.file, cluster_nodes())
-        versions = package_versions()
         digests = prepared.data_digests()
-        ledger = Ledger.create(Path(sweep.storage), sweep, data_digests=digests, versions=versions)
-        log.move_to(ledger.directory / "driver.log")
-        progress.say(f"noise goes to {log.path}")
-        if note := remote_code_note(sweep):
-            progress.say(note)
         identify = partial(_identify, digests, versions, sweep.group.num_workers)
-        with Interruption() as interruption, progress:
-            return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
+        if isinstance(start, Begin):
+            past = () if origin is None else past_of(origin.record, sweep, identify)
+            ledger = LedgerWriter.create(
+                storage, sweep, data_digests=digests, versions=versions, past=past
+            )
+        else:
+            ledger = LedgerWriter.resume(storage, sweep, versions=versions)
+        with contextlib.closing(ledger), Interruption() as interruption:
+            log.move_to(ledger.directory / "driver.log")
+            for line in (*take_over(ledger), *start_lines(start, ledger.torn)):
+                progress.say(line)
+            progress.say(f"noise goes to {log.path}")
+            if note := remote_code_note(sweep):
+                progress.say(note)
+            progress.start_from(ledger.record)
+            with progress:
+                return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
+
+
+def _decide_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]) -> Start:
+    """Begin, go on or leave alone the sweep of this name, from what the storage holds."""
+    name = prepared.sweep.name
+    if not has_sweep(storage, name):
+        require_new(storage, name)
+        return Begin()
+    ledger = Ledger.open(storage, name)
+    digests = prepared.data_digests()
+    try:
+        return decide_start(ledger.record, ledger.holder, prepared.sweep, digests, versions)
+    except InputError as error:
+        raise prepared.file.locate(error) from error
 
 
 def decide(ledger: Ledger) -> list[Decision]:
@@ -103,7 +145,7 @@ def protocol(ledger: Ledger) -> str:
 
 def _drive(
     sweep: SweepSpec,
-    ledger: Ledger,
+    ledger: LedgerWriter,
     identify: Callable[[int, TrialSpec], tuple[str, str]],
     interruption: Interruption,
     progress: Progress,
@@ -111,13 +153,16 @@ def _drive(
 ) -> SweepResult:
     """Start groups, search, and bring ledger and MLflow to a final state, whatever happens."""
     from .driver.recorder import Recorder
+    from .driver.watch import Watch
     from .groups.client import TrialClient
     from .groups.manager import GroupManager
     from .groups.pool import HEAD_SHARE, start_pool
-    from .search import StudySearcher, run_search
+    from .search import StudySearcher, reconciled_study, run_search
     from .tracking.mlflow_view import MlflowPublisher
 
-    pool_name = f"{sweep.name}-{ledger.record.sweep_id}"
+    known = known_of(ledger.record, sweep.search.metric)
+    study = reconciled_study(ledger.study, known.trials, sweep)
+    pool_name = f"{sweep.name}-{ledger.holder.token}"
     pool = start_pool(pool_name, sweep.group.max_attempts)
     ledger.subscribe(progress.event)
     outcome = SweepOutcome.FAILED
@@ -128,27 +173,37 @@ def _drive(
         publisher = MlflowPublisher(
             ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
         )
-        watch = _Watch(interruption, groups, recorder, pool, progress)
+        watch = Watch(
+            interruption,
+            ledger,
+            groups,
+            recorder,
+            pool,
+            grace_s=sweep.group.grace_s,
+            tick=progress.tick,
+        )
         try:
             run_search(
                 TrialClient,
                 pool_name,
                 sweep,
-                StudySearcher(sweep, ledger.study, identify, lambda: groups.num_groups),
+                StudySearcher(sweep, study, identify, lambda: groups.num_groups, known),
                 recorder,
+                trials_folder=str(ledger.trials_directory),
+                known=known.trials.values(),
                 client_resources=HEAD_SHARE,
                 should_stop=watch,
                 scratch=scratch,
             )
-            recorder.close(abandon=watch.reason is not None)
+            recorder.close()
             outcome, reason = watch.outcome, watch.reason
         finally:
-            recorder.close(abandon=True)
+            recorder.abandon()
+            recorder.close()
             try:
                 ledger.sweep_finished(outcome, reason=reason, summary=_summary(ledger))
             finally:
                 published = publisher.close()
-                ledger.close()
     return SweepResult(ledger, outcome, reason, published.error)
 
 
@@ -170,49 +225,3 @@ def _summary(ledger: Ledger) -> dict[str, str]:
         return {"README.md": decisions_text(decide(ledger), protocol(ledger))}
     except SweepError as error:
         return {"README.md": str(error)}
-
-
-class _Watch:
-    """Asked at every turn of the search whether to stop; looks around a few times a second.
-
-    Attributes:
-        outcome: How the sweep ends if it ended now.
-        reason: Why it does not run to its end, or None.
-    """
-
-    def __init__(
-        self,
-        interruption: Interruption,
-        groups: GroupManager,
-        recorder: Recorder,
-        pool: Any,
-        progress: Progress,
-    ) -> None:
-        self.outcome = SweepOutcome.COMPLETE
-        self.reason: str | None = None
-        self._interruption = interruption
-        self._groups = groups
-        self._recorder = recorder
-        self._pool = pool
-        self._progress = progress
-        self._next_look = 0.0
-
-    def __call__(self) -> bool:
-        if self.reason is None and time.monotonic() >= self._next_look:
-            self._look()
-            self._next_look = time.monotonic() + TICK_INTERVAL_S
-        return self.reason is not None
-
-    def _look(self) -> None:
-        import ray
-
-        if self._interruption.signal is not None:
-            self.outcome, self.reason = SweepOutcome.INTERRUPTED, self._interruption.signal
-            return
-        try:
-            self._recorder.check()
-            self._groups.check()
-        except (SweepError, OSError) as error:
-            self.outcome, self.reason = SweepOutcome.FAILED, str(error)
-            return
-        self._progress.tick(ray.get(self._pool.progress.remote()))

@@ -16,7 +16,7 @@ from droplora_sweep.evaluation import evaluate, score
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks import load_task
-from droplora_sweep.tracking import Ledger, TrialState, trial_id, verify_adapter
+from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id, verify_adapter
 from droplora_sweep.training.data import collate, encode
 from droplora_sweep.training.loop import response_loss
 
@@ -79,7 +79,9 @@ def make_files(spec: TrialSpec, folder: Path) -> tuple[dict[str, bytes], list[Ex
 
 
 @pytest.fixture(scope="module")
-def sweep(small_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+def sweep(
+    small_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> LedgerWriter:
     """Trials 0 complete, 1 running, 2 failed, 3 of DoRA, 4 a whole model, 5 logged another score.
 
     Trial 11 is a second one that t001 could be the start of, if it were not a trial's number.
@@ -91,7 +93,7 @@ def sweep(small_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     )
     files, results = make_files(spec.trial, folder / "adapter")
     scores = {f"val/{name}": value for name, value in score(results).items()}
-    ledger = Ledger.create(folder / "results", spec)
+    ledger = LedgerWriter.create(folder / "results", spec)
 
     def add(number: int, state: TrialState | None, **finish: Any) -> None:
         fingerprint = f"{number + 10:08x}" + "0" * 56
@@ -124,7 +126,7 @@ def rows(output: str) -> list[list[str]]:
 
 
 def test_the_curve_starts_at_what_was_trained_and_every_adapter_is_written(
-    call: Call, sweep: Ledger, tmp_path: Path
+    call: Call, sweep: LedgerWriter, tmp_path: Path
 ) -> None:
     output = tmp_path / "compressed"
     code, printed, complaints = call(
@@ -159,7 +161,7 @@ def test_the_curve_starts_at_what_was_trained_and_every_adapter_is_written(
 
 
 def test_a_row_is_what_the_written_adapter_scores(
-    call: Call, sweep: Ledger, tmp_path: Path
+    call: Call, sweep: LedgerWriter, tmp_path: Path
 ) -> None:
     _, printed, _ = call(
         *("compress", "small", sweep.records()[0].trial_id, "--ranks", "2,2,6"),
@@ -172,7 +174,7 @@ def test_a_row_is_what_the_written_adapter_scores(
     assert (rank, mean) == ("2", f"{100 * score(results)['mean']:.1f}")
 
 
-def test_a_score_that_is_not_the_logged_one_is_told(call: Call, sweep: Ledger) -> None:
+def test_a_score_that_is_not_the_logged_one_is_told(call: Call, sweep: LedgerWriter) -> None:
     code, printed, _ = call(
         "compress", "small", "t0005", "--ranks", "6", "--storage", str(sweep.storage)
     )
@@ -196,7 +198,7 @@ def test_a_score_that_is_not_the_logged_one_is_told(call: Call, sweep: Ledger) -
     ],
 )
 def test_a_trial_without_an_adapter_is_one_line(
-    call: Call, sweep: Ledger, trial: str, complaint: str
+    call: Call, sweep: LedgerWriter, trial: str, complaint: str
 ) -> None:
     code, printed, complaints = call("compress", "small", trial, "--storage", str(sweep.storage))
     assert (code, printed) == (1, "")
@@ -205,7 +207,7 @@ def test_a_trial_without_an_adapter_is_one_line(
     assert complaints.count("\n") == 1
 
 
-def test_an_unknown_sweep_is_one_line(call: Call, sweep: Ledger) -> None:
+def test_an_unknown_sweep_is_one_line(call: Call, sweep: LedgerWriter) -> None:
     code, _, complaints = call("compress", "nope", "t0000", "--storage", str(sweep.storage))
     assert code == 1
     assert complaints == (f"name: must be a sweep in {sweep.storage}, got nope; it has small\n")
@@ -222,7 +224,7 @@ def test_an_unknown_sweep_is_one_line(call: Call, sweep: Ledger) -> None:
     ],
 )
 def test_what_cannot_be_truncated_is_refused_before_anything_is_scored(
-    call: Call, sweep: Ledger, arguments: tuple[str, ...], complaint: str
+    call: Call, sweep: LedgerWriter, arguments: tuple[str, ...], complaint: str
 ) -> None:
     code, printed, complaints = call(
         "compress", "small", *arguments, "--storage", str(sweep.storage)
@@ -233,7 +235,7 @@ def test_what_cannot_be_truncated_is_refused_before_anything_is_scored(
     assert complaints.count("\n") == 1
 
 
-def test_nothing_that_exists_is_replaced(call: Call, sweep: Ledger, tmp_path: Path) -> None:
+def test_nothing_that_exists_is_replaced(call: Call, sweep: LedgerWriter, tmp_path: Path) -> None:
     (tmp_path / "rank-3").mkdir()
     code, _, complaints = call(
         *("compress", "small", "t0000", "--storage", str(sweep.storage)),

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from droplora_sweep.tracking import SweepRecord
     from droplora_sweep.tracking.events import Event
 
     Steps = Mapping[str, tuple[int, int]]
-
-TICK_INTERVAL_S = 0.5
 
 
 @dataclass
@@ -46,6 +45,9 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """Show one line that stays."""
 
+    def start_from(self, record: SweepRecord) -> None:
+        """Count what earlier drivers finished."""
+
     def event(self, event: Event) -> None:
         """An event of the ledger; called on the thread that wrote it."""
 
@@ -59,8 +61,12 @@ class _Sweep:
 
     num_trials: int
     metric: str
+    num_done_before: int = 0
     rows: dict[str, _Row] = field(default_factory=dict)
     first_start: float | None = None
+
+    def start_from(self, record: SweepRecord) -> None:
+        self.num_done_before = sum(trial.is_finished for trial in record.trials)
 
     def add(self, event: Event) -> None:
         now = time.monotonic()
@@ -77,13 +83,17 @@ class _Sweep:
 
     @property
     def num_done(self) -> int:
+        return self.num_done_before + self._num_done_now
+
+    @property
+    def _num_done_now(self) -> int:
         return sum(row.seconds is not None for row in self.rows.values())
 
     def seconds_left(self) -> float | None:
-        """From the pace since the first trial started; None before any is done."""
-        if not self.num_done or self.first_start is None:
+        """From the pace since this driver's first trial started; None before any is done."""
+        if not self._num_done_now or self.first_start is None:
             return None
-        pace_s = (time.monotonic() - self.first_start) / self.num_done
+        pace_s = (time.monotonic() - self.first_start) / self._num_done_now
         return pace_s * (self.num_trials - self.num_done)
 
 
@@ -102,6 +112,9 @@ class LineProgress:
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
+
+    def start_from(self, record: SweepRecord) -> None:
+        self._sweep.start_from(record)
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)
@@ -150,6 +163,9 @@ class TableProgress:
 
     def say(self, text: str) -> None:
         self._live.console.print(text, markup=False)
+
+    def start_from(self, record: SweepRecord) -> None:
+        self._sweep.start_from(record)
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)

@@ -28,8 +28,13 @@ RATIO = "perplexity/ratio"
 LONG_PROMPTS = "long_prompts/"
 
 
-def trials_table(record: SweepRecord) -> Table:
-    """Every trial: searched values, scores in percent, time, state."""
+def trials_table(record: SweepRecord, *, is_live: bool) -> Table:
+    """Every trial: searched values, scores in percent, time, state.
+
+    Args:
+        record: The sweep.
+        is_live: Whether a driver works on it; else its running trials are interrupted.
+    """
     benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
     protocol = record.spec["evaluation"].get("protocol", "paper")
     table = Table(title=f"Trials of {record.name}: validation accuracy in % ({protocol} protocol)")
@@ -49,7 +54,7 @@ def trials_table(record: SweepRecord) -> Table:
             *(format_score(trial.metrics.get(f"val/{name}")) for name in (*benchmarks, "mean")),
             *([format_ratio(trial.metrics.get(RATIO))] if has_text else []),
             format_seconds(_seconds(trial)),
-            str(trial.state).lower() + (f": {trial.reason}" if trial.reason else ""),
+            _state(trial, is_live=is_live),
         )
     return table
 
@@ -134,6 +139,13 @@ def plan_table(prepared: Prepared, plan: Plan) -> Table:
     for index, note in enumerate(plan.notes):
         table.add_row("" if index else "note", note)
     return table
+
+
+def _state(trial: TrialRecord, *, is_live: bool) -> str:
+    if not trial.is_finished and not is_live:
+        return "interrupted"
+    origin = f" (of {trial.origin})" if trial.origin else ""
+    return f"{trial.state.lower()}{origin}" + (f": {trial.reason}" if trial.reason else "")
 
 
 def _seconds(trial: TrialRecord) -> float | None:

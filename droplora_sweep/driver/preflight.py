@@ -25,6 +25,7 @@ from droplora_sweep.spec.composition import (
     pruning_rates,
 )
 from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.study_url import missing_driver
 from droplora_sweep.tasks import load_task
 from droplora_sweep.training.schedule import MIN_LORA_DROP_STEPS, num_steps
 
@@ -73,6 +74,7 @@ def prepare(file: SweepFile) -> Prepared:
     faults: list[Fault] = []
     model = _try(lambda: inspect_model(resolve_model(file.sweep.model).path), faults)
     _try(lambda: require_quantization(file.sweep.model), faults)
+    faults += _study_driver(file.sweep.search.study)
     task = _try(lambda: load_task(file.sweep.task), faults)
     text_path = file.sweep.evaluation.held_out_text
     text = _try(lambda: text_path and read_held_out_text(text_path), faults) or None
@@ -90,6 +92,16 @@ def prepare(file: SweepFile) -> Prepared:
     assert task is not None
     assert model is not None
     return Prepared(file, _with_absolute_paths(file.sweep), task, model, text)
+
+
+def _study_driver(url: str | None) -> Iterator[Fault]:
+    package = missing_driver(url)
+    if package is not None:
+        problem = (
+            f"must be without URL unless {package} is installed, got {url}; "
+            "pip install 'droplora-sweep[postgresql]'"
+        )
+        yield Fault("", "search.study", problem)
 
 
 def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:

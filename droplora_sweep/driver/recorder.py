@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from droplora_sweep.tracking import TrialState
+from droplora_sweep.tracking import TrialState, failpoint
 from droplora_sweep.tracking.layout import trial_directory
 from droplora_sweep.training.checkpoints.folders import discard_checkpoints
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from droplora_sweep.groups import Outcome
     from droplora_sweep.search import Ending, Suggestion
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.tracking import LedgerWriter
 
-WAIT_S = 10.0
+WAIT_S = 2.0
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -37,7 +37,7 @@ class Recorder:
     a thread of its own waits for it while Tune goes on.
     """
 
-    def __init__(self, ledger: Ledger, pool: ActorHandle[Any]) -> None:
+    def __init__(self, ledger: LedgerWriter, pool: ActorHandle[Any]) -> None:
         self._ledger = ledger
         self._pool = pool
         self._lock = threading.Lock()
@@ -54,17 +54,26 @@ class Recorder:
                 suggestion.fingerprint,
                 suggestion.spec,
                 suggestion.settings,
+                suggestion.params,
             )
 
     def reported(
-        self, trial_id: str, evaluation: int, step: int, metrics: dict[str, float]
+        self,
+        trial_id: str,
+        evaluation: int,
+        step: int,
+        metrics: dict[str, float],
+        num_evaluations: int,
     ) -> None:
         """Record an evaluation."""
         with self._lock:
-            self._ledger.trial_reported(trial_id, evaluation, step, metrics)
+            self._ledger.trial_reported(
+                trial_id, evaluation, step, metrics, num_evaluations=num_evaluations
+            )
 
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
         """End the trial in its group; its record follows when its adapter is here."""
+        failpoint("trial-ended")
         self._pool.end.remote(trial_id)
         state = STATES[ending]
         self._pending.append(self._collector.submit(self._collect, trial_id, state, reason))
@@ -75,17 +84,18 @@ class Recorder:
             self._pending.remove(future)
             future.result()
 
-    def close(self, *, abandon: bool = False) -> None:
-        """Wait for what is on its way.
+    def abandon(self) -> None:
+        """The sweep is cut short: what has not been recorded stays RUNNING, to be taken up again.
 
-        Args:
-            abandon: The sweep was cut short: trials that have not ended stay RUNNING in the
-                ledger, to be taken up again.
+        Nothing that arrives later is recorded: groups end their trials now, and a trial that is
+        merely interrupted must not look as if it had been stopped.
         """
-        if abandon:
-            self._abandoned.set()
+        self._abandoned.set()
+
+    def close(self) -> None:
+        """Wait for what is on its way, unless the sweep was abandoned."""
         self._collector.shutdown(wait=True)
-        if not abandon:
+        if not self._abandoned.is_set():
             self.check()
 
     def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
@@ -95,6 +105,8 @@ class Recorder:
                 return
             answer: Any = ray.get(self._pool.outcome.remote(trial_id, WAIT_S))
             outcome = answer
+        if self._abandoned.is_set():
+            return
         if outcome.failure is not None:
             state, reason = TrialState.FAILED, reason or outcome.failure
         with self._lock:

@@ -31,13 +31,15 @@ _PR_SET_PDEATHSIG = 1
 class _RemoteDriver:
     """An actor on the head node: runs the command line there and keeps what it prints."""
 
-    def __init__(self, name: str, text: str, storage: str, overrides: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, text: str, storage: str, overrides: Sequence[str], options: Sequence[str]
+    ) -> None:
         import ray
 
         folder = Path(tempfile.mkdtemp(prefix="droplora-"))
         (folder / name).write_text(text, encoding="utf-8")
         address = ray.get_runtime_context().gcs_address
-        command = [sys.executable, "-m", "droplora_sweep", "run", name]
+        command = [sys.executable, "-m", "droplora_sweep", "run", name, *options]
         for override in (*overrides, f"storage={Path.home() / storage}"):
             command += ["--set", override]
         self._process = subprocess.Popen(
@@ -77,7 +79,13 @@ class _RemoteDriver:
 
 
 def run_remotely(
-    address: str, file: Path, storage: str, overrides: Sequence[str], show: Callable[[str], None]
+    address: str,
+    file: Path,
+    storage: str,
+    overrides: Sequence[str],
+    show: Callable[[str], None],
+    *,
+    fork: str | None = None,
 ) -> int:
     """Run a sweep with its driver on the head node.
 
@@ -87,6 +95,7 @@ def run_remotely(
         storage: The sweep's; a relative one lies in the head node's home folder.
         overrides: ``path=value`` strings, applied there.
         show: Takes each line the driver prints.
+        fork: Name of a new sweep that starts from the results of the file's.
 
     Returns:
         The driver's exit code.
@@ -104,9 +113,10 @@ def run_remotely(
         reason = str(error).splitlines()[0]
         raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
     actor: Any = ray.remote(_RemoteDriver)
+    options = [] if fork is None else ["--fork", fork]
     try:
         driver = actor.options(num_cpus=0, resources=HEAD_SHARE, max_concurrency=4).remote(
-            file.name, file.read_text(encoding="utf-8"), storage, list(overrides)
+            file.name, file.read_text(encoding="utf-8"), storage, list(overrides), options
         )
         return _follow(driver, show)
     finally:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
 
+from .leases import Message
 from .pool import find_pool
-
-if TYPE_CHECKING:
-    from .leases import Message
 
 WAIT_S = 30.0
 
@@ -18,9 +16,13 @@ WAIT_S = 30.0
 class TrialClient(tune.Trainable):
     """Leases a group for one trial; holds no model, no data and no GPU.
 
-    The config names the pool (``pool``), the trial (``trial_id``) and its spec as JSON (``spec``).
-    Each result has the evaluation's metrics, its 1-based number and its step; a trial that
-    failed has ``failure`` and no metric, so that neither scheduler nor sampler sees a number.
+    The config names the pool (``pool``), the trial (``trial_id``), the folder that its own is in
+    (``trials_folder``) and its spec as JSON (``spec``). ``last_report`` is the last evaluation of a
+    trial that an earlier driver left running, else None: it is the first result, marked
+    ``delivered_again``, so that the scheduler decides on it.
+
+    Each result has the evaluation's metrics, its 1-based number and its step; a trial that failed
+    has ``failure`` and no metric, so that neither scheduler nor sampler sees a number.
     Tune calls `step` again only when its scheduler lets the trial go on.
     """
 
@@ -29,7 +31,10 @@ class TrialClient(tune.Trainable):
         self._pool = find_pool(config["pool"])
         self._trial_id: str = config["trial_id"]
         self._evaluation = 0
-        ray.get(self._pool.submit.remote(self._trial_id, config["spec"]))
+        self._last_report: dict[str, Any] | None = config["last_report"]
+        delivered = self._last_report["evaluation"] if self._last_report else 0
+        folder = f"{config['trials_folder']}/{self._trial_id}"
+        ray.get(self._pool.submit.remote(self._trial_id, config["spec"], delivered, folder))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve the next trial in the same process; a new one costs seconds."""
@@ -38,6 +43,9 @@ class TrialClient(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Let the group go on, and wait for its next evaluation."""
+        if self._last_report is not None:
+            last_report, self._last_report = self._last_report, None
+            return {**self._result(Message(**last_report)), "delivered_again": True}
         if self._evaluation:
             ray.get(self._pool.go_on.remote(self._trial_id, self._evaluation))
         message: Message | None = None
@@ -46,6 +54,9 @@ class TrialClient(tune.Trainable):
             message = answer
         if message.failure is not None:
             return {"failure": message.failure, "done": True}
+        return self._result(message)
+
+    def _result(self, message: Message) -> dict[str, Any]:
         self._evaluation = message.evaluation
         return {
             **message.metrics,

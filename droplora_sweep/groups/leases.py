@@ -140,10 +140,14 @@ class LeaseBook:
         self._trials[trial_id].passed.add(evaluation)
 
     def end(self, trial_id: str) -> None:
-        """The scheduler wants no more of the trial: it ends at the evaluation it waits at."""
+        """The scheduler wants no more of the trial: it ends at the evaluation it waits at.
+
+        A trial that was taken up from an earlier driver still has to be leased, for what it
+        leaves at the evaluation that was decided on.
+        """
         trial = self._trials[trial_id]
         trial.ended = True
-        if trial_id in self._queue:
+        if trial_id in self._queue and not trial.delivered:
             self._queue.remove(trial_id)
             self._conclude(trial, Outcome({}, (), "ended before it was started", trial.attempt))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -53,6 +54,7 @@ class GroupManager:
         self._closing = threading.Event()
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
         self._failure: BaseException | None = None
+        self._close_by: float | None = None
 
     def __enter__(self) -> GroupManager:
         for name, value in RAY_TRAIN_SETTINGS.items():
@@ -62,11 +64,21 @@ class GroupManager:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._closing.set()
-        ray.get(self._pool.close.remote())
+        self.close(CLOSE_TIMEOUT_S)
         self._grower.join()
+        assert self._close_by is not None
         for thread in self._threads:
-            thread.join(CLOSE_TIMEOUT_S)
+            thread.join(max(0.0, self._close_by - time.monotonic()))
+
+    def close(self, within_s: float) -> None:
+        """Take no more trials and end; groups that train save their trial first.
+
+        Does not wait: leaving the context does, until the time is up. The first call decides.
+        """
+        if self._close_by is None:
+            self._close_by = time.monotonic() + within_s
+            self._closing.set()
+            ray.get(self._pool.close.remote())
 
     @property
     def num_groups(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 
-from .leases import LeaseBook
+from .leases import LeaseBook, Message
 from .nodes import HEAD
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from .leases import Decision, Lease, Message, Outcome
+    from .leases import Decision, Lease, Outcome
 
 T = TypeVar("T")
 
@@ -60,7 +60,12 @@ class _Pool:
         await self._do(lambda: self._book.submit(trial_id, spec, delivered, folder))
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
-        return await self._wait(lambda: self._book.receive(trial_id), wait_s)
+        def look() -> Message | None:
+            # Nobody reads what a client of a closed pool says; it only must not go on waiting.
+            closed = Message(0, 0, 0, {}, "the sweep was closed") if self._book.closed else None
+            return self._book.receive(trial_id) or closed
+
+        return await self._wait(look, wait_s)
 
     async def go_on(self, trial_id: str, evaluation: int) -> None:
         await self._do(lambda: self._book.go_on(trial_id, evaluation))

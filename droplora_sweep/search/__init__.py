@@ -1,7 +1,20 @@
 """Which trials are run and which go on: Optuna draws, Ray Tune schedules."""
 
-from .runner import Ending, TrialListener, run_search
+from .known import Ending, Known, KnownTrial, LastReport, OpenTrial
+from .reconciling import reconciled_study
+from .runner import TrialListener, run_search
 from .searcher import StudySearcher
 from .suggestion import Suggestion
 
-__all__ = ["Ending", "StudySearcher", "Suggestion", "TrialListener", "run_search"]
+__all__ = [
+    "Ending",
+    "Known",
+    "KnownTrial",
+    "LastReport",
+    "OpenTrial",
+    "StudySearcher",
+    "Suggestion",
+    "TrialListener",
+    "reconciled_study",
+    "run_search",
+]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
 
 from .scheduler import make_scheduler
+from .searcher import DELIVERED_AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from ray.tune.experiment import Trial
 
     from droplora_sweep.spec import SweepSpec
 
+    from .known import Ending, KnownTrial
     from .searcher import StudySearcher
     from .suggestion import Suggestion
-
-Ending = Literal["complete", "stopped", "failed"]
 
 
 class TrialListener(Protocol):
@@ -30,7 +30,12 @@ class TrialListener(Protocol):
         """The trial was handed to its client."""
 
     def reported(
-        self, trial_id: str, evaluation: int, step: int, metrics: dict[str, float]
+        self,
+        trial_id: str,
+        evaluation: int,
+        step: int,
+        metrics: dict[str, float],
+        num_evaluations: int,
     ) -> None:
         """The trial gave an evaluation; it waits for the scheduler."""
 
@@ -45,11 +50,16 @@ def run_search(
     searcher: StudySearcher,
     listener: TrialListener,
     *,
+    trials_folder: str,
+    known: Iterable[KnownTrial] = (),
     client_resources: dict[str, float],
     should_stop: Callable[[], bool],
     scratch: Path,
 ) -> None:
     """Run trials until the searcher has no more or ``should_stop`` says so.
+
+    Trials that are cut short by ``should_stop`` have not ended: neither the study nor the listener
+    hears of it, and a later driver takes them up.
 
     Args:
         client: The Tune trainable that leases a group for a trial.
@@ -57,27 +67,30 @@ def run_search(
         sweep: What to run.
         searcher: Draws the trials.
         listener: Hears of them.
+        trials_folder: Each trial has its folder of its own in it.
+        known: Trials of earlier drivers, for the scheduler to compare with.
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
         should_stop: Asked at every turn of Tune's loop.
         scratch: Folder for Tune's own files; nothing in it is read again.
     """
+    stopper = _StopWhen(should_stop, searcher)
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     tuner = tune.Tuner(
         tune.with_resources(client, tune.PlacementGroupFactory([client_resources])),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(sweep),
+            scheduler=make_scheduler(sweep, known),
             num_samples=sweep.search.num_trials,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        param_space={"pool": pool_name},
+        param_space={"pool": pool_name, "trials_folder": trials_folder},
         run_config=tune.RunConfig(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
-            callbacks=[_Forwarder(searcher, listener)],
-            stop=_StopWhen(should_stop),
+            callbacks=[_Forwarder(searcher, listener, stopper)],
+            stop=stopper,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
@@ -106,22 +119,32 @@ class _DriverOnly:
 
 
 class _StopWhen(_DriverOnly, tune.Stopper):
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
+    """Asks at every turn; once told to stop, the trials' ends that follow are not their own."""
+
+    def __init__(self, should_stop: Callable[[], bool], searcher: StudySearcher) -> None:
         self._should_stop = should_stop
+        self._searcher = searcher
+        self.has_stopped = False
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._should_stop()
+        if not self.has_stopped and self._should_stop():
+            self.has_stopped = True
+            self._searcher.abandon()
+        return self.has_stopped
 
 
 class _Forwarder(_DriverOnly, tune.Callback):
     """Translates Tune's callbacks for a `TrialListener`."""
 
-    def __init__(self, searcher: StudySearcher, listener: TrialListener) -> None:
+    def __init__(
+        self, searcher: StudySearcher, listener: TrialListener, stopper: _StopWhen
+    ) -> None:
         self._searcher = searcher
         self._listener = listener
+        self._stopper = stopper
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         self._listener.started(self._searcher.suggestion(trial.trial_id))
@@ -129,15 +152,21 @@ class _Forwarder(_DriverOnly, tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        if "failure" not in result:
+        if "failure" not in result and not result.get(DELIVERED_AGAIN):
             metrics = {name: result[name] for name in result["metric_names"]}
             self._listener.reported(
-                trial.config["trial_id"], result["evaluation"], result["step"], metrics
+                trial.config["trial_id"],
+                result["evaluation"],
+                result["step"],
+                metrics,
+                result["num_evaluations"],
             )
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
+        if self._stopper.has_stopped:
+            return
         result = trial.last_result
         ending: Ending
         if "failure" in result:
@@ -149,4 +178,5 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self._listener.ended(trial.config["trial_id"], ending, result.get("failure"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        self._listener.ended(trial.config["trial_id"], "failed", "its Tune client died")
+        if not self._stopper.has_stopped:
+            self._listener.ended(trial.config["trial_id"], "failed", "its Tune client died")

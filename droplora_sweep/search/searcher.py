@@ -7,14 +7,18 @@ running for ever, and cannot run a trial only once; this one keeps Optuna's stat
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
-from droplora_sweep.spec import baselines
+from droplora_sweep.spec import baselines, resolve
 
+from .known import Known
 from .scheduler import BASELINE
 from .suggestion import suggest
 
@@ -23,7 +27,11 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SearchSpec, SweepSpec, TrialSpec
 
+    from .known import LastReport
     from .suggestion import Suggestion
+
+DELIVERED_AGAIN = "delivered_again"
+"""In a result: the study and the ledger have it from an earlier driver."""
 
 MAX_REPEATS = 50
 """Draws of trials that were run before, in a row, until the space counts as exhausted."""
@@ -42,15 +50,22 @@ def make_sampler(search: SearchSpec, seed: int) -> optuna.samplers.BaseSampler:
     )
 
 
+def _seed(seed: int, num_known: int) -> int:
+    if not num_known:
+        return seed
+    return int(np.random.SeedSequence([seed, num_known]).generate_state(1)[0])
+
+
 class StudySearcher(Searcher):
     """Draws trials from an Optuna study and tells it how each ended.
 
     Args:
         sweep: The space, the number of trials and the metric, which is maximised.
-        study: The study; the baselines are queued in it first.
+        study: The study, as the ledger has it; baselines it lacks are queued in it first.
         identify: Trial id and fingerprint of a numbered trial; a fingerprint that was drawn
             before is not run again, its first result is told instead.
         room: How many trials may run now; the cluster can grow and shrink.
+        known: The trials of earlier drivers; those that are open go on before any is drawn.
     """
 
     def __init__(
@@ -59,6 +74,7 @@ class StudySearcher(Searcher):
         study: optuna.Study,
         identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
+        known: Known | None = None,
     ) -> None:
         super().__init__(metric=sweep.search.metric, mode="max")
         self._sweep = sweep
@@ -66,12 +82,16 @@ class StudySearcher(Searcher):
         self._identify = identify
         self._room = room
         self._live: dict[str, tuple[optuna.trial.Trial, Suggestion]] = {}
-        self._ended: dict[str, float | None] = {}
-        self._num_suggested = 0
-        study.sampler = make_sampler(sweep.search, sweep.seed)
+        known = known or Known()
+        self._open = deque(known.open)
+        self._ended = dict(known.ended)
+        self._num_suggested = len(known.ended)
+        self._is_abandoned = False
+        self._baselines: list[TrialSpec] = []
+        # Seeded by where it stands: the first seed again would draw the first trials again.
+        study.sampler = make_sampler(sweep.search, _seed(sweep.seed, len(known.trials)))
         if sweep.search.queue_baselines:
-            for values in baselines(sweep):
-                study.enqueue_trial(values, user_attrs={BASELINE: True})
+            self._queue_baselines(known)
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         """Tune offers metric, mode and space; all three are the sweep's."""
@@ -79,20 +99,27 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config; None while there is no room, FINISHED at the end."""
-        if self._num_suggested == self._sweep.search.num_trials:
+        if self._num_suggested >= self._sweep.search.num_trials and not self._open:
             return Searcher.FINISHED
         if len(self._live) >= self._room():
             return None
-        drawn = self._draw_new()
-        if drawn is None:
+        last_report: LastReport | None = None
+        if self._open:
+            taken_up = self._open.popleft()
+            drawn = self._find(taken_up.suggestion.number), taken_up.suggestion
+            last_report = taken_up.last_report
+        elif (new := self._draw_new()) is not None:
+            drawn = new
+        else:
             return Searcher.FINISHED
         self._live[trial_id] = drawn
         self._num_suggested += 1
-        trial, suggestion = drawn
+        suggestion = drawn[1]
         return {
             "trial_id": suggestion.trial_id,
             "spec": suggestion.spec.model_dump_json(),
-            BASELINE: trial.user_attrs.get(BASELINE, False),
+            "last_report": last_report and asdict(last_report),
+            BASELINE: suggestion.spec in self._baselines,
         }
 
     def suggestion(self, trial_id: str) -> Suggestion:
@@ -107,6 +134,8 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how the trial ended: complete, pruned or failed."""
+        if self._is_abandoned:
+            return
         trial, suggestion = self._live.pop(trial_id)
         score = (result or {}).get(self.metric)
         self._ended[suggestion.fingerprint] = None
@@ -119,10 +148,33 @@ class StudySearcher(Searcher):
             self._ended[suggestion.fingerprint] = score
             self._study.tell(trial, score)
 
+    def abandon(self) -> None:
+        """The sweep is cut short: trials that Tune ends from here on go on some other day."""
+        self._is_abandoned = True
+
     def _report(self, trial: optuna.trial.Trial, result: dict[str, Any]) -> None:
         score = result.get(self.metric)
-        if score is not None and math.isfinite(score):
+        is_delivered_again = result.get(DELIVERED_AGAIN, False)
+        if score is not None and math.isfinite(score) and not is_delivered_again:
             trial.report(score, step=result["evaluation"])
+
+    def _queue_baselines(self, known: Known) -> None:
+        queued = {
+            trial.user_attrs.get(BASELINE)
+            for trial in self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        }
+        for index, values in enumerate(baselines(self._sweep)):
+            spec = resolve(values, self._sweep)
+            self._baselines.append(spec)
+            if index not in queued and spec not in known.specs:
+                self._study.enqueue_trial(values, user_attrs={BASELINE: index})
+
+    def _find(self, number: int) -> optuna.trial.Trial:
+        """The running trial of that number, of an earlier driver."""
+        [found] = [
+            trial for trial in self._study.get_trials(deepcopy=False) if trial.number == number
+        ]
+        return optuna.trial.Trial(self._study, found._trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given, for a restore that never happens here."""

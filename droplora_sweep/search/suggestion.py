@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
 from droplora_sweep.spec import Choice, active_order, is_active, resolve
 from droplora_sweep.spec.fields import get_field
 
@@ -62,12 +69,23 @@ def suggest(
     return Suggestion(trial.number, trial_id, fingerprint, params, spec)
 
 
-def _draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """The parameter's domain in Optuna's terms."""
     if isinstance(parameter, Choice):
-        value: Scalar = trial.suggest_categorical(path, parameter.values)  # type: ignore[assignment]
-        return value
+        return CategoricalDistribution(parameter.values)
     log = parameter.scale == "log"
     if parameter.is_integer:
         step = int(parameter.step) if parameter.step is not None else 1
-        return trial.suggest_int(path, int(parameter.min), int(parameter.max), step=step, log=log)
-    return trial.suggest_float(path, parameter.min, parameter.max, step=parameter.step, log=log)
+        return IntDistribution(int(parameter.min), int(parameter.max), log=log, step=step)
+    return FloatDistribution(parameter.min, parameter.max, log=log, step=parameter.step)
+
+
+def _draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
+    domain = distribution(parameter)
+    if isinstance(domain, CategoricalDistribution):
+        value: Scalar = trial.suggest_categorical(path, domain.choices)  # type: ignore[assignment]
+        return value
+    if isinstance(domain, IntDistribution):
+        return trial.suggest_int(path, domain.low, domain.high, step=domain.step, log=domain.log)
+    assert isinstance(domain, FloatDistribution)
+    return trial.suggest_float(path, domain.low, domain.high, step=domain.step, log=domain.log)

@@ -11,6 +11,7 @@ from ._source import dotted
 from .composition import find_impossible_combinations
 from .paths import is_data_file_name, is_hub_id, local_folder
 from .space import baselines
+from .study_url import study_url_problem
 from .task import plugin_names
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[F
         *_benchmarks(sweep),
         *_batch(sweep),
         *_metric(sweep),
+        *_study(sweep),
         *find_broken_parameters(sweep),
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.
@@ -131,6 +133,12 @@ def _metric(sweep: SweepSpec) -> Iterator[Finding]:
     if sweep.search.metric not in known:
         problem = f"must be one of {', '.join(known)}, got {shown(sweep.search.metric)}"
         yield Finding(("search", "metric"), problem, (("task", "benchmarks"),))
+
+
+def _study(sweep: SweepSpec) -> Iterator[Finding]:
+    url = sweep.search.study
+    if url is not None and (problem := study_url_problem(url)):
+        yield Finding(("search", "study"), problem)
 
 
 def _num_trials(sweep: SweepSpec) -> Iterator[Finding]:

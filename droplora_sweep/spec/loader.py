@@ -111,6 +111,11 @@ def load_sweep_file(
     return SweepFile(sweep, source)
 
 
+def recorded_sweep_file(sweep: SweepSpec, name: str) -> SweepFile:
+    """A sweep that was read from no file; faults found later are at ``name``."""
+    return SweepFile(sweep, Source(name, sweep.model_dump(mode="json"), {(): name}))
+
+
 class _Paths:
     """Paths of values that are known to be faulty."""
 

@@ -42,6 +42,10 @@ class SearchSpec(SpecModel):
     """When a trial is stopped early."""
     queue_baselines: bool = True
     """Run the paper's setting and the same with ``pruning_rate: 0`` first."""
+    study: str | None = None
+    """Where Optuna's study is kept: ``postgresql://USER@HOST/DATABASE`` (needs the extra
+    ``postgresql``), ``journal:///PATH`` (an Optuna journal file), or null for ``study.db`` in the
+    sweep's folder."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """What is searched: dotted path of a trial's field to its domain."""
 
@@ -61,6 +65,9 @@ class GroupSpec(SpecModel):
     """Fresh processes after this many trials; 1 isolates every trial, null never recycles."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others go on."""
+    grace_s: Annotated[float, Field(ge=0)] = 25
+    """Seconds that groups get to save their trials when the sweep is told to stop; what sends the
+    signal may wait less (Kubernetes 30 s, `ray job stop` 3 s) before it kills."""
 
 
 class CheckpointSpec(SpecModel):

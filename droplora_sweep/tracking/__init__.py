@@ -5,9 +5,12 @@ What is exported here reads and writes the ledger and imports neither mlflow, op
 """
 
 from .adapter_files import publish_adapter, verify_adapter
-from .layout import sweep_names
+from .driver_lease import Holder, LeaseLostError
+from .failpoints import failpoint
 from .ledger import Ledger
+from .ledger_writer import LedgerWriter
 from .records import (
+    PastTrial,
     Report,
     SweepOutcome,
     SweepRecord,
@@ -16,19 +19,30 @@ from .records import (
     trial_id,
 )
 from .results import read_results, read_scores, write_results
+from .stop_request import is_stop_requested, request_stop
+from .sweep_folders import has_sweep, require_new, sweep_names
 from .ui import ui_command
 from .ui_login import ui_login
 
 __all__ = [
+    "Holder",
+    "LeaseLostError",
     "Ledger",
+    "LedgerWriter",
+    "PastTrial",
     "Report",
     "SweepOutcome",
     "SweepRecord",
     "TrialRecord",
     "TrialState",
+    "failpoint",
+    "has_sweep",
+    "is_stop_requested",
     "publish_adapter",
     "read_results",
     "read_scores",
+    "request_stop",
+    "require_new",
     "sweep_names",
     "trial_id",
     "ui_command",

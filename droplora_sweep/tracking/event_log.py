@@ -25,14 +25,36 @@ if TYPE_CHECKING:
 class EventLog:
     """Writer of one sweep's events; calls must not overlap."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the log; its file must not exist yet."""
+    def __init__(self, path: Path, descriptor: int, next_seq: int, size_bytes: int) -> None:
         self._path = path
+        self._descriptor = descriptor
+        self._next_seq = next_seq
+        self._size_bytes = size_bytes
+
+    @classmethod
+    def create(cls, path: Path) -> EventLog:
+        """A new log; its file must not exist yet."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
         sync_directory(path.parent)
-        self._next_seq = 0
-        self._size_bytes = 0
+        return cls(path, descriptor, 0, 0)
+
+    @classmethod
+    def reopen(cls, path: Path, read: EventsRead) -> EventLog:
+        """Go on after the last whole event; a torn line after it is cut off.
+
+        A last line that lacks only its end is whole, and gets it.
+
+        Args:
+            path: A log that nobody else writes.
+            read: What was read from it.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        if os.fstat(descriptor).st_size < read.size_bytes:
+            os.write(descriptor, b"\n")
+        os.ftruncate(descriptor, read.size_bytes)
+        os.fsync(descriptor)
+        return cls(path, descriptor, len(read.events), read.size_bytes)
 
     def next_event(self, kind: EventKind, payload: Mapping[str, Any]) -> Event:
         """The event that ``append`` takes next."""
@@ -75,10 +97,12 @@ class EventsRead:
 
     Attributes:
         events: In order.
+        size_bytes: Length of their lines, each with its end.
         torn: Where the torn line is and what it looks like, None if there is none.
     """
 
     events: tuple[Event, ...]
+    size_bytes: int
     torn: str | None = None
 
 
@@ -93,20 +117,22 @@ def read_events(path: Path) -> EventsRead:
     if lines[-1] == b"":
         lines.pop()
     events: list[Event] = []
+    size_bytes = 0
     for number, line in enumerate(lines, start=1):
         try:
             event = decode(line)
         except DamagedLineError as error:
             problem = f"{path}:{number}: {error}"
             if number == len(lines):
-                return EventsRead(tuple(events), torn=problem)
+                return EventsRead(tuple(events), size_bytes, torn=problem)
             raise SweepError(problem) from error
         except UnknownEventError as error:
             raise SweepError(f"{path}:{number}: {error}") from error
         if event.seq != len(events):
             raise SweepError(f"{path}:{number}: seq must be {len(events)}, got {event.seq}")
         events.append(event)
-    return EventsRead(tuple(events))
+        size_bytes += len(line) + 1
+    return EventsRead(tuple(events), size_bytes)
 
 
 def _now() -> datetime:

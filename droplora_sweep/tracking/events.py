@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 class EventKind(StrEnum):
     SWEEP_STARTED = "sweep_started"
+    SWEEP_RESUMED = "sweep_resumed"
     TRIAL_STARTED = "trial_started"
     TRIAL_REPORTED = "trial_reported"
     TRIAL_FINISHED = "trial_finished"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, trial_directory
-from .records import Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
+from .records import PastTrial, Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,10 +23,7 @@ def fold(events: Iterable[Event], directory: Path) -> SweepRecord:
         events: A log from its start.
         directory: The sweep's folder, which the records' paths are under.
     """
-    state = SweepFold(directory)
-    for event in events:
-        state.add(event)
-    return state.record
+    return SweepFold(directory, events).record
 
 
 class SweepFold:
@@ -36,10 +33,12 @@ class SweepFold:
     of the writer and fails an assertion.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, events: Iterable[Event] = ()) -> None:
         self._directory = directory
         self._sweep: SweepRecord | None = None
         self._trials: dict[str, TrialRecord] = {}
+        for event in events:
+            self.add(event)
 
     @property
     def record(self) -> SweepRecord:
@@ -73,8 +72,19 @@ class SweepFold:
                 data_digests=payload["data_digests"],
                 versions=payload["versions"],
                 started=event.time,
+                past=tuple(map(_past, payload.get("past", ()))),
             )
         assert self._sweep is not None, f"{event.kind} before {EventKind.SWEEP_STARTED}"
+        if event.kind is EventKind.SWEEP_RESUMED:
+            return replace(
+                self._sweep,
+                spec=payload["spec"],
+                versions=payload["versions"],
+                finished=None,
+                outcome=None,
+                reason=None,
+                num_starts=self._sweep.num_starts + 1,
+            )
         if event.kind is EventKind.SWEEP_FINISHED:
             return replace(
                 self._sweep,
@@ -121,17 +131,30 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             fingerprint=payload["fingerprint"],
             spec=payload["spec"],
             params=payload["params"],
+            drawn=payload.get("drawn", payload["params"]),
             state=TrialState.RUNNING,
             started=event.time,
+            origin=payload.get("origin"),
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
     return replace(trial, attempts=trial.attempts + 1)
 
 
+def _past(fields: Mapping[str, Any]) -> PastTrial:
+    scores = {int(evaluation): score for evaluation, score in fields["scores"].items()}
+    return PastTrial(**{**fields, "state": TrialState(fields["state"]), "scores": scores})
+
+
 def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
     payload = event.payload
-    report = Report(payload["evaluation"], payload["step"], _metrics(payload), event.time)
+    report = Report(
+        evaluation=payload["evaluation"],
+        num_evaluations=payload["num_evaluations"],
+        step=payload["step"],
+        metrics=_metrics(payload),
+        time=event.time,
+    )
     # A trial that is taken up from a checkpoint repeats the evaluations after it.
     before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
     return replace(trial, reports=(*before, report), metrics=report.metrics)

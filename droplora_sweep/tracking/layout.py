@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 EVENTS = "events.jsonl"
 SPEC = "sweep.yaml"
 STUDY = "study.db"
+LEASE = "driver.lease"
+STOP_REQUEST = "stop.request"
 SUMMARY = "summary"
+TRIALS = "trials"
 ADAPTER = "adapter"
 RESULTS = "results.parquet"
 TRIAL = "trial.json"
@@ -38,12 +41,7 @@ def sweep_directory(storage: Path, name: str) -> Path:
     return directory
 
 
-def sweep_names(storage: Path) -> list[str]:
-    """Names of the sweeps in a storage folder, sorted; none where the folder is missing."""
-    return sorted(path.parent.name for path in storage.glob(f"*/{EVENTS}"))
-
-
 def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
     """Folder of one trial's files."""
     assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
-    return sweep_directory / "trials" / trial_id
+    return sweep_directory / TRIALS / trial_id

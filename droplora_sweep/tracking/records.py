@@ -58,12 +58,14 @@ class Report:
 
     Attributes:
         evaluation: Number of the evaluation, from 1.
+        num_evaluations: Evaluations of a trial that runs to its end.
         step: Optimiser steps taken.
         metrics: ``val/<benchmark>``, ``val/mean``, ``train/loss``, … by name; may hold NaN.
         time: When it was reported, UTC.
     """
 
     evaluation: int
+    num_evaluations: int
     step: int
     metrics: Mapping[str, float]
     time: datetime
@@ -79,6 +81,7 @@ class TrialRecord:
         fingerprint: Hex digest of everything that changes the trial's result.
         spec: The ``TrialSpec``, as JSON values.
         params: What the search chose for it, by dotted path.
+        drawn: The same as it was drawn: alpha as its ratio where it is searched so.
         state: Where it stands.
         reason: Why it was stopped or failed.
         reports: Its evaluations in order, each evaluation once.
@@ -89,6 +92,8 @@ class TrialRecord:
         adapter: Folder of the published adapter, None without one.
         adapter_digest: sha256 of the adapter's MANIFEST.json.
         results: Parquet file of the last evaluation's per-example results, None without one.
+        origin: Trial of another sweep whose results this one has: ``first/t0007-3f2a91bc``; None
+            for a trial that was trained here.
     """
 
     trial_id: str
@@ -96,6 +101,7 @@ class TrialRecord:
     fingerprint: str
     spec: Mapping[str, Any]
     params: Mapping[str, Scalar]
+    drawn: Mapping[str, Scalar]
     state: TrialState
     started: datetime
     reason: str | None = None
@@ -106,10 +112,33 @@ class TrialRecord:
     adapter: Path | None = None
     adapter_digest: str | None = None
     results: Path | None = None
+    origin: str | None = None
 
     @property
     def is_finished(self) -> bool:
         return self.state is not TrialState.RUNNING
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A finished trial of the sweep that a fork starts from, as its sampler and rungs see it.
+
+    Attributes:
+        number: Its number in the fork's study.
+        origin: The sweep and the trial: ``first/t0007-3f2a91bc``.
+        drawn: Searched values as drawn.
+        state: COMPLETE or STOPPED.
+        scores: The fork's metric at each evaluation, by its number; finite.
+        taken_over: Its id in the fork, which has its results as its own: it is the same trial
+            there. None for one that only informs.
+    """
+
+    number: int
+    origin: str
+    drawn: Mapping[str, Scalar]
+    state: TrialState
+    scores: Mapping[int, float]
+    taken_over: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +148,7 @@ class SweepRecord:
     Attributes:
         sweep_id: Random id; tells sweeps of one name apart on a shared MLflow server.
         name: The spec's name.
-        spec: The ``SweepSpec``, as JSON values.
+        spec: The ``SweepSpec`` as of the last start, as JSON values.
         data_digests: Digest of each split, by ``<benchmark>/<split>``.
         versions: Version of each package that takes part in a result.
         started: Start, UTC.
@@ -127,6 +156,8 @@ class SweepRecord:
         outcome: How it ended.
         reason: Why it was interrupted or failed.
         trials: In the order of their first start.
+        num_starts: How many drivers worked on it: above 1 if it was resumed.
+        past: What the sampler knows from another sweep; empty unless the sweep is a fork.
     """
 
     sweep_id: str
@@ -139,3 +170,5 @@ class SweepRecord:
     outcome: SweepOutcome | None = None
     reason: str | None = None
     trials: tuple[TrialRecord, ...] = ()
+    num_starts: int = 1
+    past: tuple[PastTrial, ...] = ()

@@ -11,7 +11,7 @@ from rich.console import Console
 from droplora_sweep.display.progress import LineProgress, TableProgress, make_progress
 from droplora_sweep.display.values import format_bytes, format_count, format_seconds
 from droplora_sweep.spec import SweepSpec, TrialSpec
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.tracking import LedgerWriter, TrialState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +21,11 @@ METRICS = {"val/mean": 0.25, "train/loss": 1.5}
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.create(tmp_path, SweepSpec(name="s"))
+def ledger(tmp_path: Path) -> LedgerWriter:
+    return LedgerWriter.create(tmp_path, SweepSpec(name="s"))
 
 
-def show(ledger: Ledger, kind: Any, *, is_terminal: bool) -> str:
+def show(ledger: LedgerWriter, kind: Any, *, is_terminal: bool) -> str:
     """What the view writes while one of two trials starts, reports and ends."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=is_terminal, width=100)
@@ -33,13 +33,13 @@ def show(ledger: Ledger, kind: Any, *, is_terminal: bool) -> str:
         ledger.subscribe(progress.event)
         ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
         progress.tick({TRIAL: (3, 9)})
-        ledger.trial_reported(TRIAL, 1, 5, METRICS)
+        ledger.trial_reported(TRIAL, 1, 5, METRICS, num_evaluations=2)
         ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
     return stream.getvalue()
 
 
 def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
-    ledger: Ledger,
+    ledger: LedgerWriter,
 ) -> None:
     started, evaluated, ended = show(ledger, LineProgress, is_terminal=False).splitlines()
     assert started == f"{TRIAL} started   r=8"
@@ -49,7 +49,7 @@ def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
     assert ended.endswith("s left): loss is nan at step 7")
 
 
-def test_a_table_shows_trial_parameters_stage_and_score(ledger: Ledger) -> None:
+def test_a_table_shows_trial_parameters_stage_and_score(ledger: LedgerWriter) -> None:
     output = show(ledger, TableProgress, is_terminal=True)
     for text in (TRIAL, "r=8", "failed", "25.0", "1 of 2 trials"):
         assert text in output

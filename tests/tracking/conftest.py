@@ -4,7 +4,7 @@ import pytest
 
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
-from droplora_sweep.tracking import Ledger, TrialState, trial_id
+from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
 from droplora_sweep.tracking.events import Event, EventKind
 
 ADAPTER_FILES = {"adapter_model.safetensors": b"weights" * 100, "adapter_config.json": b"{}"}
@@ -42,7 +42,7 @@ class Driver:
 
     def report(self, name, evaluation, score=0.5):
         metrics = {"val/choice": score, "val/mean": score, "train/loss": 1 / evaluation}
-        self.ledger.trial_reported(name, evaluation, 10 * evaluation, metrics)
+        self.ledger.trial_reported(name, evaluation, 10 * evaluation, metrics, num_evaluations=2)
 
     def finish(
         self,
@@ -75,7 +75,9 @@ def make_driver(tmp_path):
     def make(name="demo", storage=tmp_path / "results", **fields):
         sweep = make_sweep(name, **fields)
         digests = {"choice/train": "ab" * 32, "choice/test": "cd" * 32}
-        ledger = Ledger.create(storage, sweep, data_digests=digests, versions={"torch": "2.13.0"})
+        ledger = LedgerWriter.create(
+            storage, sweep, data_digests=digests, versions={"torch": "2.13.0"}
+        )
         ledgers.append(ledger)
         return Driver(ledger, sweep)
 
@@ -127,6 +129,7 @@ class History:
             EventKind.TRIAL_REPORTED,
             trial_id=trial_id(number, f"{number + 1:08x}"),
             evaluation=evaluation,
+            num_evaluations=3,
             step=10 * evaluation,
             metrics=metrics,
         )

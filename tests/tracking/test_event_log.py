@@ -15,7 +15,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def log(path):
-    log = EventLog(path)
+    log = EventLog.create(path)
     yield log
     log.close()
 
@@ -37,7 +37,7 @@ def test_what_was_appended_is_read(log, path):
 
 def test_a_log_is_never_begun_twice(log, path):
     with pytest.raises(FileExistsError):
-        EventLog(path)
+        EventLog.create(path)
 
 
 def test_a_torn_last_line_is_left_out_and_told(log, path):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.tracking.events import Event
     from droplora_sweep.tracking.ledger import Ledger
+    from droplora_sweep.tracking.ledger_writer import LedgerWriter
 
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 60.0
@@ -52,7 +53,7 @@ class MlflowPublisher:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerWriter,
         uri: str | None = None,
         on_failure: Callable[[str], None] | None = None,
     ) -> None:

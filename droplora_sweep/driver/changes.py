@@ -1,0 +1,99 @@
+"""What differs between a sweep that was started and the one that is to go on; pure functions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.spec.fingerprint import QUANTIZER
+
+from .recorded import recorded_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tracking import SweepRecord
+
+FREE = (
+    "search.num_trials",
+    "group",
+    "checkpoint",
+    "tracking",
+    "storage",
+)
+"""Fields, and sections with all their fields, that a sweep may go on with other values of: they
+change how long it runs, where and how it is shown, and no trial's spec. Where ``group.num_workers``
+changes, trials started from then on have other fingerprints."""
+
+MAX_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field that has another value than before.
+
+    Attributes:
+        field: Dotted path; ``data.<benchmark>/<split>`` and ``versions.<package>`` for what
+            is not in the file.
+        was: Value of the sweep that was started; None where it had none.
+        now: Value it is to go on with; None where it has none.
+    """
+
+    field: str
+    was: Any
+    now: Any
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a sweep may go on with it."""
+        return any(self.field == free or self.field.startswith(f"{free}.") for free in FREE)
+
+    @property
+    def problem(self) -> str:
+        """``was 16, now 8``."""
+        return f"was {_shown(self.was)}, now {_shown(self.now)}"
+
+
+def changes(
+    record: SweepRecord,
+    sweep: SweepSpec,
+    data_digests: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> list[Change]:
+    """Every change, in the order of the spec's fields; then data, then packages.
+
+    Packages that take part in no trial's fingerprint (the quantizer of a sweep that does not
+    quantize) are left out.
+
+    Raises:
+        SweepError: This version cannot read the sweep that was started.
+    """
+    found = _changes(
+        "", recorded_sweep(record).model_dump(mode="json"), sweep.model_dump(mode="json")
+    )
+    found += _changes("data", record.data_digests, data_digests)
+    unused = () if sweep.model.quantization != "none" else (QUANTIZER,)
+    was = {name: version for name, version in record.versions.items() if name not in unused}
+    now = {name: version for name, version in versions.items() if name not in unused}
+    return found + _changes("versions", was, now)
+
+
+def _changes(path: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    return list(_walk(path, dict(was), dict(now)))
+
+
+def _walk(path: str, was: Any, now: Any) -> Iterator[Change]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*was, *now]):
+            yield from _walk(f"{path}.{key}".removeprefix("."), was.get(key), now.get(key))
+    elif was != now:
+        yield Change(path, was, now)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = json.dumps(value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."

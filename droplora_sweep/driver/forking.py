@@ -1,0 +1,135 @@
+"""A new sweep that starts from the results of another one in the same storage.
+
+Its sampler and its rungs know every finished trial that lies in the new space. A trial that is the
+same there (its fingerprint is equal: spec, data, packages, workers) is *taken over*: its
+adapter and results are copied, so that neither sweep needs the other's folder, and it counts as one
+of the new sweep's trials. What informs the sampler is kept in the ledger's first event.
+"""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.publishing import MANIFEST
+from droplora_sweep.spec import TrialSpec, resolve
+from droplora_sweep.tracking import Ledger, PastTrial, TrialState, read_results, verify_adapter
+
+from .history import known_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tracking import LedgerWriter, SweepRecord, TrialRecord
+
+MODEL_CARD = "README.md"
+"""Written anew: it names the trial and its sweep."""
+
+
+def past_of(
+    origin: SweepRecord,
+    sweep: SweepSpec,
+    identify: Callable[[int, TrialSpec], tuple[str, str]],
+) -> tuple[PastTrial, ...]:
+    """What a fork knows of the sweep it starts from; a pure function.
+
+    Args:
+        origin: That sweep.
+        sweep: The fork.
+        identify: Trial id and fingerprint of a numbered trial of the fork.
+    """
+    past: list[PastTrial] = []
+    same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
+    for trial in origin.trials:
+        known = known_trial(trial, sweep.search.metric)
+        if not trial.is_finished or known.ending == "failed":
+            continue
+        try:
+            spec = resolve(dict(trial.drawn), sweep)
+        except InputError:
+            continue
+        name, digest = identify(len(past), spec)
+        is_final = same_rule or trial.state is TrialState.COMPLETE
+        past.append(
+            PastTrial(
+                number=len(past),
+                origin=f"{origin.name}/{trial.trial_id}",
+                drawn=trial.drawn,
+                state=trial.state,
+                scores=known.scores,
+                taken_over=name if digest == trial.fingerprint and is_final else None,
+            )
+        )
+    return tuple(past)
+
+
+def take_over(ledger: LedgerWriter) -> list[str]:
+    """Copy the trials that a fork takes over and does not have yet.
+
+    Returns:
+        A line for each that cannot be had any more; it is trained again when it is drawn again.
+    """
+    finished = {trial.trial_id for trial in ledger.records() if trial.is_finished}
+    problems = []
+    for past in ledger.record.past:
+        if past.taken_over is None or past.taken_over in finished:
+            continue
+        try:
+            _copy(ledger, past)
+        except (SweepError, OSError, KeyError) as error:
+            problems.append(f"{past.origin} is not taken over: {error}")
+    return problems
+
+
+def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
+    assert past.taken_over is not None
+    sweep_name, _, name = past.origin.partition("/")
+    trial = Ledger.open(ledger.storage, sweep_name).trial(name)
+    if trial.adapter is not None:
+        verify_adapter(trial.adapter, trial.adapter_digest)
+    spec = TrialSpec.model_validate_json(json.dumps(trial.spec))
+    ledger.trial_started(
+        past.taken_over,
+        past.number,
+        trial.fingerprint,
+        spec,
+        trial.params,
+        trial.drawn,
+        past.origin,
+    )
+    for report in trial.reports:
+        ledger.trial_reported(
+            past.taken_over,
+            report.evaluation,
+            report.step,
+            report.metrics,
+            num_evaluations=report.num_evaluations,
+        )
+    ledger.trial_finished(
+        past.taken_over,
+        trial.state,
+        reason=trial.reason,
+        metrics=trial.metrics,
+        adapter_files=_files(trial),
+        results=_results(trial),
+    )
+
+
+def _files(trial: TrialRecord) -> dict[str, bytes] | None:
+    folder = trial.adapter
+    if folder is None:
+        return None
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, MODEL_CARD)
+    }
+
+
+def _results(trial: TrialRecord) -> Any:
+    if trial.results is None:
+        return None
+    return [SimpleNamespace(**row) for row in read_results(trial.results)]

@@ -1,0 +1,77 @@
+"""What a search knows when it starts: the ledger's records in the search's terms."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from droplora_sweep.search.known import Known, KnownTrial, LastReport, OpenTrial
+from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.tracking import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from droplora_sweep.search import Ending
+    from droplora_sweep.tracking import PastTrial, SweepRecord, TrialRecord
+
+ENDINGS: Mapping[TrialState, Ending | None] = {
+    TrialState.RUNNING: None,
+    TrialState.COMPLETE: "complete",
+    TrialState.STOPPED: "stopped",
+    TrialState.FAILED: "failed",
+}
+
+
+def known_of(record: SweepRecord, metric: str) -> Known:
+    """Everything a ledger says of trials, for the search to go on from.
+
+    Args:
+        record: The sweep; one without trials gives an empty history.
+        metric: What the search maximises.
+    """
+    past = {each.number: _from_past(each) for each in record.past}
+    own = {trial.number: known_trial(trial, metric) for trial in record.trials}
+    finished = [trial for trial in record.trials if trial.is_finished]
+    return Known(
+        trials={**past, **own},
+        open=tuple(_open(trial) for trial in record.trials if not trial.is_finished),
+        ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
+        specs=tuple(_spec(trial) for trial in record.trials),
+    )
+
+
+def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
+    """One trial of a ledger; without a finite last score it counts as failed."""
+    scores = {each.evaluation: each.metrics.get(metric, math.nan) for each in trial.reports}
+    finite = {number: score for number, score in scores.items() if math.isfinite(score)}
+    ending = ENDINGS[trial.state]
+    if ending is not None and max(scores, default=0) not in finite:
+        ending = "failed"
+    return KnownTrial(trial.number, trial.trial_id, trial.drawn, ending, finite)
+
+
+def _from_past(past: PastTrial) -> KnownTrial:
+    return KnownTrial(past.number, past.origin, past.drawn, ENDINGS[past.state], past.scores)
+
+
+def _told_again(trial: KnownTrial) -> float | None:
+    """What a draw that repeats the trial is told."""
+    return trial.score if trial.ending == "complete" else None
+
+
+def _open(trial: TrialRecord) -> OpenTrial:
+    suggestion = Suggestion(
+        trial.number, trial.trial_id, trial.fingerprint, dict(trial.drawn), _spec(trial)
+    )
+    if not trial.reports:
+        return OpenTrial(suggestion, None)
+    last = trial.reports[-1]
+    report = LastReport(last.evaluation, last.num_evaluations, last.step, dict(last.metrics))
+    return OpenTrial(suggestion, report)
+
+
+def _spec(trial: TrialRecord) -> TrialSpec:
+    return TrialSpec.model_validate_json(json.dumps(trial.spec))

@@ -1,0 +1,111 @@
+"""Whether a sweep is begun, goes on or is refused; decided before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.tracking import SweepOutcome
+
+from .changes import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tracking import Holder, SweepRecord
+
+    from .changes import Change
+
+
+@dataclass(frozen=True)
+class Begin:
+    """There is no such sweep yet."""
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Trials are left.
+
+    Attributes:
+        num_finished: Trials that stay as they are.
+        num_open: Trials that were running and go on.
+        changes: What is different from here on.
+    """
+
+    num_finished: int
+    num_open: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Nothing is left to run.
+
+    Attributes:
+        num_finished: Its trials.
+    """
+
+    num_finished: int
+
+
+Start = Begin | GoOn | Finished
+
+
+def decide_start(
+    record: SweepRecord | None,
+    holder: Holder | None,
+    sweep: SweepSpec,
+    data_digests: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> Start:
+    """What to do about a sweep that is to run.
+
+    Args:
+        record: The sweep of its name in its storage; None where there is none.
+        holder: The driver that works on it now.
+        sweep: What is to run.
+        data_digests: Digest of each split that it reads.
+        versions: Version of each package that takes part in a result.
+
+    Raises:
+        SweepError: Another driver works on it.
+        InputError: It differs in what its trials' results depend on; one fault for each field.
+    """
+    if record is None:
+        return Begin()
+    if holder is not None:
+        raise SweepError(f"{record.name}: must have one driver, and is held by {holder}")
+    found = changes(record, sweep, data_digests, versions)
+    refused = [change for change in found if not change.is_free]
+    if refused:
+        faults = [Fault("", change.field, change.problem) for change in refused]
+        remedy = (
+            f"must be as when {record.name} was started; start a new sweep from its results with "
+            "--fork NEWNAME, or from nothing with another --name"
+        )
+        raise InputError([*faults, Fault("", record.name, remedy)])
+    finished = [trial for trial in record.trials if trial.is_finished]
+    num_open = len(record.trials) - len(finished)
+    is_longer = sweep.search.num_trials > max(record.spec["search"]["num_trials"], len(finished))
+    is_complete = record.outcome is SweepOutcome.COMPLETE and not num_open
+    if is_complete and not is_longer:
+        return Finished(len(finished))
+    return GoOn(len(finished), num_open, tuple(found))
+
+
+def start_lines(start: Start, torn: str | None) -> list[str]:
+    """What is said about a sweep that goes on.
+
+    Args:
+        start: What was decided.
+        torn: The torn last line that was cut off its log, if there was one.
+    """
+    if not isinstance(start, GoOn):
+        return []
+    lines = [f"goes on: {start.num_finished} trials are finished, {start.num_open} are taken up"]
+    lines += [f"from here on: {change.field} {change.problem}" for change in start.changes]
+    if torn is not None:
+        lines.append(f"cut off a torn line, of an event that had not happened: {torn}")
+    return lines

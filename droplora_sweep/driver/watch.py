@@ -1,0 +1,84 @@
+"""Whether a running sweep has to stop, and what has to be done at once then."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.tracking import SweepOutcome, is_stop_requested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.tracking import LedgerWriter
+
+    from .interruption import Interruption
+    from .recorder import Recorder
+
+INTERVAL_S = 0.5
+
+
+class Watch:
+    """Asked at every turn of the search whether to stop; looks around a few times a second.
+
+    When it stops, groups are told at once: of the time until somebody sends SIGKILL, Tune's own end
+    must take nothing from their saving.
+
+    Attributes:
+        outcome: How the sweep ends if it ended now.
+        reason: Why it does not run to its end, or None.
+    """
+
+    def __init__(
+        self,
+        interruption: Interruption,
+        ledger: LedgerWriter,
+        groups: GroupManager,
+        recorder: Recorder,
+        pool: ActorHandle[Any],
+        *,
+        grace_s: float,
+        tick: Callable[[Mapping[str, tuple[int, int]]], None],
+    ) -> None:
+        self.outcome = SweepOutcome.COMPLETE
+        self.reason: str | None = None
+        self._interruption = interruption
+        self._ledger = ledger
+        self._groups = groups
+        self._recorder = recorder
+        self._pool = pool
+        self._grace_s = grace_s
+        self._tick = tick
+        self._next_look = 0.0
+
+    def __call__(self) -> bool:
+        if self.reason is None and time.monotonic() >= self._next_look:
+            self._look()
+            self._next_look = time.monotonic() + INTERVAL_S
+            if self.reason is not None:
+                self._recorder.abandon()
+                self._groups.close(self._grace_s)
+        return self.reason is not None
+
+    def _look(self) -> None:
+        if self._interruption.signal is not None:
+            self.outcome, self.reason = SweepOutcome.INTERRUPTED, self._interruption.signal
+            return
+        try:
+            if is_stop_requested(self._ledger.directory, self._ledger.holder):
+                self.outcome, self.reason = SweepOutcome.INTERRUPTED, "droplora-sweep stop"
+                return
+            self._ledger.require_lease()
+            self._recorder.check()
+            self._groups.check()
+        except (SweepError, OSError) as error:
+            self.outcome, self.reason = SweepOutcome.FAILED, str(error)
+            return
+        progress: Any = ray.get(self._pool.progress.remote())
+        self._tick(progress)

@@ -1,0 +1,98 @@
+"""What a continued or forked sweep knows of its trials before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from droplora_sweep.spec import Scalar, TrialSpec
+
+    from .suggestion import Suggestion
+
+Ending = Literal["complete", "stopped", "failed"]
+
+
+@dataclass(frozen=True)
+class KnownTrial:
+    """A trial as sampler and scheduler see it.
+
+    Attributes:
+        number: Its number in the study.
+        name: Its id, or that of the trial of another sweep that it is known from.
+        drawn: Searched values as drawn.
+        ending: None while it runs; ``failed`` also where its score is not finite.
+        scores: The search's metric at each evaluation, by its number; finite.
+    """
+
+    number: int
+    name: str
+    drawn: Mapping[str, Scalar]
+    ending: Ending | None
+    scores: Mapping[int, float]
+
+    @property
+    def score(self) -> float | None:
+        """The score it ended with; None while it runs and where it has none."""
+        if self.ending in (None, "failed") or not self.scores:
+            return None
+        return self.scores[max(self.scores)]
+
+    @property
+    def decided_scores(self) -> dict[int, float]:
+        """What the scheduler has decided on.
+
+        The last evaluation of a running trial is left out: it may not have been decided on, and
+        is delivered once more.
+        """
+        last = max(self.scores, default=0) if self.ending is None else None
+        return {number: score for number, score in self.scores.items() if number != last}
+
+
+@dataclass(frozen=True)
+class LastReport:
+    """The last evaluation of a running trial that is in the ledger.
+
+    Attributes:
+        evaluation: Its number, from 1.
+        num_evaluations: Evaluations of a trial that runs to its end.
+        step: Optimiser steps taken.
+        metrics: By name; may hold NaN.
+    """
+
+    evaluation: int
+    num_evaluations: int
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class OpenTrial:
+    """A trial that was running when its driver ended, to be taken up again.
+
+    Attributes:
+        suggestion: The trial, under the id and number it has.
+        last_report: None where it gave none.
+    """
+
+    suggestion: Suggestion
+    last_report: LastReport | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything a search starts from; empty for a new sweep.
+
+    Attributes:
+        trials: Every known trial, by number.
+        open: Those that go on, in the order in which they do.
+        ended: Score of every finished trial of this sweep, None where it has none, by fingerprint.
+        specs: What has been run or is running here.
+    """
+
+    trials: Mapping[int, KnownTrial] = field(default_factory=dict)
+    open: tuple[OpenTrial, ...] = ()
+    ended: Mapping[str, float | None] = field(default_factory=dict)
+    specs: tuple[TrialSpec, ...] = ()

@@ -1,0 +1,118 @@
+"""Brings the Optuna study of a continued sweep to what the ledger says, which always wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import TrialState as OptunaState
+
+from .suggestion import distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna.trial import FrozenTrial
+
+    from droplora_sweep.spec import SweepSpec
+
+    from .known import Ending, KnownTrial
+
+STATES: Mapping[Ending | None, OptunaState] = {
+    None: OptunaState.RUNNING,
+    "complete": OptunaState.COMPLETE,
+    "stopped": OptunaState.PRUNED,
+    "failed": OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Untold:
+    """What the study has to be told.
+
+    Attributes:
+        number: Of which trial.
+        state: COMPLETE, PRUNED or FAIL.
+        score: Of a complete trial.
+    """
+
+    number: int
+    state: OptunaState
+    score: float | None = None
+
+
+def untold_endings(
+    known: Mapping[int, KnownTrial], told: Sequence[FrozenTrial]
+) -> list[Untold] | None:
+    """What the study was not told before its driver died.
+
+    A trial that the ledger has finished and the study has running, is told. One that the study has
+    running and the ledger does not know was drawn and never started: it failed. One that is running
+    in both goes on. What the study finished and the ledger does not know (a draw that repeats an
+    earlier trial) stays.
+
+    Args:
+        known: The ledger's trials by number.
+        told: The study's.
+
+    Returns:
+        In the order of their numbers; None where no telling helps, since the study lacks a trial,
+        has another one under its number, or another end of it.
+    """
+    told_by_number = {trial.number: trial for trial in told}
+    endings = []
+    for number, trial in known.items():
+        found = told_by_number.get(number)
+        state = STATES[trial.ending]
+        if found is None or found.params != trial.drawn:
+            return None
+        if found.state is OptunaState.RUNNING and state is not OptunaState.RUNNING:
+            score = trial.score if state is OptunaState.COMPLETE else None
+            endings.append(Untold(number, state, score))
+        elif found.state is not state:
+            return None
+    endings += [
+        Untold(trial.number, OptunaState.FAIL)
+        for trial in told
+        if trial.state is OptunaState.RUNNING and trial.number not in known
+    ]
+    return sorted(endings, key=lambda each: each.number)
+
+
+def reconciled_study(
+    study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec
+) -> optuna.Study:
+    """The study as the ledger has it: told what it missed, or made anew under its name."""
+    endings = untold_endings(known, study.get_trials(deepcopy=False))
+    if endings is None:
+        return _remade(study, known, sweep)
+    for ending in endings:
+        study.tell(ending.number, ending.score, state=ending.state)
+    return study
+
+
+def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec) -> optuna.Study:
+    name, storage = study.study_name, study._storage
+    optuna.delete_study(study_name=name, storage=storage)
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for number in range(max(known, default=-1) + 1):
+        # A number that the ledger does not know was of a draw that was never run.
+        trial = known.get(number)
+        study.add_trial(
+            optuna.trial.create_trial(state=OptunaState.FAIL)
+            if trial is None
+            else _frozen(trial, sweep)
+        )
+    return study
+
+
+def _frozen(trial: KnownTrial, sweep: SweepSpec) -> FrozenTrial:
+    parameters = sweep.search.parameters
+    return optuna.trial.create_trial(
+        state=STATES[trial.ending],
+        value=trial.score,
+        params=dict(trial.drawn),
+        distributions={path: distribution(parameters[path]) for path in trial.drawn},
+        intermediate_values=dict(trial.scores),
+    )

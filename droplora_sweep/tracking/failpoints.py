@@ -1,0 +1,42 @@
+"""Instants at which a driver can be made to die, to test that a resumed sweep loses nothing.
+
+``DROPLORA_FAILPOINT=NAME`` (or ``NAME:N`` for the N-th time it is reached) kills the process with
+SIGKILL there, between two steps of a commit. Without the variable nothing happens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from typing import Literal, get_args
+
+VARIABLE = "DROPLORA_FAILPOINT"
+
+Failpoint = Literal[
+    "sweep-folder-made",
+    "sweep-started",
+    "trial-folder-made",
+    "trial-started",
+    "trial-reported",
+    "trial-ended",
+    "adapter-published",
+    "results-written",
+    "trial-finished",
+    "sweep-finished",
+]
+"""Each lies right after the step that its name tells of."""
+
+FAILPOINTS: tuple[str, ...] = get_args(Failpoint)
+
+_times_reached: Counter[str] = Counter()
+
+
+def failpoint(name: Failpoint) -> None:
+    """Die here if the environment says so."""
+    wanted, _, count = os.environ.get(VARIABLE, "").partition(":")
+    if wanted != name:
+        return
+    _times_reached[name] += 1
+    if _times_reached[name] == int(count or 1):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,317 @@
+"""The ledger of one sweep, to be written, by the driver that holds the sweep's lease.
+
+Every file of a trial is on the disk before the event that mentions it, and an event has happened
+once it is on the disk. The lease is checked at each step: a driver that lost it writes no more.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+from droplora_sweep.redaction import redact
+
+from .driver_lease import DriverLease
+from .event_log import EventLog
+from .events import EventKind, json_metrics
+from .failpoints import failpoint
+from .fold import SweepFold
+from .layout import EVENTS, LEASE, SPEC, sweep_directory, trial_directory
+from .ledger import Ledger
+from .records import SweepOutcome, TrialRecord, TrialState
+from .sweep_folders import read_sweep, require_new, require_sweep
+from .trial_files import describe_trial, publish_trial_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
+
+    from .driver_lease import Holder
+    from .events import Event
+    from .failpoints import Failpoint
+    from .records import PastTrial
+
+
+class LedgerWriter(Ledger):
+    """A ledger that its driver writes to, from any of its threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        fold: SweepFold,
+        log: EventLog,
+        lease: DriverLease,
+        torn: str | None = None,
+    ) -> None:
+        super().__init__(directory, fold, torn)
+        self._log = log
+        self._lease = lease
+        self._is_closed = False
+        self._listeners: list[Callable[[Event], None]] = []
+
+    @classmethod
+    def create(
+        cls,
+        storage: Path,
+        sweep: SweepSpec,
+        *,
+        data_digests: Mapping[str, str] | None = None,
+        versions: Mapping[str, str] | None = None,
+        past: Sequence[PastTrial] = (),
+    ) -> LedgerWriter:
+        """Start a sweep's ledger in a folder of its name.
+
+        Args:
+            storage: Folder of all sweeps; created where missing.
+            sweep: The resolved spec.
+            data_digests: Digest of each split that is used, by ``<benchmark>/<split>``.
+            versions: Version of each package that takes part in a result.
+            past: What a fork starts from.
+
+        Raises:
+            SweepError: If the name is taken or the folder cannot be written.
+        """
+        directory = require_new(storage, sweep.name)
+        try:
+            make_private_directory(directory)
+        except OSError as error:
+            raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
+        failpoint("sweep-folder-made")
+        lease = DriverLease.take(directory / LEASE)
+        # Not a whole event is in it; whoever might have begun it lost the lease.
+        (directory / EVENTS).unlink(missing_ok=True)
+        ledger = cls(directory, SweepFold(directory), EventLog.create(directory / EVENTS), lease)
+        ledger._begin(
+            EventKind.SWEEP_STARTED,
+            sweep,
+            versions,
+            {
+                "sweep_id": uuid.uuid4().hex,
+                "name": sweep.name,
+                "data_digests": dict(data_digests or {}),
+                "past": [asdict(each) for each in past],
+            },
+        )
+        return ledger
+
+    @classmethod
+    def resume(
+        cls, storage: Path, sweep: SweepSpec, *, versions: Mapping[str, str] | None = None
+    ) -> LedgerWriter:
+        """Go on with a sweep's ledger; a torn last line is cut off.
+
+        Args:
+            storage: Folder of all sweeps.
+            sweep: The resolved spec from here on.
+            versions: Version of each package that takes part in a result.
+
+        Raises:
+            SweepError: If another driver holds the sweep, or its log is damaged.
+        """
+        require_sweep(storage, sweep.name)
+        directory = sweep_directory(storage, sweep.name)
+        lease = DriverLease.take(directory / LEASE)
+        try:
+            read = read_sweep(directory)
+            log = EventLog.reopen(directory / EVENTS, read)
+        except SweepError:
+            lease.release()
+            raise
+        ledger = cls(directory, SweepFold(directory, read.events), log, lease, torn=read.torn)
+        ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
+        return ledger
+
+    @property
+    def holder(self) -> Holder:
+        """This driver, as the lease names it."""
+        return self._lease.holder
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event after it is durable.
+
+        It is called on the writing thread, which holds the ledger's lock meanwhile.
+        """
+        self._listeners.append(listener)
+
+    def trial_started(
+        self,
+        trial_id: str,
+        number: int,
+        fingerprint: str,
+        spec: TrialSpec,
+        params: Mapping[str, Scalar],
+        drawn: Mapping[str, Scalar] | None = None,
+        origin: str | None = None,
+    ) -> None:
+        """Record that a group takes up a trial, for the first time or again.
+
+        Args:
+            trial_id: Its name.
+            number: Its number in the study.
+            fingerprint: Digest of everything that changes its result.
+            spec: The trial in full.
+            params: What the search chose for it, by dotted path.
+            drawn: The same as drawn; None where it is as in ``params``.
+            origin: The trial of another sweep whose results it takes over.
+        """
+        self.require_lease()
+        payload = {
+            "trial_id": trial_id,
+            "number": number,
+            "fingerprint": fingerprint,
+            "spec": spec.model_dump(mode="json"),
+            "params": dict(params),
+            "drawn": dict(params if drawn is None else drawn),
+            "origin": origin,
+        }
+        describe_trial(trial_directory(self.directory, trial_id), payload)
+        self._append(EventKind.TRIAL_STARTED, payload)
+
+    def trial_reported(
+        self,
+        trial_id: str,
+        evaluation: int,
+        step: int,
+        metrics: Mapping[str, float],
+        *,
+        num_evaluations: int,
+    ) -> None:
+        """Record one evaluation (counted from 1, of so many in all) of a running trial."""
+        payload = {
+            "trial_id": trial_id,
+            "evaluation": evaluation,
+            "num_evaluations": num_evaluations,
+            "step": step,
+            "metrics": json_metrics(metrics),
+        }
+        self._append(EventKind.TRIAL_REPORTED, payload)
+
+    def trial_finished(
+        self,
+        trial_id: str,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        metrics: Mapping[str, float] | None = None,
+        adapter_files: Mapping[str, bytes] | None = None,
+        results: Iterable[ExampleResult] | None = None,
+    ) -> TrialRecord:
+        """Publish a trial's files, then record its end.
+
+        Args:
+            trial_id: A running trial.
+            state: COMPLETE, STOPPED or FAILED.
+            reason: Why it was stopped or failed.
+            metrics: Final metrics beyond those of the last report.
+            adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
+            results: Per-example results of the last evaluation.
+
+        Raises:
+            SweepError: If the file system refuses; the trial is then still running.
+        """
+        self.require_lease()
+        trial = self._fold.trial(trial_id)
+        assert not trial.is_finished, f"{trial_id} has already ended"
+        digests = publish_trial_files(
+            trial_directory(self.directory, trial_id),
+            trial,
+            self._fold.record.name,
+            {**trial.metrics, **(metrics or {})},
+            adapter_files,
+            results,
+        )
+        payload = {
+            "trial_id": trial_id,
+            "state": TrialState(state).value,
+            "reason": reason,
+            "metrics": json_metrics(metrics or {}),
+            **digests,
+        }
+        self._append(EventKind.TRIAL_FINISHED, payload)
+        return self._fold.trial(trial_id)
+
+    def sweep_finished(
+        self,
+        outcome: SweepOutcome,
+        *,
+        reason: str | None = None,
+        summary: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record the end of the sweep.
+
+        Args:
+            outcome: How it ended.
+            reason: Why it was interrupted or failed.
+            summary: Texts for readers (decisions, tables) by file name; kept in ``summary/`` and
+                shown in MLflow, where ``README.md`` is the parent run's description.
+        """
+        self.require_lease()
+        for name, text in (summary or {}).items():
+            with disk_faults_named(self.summary_directory):
+                make_private_directory(self.summary_directory)
+                replace_file(self.summary_directory / name, redact(text).encode())
+        payload = {"outcome": SweepOutcome(outcome).value, "reason": reason}
+        self._append(EventKind.SWEEP_FINISHED, payload)
+
+    def require_lease(self) -> None:
+        """See that this driver may write files of the sweep.
+
+        Raises:
+            LeaseLostError: Another driver has taken over.
+        """
+        self._lease.check()
+
+    def close(self) -> None:
+        """Give back the log's file and the lease; the records stay readable."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._log.close()
+            self._lease.release()
+
+    def _begin(
+        self,
+        kind: EventKind,
+        sweep: SweepSpec,
+        versions: Mapping[str, str] | None,
+        payload: Mapping[str, Any],
+    ) -> None:
+        """Record a driver's start, and keep its spec where people look for it."""
+        spec = sweep.model_dump(mode="json")
+        replace_file(self.directory / SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
+        process = self._lease.holder.process
+        driver = {"host": process.host, "pid": process.pid}
+        common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
+        self._append(kind, {**payload, **common})
+
+    def _append(self, kind: EventKind, payload: Mapping[str, Any]) -> None:
+        assert not self._is_closed, "this ledger was closed"
+        if payload.get("reason"):
+            # The one text of unknown origin; the spec is refused where it holds a secret.
+            payload = {**payload, "reason": redact(payload["reason"])}
+        with self._lock:
+            event = self._log.next_event(kind, payload)
+            self._fold.check(event)
+            with self._lease.held():
+                self._log.append(event)
+            self._fold.add(event)
+            failpoint(_FAILPOINTS[kind])
+            for listener in self._listeners:
+                listener(event)
+
+
+_FAILPOINTS: Mapping[EventKind, Failpoint] = {
+    EventKind.SWEEP_STARTED: "sweep-started",
+    EventKind.SWEEP_RESUMED: "sweep-started",
+    EventKind.TRIAL_STARTED: "trial-started",
+    EventKind.TRIAL_REPORTED: "trial-reported",
+    EventKind.TRIAL_FINISHED: "trial-finished",
+    EventKind.SWEEP_FINISHED: "sweep-finished",
+}

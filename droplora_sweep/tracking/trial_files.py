@@ -1,0 +1,71 @@
+"""Writes a trial's files, before the event that tells of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+
+from .adapter_files import publish_adapter
+from .failpoints import failpoint
+from .layout import ADAPTER, RESULTS, TRIAL
+from .model_card import model_card
+from .results import write_results
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from droplora_sweep.evaluation import ExampleResult
+
+    from .records import TrialRecord
+
+
+def describe_trial(folder: Path, description: Mapping[str, object]) -> None:
+    """Make a trial's folder and say in it what the trial is.
+
+    Raises:
+        SweepError: If the file system refuses.
+    """
+    with disk_faults_named(folder):
+        make_private_directory(folder)
+        replace_file(folder / TRIAL, json.dumps(description, indent=1).encode() + b"\n")
+    failpoint("trial-folder-made")
+
+
+def publish_trial_files(
+    folder: Path,
+    trial: TrialRecord,
+    sweep_name: str,
+    metrics: Mapping[str, float],
+    adapter_files: Mapping[str, bytes] | None,
+    results: Iterable[ExampleResult] | None,
+) -> dict[str, str | None]:
+    """Publish what a trial left; the digests of its adapter and of its results, by these names.
+
+    Args:
+        folder: The trial's.
+        trial: The trial, still running.
+        sweep_name: Its sweep's, for the model card.
+        metrics: What the trial ends with.
+        adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
+        results: Per-example results of the last evaluation.
+
+    Raises:
+        SweepError: If the file system refuses.
+    """
+    digests: dict[str, str | None] = {"adapter": None, "results": None}
+    with disk_faults_named(folder):
+        if adapter_files:
+            card = model_card(trial, sweep_name, metrics)
+            files = {**adapter_files, "README.md": card.encode()}
+            digests["adapter"] = publish_adapter(folder / ADAPTER, files)
+            failpoint("adapter-published")
+        if results is not None:
+            write_results(folder / RESULTS, results)
+            content = (folder / RESULTS).read_bytes()
+            digests["results"] = hashlib.sha256(content).hexdigest()
+            failpoint("results-written")
+    return digests

@@ -1,0 +1,290 @@
+"""A search that goes on: the study as the ledger has it, open trials first, rungs that remember."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from droplora_sweep.search import (
+    Known,
+    KnownTrial,
+    LastReport,
+    OpenTrial,
+    StudySearcher,
+    Suggestion,
+    reconciled_study,
+)
+from droplora_sweep.search.reconciling import Untold, untold_endings
+from droplora_sweep.search.scheduler import BASELINE, make_scheduler
+from droplora_sweep.spec import SweepSpec, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from droplora_sweep.spec import TrialSpec
+
+RATE = "adapter.pruning_rate"
+RATES = {RATE: {"values": [0.0, 0.2, 0.4]}}
+SPACE = {RATE: {"min": 0.0, "max": 0.5}}
+
+
+def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
+    return f"t{number}", f"p{spec.adapter.pruning_rate:g}"
+
+
+def make_sweep(**search: Any) -> SweepSpec:
+    fields = {"num_trials": 6, "parameters": SPACE, "queue_baselines": False, **search}
+    return SweepSpec.model_validate({"name": "s", "search": fields})
+
+
+SWEEP = make_sweep()
+
+
+def known(number: int, ending: Any, *scores: float, rate: float = 0.25) -> KnownTrial:
+    at = dict(enumerate(scores, start=1))
+    return KnownTrial(number, f"t{number}", {RATE: rate}, ending, at)
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(direction="maximize")
+
+
+def draw(study: optuna.Study, *scores: float) -> float:
+    """A trial that reports these scores and stays running; what was drawn."""
+    trial = study.ask()
+    rate = trial.suggest_float(RATE, 0.0, 0.5)
+    for evaluation, score in enumerate(scores, start=1):
+        trial.report(score, evaluation)
+    return rate
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def test_a_study_that_agrees_is_left_as_it_is(study: optuna.Study) -> None:
+    rate = draw(study, 0.5)
+    study.tell(0, 0.5)
+    open_rate = draw(study, 0.1)
+    trials = {0: known(0, "complete", 0.5, rate=rate), 1: known(1, None, 0.1, rate=open_rate)}
+    assert untold_endings(trials, study.trials) == []
+    assert reconciled_study(study, trials, SWEEP) is study
+    assert states(study) == ["COMPLETE", "RUNNING"]
+
+
+def test_what_is_finished_in_the_ledger_is_told_and_what_it_does_not_know_has_failed(
+    study: optuna.Study,
+) -> None:
+    rates = [draw(study, 0.5), draw(study, 0.2), draw(study), draw(study)]
+    trials = {
+        0: known(0, "complete", 0.5, rate=rates[0]),
+        1: known(1, "stopped", 0.2, rate=rates[1]),
+        2: known(2, "failed", rate=rates[2]),
+    }
+    assert untold_endings(trials, study.trials) == [
+        Untold(0, TrialState.COMPLETE, 0.5),
+        Untold(1, TrialState.PRUNED),
+        Untold(2, TrialState.FAIL),
+        Untold(3, TrialState.FAIL),
+    ]
+    reconciled = reconciled_study(study, trials, SWEEP)
+    assert states(reconciled) == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
+    assert reconciled.best_value == 0.5
+
+
+def test_a_repeated_draw_that_only_the_study_knows_stays(study: optuna.Study) -> None:
+    draw(study)
+    study.tell(0, 0.5)
+    assert untold_endings({}, study.trials) == []
+
+
+@pytest.mark.parametrize(
+    "contradiction", ["missing", "behind", "ahead", "other end", "other trial"]
+)
+def test_a_study_that_contradicts_the_ledger_is_made_anew(
+    study: optuna.Study, contradiction: str
+) -> None:
+    """A lost or older study.db, one told of an end that the ledger never had, another's study."""
+    trials = {
+        1: known(1, "complete", 0.2, 0.5, rate=0.3),
+        2: known(2, None, 0.1, rate=0.1),
+        3: known(3, "stopped", 0.4, rate=0.2),
+    }
+    if contradiction != "missing":
+        draw(study)
+        study.tell(0, state=TrialState.FAIL)
+        for number in (1, 2, 3)[: 2 if contradiction == "behind" else 3]:
+            rate = 0.5 if contradiction == "other trial" else trials[number].drawn[RATE]
+            study.enqueue_trial({RATE: rate})
+            draw(study)
+        if contradiction == "ahead":
+            study.tell(2, 0.1)
+        if contradiction == "other end":
+            study.tell(1, state=TrialState.FAIL)
+    anew = reconciled_study(study, trials, SWEEP)
+    assert anew.study_name == study.study_name
+    assert states(anew) == ["FAIL", "COMPLETE", "RUNNING", "PRUNED"]
+    assert [trial.params.get(RATE) for trial in anew.trials] == [None, 0.3, 0.1, 0.2]
+    assert anew.trials[1].value == 0.5
+    assert anew.trials[2].intermediate_values == {1: 0.1}
+    assert untold_endings(trials, anew.trials) == [], "and agrees from then on"
+    assert anew.direction is optuna.study.StudyDirection.MAXIMIZE
+
+
+@pytest.fixture
+def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
+    """A searcher over what is known, with open trials, as a second driver makes it."""
+
+    def make(sweep: SweepSpec, *trials: KnownTrial, room: int = 1) -> StudySearcher:
+        numbered = {trial.number: trial for trial in trials}
+        specs = {trial.number: resolve(dict(trial.drawn), sweep) for trial in trials}
+        opened = tuple(
+            OpenTrial(
+                Suggestion(
+                    trial.number,
+                    trial.name,
+                    identify(0, specs[trial.number])[1],
+                    dict(trial.drawn),
+                    specs[trial.number],
+                ),
+                LastReport(len(trial.scores), 3, 10, {"val/mean": trial.scores[len(trial.scores)]})
+                if trial.scores
+                else None,
+            )
+            for trial in trials
+            if trial.ending is None
+        )
+        ended = {
+            identify(0, specs[trial.number])[1]: trial.score for trial in trials if trial.ending
+        }
+        everything = Known(numbered, opened, ended, tuple(specs.values()))
+        reconciled = reconciled_study(study, numbered, sweep)
+        return StudySearcher(sweep, reconciled, identify, lambda: room, everything)
+
+    return make
+
+
+def result(score: float, evaluation: int = 3, **more: Any) -> dict[str, Any]:
+    return {"val/mean": score, "evaluation": evaluation, "num_evaluations": 3, **more}
+
+
+def test_open_trials_go_on_first_under_their_ids_and_the_number_of_trials_is_the_total(
+    go_on: Any,
+) -> None:
+    trials = (known(0, "complete", 0.5, rate=0.1), known(1, None, 0.2, rate=0.3))
+    searcher = go_on(make_sweep(num_trials=3), *trials, known(2, None, rate=0.4), room=9)
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    assert (first["trial_id"], second["trial_id"]) == ("t1", "t2")
+    assert first["last_report"] == {
+        "evaluation": 1,
+        "num_evaluations": 3,
+        "step": 10,
+        "metrics": {"val/mean": 0.2},
+    }
+    assert second["last_report"] is None
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_an_open_trial_ends_under_its_number(go_on: Any, study: optuna.Study) -> None:
+    searcher = go_on(SWEEP, known(0, "failed", rate=0.1), known(1, None, 0.2, rate=0.3))
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(0.2, evaluation=1, delivered_again=True))
+    searcher.on_trial_result("a", result(0.4, evaluation=2))
+    searcher.on_trial_complete("a", result(0.6))
+    [trial] = [trial for trial in searcher._study.trials if trial.number == 1]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
+    assert trial.intermediate_values == {1: 0.2, 2: 0.4}
+
+
+def test_finished_trials_are_not_drawn_again(go_on: Any) -> None:
+    sweep = make_sweep(parameters=RATES)
+    searcher = go_on(sweep, known(0, "complete", 0.5, rate=0.0), known(1, "failed", rate=0.2))
+    assert searcher.suggest("a")["trial_id"] != "t0"
+    assert searcher.suggestion("a").params == {RATE: 0.4}
+    searcher.on_trial_complete("a", result(0.1))
+    assert searcher.suggest("b") == Searcher.FINISHED
+
+
+def test_a_search_that_goes_on_does_not_draw_what_the_first_one_drew(go_on: Any) -> None:
+    new = StudySearcher(SWEEP, optuna.create_study(direction="maximize"), identify, lambda: 1)
+    new.suggest("a")
+    drawn = new.suggestion("a").params[RATE]
+    searcher = go_on(SWEEP, known(0, "complete", 0.5, rate=drawn))
+    searcher.suggest("b")
+    assert searcher.suggestion("b").params[RATE] != drawn
+
+
+def test_baselines_are_queued_once(go_on: Any) -> None:
+    sweep = make_sweep(parameters=RATES, queue_baselines=True)
+    searcher = go_on(sweep, known(0, None, rate=0.4), room=9)
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    assert first["trial_id"] == "t0"
+    assert searcher.suggestion("b").params == {RATE: 0.0}
+    assert (first[BASELINE], second[BASELINE]) == (True, True)
+    assert not searcher.suggest("c")[BASELINE]
+
+
+def test_a_queued_baseline_that_was_not_started_waits_in_the_study(study: optuna.Study) -> None:
+    sweep = make_sweep(parameters=RATES, queue_baselines=True)
+    for _ in range(2):
+        StudySearcher(sweep, study, identify, lambda: 1)
+    assert states(study) == ["WAITING", "WAITING"]
+
+
+def test_a_search_that_is_cut_short_tells_the_study_nothing(go_on: Any) -> None:
+    searcher = go_on(SWEEP, known(0, None, rate=0.3))
+    searcher.suggest("a")
+    searcher.abandon()
+    searcher.on_trial_complete("a", result(0.2, evaluation=1))
+    assert states(searcher._study) == ["RUNNING"]
+
+
+class Trial:
+    """What a scheduler sees of a Tune trial."""
+
+    def __init__(self, tune_id: str, trial_id: str, *, is_baseline: bool = False) -> None:
+        self.trial_id = tune_id
+        self.config = {"trial_id": trial_id, BASELINE: is_baseline}
+
+
+def test_rungs_remember_the_trials_of_before() -> None:
+    rule = {"kind": "asha", "reduction_factor": 2}
+    sweep = SweepSpec.model_validate(
+        {"name": "s", "search": {"stopping": rule}, "evaluation": {"num_evaluations": 4}}
+    )
+    controller: Any = None
+    worse: Any = Trial("tune1", "t7")
+    fresh = make_scheduler(sweep)
+    fresh.on_trial_add(controller, worse)
+    first = result(0.1, evaluation=1)
+    assert fresh.on_trial_result(controller, worse, first) == TrialScheduler.CONTINUE
+    trials = [known(0, "complete", 0.5, 0.6), known(1, "stopped", 0.4)]
+    informed = make_scheduler(sweep, trials)
+    informed.on_trial_add(controller, worse)
+    assert informed.on_trial_result(controller, worse, first) == TrialScheduler.STOP
+    baseline: Any = Trial("tune2", "t8", is_baseline=True)
+    informed.on_trial_add(controller, baseline)
+    assert informed.on_trial_result(controller, baseline, first) == TrialScheduler.CONTINUE
+
+
+def test_a_trial_that_goes_on_is_the_one_the_rungs_know_and_its_last_report_is_decided_again() -> (
+    None
+):
+    rule = {"kind": "asha", "reduction_factor": 2}
+    sweep = SweepSpec.model_validate(
+        {"name": "s", "search": {"stopping": rule}, "evaluation": {"num_evaluations": 4}}
+    )
+    trials = [known(0, "complete", 0.5, 0.6, 0.7, 0.8), known(1, None, 0.9, 0.1)]
+    assert trials[1].decided_scores == {1: 0.9}
+    scheduler = make_scheduler(sweep, trials)
+    controller: Any = None
+    taken_up: Any = Trial("tune1", "t1")
+    scheduler.on_trial_add(controller, taken_up)
+    again = result(0.1, evaluation=2)
+    assert scheduler.on_trial_result(controller, taken_up, again) == TrialScheduler.STOP

@@ -34,8 +34,8 @@ def test_a_signal_in_the_middle_of_a_trial_ends_the_sweep_in_order(tmp_path: Pat
             break
     process.send_signal(signal.SIGTERM)
     output, complaints = process.communicate(timeout=200)
-    assert process.returncode == 130, output + complaints
-    assert "interrupted by SIGTERM" in output
+    assert process.returncode == 75, output + complaints
+    assert "interrupted by SIGTERM, resumable: droplora-sweep resume quickstart" in output
     assert complaints == ""
 
     record = Ledger.open(tmp_path, "quickstart").record

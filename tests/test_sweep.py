@@ -198,11 +198,38 @@ def test_status_and_best_read_the_ledger_alone(
     assert "mean: best is p = " in output
 
 
-def test_a_name_is_used_once(
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_a_finished_sweep_has_nothing_left_to_do(
+    printed: str, storage: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    file = str(ROOT / "search_spaces/quickstart.yaml")
+    words = {
+        "run": ["run", file, *SETTINGS, "--set", f"storage={storage}"],
+        "resume": ["resume", "quickstart", "--storage", str(storage)],
+    }
+    with pytest.raises(SystemExit) as end:
+        main([*words[command], "--address", "local"])
+    assert end.value.code == 0
+    assert "quickstart: finished, 4 trials; nothing to do" in capfd.readouterr().out
+
+
+def test_a_changed_file_is_refused_with_the_difference(
     printed: str, storage: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    file = str(ROOT / "search_spaces/quickstart.yaml")
     where = ["--set", f"storage={storage}", "--address", "local"]
     with pytest.raises(SystemExit) as end:
-        main(["run", str(ROOT / "search_spaces/quickstart.yaml"), *where])
+        main(["run", file, *SETTINGS, "--set", "adapter.dropout=0.1", *where])
+    assert end.value.code == 2
+    complaint = capsys.readouterr().err
+    assert "--set adapter.dropout=0.1: adapter.dropout: was 0.0, now 0.1\n" in complaint
+    assert "start a new sweep from its results with --fork NEWNAME" in complaint
+
+
+def test_only_a_running_sweep_can_be_stopped(
+    printed: str, storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["stop", "quickstart", "--storage", str(storage)])
     assert end.value.code == 1
-    assert "quickstart, which exists; choose another with --name" in capsys.readouterr().err
+    assert "must be a running sweep, got quickstart, which no driver" in capsys.readouterr().err

@@ -23,8 +23,7 @@ from .failpoints import failpoint
 from .fold import SweepFold
 from .layout import EVENTS, LEASE, SPEC, sweep_directory, trial_directory
 from .ledger import Ledger
-from .records import SweepOutcome, TrialRecord, TrialState
-from .sweep_folders import read_sweep, require_new, require_sweep
+from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
 from .trial_files import describe_trial, publish_trial_files
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
 
     from .driver_lease import Holder
     from .events import Event
-    from .failpoints import Failpoint
-    from .records import PastTrial
+    from .records import PastTrial, SweepOutcome, TrialRecord, TrialState
 
 
 class LedgerWriter(Ledger):
@@ -86,7 +84,10 @@ class LedgerWriter(Ledger):
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         failpoint("sweep-folder-made")
         lease = DriverLease.take(directory / LEASE)
-        # Not a whole event is in it; whoever might have begun it lost the lease.
+        if has_sweep(storage, sweep.name):
+            lease.release()
+            raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
+        # Not a whole event is in it, and whoever might have begun it is dead.
         (directory / EVENTS).unlink(missing_ok=True)
         ledger = cls(directory, SweepFold(directory), EventLog.create(directory / EVENTS), lease)
         ledger._begin(
@@ -230,7 +231,7 @@ class LedgerWriter(Ledger):
         )
         payload = {
             "trial_id": trial_id,
-            "state": TrialState(state).value,
+            "state": state.value,
             "reason": reason,
             "metrics": json_metrics(metrics or {}),
             **digests,
@@ -258,8 +259,7 @@ class LedgerWriter(Ledger):
             with disk_faults_named(self.summary_directory):
                 make_private_directory(self.summary_directory)
                 replace_file(self.summary_directory / name, redact(text).encode())
-        payload = {"outcome": SweepOutcome(outcome).value, "reason": reason}
-        self._append(EventKind.SWEEP_FINISHED, payload)
+        self._append(EventKind.SWEEP_FINISHED, {"outcome": outcome.value, "reason": reason})
 
     def require_lease(self) -> None:
         """See that this driver may write files of the sweep.
@@ -302,16 +302,6 @@ class LedgerWriter(Ledger):
             with self._lease.held():
                 self._log.append(event)
             self._fold.add(event)
-            failpoint(_FAILPOINTS[kind])
+            failpoint(kind.replace("_", "-"))
             for listener in self._listeners:
                 listener(event)
-
-
-_FAILPOINTS: Mapping[EventKind, Failpoint] = {
-    EventKind.SWEEP_STARTED: "sweep-started",
-    EventKind.SWEEP_RESUMED: "sweep-started",
-    EventKind.TRIAL_STARTED: "trial-started",
-    EventKind.TRIAL_REPORTED: "trial-reported",
-    EventKind.TRIAL_FINISHED: "trial-finished",
-    EventKind.SWEEP_FINISHED: "sweep-finished",
-}

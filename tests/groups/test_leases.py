@@ -169,3 +169,17 @@ def test_progress_is_forgotten_when_the_trial_is_over():
     book.finish("g0", {})
     book.step("g0", 6, 20)
     assert book.progress() == {}
+
+
+def test_a_trial_taken_up_from_an_earlier_driver_is_trained_to_where_it_was_ended():
+    book = LeaseBook(max_attempts=2)
+    book.submit("a", "spec of a", delivered=2)
+    book.end("a")
+    book.enter("g0")
+    assert book.lease("g0").trial_id == "a"
+    assert book.decision("g0", 1) is Decision.GO_ON
+    book.report("g0", report(2), ("result",))
+    assert book.receive("a") is None, "the driver has this report"
+    assert book.decision("g0", 2) is Decision.END
+    book.finish("g0", {"adapter": b"1"})
+    assert book.outcome("a").files == {"adapter": b"1"}

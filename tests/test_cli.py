@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.tracking import Ledger
+from droplora_sweep.tracking import LedgerWriter
 from tests.tracking.conftest import Driver, make_sweep
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_best_shows_each_rate_with_the_other_parameters_averaged_out(
     call: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     sweep = make_sweep("demo")
-    ledger = Ledger.create(tmp_path, sweep, data_digests={}, versions={})
+    ledger = LedgerWriter.create(tmp_path, sweep, data_digests={}, versions={})
     driver = Driver(ledger, sweep)
     for number in range(9):
         name = driver.start(number, pruning_rate=(number % 3) / 10)

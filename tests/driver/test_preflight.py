@@ -188,11 +188,12 @@ def questions(folder: Path) -> dict[str, Any]:
 
 
 def test_a_judged_benchmark_needs_a_judge(tmp_path: Path) -> None:
-    assert refusal(tmp_path, task=questions(tmp_path)) == [
-        "s.yaml:1: evaluation.judge: must be given for mt_bench, which a judge rates, got null"
+    short = {"max_new_tokens": 64}
+    assert refusal(tmp_path, evaluation=short, task=questions(tmp_path)) == [
+        "s.yaml:2: evaluation.judge: must be given for mt_bench, which a judge rates, got null"
     ]
     judge = {"url": "http://127.0.0.1:9/v1", "model": "m", "prompts": str(tmp_path / "p.jsonl")}
-    sections = {"task": questions(tmp_path), "evaluation": {"judge": judge}}
+    sections = {"task": questions(tmp_path), "evaluation": {**short, "judge": judge}}
     [fault] = refusal(tmp_path, **sections)
     assert fault.endswith(
         f"evaluation.judge: {tmp_path}/p.jsonl: cannot be read: No such file or directory"

@@ -42,7 +42,7 @@ def test_a_reader_sees_what_the_driver_wrote(driver):
     assert running.state is TrialState.RUNNING
     assert running.params == {"adapter.rank": 8, "adapter.pruning_rate": 0.2}
     assert running.spec["adapter"]["pruning_rate"] == 0.2
-    assert read.record.data_digests == {"choice/train": "ab" * 32}
+    assert read.record.data_digests == {"choice/train": "ab" * 32, "choice/test": "cd" * 32}
     assert read.torn is None
 
 

@@ -18,6 +18,7 @@ from droplora_sweep.spec.trial import (
     TrialSpec,
 )
 from droplora_sweep.training import Report, Resident
+from droplora_sweep.training.reading import read
 
 BENCHMARKS = ("builtin_choice", "builtin_math")
 
@@ -205,8 +206,9 @@ def test_a_decision_that_fails_leaves_the_resident_usable(resident, saved_model)
     assert resident.run(trial(saved_model), Decisions()) == expected
 
 
-def test_over_long_examples_are_counted_in_the_report(resident, saved_model) -> None:
-    lengths = sorted(len(s.tokens) for s in resident._load(trial(saved_model))[1].sequences)
+def test_over_long_examples_are_counted_in_the_report(resident, saved_model, tokenizer) -> None:
+    data = read(trial(saved_model), tokenizer, context=512).data
+    lengths = sorted(len(sequence.tokens) for sequence in data.sequences)
     decisions = Decisions()
     limit = {"max_sequence_tokens": lengths[5]}
     resident.run(trial(saved_model, training=limit), decisions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.evaluation.context import fit_prompts, model_context, prompt_limit
 from droplora_sweep.evaluation.generation import decode_response
 from droplora_sweep.evaluation.judging.questions import conversation_of, rate
 from droplora_sweep.evaluation.results import ExampleResult
@@ -24,7 +25,8 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
     """Two results per example, one for each turn.
 
     The second turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
-    model's own first answer.
+    model's own first answer. Where the context cannot hold it its beginning is cut off, whatever
+    ``evaluation.on_long_prompt`` says: to drop it would be to drop the first turn's rating too.
 
     Args:
         share: Of a benchmark whose examples have two turns each.
@@ -53,7 +55,7 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
                     for example, so_far in zip(share.examples, said, strict=True)
                 ]
             )
-            prompts = [answerer.tokenizer(text)["input_ids"] for text in asked[-1]]
+            prompts = _fitted(share, answerer, asked[-1])
     both = list(zip(*answers, strict=True))
     ratings = rate(
         [
@@ -77,6 +79,14 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
         for index, example in enumerate(share.examples)
         for rating in ratings[NUM_TURNS * index : NUM_TURNS * (index + 1)]
     ]
+
+
+def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
+    """Token ids of a later turn's prompts, which have grown by an answer."""
+    prompts: list[list[int]] = [answerer.tokenizer(text)["input_ids"] for text in texts]
+    limit = prompt_limit(model_context(answerer.model), share.benchmark, answerer.spec)
+    bos_id = answerer.tokenizer.bos_token_id
+    return fit_prompts(prompts, limit, "truncate", bos_id=bos_id).prompts
 
 
 def _result(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation import ExampleResult, evaluate
 from droplora_sweep.evaluation.judging import check_judge, judge_digests, rate
 from droplora_sweep.evaluation.metrics import result_metrics
+from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec, TrialSpec, fingerprint
 from droplora_sweep.tasks import Example, load_task
 from droplora_sweep.training import Report, Resident
@@ -155,6 +156,46 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
     assert {one.note for one in reports[1].results if one.benchmark == "mt_bench"} == {
         "no [[rating]] in the judge's reply"
     }
+
+
+class LongWinded:
+    """Answers every prompt at the length it may have, and notes how long the prompts were."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def generate(
+        self, prompts: Any, *, max_new_tokens: int, stop: Any, sampling: Any = None
+    ) -> Any:
+        self.lengths += [len(prompt) for prompt in prompts]
+        return [[5] * max_new_tokens for _ in prompts]
+
+
+def test_a_second_turn_is_cut_to_the_context(
+    spec: MakeSpec, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    endpoint.script = by_question
+    write_lines(tmp_path / "validation.jsonl", QUESTIONS[:1])
+    task = {
+        "benchmarks": {"builtin_choice": None, "mt_bench": {"data": str(tmp_path)}},
+        "num_train": 1,
+        "num_validation": 1,
+    }
+    model, context = load_base_model(ModelSpec()), 256
+    generator = LongWinded()
+    evaluation = EvaluationSpec(
+        max_new_tokens=100, judge=spec(cache=str(tmp_path / "cache")), on_long_prompt="drop"
+    )
+    results = evaluate(
+        model,
+        load_tokenizer(ModelSpec()),
+        load_task(TaskSpec.model_validate(task)),
+        evaluation,
+        generator=generator,
+    )
+    first, second = generator.lengths[-2:]
+    assert first < second == context - 100
+    assert [one.rating for one in results if one.benchmark == "mt_bench"] == [9, 6]
 
 
 def test_the_second_turn_continues_the_conversation(tmp_path: Path) -> None:

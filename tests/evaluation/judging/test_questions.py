@@ -158,8 +158,8 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
     }
 
 
-class LongWinded:
-    """Answers every prompt at the length it may have, and notes how long the prompts were."""
+class NotesLengths:
+    """Answers every prompt in one token, and notes how long the prompts were."""
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
@@ -175,14 +175,15 @@ def test_a_second_turn_is_cut_to_the_context(
     spec: MakeSpec, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     endpoint.script = by_question
-    write_lines(tmp_path / "validation.jsonl", QUESTIONS[:1])
+    long = {**QUESTIONS[0], "turns": ["Name a colour.", "Another. " * 30]}
+    write_lines(tmp_path / "validation.jsonl", [long])
     task = {
         "benchmarks": {"builtin_choice": None, "mt_bench": {"data": str(tmp_path)}},
         "num_train": 1,
         "num_validation": 1,
     }
     model, context = load_base_model(ModelSpec()), 256
-    generator = LongWinded()
+    generator = NotesLengths()
     evaluation = EvaluationSpec(
         max_new_tokens=100, judge=spec(cache=str(tmp_path / "cache")), on_long_prompt="drop"
     )

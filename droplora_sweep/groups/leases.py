@@ -115,25 +115,29 @@ class LeaseBook:
     def submit(
         self, trial_id: str, spec: str, delivered: int = 0, folder: str | None = None
     ) -> None:
-        """Queue a trial.
+        """Queue a trial; one that is here already has lost its client, and goes on with another.
 
         Args:
-            trial_id: New here.
+            trial_id: Its name.
             spec: Its spec as JSON.
             delivered: Evaluations that an earlier driver has already had. They are not delivered
                 again, and the trial trains past all but the last of them; past that one, once the
                 scheduler says so here.
             folder: The trial's folder in the sweep's storage, where its checkpoints are.
         """
-        assert trial_id not in self._trials, f"{trial_id} was submitted before"
+        if trial_id in self._trials:
+            return
         passed = set(range(1, delivered))
         self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
         self._queue.append(trial_id)
 
     def receive(self, trial_id: str) -> Message | None:
-        """The trial's next message, if there is one."""
-        mail = self._trials[trial_id].mail
-        return mail.popleft() if mail else None
+        """The trial's first message that the scheduler has not decided on, if there is one.
+
+        Asking does not change the answer: it may have gone to a client that died with it.
+        """
+        trial = self._trials[trial_id]
+        return next((each for each in trial.mail if each.evaluation not in trial.passed), None)
 
     def go_on(self, trial_id: str, evaluation: int) -> None:
         """The scheduler lets the trial train past this evaluation."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .suggestion import Suggestion
 
 
+MAX_CLIENT_RESTARTS = 5
+"""A trial whose Tune client dies more often has failed."""
+
+
 class TrialListener(Protocol):
     """Hears of every trial, in order, on the driver's thread; must not block for long."""
 
@@ -91,6 +95,8 @@ def run_search(
             storage_path=str(scratch / "tune"),
             callbacks=[_Forwarder(searcher, listener, stopper)],
             stop=stopper,
+            # A client holds nothing: the next one asks the pool where its trial is.
+            failure_config=tune.FailureConfig(max_failures=MAX_CLIENT_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
@@ -137,7 +143,10 @@ class _StopWhen(_DriverOnly, tune.Stopper):
 
 
 class _Forwarder(_DriverOnly, tune.Callback):
-    """Translates Tune's callbacks for a `TrialListener`."""
+    """Translates Tune's callbacks for a `TrialListener`, which hears of everything once.
+
+    A client that died may have brought a result that the next one brings again.
+    """
 
     def __init__(
         self, searcher: StudySearcher, listener: TrialListener, stopper: _StopWhen
@@ -145,14 +154,20 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self._searcher = searcher
         self._listener = listener
         self._stopper = stopper
+        self._last_heard: dict[str, int] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        self._listener.started(self._searcher.suggestion(trial.trial_id))
+        if trial.trial_id not in self._last_heard:
+            self._last_heard[trial.trial_id] = 0
+            self._listener.started(self._searcher.suggestion(trial.trial_id))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        if "failure" not in result and not result.get(DELIVERED_AGAIN):
+        if "failure" in result or result.get(DELIVERED_AGAIN):
+            return
+        if result["evaluation"] > self._last_heard[trial.trial_id]:
+            self._last_heard[trial.trial_id] = result["evaluation"]
             metrics = {name: result[name] for name in result["metric_names"]}
             self._listener.reported(
                 trial.config["trial_id"],
@@ -179,4 +194,8 @@ class _Forwarder(_DriverOnly, tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         if not self._stopper.has_stopped:
-            self._listener.ended(trial.config["trial_id"], "failed", "its Tune client died")
+            self._listener.ended(
+                trial.config["trial_id"],
+                "failed",
+                f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times",
+            )

@@ -70,8 +70,8 @@ def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
     book = make_book()
     book.lease("g0")
     book.report("g0", report(1), ())
-    book.go_on("a", 1)
     assert book.receive("a") == report(1)
+    book.go_on("a", 1)
     book.enter("g0")
     assert book.lease("g0").attempt == 2
     book.report("g0", report(1), ())
@@ -79,6 +79,22 @@ def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
     assert book.decision("g0", 1) is Decision.GO_ON
     book.report("g0", report(2), ())
     assert book.receive("a") == report(2)
+
+
+def test_a_trials_next_client_receives_what_the_one_before_it_died_with():
+    book = make_book()
+    book.lease("g0")
+    book.report("g0", report(1), ())
+    assert book.receive("a") == report(1)
+    book.submit("a", "spec of a")
+    assert book.receive("a") == report(1), "nobody has decided on it"
+    book.go_on("a", 1)
+    book.submit("a", "spec of a")
+    assert book.receive("a") is None
+    book.report("g0", report(2), ())
+    assert book.receive("a") == report(2)
+    assert book.decision("g0", 1) is Decision.GO_ON
+    assert book.lease("g1") is None, "the trial is trained once"
 
 
 def test_a_resumed_trial_delivers_only_what_the_ledger_lacks_and_waits_where_it_was_left():

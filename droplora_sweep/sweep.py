@@ -86,7 +86,7 @@ def run_sweep(
     progress = make_progress(log.console, sweep.search.num_trials, sweep.search.metric)
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
-        return SweepResult(Ledger.open(storage, sweep.name), SweepOutcome.COMPLETE, None, None)
+        return _finished_before(sweep, storage)
     if address == LOCAL:
         check_room(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({address})")
@@ -127,6 +127,15 @@ def _decide_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]
         return decide_start(ledger.record, ledger.holder, prepared.sweep, digests, versions)
     except InputError as error:
         raise prepared.file.locate(error) from error
+
+
+def _finished_before(sweep: SweepSpec, storage: Path) -> SweepResult:
+    """A sweep that has nothing left to run; its last driver may have died before MLflow had it."""
+    from .tracking.mlflow_view import publish_all
+
+    ledger = Ledger.open(storage, sweep.name)
+    published = publish_all(ledger, sweep.tracking.mlflow_uri)
+    return SweepResult(ledger, SweepOutcome.COMPLETE, None, published.error)
 
 
 def decide(ledger: Ledger) -> list[Decision]:

@@ -11,7 +11,7 @@ import pytest
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
 
 if TYPE_CHECKING:
-    from conftest import Cluster
+    from tests.raylets import Cluster
 
 pytestmark = pytest.mark.ray
 

@@ -1,0 +1,174 @@
+"""Ray clusters of several raylets on this machine, started as a user starts them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+BIN = Path(sys.executable).parent
+START_TIMEOUT_S = 120.0
+ASK = """
+import json, time, ray
+ray.init(address={address!r}, log_to_driver=False, logging_level="ERROR")
+{preparation}
+print(json.dumps({expression}))
+"""
+WAIT_FOR_ALL = """
+while sum(node["Alive"] for node in ray.nodes()) < {count}:
+    time.sleep(0.2)
+"""
+
+
+@dataclass
+class Cluster:
+    """Where the cluster listens, and its raylets.
+
+    Attributes:
+        jobs: For ``ray job submit``.
+        client: For Ray Client.
+        address: For drivers on this machine.
+        environment: With this interpreter first on the path, as on a node that has the package,
+            and Ray's token authentication on.
+        raylets: One ``ray start`` each, the head's first.
+    """
+
+    jobs: str
+    client: str
+    address: str
+    environment: dict[str, str]
+    raylets: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def ask(self, expression: str, preparation: str = "") -> Any:
+        """Value of an expression in a process that has joined the cluster, through JSON."""
+        script = ASK.format(address=self.address, expression=expression, preparation=preparation)
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=self.environment,
+            cwd=Path(__file__).parents[1],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_S,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def node_id(self, raylet: int) -> str:
+        """Ray's id of a node, by its place in ``raylets``."""
+        label = f"raylet-{raylet}"
+        [node] = [node for node in self.ask("ray.nodes()") if label in node["Resources"]]
+        return str(node["NodeID"])
+
+    def raylet_of(self, process: psutil.Process) -> int:
+        """The raylet that started a process, by its place in ``raylets``."""
+        pids = {parent.pid for parent in process.parents()}
+        [found] = [index for index, raylet in enumerate(self.raylets) if raylet.pid in pids]
+        return found
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One of Ray's commands."""
+        return subprocess.run(
+            [BIN / "ray", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_TIMEOUT_S,
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End what was started here at once; a polite end takes a raylet half a minute."""
+    everything: list[psutil.Process] = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid)
+            everything += [started, *started.children(recursive=True)]
+    for one in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    for process in processes:
+        process.wait(60)
+
+
+@contextlib.contextmanager
+def running_cluster(
+    cpus: Sequence[int], environment: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """A raylet for each number of CPUs, the head's first; it has the resource ``raylet-<place>``.
+
+    Args:
+        cpus: CPUs of each node.
+        environment: Further variables of all its processes.
+    """
+    folders = [tempfile.mkdtemp(prefix="ray-", dir="/tmp") for _ in cpus]
+    gcs, jobs, client = free_ports(3)
+    variables = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        # `ray start` turns token authentication on where this user has a token; clients say so.
+        "RAY_AUTH_MODE": "token",
+        **(environment or {}),
+    }
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        variables.pop(name, None)
+    cluster = Cluster(
+        f"http://127.0.0.1:{jobs}", f"ray://127.0.0.1:{client}", f"127.0.0.1:{gcs}", variables
+    )
+    head = [
+        *("--head", f"--port={gcs}", f"--ray-client-server-port={client}"),
+        *("--dashboard-host=127.0.0.1", f"--dashboard-port={jobs}"),
+    ]
+    try:
+        # Raylets that shared a folder would unpack a job's files over each other.
+        for place, (num_cpus, folder) in enumerate(zip(cpus, folders, strict=True)):
+            arguments, port = (
+                (head, jobs) if place == 0 else ([f"--address={cluster.address}"], gcs)
+            )
+            node = [f"--temp-dir={folder}", f"--num-cpus={num_cpus}", "--num-gpus=0", "--block"]
+            node.append(f'--resources={{"raylet-{place}": 1}}')
+            command = [BIN / "ray", "start", *arguments, *node]
+            raylet = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL)
+            cluster.raylets.append(raylet)
+            _wait_for(port, raylet)
+        cluster.ask("0", WAIT_FOR_ALL.format(count=len(cpus)))
+        yield cluster
+    finally:
+        kill(cluster.raylets)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"ray start ended with {process.returncode}"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing listens on port {port} after {START_TIMEOUT_S:g} s")

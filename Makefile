@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all bench check format schema smollm2 clean
+.PHONY: help demo ui test test-all test-faults bench check format schema smollm2 clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test: .venv/.installed-test ## run the fast tests
 
 test-all: .venv/.installed-test ## run every test this machine can run, save the benchmarks
 	$(BIN)/python -m pytest -m "not benchmark"
+
+test-faults: .venv/.installed-test ## kill, freeze and fill things under real sweeps; show a table of cases
+	$(BIN)/python -m pytest -m faults
 
 bench: .venv/.installed-test ## measure time and memory
 	$(BIN)/python -m pytest -m benchmark

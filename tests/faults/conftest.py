@@ -1,13 +1,15 @@
-"""Prints the table of the cases that ran."""
+"""Prints the table of the cases that ran; an adapter for drivers that train nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .table import ROWS, as_lines
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -15,3 +17,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("faults")
         for line in as_lines(ROWS):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a plain PEFT adapter of the built-in model that changes what it does."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from droplora_sweep.models.resolving import BUILTIN_FOLDER
+
+    base = AutoModelForCausalLM.from_pretrained(BUILTIN_FOLDER)
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter")
+    get_peft_model(base, config).save_pretrained(str(folder))
+    (folder / "README.md").unlink()
+    return folder

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .oracle import MARK
+import psutil
+
+from droplora_sweep.tracking import Ledger, has_sweep
+
+from .oracle import MARK, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from droplora_sweep.tracking import TrialRecord
+
+    from .table import Row
 
 ROOT = Path(__file__).parents[2]
 NUM_TRIALS = 4
@@ -23,8 +33,22 @@ SETTINGS = {
     "training.epochs": 1,
 }
 
+NAME = "quickstart"
+NUM_TINY = 3
+TINY = {
+    "search.num_trials": NUM_TINY,
+    "task.benchmarks": "[builtin_choice]",
+    "evaluation.max_new_tokens": 12,
+    "training.epochs": 6,
+    "checkpoint.every_steps": 1,
+}
+"""Settings of a few trials that take seconds and save themselves after each step."""
+ONE_WORKER = {"group.num_workers": 1, "group.max_groups": 1}
+"""As small as a group can be: each process costs its imports."""
+TIMEOUT_S = 400.0
 
-def command(storage: Path, *words: str, **settings: object) -> list[str]:
+
+def command(storage: Path, *words: str, address: str = "local", **settings: object) -> list[str]:
     """``droplora-sweep run`` of the quickstart, or of other words, in this storage."""
     base = [sys.executable, "-m", "droplora_sweep"]
     if words:
@@ -35,7 +59,7 @@ def command(storage: Path, *words: str, **settings: object) -> list[str]:
         **{k.replace("__", "."): v for k, v in settings.items()},
     }
     overrides = [part for path, value in given.items() for part in ("--set", f"{path}={value}")]
-    return [*base, "run", "search_spaces/quickstart.yaml", "--address", "local", *overrides]
+    return [*base, "run", "search_spaces/quickstart.yaml", "--address", address, *overrides]
 
 
 def start(
@@ -50,3 +74,76 @@ def start(
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: mark, **(environment or {})},
     )
+
+
+def wait_until(condition: Callable[[], bool], driver: subprocess.Popen[str], what: str) -> None:
+    """Wait for a condition while a driver runs."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert driver.poll() is None, f"{what}: the driver ended, {driver.communicate()[0]}"
+        assert time.monotonic() < deadline, f"{what}: not within {TIMEOUT_S:g} s"
+        time.sleep(0.1)
+
+
+def trials(storage: Path) -> list[TrialRecord]:
+    """What the sweep's ledger has of its trials; nothing before it has begun."""
+    return Ledger.open(storage, NAME).records() if has_sweep(storage, NAME) else []
+
+
+def saved_steps(storage: Path, number: int) -> set[str]:
+    """Checkpoints of a numbered trial that are there now, by name."""
+    found = storage.glob(f"{NAME}/trials/t{number:04d}-*/checkpoints/step-*/state.json")
+    return {path.parent.name for path in found}
+
+
+def actors(mark: str, title: str) -> list[psutil.Process]:
+    """Living Ray actors of a case by a part of their class's name, oldest first."""
+    found = [
+        process
+        for process, words in _processes(mark)
+        if words.startswith("ray::") and title in words
+    ]
+    return sorted(found, key=lambda process: (process.create_time(), process.pid))
+
+
+def ray_folders(mark: str) -> set[Path]:
+    """Folders of the Rays that drivers of a case have started; a killed driver leaves its own."""
+    found = (re.findall(r"/tmp/ray-\w+", words) for _, words in _processes(mark))
+    return {Path(folder) for folders in found for folder in folders}
+
+
+def _processes(mark: str) -> Iterator[tuple[psutil.Process, str]]:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                yield process, " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def kill_all(processes: list[psutil.Process]) -> int:
+    """Send SIGKILL and see that it ended them; how many there were."""
+    assert processes, "there must be somebody to kill"
+    for process in processes:
+        process.kill()
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not alive
+    return len(processes)
+
+
+def see_its_end(
+    driver: subprocess.Popen[str],
+    storage: Path,
+    row: Row,
+    *,
+    code: int = 0,
+    num_planned: int = NUM_TINY,
+    mark: str | None = None,
+) -> str:
+    """Wait for a sweep's end, which must have this exit code, and ask the oracle; its output."""
+    output, _ = driver.communicate(timeout=TIMEOUT_S)
+    assert driver.returncode == code, output
+    found = problems(storage, NAME, num_planned, mark)
+    row.result = "nothing lost" if not found else "; ".join(found)
+    assert found == []
+    return output

@@ -20,7 +20,7 @@ from .oracle import problems
 from .sweeping import ROOT, command, start
 from .table import recorded
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PROGRAM = Path(__file__).with_name("ledger_driver.py")
 NAME = "written"
@@ -43,7 +43,6 @@ def write(
     )
 
 
-@pytest.mark.slow
 def test_one_sweep_survives_a_kill_between_every_two_steps_of_a_commit(
     tmp_path: Path, adapter: Path
 ) -> None:
@@ -90,7 +89,6 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_sweep(
         assert found == []
 
 
-@pytest.mark.slow
 def test_a_frozen_driver_is_succeeded_when_its_lease_expires_and_then_writes_nothing(
     tmp_path: Path, adapter: Path
 ) -> None:
@@ -124,7 +122,6 @@ def test_a_frozen_driver_is_succeeded_when_its_lease_expires_and_then_writes_not
         assert found == []
 
 
-@pytest.mark.slow
 def test_four_processes_publish_to_a_fresh_mlflow_store_at_once(
     tmp_path: Path, adapter: Path
 ) -> None:

@@ -20,6 +20,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 120.0
 ASK = """
@@ -59,7 +60,7 @@ class Cluster:
         done = subprocess.run(
             [sys.executable, "-c", script],
             env=self.environment,
-            cwd=Path(__file__).parents[1],
+            cwd=ROOT,
             check=True,
             capture_output=True,
             text=True,
@@ -84,6 +85,7 @@ class Cluster:
         return subprocess.run(
             [BIN / "ray", *words],
             env=self.environment,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from .errors import DropLoRASweepError, Fault, InputError
 from .redaction import redact
+from .storage import local_storage
 
 if TYPE_CHECKING:
     from .driver.preflight import Prepared
@@ -50,7 +51,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
 ]
-Storage = Annotated[Path, typer.Option(help="Folder that holds the sweeps.")]
+Storage = Annotated[
+    Path, typer.Option(parser=local_storage, help="Folder or URL that holds the sweeps.")
+]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
 ]
@@ -238,7 +241,10 @@ def evaluate(
         Path | None, typer.Option(help="Write results.parquet and scores.json here.")
     ] = None,
     storage: Annotated[
-        Path | None, typer.Option(help="Where an MLflow run is; the file's storage if not set.")
+        Path | None,
+        typer.Option(
+            parser=local_storage, help="Where an MLflow run is; the file's storage if not set."
+        ),
     ] = None,
     compare_generation: Annotated[
         bool,

@@ -22,6 +22,7 @@ from .driver.starting import Begin, Finished, decide_start, start_lines
 from .errors import InputError, SweepError
 from .selection import best_per_benchmark, decisions_text
 from .spec import fingerprint, package_versions
+from .storage import local_storage
 from .tracking import (
     Ledger,
     LedgerWriter,
@@ -79,7 +80,7 @@ def run_sweep(
     """
     address = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
-    sweep, storage = prepared.sweep, Path(prepared.sweep.storage)
+    sweep, storage = prepared.sweep, local_storage(prepared.sweep.storage)
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     versions = package_versions()
     start = _decide_start(prepared, storage, versions)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.storage import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,10 @@ class _RemoteDriver:
         (folder / name).write_text(text, encoding="utf-8")
         address = ray.get_runtime_context().gcs_address
         command = [sys.executable, "-m", "droplora_sweep", "run", name, *options]
-        for override in (*overrides, f"storage={Path.home() / storage}"):
+        for override in (
+            *overrides,
+            f"storage={storage if is_url(storage) else Path.home() / storage}",
+        ):
             command += ["--set", override]
         self._process = subprocess.Popen(
             [*command, "--address", address],

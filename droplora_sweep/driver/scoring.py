@@ -24,6 +24,7 @@ from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.storage import local_storage
 from droplora_sweep.tasks import load_task
 from droplora_sweep.tracking import write_results
 
@@ -203,7 +204,7 @@ def score_outside_a_sweep(
     """
     if adapter is None:
         return _scored(sweep.trial, None, "base model", split, compare_generation)
-    where = storage or Path(sweep.storage)
+    where = storage or local_storage(sweep.storage)
     with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
         if is_whole_model(folder):
             model = sweep.model.model_copy(update={"path": str(folder), "revision": None})

@@ -23,6 +23,7 @@ from .failpoints import failpoint
 from .fold import SweepFold
 from .layout import EVENTS, LEASE, SPEC, sweep_directory, trial_directory
 from .ledger import Ledger
+from .remote_copy import RemoteCopy
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
 from .trial_files import describe_trial, publish_trial_files
 
@@ -48,8 +49,10 @@ class LedgerWriter(Ledger):
         log: EventLog,
         lease: DriverLease,
         torn: str | None = None,
+        remote: RemoteCopy | None = None,
     ) -> None:
         super().__init__(directory, fold, torn)
+        self._remote = remote
         self._log = log
         self._lease = lease
         self._is_closed = False
@@ -84,12 +87,25 @@ class LedgerWriter(Ledger):
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         failpoint("sweep-folder-made")
         lease = DriverLease.take(directory / LEASE)
-        if has_sweep(storage, sweep.name):
+        remote = None
+        try:
+            remote = RemoteCopy.take(storage, sweep.name)
+            if has_sweep(storage, sweep.name):
+                raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
+        except SweepError:
+            if remote is not None:
+                remote.close()
             lease.release()
-            raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
+            raise
         # Not a whole event is in it, and whoever might have begun it is dead.
         (directory / EVENTS).unlink(missing_ok=True)
-        ledger = cls(directory, SweepFold(directory), EventLog.create(directory / EVENTS), lease)
+        ledger = cls(
+            directory,
+            SweepFold(directory),
+            EventLog.create(directory / EVENTS),
+            lease,
+            remote=remote,
+        )
         ledger._begin(
             EventKind.SWEEP_STARTED,
             sweep,
@@ -120,13 +136,18 @@ class LedgerWriter(Ledger):
         require_sweep(storage, sweep.name)
         directory = sweep_directory(storage, sweep.name)
         lease = DriverLease.take(directory / LEASE)
+        remote = None
         try:
+            remote = RemoteCopy.take(storage, sweep.name)
             read = read_sweep(directory)
             log = EventLog.reopen(directory / EVENTS, read)
         except SweepError:
+            if remote is not None:
+                remote.close()
             lease.release()
             raise
-        ledger = cls(directory, SweepFold(directory, read.events), log, lease, torn=read.torn)
+        fold = SweepFold(directory, read.events)
+        ledger = cls(directory, fold, log, lease, torn=read.torn, remote=remote)
         ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
         return ledger
 
@@ -274,6 +295,8 @@ class LedgerWriter(Ledger):
         if not self._is_closed:
             self._is_closed = True
             self._log.close()
+            if self._remote is not None:
+                self._remote.close()
             self._lease.release()
 
     def _begin(
@@ -300,6 +323,8 @@ class LedgerWriter(Ledger):
             event = self._log.next_event(kind, payload)
             self._fold.check(event)
             with self._lease.held():
+                if self._remote is not None:
+                    self._remote.add(event)
                 self._log.append(event)
             self._fold.add(event)
             failpoint(kind.replace("_", "-"))

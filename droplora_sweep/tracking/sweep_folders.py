@@ -8,6 +8,7 @@ from droplora_sweep.errors import SweepError
 
 from .event_log import read_events
 from .layout import EVENTS, LEASE, SPEC, sweep_directory
+from .remote_copy import fetch_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,7 @@ def has_sweep(storage: Path, name: str) -> bool:
         SweepError: The name is that of something else in the storage folder.
     """
     path = sweep_directory(storage, name) / EVENTS
+    fetch_sweep(storage, name)
     return path.is_file() and bool(read_events(path).events)
 
 
@@ -54,6 +56,7 @@ def require_sweep(storage: Path, name: str) -> None:
     Raises:
         SweepError: None has.
     """
+    fetch_sweep(storage, name)
     names = sweep_names(storage)
     if name not in names:
         known = f"it has {', '.join(names)}" if names else "it has none"

@@ -1,0 +1,67 @@
+"""A sweep whose storage is a URL: what counts is in the object store, and it is enough."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.spec import SweepSpec
+from droplora_sweep.storage import local_storage, mirror_of
+from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState, trial_id, verify_adapter
+from droplora_sweep.tracking.ledger_writer import LedgerWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = SweepSpec(name="demo")
+FILES = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}
+
+
+def start(ledger: LedgerWriter, number: int) -> str:
+    fingerprint = f"{number + 1:064x}"[::-1]
+    name = trial_id(number, fingerprint)
+    ledger.trial_started(name, number, fingerprint, SPEC.trial, {"adapter.rank": 8})
+    return name
+
+
+def test_a_fresh_machine_goes_on_from_the_url_alone(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = local_storage(url)
+    ledger = LedgerWriter.create(first, SPEC)
+    finished, running = start(ledger, 0), start(ledger, 1)
+    ledger.trial_finished(finished, TrialState.COMPLETE, adapter_files=FILES)
+    events = (first / "demo" / "events.jsonl").read_bytes()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-2"))
+    second = local_storage(url)
+    with pytest.raises(SweepError, match=r"demo: must have one driver, and is held by process"):
+        LedgerWriter.resume(second, SPEC)
+    ledger.close()
+    shutil.rmtree(first)
+
+    assert Ledger.open(second, "demo").record.trials[0].trial_id == finished
+    assert (second / "demo" / "events.jsonl").read_bytes() == events
+    resumed = LedgerWriter.resume(second, SPEC)
+    record = resumed.trial(finished)
+    assert record.adapter is not None
+    verify_adapter(record.adapter, record.adapter_digest)
+    assert not resumed.trial(running).is_finished
+    resumed.trial_finished(running, TrialState.FAILED, reason="at http://ann:tulip@host")
+    (second / "demo" / "driver.log").write_text("noise")
+    resumed.sweep_finished(SweepOutcome.COMPLETE, summary={"README.md": "p = 0.2"})
+    resumed.close()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-3"))
+    third = local_storage(url)
+    mirror = mirror_of(third)
+    assert mirror is not None
+    assert mirror.names() == ["demo"]
+    last = Ledger.open(third, "demo")
+    assert last.record.outcome is SweepOutcome.COMPLETE
+    assert last.trial(running).reason == "at http://ann:[redacted]@host"
+    assert (third / "demo" / "summary" / "README.md").read_text() == "p = 0.2"
+    assert (third / "demo" / "driver.log").read_text() == "noise"

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from .errors import DropLoRASweepError, Fault, InputError
 from .redaction import redact
-from .storage import local_storage
+from .storage import is_url, local_storage, storage_name
 
 if TYPE_CHECKING:
     from .driver.preflight import Prepared
@@ -336,7 +336,7 @@ def sync(
     with console.status(f"publishing {name}"):
         report = publish_all(ledger, uri)
     num_trials = len(ledger.records())
-    where = uri or f"the store in {storage}"
+    where = uri or f"the store in {storage_name(storage)}"
     if not report.is_complete:
         lacking = ", ".join(report.unpublished)
         raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
@@ -408,15 +408,20 @@ def _print_result(console: Console, storage: Path, name: str) -> None:
         _print_decisions(console, storage, name)
     except DropLoRASweepError as error:
         console.print(str(error), highlight=False)
-    command = ["droplora-sweep", "ui", "--storage", os.path.relpath(storage)]
+    command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
     console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
 
 
 def _resume_command(storage: Path, name: str) -> str:
     command = ["droplora-sweep", "resume", name]
     if storage.resolve() != DEFAULT_STORAGE.resolve():
-        command += ["--storage", os.path.relpath(storage)]
+        command += ["--storage", _shown(storage)]
     return shlex.join(command)
+
+
+def _shown(storage: Path) -> str:
+    name = storage_name(storage)
+    return name if is_url(name) else os.path.relpath(storage)
 
 
 def _print_decisions(console: Console, storage: Path, name: str) -> None:

@@ -199,7 +199,7 @@ def _drive(
                 sweep,
                 StudySearcher(sweep, study, identify, lambda: groups.num_groups, known),
                 recorder,
-                trials_folder=str(ledger.trials_directory),
+                trials_folder=ledger.trials_location,
                 known=known.trials.values(),
                 client_resources=HEAD_SHARE,
                 should_stop=watch,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from droplora_sweep.errors import SweepError
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.spec.loader import recorded_sweep_file
+from droplora_sweep.storage import storage_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,6 @@ def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -
     Raises:
         SweepError: This version cannot read it.
     """
-    update = {"storage": str(storage), "name": name or record.name}
+    update = {"storage": storage_name(storage), "name": name or record.name}
     sweep = SweepSpec.model_validate({**dict(recorded_sweep(record)), **update})
     return recorded_sweep_file(sweep, f"sweep {record.name}")

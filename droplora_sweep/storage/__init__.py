@@ -1,6 +1,16 @@
 """Storage in an object store: a URL, and the folder on this machine that mirrors it."""
 
-from .mirror import Mirror, local_storage, mirror_of
-from .object_store import ObjectStore, is_url
+from .local import local_storage, mirror_of, storage_name
+from .mirror import Mirror
+from .object_store import ObjectStore, StoreError, below, is_url
 
-__all__ = ["Mirror", "ObjectStore", "is_url", "local_storage", "mirror_of"]
+__all__ = [
+    "Mirror",
+    "ObjectStore",
+    "StoreError",
+    "below",
+    "is_url",
+    "local_storage",
+    "mirror_of",
+    "storage_name",
+]

@@ -3,56 +3,32 @@
 Of each sweep the URL holds what its folder holds, except that every event is an object of its own,
 ``<sweep>/events/<seq>``, since object stores cannot append. Files are uploaded before the event
 that mentions them, and an event has happened once its object is there. What can be made again from
-the events (Optuna's study, MLflow's store) stays on this machine.
+the events (Optuna's study, MLflow's store) stays on this machine. Checkpoints are the workers', who
+carry them themselves.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.publishing import MANIFEST, verify_folder
 
-from .object_store import ObjectStore, is_url
-from .remote_lease import RemoteLease
+from .index import Index
+from .remote_lease import RemoteLease, living_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-URL_FILE = ".url"
-"""Names, in a mirror's root, what it mirrors."""
+    from .object_store import ObjectStore, Stamp
+
 EVENT_LOG = "events.jsonl"
 EVENTS = "events"
 LOG = "driver.log"
 _OF_THIS_MACHINE = (EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db")
-
-
-def local_storage(storage: str) -> Path:
-    """The folder to work in: the storage itself, or the mirror of a URL, made where missing.
-
-    Raises:
-        SweepError: The URL's kind is not known, or the mirror cannot be made.
-    """
-    if not is_url(storage):
-        return Path(storage)
-    ObjectStore(storage)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = hashlib.sha256(storage.rstrip("/").encode()).hexdigest()
-    root = cache / "droplora-sweep" / digest[:16]
-    with disk_faults_named(root):
-        make_private_directory(root)
-        replace_file(root / URL_FILE, storage.encode())
-    return root
-
-
-def mirror_of(root: Path) -> Mirror | None:
-    """The mirror whose root a storage folder is; None for a folder that mirrors nothing."""
-    file = root / URL_FILE
-    return Mirror(root, ObjectStore(file.read_text())) if file.is_file() else None
+CHECKPOINTS = "checkpoints"
 
 
 class Mirror:
@@ -61,19 +37,35 @@ class Mirror:
     def __init__(self, root: Path, store: ObjectStore) -> None:
         self._root = root
         self._store = store
-        self._pushed: dict[str, tuple[int, int]] = {}
+        self._indexes: dict[str, Index] = {}
 
-    def lease(self, sweep: str) -> RemoteLease:
+    @property
+    def url(self) -> str:
+        """What is mirrored."""
+        return self._store.url
+
+    def lease(
+        self,
+        sweep: str,
+        driver: Mapping[str, Any],
+        is_gone: Callable[[Mapping[str, Any]], bool],
+    ) -> RemoteLease:
         """Take the right to write to a sweep, against drivers of other machines.
 
         Raises:
             SweepError: Another driver holds it.
         """
-        return RemoteLease(self._store, sweep)
+        return RemoteLease(self._store, sweep, driver, is_gone)
+
+    def driver(
+        self, sweep: str, is_gone: Callable[[Mapping[str, Any]], bool]
+    ) -> Mapping[str, Any] | None:
+        """What the driver that holds a sweep, on whatever machine, says of itself."""
+        return living_driver(self._store, sweep, is_gone)
 
     def names(self) -> list[str]:
         """Names of the sweeps under the URL, sorted."""
-        keys = map(PurePosixPath, self._store.sizes(""))
+        keys = map(PurePosixPath, self._store.stamps(""))
         return sorted({key.parts[0] for key in keys if key.match(f"*/{EVENTS}/*")})
 
     def pull(self, sweep: str) -> None:
@@ -83,20 +75,29 @@ class Mirror:
             SweepError: The store does not answer, an event is missing, or what a manifest pins is
                 not what was downloaded.
         """
-        sizes = self._store.sizes(sweep)
-        events = [key for key in sizes if key.startswith(f"{sweep}/{EVENTS}/")]
+        stamps = self._store.stamps(sweep)
+        events = {key: stamps[key] for key in stamps if key.startswith(f"{sweep}/{EVENTS}/")}
         if not events:
             return
-        expected = [self._event_key(sweep, seq) for seq in range(len(events))]
-        for key, wanted in zip(events, expected, strict=True):
-            if key != wanted:
+        for seq, key in enumerate(events):
+            if key != self._event_key(sweep, seq):
+                wanted = self._event_key(sweep, seq)
                 raise SweepError(f"{self._store.url}: must hold {wanted}, got {key} next")
-        for key, size in sizes.items():
-            if key not in events and not key.startswith(f"{sweep}/leases/"):
-                self._download(key, size)
-        self._verify(sweep)
-        log = b"".join(map(self._store.get, events))
-        self._write(self._contained(f"{sweep}/{EVENT_LOG}"), log)
+        files = {
+            key: stamp
+            for key, stamp in stamps.items()
+            if key not in events
+            and not key.startswith(f"{sweep}/leases/")
+            and not _is_of_workers(PurePosixPath(key))
+        }
+        self._remove_all_but(sweep, files)
+        index = Index(self._root, sweep)
+        for folder in {self._download(index, key, stamp) for key, stamp in files.items()}:
+            if folder is not None and (folder / MANIFEST).is_file():
+                verify_folder(folder)
+        self._write_log(sweep, events)
+        index.save()
+        self._indexes[sweep] = index
 
     def push_files(self, sweep: str, *, with_log: bool = False) -> None:
         """Upload every file of a sweep that is new or has changed; remove what is gone here.
@@ -104,51 +105,96 @@ class Mirror:
         Args:
             sweep: Its name.
             with_log: Also the driver's log, which grows all the time.
+
+        Raises:
+            SweepError: The store does not answer, or a file cannot be read.
         """
-        present = dict(self._files(sweep, with_log=with_log))
-        for key, state in present.items():
-            if self._pushed.get(key) != state:
-                self._store.put(key, (self._root / key).read_bytes())
-                self._pushed[key] = state
-        for key in self._pushed.keys() - present.keys():
-            # A checkpoint that newer ones replace.
+        index, present = self._index(sweep), list(self._files(sweep))
+        if with_log and (self._root / sweep / LOG).is_file():
+            present.append(f"{sweep}/{LOG}")
+        changed = [key for key in present if not index.is_pushed(key)]
+        gone = index.keys() - set(present) - {f"{sweep}/{LOG}"}
+        for key in changed:
+            self._store.upload(key, self._root / key)
+            stamp = self._store.stamp(key)
+            assert stamp is not None, f"{key} was written a moment ago"
+            index.note(key, stamp)
+        for key in gone:
             self._store.delete(key)
-            del self._pushed[key]
+            index.forget(key)
+        if changed or gone:
+            index.save()
 
     def push_event(self, sweep: str, seq: int, line: bytes) -> None:
         """Upload one event; it has happened when this returns.
+
+        May be repeated with the same event where it is not known whether it has arrived.
 
         Raises:
             SweepError: Another driver has written an event of this number.
         """
         key = self._event_key(sweep, seq)
-        if self._store.exists(key):
+        if not self._store.exists(key):
+            self._store.put(key, line)
+        elif self._store.get(key) != line:
             raise SweepError(f"{self._store.url}: {key} must be new; another driver has written it")
-        self._store.put(key, line)
 
     @staticmethod
     def _event_key(sweep: str, seq: int) -> str:
         return f"{sweep}/{EVENTS}/{seq:08d}"
 
-    def _files(self, sweep: str, *, with_log: bool) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Key and state (size, time of change) of each file; manifests last, whole folders only."""
+    def _index(self, sweep: str) -> Index:
+        if sweep not in self._indexes:
+            self._indexes[sweep] = Index(self._root, sweep)
+        return self._indexes[sweep]
+
+    def _files(self, sweep: str) -> Iterator[str]:
+        """Key of each file that the URL holds too; manifests last, whole folders only."""
         found = []
         for path in (self._root / sweep).rglob("*"):
             key = path.relative_to(self._root)
             if path.is_symlink() or any(part.startswith(".") for part in key.parts):
                 continue
             is_local = len(key.parts) == 2 and key.name.startswith(_OF_THIS_MACHINE)
-            if path.is_file() and (not is_local or (with_log and key.name == LOG)):
-                status = path.stat()
-                found.append((key.as_posix(), (status.st_size, status.st_mtime_ns)))
-        yield from sorted(found, key=lambda item: (item[0].endswith(MANIFEST), item[0]))
+            if path.is_file() and not is_local and not _is_of_workers(key):
+                found.append(key.as_posix())
+        yield from sorted(found, key=lambda key: (key.endswith(MANIFEST), key))
 
-    def _download(self, key: str, size: int) -> None:
+    def _remove_all_but(self, sweep: str, files: Mapping[str, Stamp]) -> None:
+        """Remove what a driver of this machine wrote and did not live to record."""
+        for key in list(self._files(sweep)):
+            if key not in files:
+                with disk_faults_named(self._root / key):
+                    (self._root / key).unlink()
+
+    def _download(self, index: Index, key: str, stamp: Stamp) -> Path | None:
+        """The folder in which the file now is as the store has it; None if it was before."""
         path = self._contained(key)
-        if not path.is_file() or path.stat().st_size != size:
-            self._write(path, self._store.get(key))
-        status = path.stat()
-        self._pushed[key] = (status.st_size, status.st_mtime_ns)
+        # A log is only uploaded when its driver ends; this machine's own may be longer.
+        is_own_log = PurePosixPath(key).name == LOG and path.is_file()
+        if is_own_log or index.is_pulled(key, stamp):
+            return None
+        with disk_faults_named(path):
+            make_private_directory(path.parent)
+        self._store.download(key, path)
+        index.note(key, stamp)
+        return path.parent
+
+    def _write_log(self, sweep: str, events: Mapping[str, Stamp]) -> None:
+        """Bring the log of events to what the URL holds; those that are here are not asked for."""
+        path = self._contained(f"{sweep}/{EVENT_LOG}")
+        old = path.read_bytes() if path.is_file() else b""
+        end, num_known = 0, 0
+        for stamp in events.values():
+            if old[end + stamp.size_bytes - 1 : end + stamp.size_bytes] != b"\n":
+                break
+            end += stamp.size_bytes
+            num_known += 1
+        new = old[:end] + b"".join(map(self._store.get, list(events)[num_known:]))
+        if new != old:
+            with disk_faults_named(path):
+                make_private_directory(path.parent)
+                replace_file(path, new)
 
     def _contained(self, key: str) -> Path:
         """Where an object goes; a name in a store may be anything.
@@ -163,12 +209,7 @@ class Mirror:
             raise SweepError(f"{self._store.url}: must hold plain names, got {key!r}")
         return path
 
-    def _write(self, path: Path, content: bytes) -> None:
-        with disk_faults_named(path):
-            make_private_directory(path.parent)
-            replace_file(path, content)
 
-    def _verify(self, sweep: str) -> None:
-        """Compare adapters with their manifests; a checkpoint is compared when it is used."""
-        for manifest in sorted((self._root / sweep).glob(f"trials/*/adapter/{MANIFEST}")):
-            verify_folder(manifest.parent)
+def _is_of_workers(key: PurePath) -> bool:
+    """Whether it is in ``<sweep>/trials/<trial>/checkpoints``."""
+    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] == CHECKPOINTS

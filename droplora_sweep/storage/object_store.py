@@ -7,21 +7,59 @@ environment, as the clients of each store read them.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from typing import TYPE_CHECKING
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.files import (
+    disk_faults_named,
+    make_private_directory,
+    sync_directory,
+    temporary_beside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+_CHUNK_BYTES = 8 << 20
+
+
+class StoreError(SweepError):
+    """A store refuses, or does not answer; it may later."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells an object from the one that was there before.
+
+    Attributes:
+        size_bytes: Its length.
+        written: When, by the store's own clock.
+    """
+
+    size_bytes: int
+    written: datetime
 
 
 def is_url(storage: str) -> bool:
     """Whether a storage is a URL rather than a folder."""
     return _URL.match(storage) is not None
+
+
+def below(location: str, *parts: str) -> str:
+    """A place below a folder or a URL, whose options stay at its end.
+
+    >>> below("s3://bucket/sweeps?region=eu-west-1", "demo", "trials")
+    's3://bucket/sweeps/demo/trials?region=eu-west-1'
+    """
+    path, mark, options = location.partition("?") if is_url(location) else (location, "", "")
+    return "/".join([path.rstrip("/"), *parts]) + mark + options
 
 
 class ObjectStore:
@@ -41,71 +79,124 @@ class ObjectStore:
             file_system, root = FileSystem.from_uri(url)
         except (ArrowException, ValueError, ImportError, OSError) as error:
             raise SweepError(f"storage: cannot open {url}: {_first_line(error)}") from error
-        self._is_folder = file_system.type_name == "local"
         self._files = SubTreeFileSystem(root.rstrip("/"), file_system)
-        if self._is_folder:
+        self._folder = Path(root) if file_system.type_name == "local" else None
+        if self._folder is not None:
             with self._named("", "create"):
-                file_system.create_dir(root, recursive=True)
+                make_private_directory(self._folder)
 
     def put(self, key: str, content: bytes) -> None:
         """Write one object, whole.
 
         Raises:
-            SweepError: The store refuses or does not answer.
+            StoreError: The store refuses or does not answer.
         """
-        with self._named(key, "write"):
-            if self._is_folder:
-                self._put_file(key, content)
-                return
-            with self._files.open_output_stream(key) as stream:
-                stream.write(content)
+        with self._named(key, "write"), self._writing(key) as stream:
+            stream.write(content)
 
     def get(self, key: str) -> bytes:
         """Content of one object.
 
         Raises:
-            SweepError: It is not there, or the store does not answer.
+            StoreError: It is not there, or the store does not answer.
         """
         with self._named(key, "read"), self._files.open_input_stream(key, compression=None) as file:
             content: bytes = file.read()
             return content
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Size in bytes of every object below a prefix, by its key; sorted."""
-        return {info.path: info.size for info in self._infos(prefix)}
+    def upload(self, key: str, path: Path) -> None:
+        """Write one object from a file, a part at a time.
 
-    def times(self, prefix: str) -> dict[str, datetime]:
-        """When each object below a prefix was written, by the store's own clock."""
-        return {info.path: info.mtime for info in self._infos(prefix)}
+        Raises:
+            StoreError: The store refuses or does not answer.
+        """
+        with path.open("rb") as file, self._named(key, "write"), self._writing(key) as stream:
+            shutil.copyfileobj(file, stream, _CHUNK_BYTES)
+
+    def download(self, key: str, path: Path) -> None:
+        """Write one object to a file (mode 0600) in a folder that exists, whole or not at all.
+
+        Raises:
+            StoreError: The object is not there, or the store does not answer.
+            SweepError: The file system refuses.
+        """
+        temporary = temporary_beside(path)
+        try:
+            with disk_faults_named(path), temporary.open("xb") as file:
+                temporary.chmod(0o600)
+                for chunk in self._chunks(key):
+                    file.write(chunk)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def stamps(self, prefix: str) -> dict[str, Stamp]:
+        """Every object below a prefix, by its key; sorted.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        from pyarrow.fs import FileSelector
+
+        with self._named(prefix, "list"):
+            selector = FileSelector(prefix, recursive=True, allow_not_found=True)
+            found = self._files.get_file_info(selector)
+        return {
+            info.path: Stamp(info.size, info.mtime)
+            for info in sorted(found, key=lambda info: str(info.path))
+            if info.is_file and not info.base_name.startswith(".")
+        }
+
+    def stamp(self, key: str) -> Stamp | None:
+        """One object's stamp; None where there is no such object.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        with self._named(key, "read"):
+            info = self._files.get_file_info(key)
+        return Stamp(info.size, info.mtime) if info.is_file else None
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object."""
-        with self._named(key, "read"):
-            return bool(self._files.get_file_info(key).is_file)
+        return self.stamp(key) is not None
 
     def delete(self, key: str) -> None:
         """Remove one object; does nothing where it is gone."""
         with self._named(key, "delete"), contextlib.suppress(FileNotFoundError):
             self._files.delete_file(key)
 
-    def _put_file(self, key: str, content: bytes) -> None:
-        """A folder's objects become whole by renaming."""
-        folder, _, name = key.rpartition("/")
-        self._files.create_dir(folder, recursive=True)
-        temporary = f"{folder}/.{name}.tmp"
-        with self._files.open_output_stream(temporary, compression=None) as stream:
-            stream.write(content)
-        self._files.move(temporary, key)
+    @contextlib.contextmanager
+    def _writing(self, key: str) -> Iterator[Any]:
+        """A stream whose content becomes the object."""
+        if self._folder is None:
+            with self._files.open_output_stream(key, compression=None) as stream:
+                yield stream
+            return
+        path = self._folder / key
+        make_private_directory(path.parent)
+        temporary = temporary_beside(path)
+        try:
+            with temporary.open("xb") as file:
+                temporary.chmod(0o600)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
-    def _infos(self, prefix: str) -> Iterator[_Info]:
-        from pyarrow.fs import FileSelector
-
-        with self._named(prefix, "list"):
-            selector = FileSelector(prefix, recursive=True, allow_not_found=True)
-            found = self._files.get_file_info(selector)
-        for info in sorted(found, key=lambda info: str(info.path)):
-            if info.is_file and not info.base_name.startswith("."):
-                yield info
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        with self._named(key, "read"):
+            stream = self._files.open_input_stream(key, compression=None)
+        with stream:
+            while True:
+                with self._named(key, "read"):
+                    chunk = stream.read(_CHUNK_BYTES)
+                if not chunk:
+                    return
+                yield chunk
 
     @contextlib.contextmanager
     def _named(self, key: str, verb: str) -> Iterator[None]:
@@ -113,11 +204,7 @@ class ObjectStore:
             yield
         except OSError as error:
             where = f"{self.url.partition('?')[0].rstrip('/')}/{key}"
-            raise SweepError(f"{where}: cannot {verb}: {_first_line(error)}") from error
-
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo as _Info
+            raise StoreError(f"{where}: cannot {verb}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from .object_store import ObjectStore
 
 HEARTBEAT_S = 10.0
@@ -33,26 +34,36 @@ class RemoteLease:
         self,
         store: ObjectStore,
         sweep: str,
+        driver: Mapping[str, Any],
+        is_gone: Callable[[Mapping[str, Any]], bool],
         *,
         heartbeat_s: float = HEARTBEAT_S,
         expires_s: float = EXPIRES_S,
     ) -> None:
         """Take it.
 
+        Args:
+            store: Where the sweep is.
+            sweep: Its name.
+            driver: Says who this is: ``host``, ``pid``, ``since``, and what ``is_gone`` needs.
+            is_gone: Whether a driver that so says who it is can be seen to have ended.
+            heartbeat_s: Seconds between two signs of life.
+            expires_s: Seconds without one after which a driver is taken to be dead.
+
         Raises:
             SweepError: Another driver has it; says which.
         """
         self._store = store
         self._sweep = sweep
-        self._folder = f"{sweep}/leases"
-        self._key = f"{self._folder}/{uuid.uuid4().hex}"
-        self._content = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
+        self._key = f"{_folder(sweep)}/{uuid.uuid4().hex}"
+        self._content = json.dumps(dict(driver)).encode()
         self._heartbeat_s = heartbeat_s
         self._store.put(self._key, self._content)
         try:
-            self._require_no_other(expires_s)
+            self._require_no_other(is_gone, expires_s)
         except SweepError:
-            self._store.delete(self._key)
+            with contextlib.suppress(SweepError):
+                self._store.delete(self._key)
             raise
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="remote-lease", daemon=True)
@@ -77,15 +88,17 @@ class RemoteLease:
         with contextlib.suppress(SweepError):
             self._store.delete(self._key)
 
-    def _require_no_other(self, expires_s: float) -> None:
-        times = self._store.times(self._folder)
-        now = times.pop(self._key)
-        for key, time in times.items():
-            if (now - time).total_seconds() < expires_s:
-                holder = json.loads(self._store.get(key))
+    def _require_no_other(
+        self, is_gone: Callable[[Mapping[str, Any]], bool], expires_s: float
+    ) -> None:
+        now = self._store.stamps(_folder(self._sweep))[self._key].written
+        for key, driver, age_s in _drivers(self._store, self._sweep, now):
+            if key == self._key:
+                continue
+            if age_s < expires_s and not is_gone(driver):
                 raise SweepError(
-                    f"{self._sweep}: must have one driver, and is held by process "
-                    f"{holder['pid']} on {holder['host']}"
+                    f"{self._sweep}: must have one driver, and is held by {driver['host']}, "
+                    f"pid {driver['pid']}, since {driver['since']}"
                 )
             self._store.delete(key)
 
@@ -95,3 +108,33 @@ class RemoteLease:
             with contextlib.suppress(SweepError):
                 if self._store.exists(self._key):
                     self._store.put(self._key, self._content)
+
+
+def _folder(sweep: str) -> str:
+    return f"{sweep}/leases"
+
+
+def living_driver(
+    store: ObjectStore,
+    sweep: str,
+    is_gone: Callable[[Mapping[str, Any]], bool],
+    expires_s: float = EXPIRES_S,
+) -> Mapping[str, Any] | None:
+    """What the driver that holds a sweep says of itself; None where nobody does.
+
+    Writes nothing, so that this machine's clock has to do for the store's.
+    """
+    for _, driver, age_s in _drivers(store, sweep, datetime.now(UTC)):
+        if age_s < expires_s and not is_gone(driver):
+            return driver
+    return None
+
+
+def _drivers(
+    store: ObjectStore, sweep: str, now: datetime
+) -> Iterator[tuple[str, Mapping[str, Any], float]]:
+    """Key of each driver's object, what it says, and its age in seconds."""
+    for key, stamp in store.stamps(_folder(sweep)).items():
+        # One that is gone by now has given the sweep back.
+        if store.exists(key):
+            yield key, json.loads(store.get(key)), (now - stamp.written).total_seconds()

@@ -11,9 +11,11 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .driver_lease import find_holder
+from droplora_sweep.storage import below, storage_name
+
 from .fold import SweepFold
-from .layout import LEASE, STUDY, SUMMARY, TRIALS, sweep_directory
+from .layout import STUDY, SUMMARY, TRIALS, sweep_directory
+from .remote_copy import find_driver
 from .results import read_scores
 from .sweep_folders import read_sweep, require_sweep
 
@@ -57,7 +59,7 @@ class Ledger:
     @property
     def holder(self) -> Holder | None:
         """The driver that works on the sweep now, None if there is none."""
-        return find_holder(self.directory / LEASE)
+        return find_driver(self.storage, self.directory.name)
 
     @property
     def record(self) -> SweepRecord:
@@ -97,3 +99,8 @@ class Ledger:
     def trials_directory(self) -> Path:
         """The folder that holds each trial's folder."""
         return self.directory / TRIALS
+
+    @property
+    def trials_location(self) -> str:
+        """The same as workers find it: below the URL, if the storage is one."""
+        return below(storage_name(self.storage), self.directory.name, TRIALS)

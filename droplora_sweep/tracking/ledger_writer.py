@@ -10,21 +10,19 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from droplora_sweep.errors import SweepError
-from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+from droplora_sweep.files import make_private_directory
 from droplora_sweep.redaction import redact
 
-from .driver_lease import DriverLease
 from .event_log import EventLog
 from .events import EventKind, json_metrics
 from .failpoints import failpoint
 from .fold import SweepFold
-from .layout import EVENTS, LEASE, SPEC, sweep_directory, trial_directory
+from .layout import EVENTS, sweep_directory, trial_directory
 from .ledger import Ledger
-from .remote_copy import RemoteCopy
+from .sweep_files import write_spec, write_summary
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
+from .sweep_hold import SweepHold
 from .trial_files import describe_trial, publish_trial_files
 
 if TYPE_CHECKING:
@@ -47,14 +45,12 @@ class LedgerWriter(Ledger):
         directory: Path,
         fold: SweepFold,
         log: EventLog,
-        lease: DriverLease,
+        hold: SweepHold,
         torn: str | None = None,
-        remote: RemoteCopy | None = None,
     ) -> None:
         super().__init__(directory, fold, torn)
-        self._remote = remote
         self._log = log
-        self._lease = lease
+        self._hold = hold
         self._is_closed = False
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -86,26 +82,14 @@ class LedgerWriter(Ledger):
         except OSError as error:
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         failpoint("sweep-folder-made")
-        lease = DriverLease.take(directory / LEASE)
-        remote = None
-        try:
-            remote = RemoteCopy.take(storage, sweep.name)
+        hold = SweepHold.take(storage, sweep.name)
+        with hold.given_back_on_errors(directory):
             if has_sweep(storage, sweep.name):
                 raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
-        except SweepError:
-            if remote is not None:
-                remote.close()
-            lease.release()
-            raise
-        # Not a whole event is in it, and whoever might have begun it is dead.
-        (directory / EVENTS).unlink(missing_ok=True)
-        ledger = cls(
-            directory,
-            SweepFold(directory),
-            EventLog.create(directory / EVENTS),
-            lease,
-            remote=remote,
-        )
+            # Not a whole event is in it, and whoever might have begun it is dead.
+            (directory / EVENTS).unlink(missing_ok=True)
+            log = EventLog.create(directory / EVENTS)
+        ledger = cls(directory, SweepFold(directory), log, hold)
         ledger._begin(
             EventKind.SWEEP_STARTED,
             sweep,
@@ -135,26 +119,19 @@ class LedgerWriter(Ledger):
         """
         require_sweep(storage, sweep.name)
         directory = sweep_directory(storage, sweep.name)
-        lease = DriverLease.take(directory / LEASE)
-        remote = None
-        try:
-            remote = RemoteCopy.take(storage, sweep.name)
+        hold = SweepHold.take(storage, sweep.name)
+        with hold.given_back_on_errors(directory):
             read = read_sweep(directory)
             log = EventLog.reopen(directory / EVENTS, read)
-        except SweepError:
-            if remote is not None:
-                remote.close()
-            lease.release()
-            raise
         fold = SweepFold(directory, read.events)
-        ledger = cls(directory, fold, log, lease, torn=read.torn, remote=remote)
+        ledger = cls(directory, fold, log, hold, torn=read.torn)
         ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
         return ledger
 
     @property
     def holder(self) -> Holder:
         """This driver, as the lease names it."""
-        return self._lease.holder
+        return self._hold.holder
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every event after it is durable.
@@ -276,10 +253,7 @@ class LedgerWriter(Ledger):
                 shown in MLflow, where ``README.md`` is the parent run's description.
         """
         self.require_lease()
-        for name, text in (summary or {}).items():
-            with disk_faults_named(self.summary_directory):
-                make_private_directory(self.summary_directory)
-                replace_file(self.summary_directory / name, redact(text).encode())
+        write_summary(self.directory, summary or {})
         self._append(EventKind.SWEEP_FINISHED, {"outcome": outcome.value, "reason": reason})
 
     def require_lease(self) -> None:
@@ -288,16 +262,14 @@ class LedgerWriter(Ledger):
         Raises:
             LeaseLostError: Another driver has taken over.
         """
-        self._lease.check()
+        self._hold.check()
 
     def close(self) -> None:
         """Give back the log's file and the lease; the records stay readable."""
         if not self._is_closed:
             self._is_closed = True
             self._log.close()
-            if self._remote is not None:
-                self._remote.close()
-            self._lease.release()
+            self._hold.close()
 
     def _begin(
         self,
@@ -307,9 +279,8 @@ class LedgerWriter(Ledger):
         payload: Mapping[str, Any],
     ) -> None:
         """Record a driver's start, and keep its spec where people look for it."""
-        spec = sweep.model_dump(mode="json")
-        replace_file(self.directory / SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
-        process = self._lease.holder.process
+        write_spec(self.directory, spec := sweep.model_dump(mode="json"))
+        process = self._hold.holder.process
         driver = {"host": process.host, "pid": process.pid}
         common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
         self._append(kind, {**payload, **common})
@@ -322,10 +293,7 @@ class LedgerWriter(Ledger):
         with self._lock:
             event = self._log.next_event(kind, payload)
             self._fold.check(event)
-            with self._lease.held():
-                if self._remote is not None:
-                    self._remote.add(event)
-                self._log.append(event)
+            self._hold.write(self._log, event)
             self._fold.add(event)
             failpoint(kind.replace("_", "-"))
             for listener in self._listeners:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.storage import mirror_of, storage_name
 
 from .event_log import read_events
 from .layout import EVENTS, LEASE, SPEC, sweep_directory
@@ -44,7 +45,7 @@ def require_new(storage: Path, name: str) -> Path:
     directory = sweep_directory(storage, name)
     if directory.exists() and (has_sweep(storage, name) or not _is_stillborn(directory)):
         raise SweepError(
-            f"name: must be new in {directory.parent}, got {name}, which exists; "
+            f"name: must be new in {storage_name(directory.parent)}, got {name}, which exists; "
             "choose another with --name"
         )
     return directory
@@ -59,8 +60,10 @@ def require_sweep(storage: Path, name: str) -> None:
     fetch_sweep(storage, name)
     names = sweep_names(storage)
     if name not in names:
+        mirror = mirror_of(storage)
+        names = names if mirror is None else mirror.names()
         known = f"it has {', '.join(names)}" if names else "it has none"
-        raise SweepError(f"name: must be a sweep in {storage}, got {name}; {known}")
+        raise SweepError(f"name: must be a sweep in {storage_name(storage)}, got {name}; {known}")
 
 
 def read_sweep(directory: Path) -> EventsRead:

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.publishing import publish_folder
-from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of
+from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of, storage_name
 
 ADAPTER = "demo/trials/t0000-00000001/adapter"
 
@@ -53,6 +53,7 @@ def test_a_folder_comes_back_from_the_url_alone(mirror: Mirror, elsewhere: Path)
     found = content(elsewhere)
     assert found.pop("demo/events.jsonl") == b"".join(b"event %d\n" % seq for seq in range(11))
     assert found.pop("demo/driver.log") == b"noise\n"
+    assert found.pop("demo/.mirrored.json")
     assert sorted(found) == [
         "demo/sweep.yaml",
         f"{ADAPTER}/MANIFEST.json",
@@ -72,7 +73,33 @@ def test_what_goes_here_goes_there(mirror: Mirror, url: str) -> None:
     assert not store.exists("demo/sweep.yaml")
 
 
+def test_a_stale_file_of_the_same_length_is_replaced(mirror: Mirror, elsewhere: Path) -> None:
+    mirror.push_files("demo")
+    mirror.push_event("demo", 0, b"event\n")
+    other = mirror_of(elsewhere)
+    assert other is not None
+    publish_folder(elsewhere / ADAPTER, {"adapter_model.safetensors": b"WEIGHTS", "a.json": b"{}"})
+    (elsewhere / "demo" / "unrecorded.json").write_text("{}")
+    other.pull("demo")
+    assert (elsewhere / ADAPTER / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert not (elsewhere / "demo" / "unrecorded.json").exists()
+
+
+def test_checkpoints_are_left_to_the_workers(mirror: Mirror, url: str) -> None:
+    folder = local_storage(url) / "demo/trials/t0000-00000001/checkpoints/step-00000001"
+    publish_folder(folder, {"state.json": b"{}"})
+    mirror.push_files("demo")
+    mirror.push_event("demo", 0, b"event\n")
+    store, key = ObjectStore(url), folder.relative_to(local_storage(url)).as_posix()
+    assert not store.exists(f"{key}/state.json")
+    store.put(f"{key}/weights", b"worker's")
+    mirror.pull("demo")
+    assert not (folder / "weights").exists()
+    assert (folder / "state.json").exists()
+
+
 def test_an_event_is_written_once(mirror: Mirror) -> None:
+    mirror.push_event("demo", 0, b"mine\n")
     mirror.push_event("demo", 0, b"mine\n")
     with pytest.raises(SweepError, match="demo/events/00000000 must be new; another driver has "):
         mirror.push_event("demo", 0, b"yours\n")
@@ -117,3 +144,25 @@ def test_a_folder_mirrors_nothing(tmp_path: Path) -> None:
     assert local_storage(str(tmp_path)) == tmp_path
     assert local_storage("results") == Path("results")
     assert mirror_of(tmp_path) is None
+    assert storage_name(tmp_path) == str(tmp_path)
+
+
+def test_a_mirror_is_its_owners_alone_and_known_by_its_url(url: str) -> None:
+    root = local_storage(url)
+    root.chmod(0o755)
+    assert local_storage(url) == root
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert storage_name(root) == url
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["s3://ann:tulip-in-march@bucket/sweeps", "gs://bucket/sweeps?token=tulip-in-march"],
+    ids=["password", "key"],
+)
+def test_a_url_with_a_secret_is_refused_without_showing_it(secret: str) -> None:
+    with pytest.raises(
+        InputError, match="storage: must not hold a secret, got a URL with a "
+    ) as at:
+        local_storage(secret)
+    assert "tulip" not in str(at.value)

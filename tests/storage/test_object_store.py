@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+DRIVER = {"host": "host", "pid": 7, "since": "then"}
+
+
+def take(store: ObjectStore, sweep: str, *, is_gone: bool = False, **times: float) -> RemoteLease:
+    return RemoteLease(store, sweep, DRIVER, lambda driver: is_gone, **times)
+
+
 @pytest.fixture(params=["s3", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "file":
@@ -22,17 +29,19 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 
 def test_objects_are_put_found_read_and_deleted(store: ObjectStore) -> None:
-    assert store.sizes("demo") == {}
+    assert store.stamps("demo") == {}
     store.put("demo/b/two", b"22")
     store.put("demo/a", b"1")
     store.put("other/a", b"333")
     store.put("demo/a", b"1111")
-    assert store.sizes("demo") == {"demo/a": 4, "demo/b/two": 2}
+    sizes = {key: stamp.size_bytes for key, stamp in store.stamps("demo").items()}
+    assert sizes == {"demo/a": 4, "demo/b/two": 2}
+    assert store.stamp("demo/a") == store.stamps("demo")["demo/a"]
     assert store.get("demo/a") == b"1111"
     assert store.exists("demo/a")
     store.delete("demo/a")
     assert not store.exists("demo/a")
-    assert list(store.times("demo")) == ["demo/b/two"]
+    assert list(store.stamps("demo")) == ["demo/b/two"]
 
 
 def test_what_is_not_there_is_named(store: ObjectStore) -> None:
@@ -41,18 +50,24 @@ def test_what_is_not_there_is_named(store: ObjectStore) -> None:
 
 
 def test_one_driver_has_a_sweep_until_it_gives_it_back_or_dies(store: ObjectStore) -> None:
-    first = RemoteLease(store, "demo")
-    with pytest.raises(SweepError, match=r"demo: must have one driver, and is held by process \d+"):
-        RemoteLease(store, "demo")
-    RemoteLease(store, "other").release()
+    first = take(store, "demo")
+    with pytest.raises(
+        SweepError, match=r"demo: must have one driver, and is held by host, pid 7, since then"
+    ):
+        take(store, "demo")
+    take(store, "other").release()
     first.check()
-    taken = RemoteLease(store, "demo", expires_s=0.0)
+    taken = take(store, "demo", expires_s=0.0)
     with pytest.raises(SweepError, match="another has taken over; this driver stops writing"):
         first.check()
     first.release()
     taken.check()
-    taken.release()
-    RemoteLease(store, "demo").release()
+    dead = taken
+    take(store, "demo", is_gone=True).release()
+    with pytest.raises(SweepError, match="another has taken over"):
+        dead.check()
+    dead.release()
+    take(store, "demo").release()
 
 
 def test_an_unknown_kind_of_url_is_refused() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.storage import local_storage, mirror_of
+from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState, trial_id, verify_adapter
+from droplora_sweep.tracking.driver_lease import DriverLease
+from droplora_sweep.tracking.events import Event, EventKind, encode
 from droplora_sweep.tracking.ledger_writer import LedgerWriter
+from droplora_sweep.tracking.remote_copy import RemoteCopy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +43,15 @@ def test_a_fresh_machine_goes_on_from_the_url_alone(
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-2"))
     second = local_storage(url)
-    with pytest.raises(SweepError, match=r"demo: must have one driver, and is held by process"):
+    with pytest.raises(
+        SweepError, match=r"demo: must have one driver, and is held by .+, pid \d+, "
+    ):
         LedgerWriter.resume(second, SPEC)
+    holder = Ledger.open(second, "demo").holder
+    assert holder is not None
+    assert holder.token == ledger.holder.token
     ledger.close()
+    assert Ledger.open(second, "demo").holder is None
     shutil.rmtree(first)
 
     assert Ledger.open(second, "demo").record.trials[0].trial_id == finished
@@ -65,3 +76,27 @@ def test_a_fresh_machine_goes_on_from_the_url_alone(
     assert last.trial(running).reason == "at http://ann:[redacted]@host"
     assert (third / "demo" / "summary" / "README.md").read_text() == "p = 0.2"
     assert (third / "demo" / "driver.log").read_text() == "noise"
+
+
+def test_a_store_that_is_away_is_waited_for_and_then_named(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    root = tmp_path / "mirror"
+    (root / "demo").mkdir(parents=True)
+    lease = DriverLease.take(root / "demo" / "driver.lease")
+    mirror = Mirror(root, ObjectStore(share.as_uri()))
+    copy = RemoteCopy(mirror, "demo", lease.holder, patience_s=0.5)
+    event = Event(0, datetime(2026, 1, 1, tzinfo=UTC), EventKind.SWEEP_FINISHED, {})
+
+    # Where a folder should be, this keeps events from being written.
+    obstacle = share / "demo" / "events"
+    obstacle.touch()
+    with pytest.raises(SweepError, match=f"^{share.as_uri()}/demo/events/00000000: cannot write: "):
+        copy.add(event)
+    back = threading.Timer(0.3, obstacle.unlink)
+    back.start()
+    copy.add(event)
+    back.join()
+    assert (obstacle / "00000000").read_bytes() == encode(event)
+    copy.close()
+    lease.release()

@@ -102,8 +102,8 @@ class SweepSpec(TrialSpec):
     checkpoint: CheckpointSpec = CheckpointSpec()
     tracking: TrackingSpec = TrackingSpec()
     storage: str = "results"
-    """Folder or URL (``s3://``, ``gs://``, ``file://``) that holds every sweep's ledger and adapters.
-    The MLflow store is in the folder; with a URL, in the driver's cache."""
+    """Folder or URL (``s3://``, ``gs://``, ``file://``) of every sweep's ledger and adapters. The
+    MLflow store is in the folder; with a URL, in the driver's cache."""
 
     @property
     def trial(self) -> TrialSpec:

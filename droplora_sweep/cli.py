@@ -51,8 +51,28 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
 ]
+
+
+def _usable(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """A path that the file system can be asked about.
+
+    Raises:
+        InputError: It cannot, because a name in it is too long for example.
+    """
+    try:
+        if path is not None:
+            path.exists()
+    except OSError as error:
+        problem = f"must be a usable path: {error.strerror}"
+        raise InputError([Fault("", option.opts[0], problem)]) from error
+    return path
+
+
 Storage = Annotated[
-    Path, typer.Option(parser=local_storage, help="Folder or URL that holds the sweeps.")
+    Path,
+    typer.Option(
+        parser=local_storage, callback=_usable, help="Folder or URL that holds the sweeps."
+    ),
 ]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
@@ -238,12 +258,15 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Which examples.")] = Split.VALIDATION,
     allow_code: AllowCode = False,
     output: Annotated[
-        Path | None, typer.Option(help="Write results.parquet and scores.json here.")
+        Path | None,
+        typer.Option(help="Write results.parquet and scores.json here.", callback=_usable),
     ] = None,
     storage: Annotated[
         Path | None,
         typer.Option(
-            parser=local_storage, help="Where an MLflow run is; the file's storage if not set."
+            parser=local_storage,
+            callback=_usable,
+            help="Where an MLflow run is; the file's storage if not set.",
         ),
     ] = None,
     compare_generation: Annotated[
@@ -290,7 +313,8 @@ def compress(
         str | None, typer.Option(metavar="N,N,...", help="Halves of the adapter's rank if not set.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.")
+        Path | None,
+        typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.", callback=_usable),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
@@ -459,7 +483,12 @@ def _say(text: str) -> None:
 
 
 def _complain(text: str) -> None:
-    print(redact(text), file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
+    # A name may hold what moves a terminal's cursor or turns the direction of writing.
+    visible = "".join(
+        each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}"
+        for each in redact(text)
+    )
+    print(visible, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_an_unknown_sweep_names_those_there_are(
     for command in ("status", "best"):
         code, _, complaints = call(command, "nope", "--storage", str(tmp_path))
         assert code == 1
-        assert complaints == f"name: must be a sweep in {tmp_path}, got nope; it has none\n"
+        assert complaints == f"name: must be a sweep in {tmp_path}, got 'nope'; it has none\n"
 
 
 def test_best_shows_each_rate_with_the_other_parameters_averaged_out(

@@ -210,7 +210,7 @@ def test_a_trial_without_an_adapter_is_one_line(
 def test_an_unknown_sweep_is_one_line(call: Call, sweep: LedgerWriter) -> None:
     code, _, complaints = call("compress", "nope", "t0000", "--storage", str(sweep.storage))
     assert code == 1
-    assert complaints == (f"name: must be a sweep in {sweep.storage}, got nope; it has small\n")
+    assert complaints == (f"name: must be a sweep in {sweep.storage}, got 'nope'; it has small\n")
 
 
 @pytest.mark.parametrize(

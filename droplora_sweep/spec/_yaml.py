@@ -28,6 +28,8 @@ _NULL = re.compile(r"|~|null|Null|NULL")
 _BOOL = re.compile(r"(?P<true>true|True|TRUE)|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
+"""Escapes in quotes can give these, which no file name and no UTF-8 file holds."""
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -166,6 +168,9 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
         text: str = node.value
+        if match := _NO_TEXT.search(text):
+            problem = f"must not contain the character U+{ord(match[0]):04X}"
+            return self._refuse(path, node, problem)
         if node.style is not None:
             return text
         if _NULL.fullmatch(text):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 Scalar = bool | int | float | str
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+MAX_NAME_BYTES = 255
+"""Of a file or folder, on every file system in use."""
 
 
 class SpecModel(BaseModel):
@@ -29,6 +31,13 @@ class SpecModel(BaseModel):
     )
 
 
+def _check_path(text: str) -> str:
+    longest = max(len(part.encode()) for part in text.split("/"))
+    if longest > MAX_NAME_BYTES:
+        raise broken_rule(f"must have names of at most {MAX_NAME_BYTES} bytes, got {longest}")
+    return text
+
+
 def broken_rule(problem: str, field: str = "") -> PydanticCustomError:
     """A fault between fields of one model, for its validator to raise.
 
@@ -37,3 +46,7 @@ def broken_rule(problem: str, field: str = "") -> PydanticCustomError:
         field: The model's field to blame; "" blames the model as a whole.
     """
     return PydanticCustomError("broken_rule", "{problem}", {"problem": problem, "field": field})
+
+
+PathText = Annotated[str, AfterValidator(_check_path)]
+"""A path or a URL that a file system can be asked about."""

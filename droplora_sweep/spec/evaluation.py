@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, Positive, SpecModel, broken_rule
+from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .judge import JudgeSpec
 
 ProtocolName = Literal["paper", "strict"]
@@ -74,7 +74,7 @@ class EvaluationSpec(SpecModel):
     """What becomes of a prompt that the model's context cannot hold together with its response:
     it loses its beginning, or its example is not scored; counted as ``long_prompts/<benchmark>``.
     Truncating keeps every example in the score, so that it cannot gain by what is left out."""
-    held_out_text: str | None = None
+    held_out_text: PathText | None = None
     """UTF-8 text file of at least 1,000 characters whose perplexity is measured before and after
     training, at each evaluation over all of it: it shows what a trial makes the model forget."""
     static_cache: bool = False

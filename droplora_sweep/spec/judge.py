@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from .base import Count, Positive, SpecModel, broken_rule
+from .base import Count, PathText, Positive, SpecModel, broken_rule
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -28,13 +28,13 @@ class JudgeSpec(SpecModel):
     """The judge, as the endpoint names it (the paper's: GPT-4)."""
     key_env: str | None = None
     """Environment variable that holds the API key; it and ``key_file`` null means no key."""
-    key_file: str | None = None
+    key_file: PathText | None = None
     """File that holds the API key, readable by its owner alone."""
-    prompts: str
+    prompts: PathText
     """MT-Bench's ``judge_prompts.jsonl``, or a file like it with the same ``single-`` prompts."""
     cache: str = "~/.cache/droplora-sweep/judge"
     """Folder of the judge's replies by content; workers of one machine and later runs share it."""
-    references: str | None = None
+    references: PathText | None = None
     """MT-Bench's ``reference_answer/gpt-4.jsonl``; math, reasoning and coding need references."""
     max_requests: Count = 400
     """Requests one evaluation of one trial may send, over all its workers, repeated ones included;

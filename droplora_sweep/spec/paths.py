@@ -10,7 +10,11 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?"
 
 def local_folder(path: str) -> Path:
     """The folder a local path means; relative ones start at the working directory."""
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        # There is no such user: the folder is named so, or is missing.
+        return Path(path)
 
 
 def is_hub_id(path: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, Positive, SpecModel
+from .base import Count, PathText, Positive, SpecModel
 from .parameters import Parameter
 from .trial import Name, TrialSpec
 
@@ -101,7 +101,7 @@ class SweepSpec(TrialSpec):
     group: GroupSpec = GroupSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     tracking: TrackingSpec = TrackingSpec()
-    storage: str = "results"
+    storage: PathText = "results"
     """Folder or URL (``s3://``, ``gs://``, ``file://``) of every sweep's ledger and adapters. The
     MLflow store is in the folder; with a URL, in the driver's cache."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from .base import Count, SpecModel, broken_rule
+from .base import Count, PathText, SpecModel, broken_rule
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Names folders and MLflow experiments, so it holds no slash and no space."""
@@ -44,7 +44,7 @@ def plugin_names() -> set[str]:
 class BenchmarkSpec(SpecModel):
     """One benchmark, or what differs from a known one: null keeps what is known of its name."""
 
-    data: str | None = None
+    data: PathText | None = None
     """A file, a folder with ``train.json`` and so on, or a Hub id; ``task.data`` where null."""
     revision: str | None = None
     """Commit of a Hub id in ``data``."""
@@ -90,7 +90,7 @@ class TrainSpec(SpecModel):
     name: Name
     """``commonsense_170k``, ``metamathqa``, ``codefeedback_python`` and ``evol_instruct`` have
     their format and prompt from it; any other name is a mixture of your own."""
-    data: str | None = None
+    data: PathText | None = None
     """A file, a folder that holds it or ``train.json``, or a Hub id; in ``task.data`` where null.
     """
     revision: str | None = None
@@ -126,7 +126,7 @@ class TaskSpec(SpecModel):
     scoring: Scoring | None = None
     """How benchmarks of your own that do not say so themselves are scored; see
     ``BenchmarkSpec.scoring``."""
-    data: str | None = None
+    data: PathText | None = None
     """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
     revision: str | None = None
     """Commit of a Hub id in ``data``."""

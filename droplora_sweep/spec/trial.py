@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from .adapter import AdapterSpec
-from .base import Count, Positive, SpecModel
+from .base import Count, PathText, Positive, SpecModel
 from .evaluation import EvaluationSpec as EvaluationSpec
 from .task import Name as Name
 from .task import TaskSpec as TaskSpec
@@ -16,7 +16,7 @@ from .task import TaskSpec as TaskSpec
 class ModelSpec(SpecModel):
     """The frozen base model that all trials of a sweep share."""
 
-    path: str = "builtin"
+    path: PathText = "builtin"
     """``builtin`` (the small Llama in this package), a local folder, or a Hub id."""
     revision: str | None = None
     """Commit of a Hub id; required for one, so that the sweep can be repeated."""

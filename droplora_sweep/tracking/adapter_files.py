@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from droplora_sweep.publishing import publish_folder, verify_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
-def publish_adapter(directory: Path, files: Mapping[str, bytes]) -> str:
+def publish_adapter(directory: Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> str:
     """Write an adapter so that the folder holds all of it or is absent.
 
     Args:
         directory: The adapter's folder.
-        files: Content by name; a name may have folders in it.
+        files: Content by name, or what writes it to a path; a name may have folders in it.
 
     Returns:
         sha256 of the manifest, which pins every file.

@@ -20,12 +20,13 @@ FAILPOINTS = (
     "trial-started",
     "trial-reported",
     "trial-ended",
+    "adapter-half-written",
     "adapter-published",
     "results-written",
     "trial-finished",
     "sweep-finished",
 )
-"""Each lies right after the step that its name tells of."""
+"""Each lies right after the step that its name tells of; one is in the middle of a step."""
 
 _times_reached: Counter[str] = Counter()
 

@@ -63,7 +63,7 @@ def require_sweep(storage: Path, name: str) -> None:
         mirror = mirror_of(storage)
         names = names if mirror is None else mirror.names()
         known = f"it has {', '.join(names)}" if names else "it has none"
-        raise SweepError(f"name: must be a sweep in {storage_name(storage)}, got {name}; {known}")
+        raise SweepError(f"name: must be a sweep in {storage_name(storage)}, got {name!r}; {known}")
 
 
 def read_sweep(directory: Path) -> EventsRead:

@@ -6,7 +6,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+from droplora_sweep.files import (
+    disk_faults_named,
+    make_private_directory,
+    replace_file,
+    write_file,
+)
 
 from .adapter_files import publish_adapter
 from .failpoints import failpoint
@@ -15,7 +20,7 @@ from .model_card import model_card
 from .results import write_results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from droplora_sweep.evaluation import ExampleResult
@@ -60,7 +65,8 @@ def publish_trial_files(
     with disk_faults_named(folder):
         if adapter_files:
             card = model_card(trial, sweep_name, metrics)
-            files = {**adapter_files, "README.md": card.encode()}
+            files: dict[str, bytes | Callable[[Path], None]] = dict(adapter_files)
+            files["README.md"] = _last_written(card.encode())
             digests["adapter"] = publish_adapter(folder / ADAPTER, files)
             failpoint("adapter-published")
         if results is not None:
@@ -69,3 +75,13 @@ def publish_trial_files(
             digests["results"] = hashlib.sha256(content).hexdigest()
             failpoint("results-written")
     return digests
+
+
+def _last_written(content: bytes) -> Callable[[Path], None]:
+    """Writes an adapter's last file, when all others are there."""
+
+    def write(path: Path) -> None:
+        failpoint("adapter-half-written")
+        write_file(path, content)
+
+    return write

@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .sweeping import STARTED
 from .table import ROWS, as_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _no_driver_survives() -> Iterator[None]:
+    yield
+    while STARTED:
+        driver = STARTED.pop()
+        if driver.poll() is None:
+            driver.kill()
+            driver.wait()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -45,7 +45,15 @@ TINY = {
 """Settings of a few trials that take seconds and save themselves after each step."""
 ONE_WORKER = {"group.num_workers": 1, "group.max_groups": 1}
 """As small as a group can be: each process costs its imports."""
+ONE_GROUP: dict[str, object] = {
+    **ONE_WORKER,
+    "task.benchmarks": "[builtin_choice]",
+    "search.stopping": "{kind: none}",
+}
+"""One trial after the other runs to its end: what happens when is known."""
 TIMEOUT_S = 400.0
+STARTED: list[subprocess.Popen[str]] = []
+"""Drivers of this test session; one that a failed test leaves is ended after it."""
 
 
 def command(storage: Path, *words: str, address: str = "local", **settings: object) -> list[str]:
@@ -66,7 +74,7 @@ def start(
     arguments: list[str], mark: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Start a driver whose processes are marked; its output is one pipe."""
-    return subprocess.Popen(
+    driver = subprocess.Popen(
         arguments,
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -74,6 +82,31 @@ def start(
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", MARK: mark, **(environment or {})},
     )
+    STARTED.append(driver)
+    return driver
+
+
+def wait_for(driver: subprocess.Popen[str], text: str, trial: int) -> None:
+    """Until a driver says something of a trial, e.g. ``evaluated 1``; fails where it ends before.
+
+    Args:
+        driver: As started here.
+        text: Part of the line.
+        trial: The trial's number.
+    """
+    assert driver.stdout is not None
+    lines = []
+    for line in driver.stdout:
+        lines.append(line)
+        if line.startswith(f"t{trial:04d}-") and text in line:
+            return
+    raise AssertionError("the driver ended before: " + "".join(lines))
+
+
+def to_end(driver: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and what is left of the output of a driver that ends by itself."""
+    output, _ = driver.communicate(timeout=TIMEOUT_S)
+    return driver.returncode, output
 
 
 def wait_until(condition: Callable[[], bool], driver: subprocess.Popen[str], what: str) -> None:

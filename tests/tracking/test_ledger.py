@@ -187,11 +187,11 @@ def test_an_unknown_sweep_is_refused_with_the_known_ones(make_driver):
     assert sweep_names(storage) == ["one", "two"]
     with pytest.raises(SweepError) as caught:
         Ledger.open(storage, "three")
-    assert str(caught.value) == f"name: must be a sweep in {storage}, got three; it has one, two"
+    assert str(caught.value) == f"name: must be a sweep in {storage}, got 'three'; it has one, two"
 
 
 def test_an_unknown_sweep_of_no_storage_is_refused(tmp_path):
-    with pytest.raises(SweepError, match="got demo; it has none"):
+    with pytest.raises(SweepError, match="got 'demo'; it has none"):
         Ledger.open(tmp_path / "nowhere", "demo")
 
 

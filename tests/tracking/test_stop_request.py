@@ -27,5 +27,5 @@ def test_a_sweep_that_no_driver_holds_cannot_be_stopped(driver):
 
 
 def test_an_unknown_sweep_cannot_be_stopped(tmp_path):
-    with pytest.raises(SweepError, match=r"must be a sweep in .*, got demo; it has none"):
+    with pytest.raises(SweepError, match=r"must be a sweep in .*, got 'demo'; it has none"):
         request_stop(tmp_path, "demo")

@@ -66,19 +66,24 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint:
         if state["format"] != FORMAT or state["identity"] != identity:
             raise SweepError(f"{folder}: must be of this trial, got one of another")
         tensors = {name: load_file(folder / f"{name}.safetensors") for name in TENSORS}
+        return Checkpoint(
+            position=Position(
+                step=state["step"],
+                trained=Trained(**state["trained"]),
+                evaluation=state["evaluation"],
+                report=state["report"] and _report(state["report"]),
+            ),
+            facts=state["facts"],
+            num_workers=state["num_workers"],
+            optimizer=OptimizerState(**tensors, num_updates=state["num_updates"]),
+        )
     except OSError as error:
         raise SweepError(f"{folder}: cannot read: {error.strerror}") from error
-    return Checkpoint(
-        position=Position(
-            step=state["step"],
-            trained=Trained(**state["trained"]),
-            evaluation=state["evaluation"],
-            report=state["report"] and _report(state["report"]),
-        ),
-        facts=state["facts"],
-        num_workers=state["num_workers"],
-        optimizer=OptimizerState(**tensors, num_updates=state["num_updates"]),
-    )
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        # Its checksums are right: somebody else has put it there.
+        raise SweepError(
+            f"{folder}: must be safetensors and JSON as written here: {error}"
+        ) from error
 
 
 def _report(saved: dict[str, Any]) -> Report:

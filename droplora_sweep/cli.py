@@ -358,7 +358,7 @@ def sync(
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = _console()
     with console.status(f"publishing {name}"):
-        report = publish_all(ledger, uri)
+        report = publish_all(ledger, uri, is_live=ledger.holder is not None)
     num_trials = len(ledger.records())
     where = uri or f"the store in {storage_name(storage)}"
     if not report.is_complete:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from droplora_sweep.errors import SweepError
+from droplora_sweep.storage import below
 from droplora_sweep.tracking import TrialState, failpoint
-from droplora_sweep.tracking.layout import trial_directory
-from droplora_sweep.training.checkpoints.folders import discard_checkpoints
+from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from droplora_sweep.groups import Outcome
     from droplora_sweep.search import Ending, Suggestion
     from droplora_sweep.tracking import LedgerWriter
+
+logger = logging.getLogger(__name__)
 
 WAIT_S = 2.0
 
@@ -117,4 +121,12 @@ class Recorder:
                 adapter_files=outcome.files or None,
                 results=outcome.results or None,
             )
-            discard_checkpoints(trial_directory(self._ledger.directory, trial_id))
+            self._discard_checkpoints(trial_id)
+
+    def _discard_checkpoints(self, trial_id: str) -> None:
+        place = checkpoint_place(below(self._ledger.trials_location, trial_id))
+        try:
+            place.clear()
+        except (OSError, SweepError) as error:
+            # They take room, and nothing else reads them.
+            logger.warning("%s: cannot remove checkpoints: %s", place, error)

@@ -7,6 +7,8 @@ from typing import Any
 import ray
 from ray import tune
 
+from droplora_sweep.storage import below
+
 from .leases import Message
 from .pool import find_pool
 
@@ -16,8 +18,9 @@ WAIT_S = 30.0
 class TrialClient(tune.Trainable):
     """Leases a group for one trial; holds no model, no data and no GPU.
 
-    The config names the pool (``pool``), the trial (``trial_id``), the folder that its own is in
-    (``trials_folder``) and its spec as JSON (``spec``). ``last_report`` is the last evaluation of a
+    The config names the pool (``pool``), the trial (``trial_id``), the folder or URL that the
+    trial's own is in (``trials_folder``) and its spec as JSON (``spec``). ``last_report`` is the
+    last evaluation of a
     trial that an earlier driver left running, else None: it is the first result, marked
     ``delivered_again``, so that the scheduler decides on it.
 
@@ -33,7 +36,7 @@ class TrialClient(tune.Trainable):
         self._evaluation = 0
         self._last_report: dict[str, Any] | None = config["last_report"]
         delivered = self._last_report["evaluation"] if self._last_report else 0
-        folder = f"{config['trials_folder']}/{self._trial_id}"
+        folder = below(config["trials_folder"], self._trial_id)
         ray.get(self._pool.submit.remote(self._trial_id, config["spec"], delivered, folder))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

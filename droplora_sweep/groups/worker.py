@@ -16,6 +16,7 @@ import ray
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
+from droplora_sweep.storage import is_url
 
 from .leases import Decision, Message
 from .pool import find_pool
@@ -142,23 +143,23 @@ class _Line:
 
     def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
         """Where the trial's checkpoints go; None, said once, where rank 0 cannot see the sweep."""
-        from droplora_sweep.training.checkpoints.folders import checkpoints_folder
+        from droplora_sweep.training.checkpoints.places import checkpoint_place
         from droplora_sweep.training.checkpoints.store import Checkpoints
 
         if lease.folder is None:
             return None
-        folder = Path(lease.folder)
-        sweep = folder.parent.parent
-        if not self._share((sweep / SWEEP_FILE).is_file()):
-            if self._rank == 0 and not self._has_said_blind:
-                logger.warning(
-                    "group %s keeps no checkpoints: %s is not visible on its node",
-                    self._group,
-                    sweep,
-                )
-            self._has_said_blind = True
-            return None
-        return Checkpoints(checkpoints_folder(folder), self._checkpoint)
+        if not is_url(lease.folder):
+            sweep = Path(lease.folder).parent.parent
+            if not self._share((sweep / SWEEP_FILE).is_file()):
+                if self._rank == 0 and not self._has_said_blind:
+                    logger.warning(
+                        "group %s keeps no checkpoints: %s is not visible on its node",
+                        self._group,
+                        sweep,
+                    )
+                self._has_said_blind = True
+                return None
+        return Checkpoints(checkpoint_place(lease.folder), self._checkpoint)
 
     def _decide(self, report: Report | None) -> bool:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from droplora_sweep.cli import main
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
 from droplora_sweep.tracking.mlflow_view import MlflowPublisher, publish_all
@@ -163,6 +164,18 @@ def test_publishing_again_changes_nothing(driver):
             assert run.to_dictionary()["data"] == children[name].to_dictionary()["data"]
             history = client.get_metric_history(run.info.run_id, "val/choice")
             assert len(history) == len(driver.ledger.trial(name).reports)
+
+
+def test_sync_of_a_sweep_that_is_driven_shows_it_running(driver, capsys):
+    name = driver.start(0)
+    for is_live, status in ((True, "RUNNING"), (False, "KILLED")):
+        if not is_live:
+            driver.ledger.close()
+        with pytest.raises(SystemExit) as end:
+            main(["sync", "demo", "--storage", str(driver.ledger.storage)])
+        assert end.value.code == 0, capsys.readouterr().err
+        _, parent, children = runs_of(driver)
+        assert parent.info.status == children[name].info.status == status
 
 
 def test_a_publisher_that_died_is_taken_up_by_the_next(driver, load_examples):

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from droplora_sweep.errors import TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, TrialSpec
 from droplora_sweep.training import Resident
+from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
 
 
@@ -30,7 +31,8 @@ def run(resident: Resident, spec: TrialSpec, job: dict[str, Any]) -> dict[str, A
             raise TrialInterruptedError("stopped")
         return False
 
-    store = Checkpoints(Path(job["folder"]), CheckpointSpec()) if job["folder"] else None
+    place = CheckpointsInFolder(Path(job["folder"])) if job["folder"] else None
+    store = Checkpoints(place, CheckpointSpec()) if place else None
     try:
         files = resident.run(spec, lambda _: True, on_step=on_step, checkpoints=store)
     except TrialInterruptedError:

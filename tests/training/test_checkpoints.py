@@ -24,7 +24,8 @@ from droplora_sweep.spec.trial import (
 )
 from droplora_sweep.training import Report, Resident
 from droplora_sweep.training.checkpoints.due import is_due
-from droplora_sweep.training.checkpoints.folders import discard_checkpoints, newest_first
+from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
+from droplora_sweep.training.checkpoints.places import checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def resident(saved_model: Path) -> Resident:
 def run(
     resident: Resident, spec: TrialSpec, caller: Caller, folder: Path | None, keep: int = 2
 ) -> dict[str, bytes]:
-    store = Checkpoints(folder, CheckpointSpec(keep=keep)) if folder else None
+    store = Checkpoints(CheckpointsInFolder(folder), CheckpointSpec(keep=keep)) if folder else None
     return resident.run(spec, caller.decide, on_step=caller.on_step, checkpoints=store)
 
 
@@ -172,7 +173,7 @@ def test_a_trial_that_is_ended_where_it_was_saved_gives_its_adapter(
     spec = trial(saved_model, mask="step")
     first = resident.run(spec, lambda report: False)
     interrupt(resident, spec, Caller(stop_at_evaluation=1), tmp_path)
-    store = Checkpoints(tmp_path, CheckpointSpec())
+    store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
     assert resident.run(spec, lambda report: False, checkpoints=store) == first
 
 
@@ -183,7 +184,7 @@ def test_a_checkpoint_beyond_where_the_trial_is_ended_is_not_used(
     spec = trial(saved_model, mask="step")
     expected = resident.run(spec, lambda report: False)
     interrupt(resident, spec, Caller(stop_at=5), tmp_path)
-    store = Checkpoints(tmp_path, CheckpointSpec())
+    store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
     assert resident.run(spec, lambda report: False, checkpoints=store) == expected
 
 
@@ -211,9 +212,9 @@ def test_due_checkpoints_are_written_while_training_and_the_last_are_kept(
 ) -> None:
     """One that is due at an evaluation is written after it, and holds its report."""
     run(resident, trial(saved_model), Caller(save_at=(1, 2, 3, 5)), tmp_path)
-    newest, before = newest_first(tmp_path)
-    assert [newest.name, before.name] == ["step-00000005", "step-00000003"]
-    assert json.loads((before / "state.json").read_text())["evaluation"] == 1
+    newest, before = CheckpointsInFolder(tmp_path).names()
+    assert [newest, before] == ["step-00000005", "step-00000003"]
+    assert json.loads((tmp_path / before / "state.json").read_text())["evaluation"] == 1
 
 
 def damage_truncate(folder: Path) -> None:
@@ -258,7 +259,7 @@ def test_a_damaged_checkpoint_is_left_out_for_the_one_before(
 ) -> None:
     made, expected = two_checkpoints
     folder = shutil.copytree(made, tmp_path / "checkpoints")
-    damage(newest_first(folder)[0])
+    damage(folder / CheckpointsInFolder(folder).names()[0])
     caller = Caller()
     with caplog.at_level(logging.WARNING):
         assert run(resident, trial(saved_model), caller, folder) == expected
@@ -273,8 +274,8 @@ def test_without_a_usable_checkpoint_a_trial_starts_anew(
 ) -> None:
     made, expected = two_checkpoints
     folder = shutil.copytree(made, tmp_path / "checkpoints")
-    for path in newest_first(folder):
-        damage_flip(path)
+    for name in CheckpointsInFolder(folder).names():
+        damage_flip(folder / name)
     caller = Caller()
     assert run(resident, trial(saved_model), caller, folder) == expected
     assert caller.steps[0] == 1
@@ -290,7 +291,9 @@ def test_another_trials_checkpoint_is_refused(
             other,
             caller.decide,
             on_step=caller.on_step,
-            checkpoints=Checkpoints(two_checkpoints[0], CheckpointSpec(keep=9)),
+            checkpoints=Checkpoints(
+                CheckpointsInFolder(two_checkpoints[0]), CheckpointSpec(keep=9)
+            ),
         )
     assert caller.steps == [1]
     assert "must be of this trial, got one of another" in caplog.text
@@ -307,12 +310,64 @@ def test_a_folder_that_cannot_be_written_costs_the_checkpoint_alone(
     assert f"{folder}/step-00000002: cannot write the checkpoint" in caplog.text
 
 
+def test_a_trial_goes_on_from_a_url_on_a_machine_that_sees_no_folder(
+    resident, saved_model, tmp_path, two_checkpoints, caplog
+) -> None:
+    """The newest whole checkpoint that is not damaged is taken from the object store."""
+    _, expected = two_checkpoints
+    share = tmp_path / "share"
+    trial_url = f"{share.as_uri()}/demo/trials/t0000"
+    spec, rule = trial(saved_model), CheckpointSpec(keep=2)
+    caller = Caller(save_at=(1, 2, 4), stop_at=5)
+    with pytest.raises(TrialInterruptedError):
+        resident.run(
+            spec,
+            caller.decide,
+            on_step=caller.on_step,
+            checkpoints=Checkpoints(checkpoint_place(trial_url), rule),
+        )
+    place = checkpoint_place(trial_url)
+    folder = share / "demo/trials/t0000/checkpoints"
+    assert place.names() == ["step-00000005", "step-00000004"]
+    damage_flip(folder / "step-00000005")
+    # One whose upload did not come to its end has no manifest.
+    (folder / "step-00000009").mkdir()
+    (folder / "step-00000009" / "state.json").write_text("{}")
+    after = Caller()
+    checkpoints = Checkpoints(checkpoint_place(trial_url), rule)
+    files = resident.run(spec, after.decide, on_step=after.on_step, checkpoints=checkpoints)
+    assert files == expected
+    assert after.steps[0] == 5
+    assert "weights.safetensors: sha256 must be" in caplog.text
+    place.clear()
+    assert place.names() == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.faults
+def test_a_store_that_cannot_be_reached_costs_the_checkpoints_alone(
+    resident, saved_model, tmp_path, two_checkpoints, caplog
+) -> None:
+    (tmp_path / "share").write_text("a file, where a folder is needed")
+    place = checkpoint_place(f"{(tmp_path / 'share').as_uri()}/demo/trials/t0000")
+    caller = Caller(save_at=(2,))
+    files = resident.run(
+        trial(saved_model),
+        caller.decide,
+        on_step=caller.on_step,
+        checkpoints=Checkpoints(place, CheckpointSpec()),
+    )
+    assert files == two_checkpoints[1]
+    assert f"{place}: cannot look for checkpoints: {(tmp_path / 'share').as_uri()}" in caplog.text
+    assert f"{place}/step-00000002: cannot write the checkpoint: " in caplog.text
+
+
 def test_checkpoints_are_discarded_with_what_a_dead_writer_left(tmp_path) -> None:
     for name in ("step-00000001", ".step-00000002.tmp-0123abcd"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
-    discard_checkpoints(tmp_path)
+    checkpoint_place(str(tmp_path)).clear()
     assert list(tmp_path.iterdir()) == []
-    discard_checkpoints(tmp_path)
+    checkpoint_place(str(tmp_path)).clear()
 
 
 @pytest.mark.parametrize(

@@ -149,16 +149,17 @@ class MlflowPublisher:
         return error
 
 
-def publish_all(ledger: Ledger, uri: str | None = None) -> PublishReport:
-    """Publish a whole ledger, of a sweep that is not running; again and again if need be.
+def publish_all(ledger: Ledger, uri: str | None = None, *, is_live: bool = False) -> PublishReport:
+    """Publish a whole ledger, again and again if need be; of a running sweep, as far as it is.
 
     Args:
         ledger: The ledger, as opened for reading.
         uri: Tracking URI; None is the sqlite store of the ledger's storage.
+        is_live: Whether a driver works on the sweep; else what is running is shown as interrupted.
     """
     keys = [*(trial.trial_id for trial in ledger.records()), PARENT]
     runs = SweepRuns(ledger, uri)
-    return _publish_each(keys, lambda key: _try_to_publish(runs, ledger, key, is_live=False))
+    return _publish_each(keys, lambda key: _try_to_publish(runs, ledger, key, is_live=is_live))
 
 
 def _publish_each(keys: list[str], publish: Callable[[str], str | None]) -> PublishReport:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.publishing import publish_folder
 from droplora_sweep.training.device import share_from_first
 
 from .contents import checkpoint_files, read_checkpoint
 from .due import is_due
-from .folders import newest_first, prune, step_folder
+from .folders import step_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
     from droplora_sweep.spec import CheckpointSpec
     from droplora_sweep.training.position import Checkpoint, Position
+
+    from .places import CheckpointPlace
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,12 @@ class Checkpoints:
     goes on. At most one is written at a time.
 
     Args:
-        folder: ``trials/<trial>/checkpoints`` of the sweep; only rank 0 needs to see it.
+        place: Where they are; only rank 0 looks there.
         spec: When, and how many are kept.
     """
 
-    def __init__(self, folder: Path, spec: CheckpointSpec) -> None:
-        self._folder = folder
+    def __init__(self, place: CheckpointPlace, spec: CheckpointSpec) -> None:
+        self._place = place
         self._spec = spec
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -71,11 +71,11 @@ class Checkpoints:
 
         Rank 0 yields all of each, the others its position and what was decided.
         """
-        folders = newest_first(self._folder) if dist.get_rank() == 0 else []
+        names = self._names() if dist.get_rank() == 0 else []
         while True:
             found = None
-            while folders and found is None:
-                found = self._read(folders.pop(0), identity)
+            while names and found is None:
+                found = self._read(names.pop(0), identity)
             shared = share_from_first(found and _without_rank_0s_part(found))
             if shared is None:
                 return
@@ -97,18 +97,26 @@ class Checkpoints:
         self._last_time = time.monotonic()
 
     def _write(self, checkpoint: Checkpoint, identity: str) -> None:
-        folder = step_folder(self._folder, checkpoint.position.step)
+        name = step_name(checkpoint.position.step)
         try:
-            publish_folder(folder, checkpoint_files(checkpoint, identity))
-            prune(self._folder, self._spec.keep)
-        except OSError as error:
+            self._place.publish(name, checkpoint_files(checkpoint, identity))
+            self._place.prune(self._spec.keep)
+        except (OSError, SweepError) as error:
             # The trial needs no checkpoint to go on.
-            logger.warning("%s: cannot write the checkpoint: %s", folder, error)
+            logger.warning("%s/%s: cannot write the checkpoint: %s", self._place, name, error)
 
-    @staticmethod
-    def _read(folder: Path, identity: str) -> Checkpoint | None:
+    def _names(self) -> list[str]:
         try:
-            return read_checkpoint(folder, identity)
+            return self._place.names()
+        except (OSError, SweepError) as error:
+            # Without them the trial starts anew.
+            logger.warning("%s: cannot look for checkpoints: %s", self._place, error)
+            return []
+
+    def _read(self, name: str, identity: str) -> Checkpoint | None:
+        try:
+            with self._place.folder(name) as folder:
+                return read_checkpoint(folder, identity)
         except SweepError as error:
             logger.warning("left out a checkpoint: %s", error)
             return None

@@ -172,7 +172,7 @@ def test_sync_of_a_sweep_that_is_driven_shows_it_running(driver, capsys):
         if not is_live:
             driver.ledger.close()
         with pytest.raises(SystemExit) as end:
-            main(["sync", "demo", "--storage", str(driver.ledger.storage)])
+            main(["sync", driver.sweep.name, "--storage", str(driver.ledger.storage)])
         assert end.value.code == 0, capsys.readouterr().err
         _, parent, children = runs_of(driver)
         assert parent.info.status == children[name].info.status == status

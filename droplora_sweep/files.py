@@ -44,8 +44,13 @@ def write_file(path: Path, content: bytes) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     temporary = temporary_beside(path)
-    write_file(temporary, content)
-    temporary.replace(path)
+    try:
+        write_file(temporary, content)
+        temporary.replace(path)
+    except OSError:
+        # Space that is short is given back.
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
 
 

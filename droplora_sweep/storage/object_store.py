@@ -108,9 +108,13 @@ class ObjectStore:
         """Write one object from a file, a part at a time.
 
         Raises:
-            StoreError: The store refuses or does not answer.
+            StoreError: The store refuses or does not answer, or the file cannot be read.
         """
-        with path.open("rb") as file, self._named(key, "write"), self._writing(key) as stream:
+        with (
+            self._named(key, "write"),
+            path.open("rb") as file,
+            self._writing(key) as stream,
+        ):
             shutil.copyfileobj(file, stream, _CHUNK_BYTES)
 
     def download(self, key: str, path: Path) -> None:

@@ -147,8 +147,9 @@ class DriverLease:
 
         Raises:
             LeaseLostError: Another driver has taken it.
+            SweepError: The file system refuses.
         """
-        with _locked(self._path, os.O_RDWR) as descriptor:
+        with _disk_named(self._path), _locked(self._path, os.O_RDWR) as descriptor:
             self._require_own(descriptor)
             yield
 
@@ -165,7 +166,11 @@ class DriverLease:
         """Let others have it; does nothing where it was lost."""
         self._released.set()
         self._thread.join()
-        with contextlib.suppress(LeaseLostError), _locked(self._path, os.O_RDWR) as descriptor:
+        # Where the file system refuses, others see this process's end, or the lease grows old.
+        with (
+            contextlib.suppress(LeaseLostError, OSError),
+            _locked(self._path, os.O_RDWR) as descriptor,
+        ):
             self._require_own(descriptor)
             _write(descriptor, None)
 
@@ -269,4 +274,4 @@ def _disk_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SweepError(f"{path}: cannot be taken: {error.strerror}") from error
+        raise SweepError(f"{path}: cannot be held: {error.strerror}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.files import replace_file
+from droplora_sweep.files import disk_faults_named, replace_file
 
 from .driver_lease import find_holder
 from .layout import LEASE, STOP_REQUEST, sweep_directory
@@ -23,14 +23,16 @@ def request_stop(storage: Path, name: str) -> Holder:
     The request names the holding it is meant for, so that it stops no later driver.
 
     Raises:
-        SweepError: There is no such sweep, or no driver holds it.
+        SweepError: There is no such sweep, no driver of this machine or storage folder holds it, or
+            the file system refuses.
     """
     require_sweep(storage, name)
     directory = sweep_directory(storage, name)
     holder = find_holder(directory / LEASE)
     if holder is None:
         raise SweepError(f"name: must be a running sweep, got {name}, which no driver holds")
-    replace_file(directory / STOP_REQUEST, holder.token.encode())
+    with disk_faults_named(directory):
+        replace_file(directory / STOP_REQUEST, holder.token.encode())
     return holder
 
 

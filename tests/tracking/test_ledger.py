@@ -126,6 +126,24 @@ def test_a_disk_that_is_full_leaves_the_trial_running_and_no_half_adapter(driver
     assert Ledger.open(driver.ledger.storage, "demo").trial(name).state is TrialState.COMPLETE
 
 
+def test_no_secret_of_an_error_is_kept(driver, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "tulip-in-march")
+    name = driver.start(0)
+    driver.finish(name, TrialState.FAILED, "refused tulip-in-march at http://ann:rose@host")
+    driver.ledger.sweep_finished(
+        SweepOutcome.FAILED,
+        reason="lost http://ann:rose@host",
+        summary={"README.md": "tulip-in-march"},
+    )
+    record = Ledger.open(driver.ledger.storage, "demo").record
+    assert record.trials[0].reason == "refused [redacted] at http://ann:[redacted]@host"
+    assert record.reason == "lost http://ann:[redacted]@host"
+    written = [path for path in driver.ledger.directory.rglob("*") if path.is_file()]
+    assert len(written) > 4
+    assert [path for path in written if b"tulip" in path.read_bytes()] == []
+    assert [path for path in written if b"rose" in path.read_bytes()] == []
+
+
 def test_the_sweep_ends_with_an_outcome_and_a_summary(driver):
     driver.ledger.sweep_finished(SweepOutcome.COMPLETE, summary={"decisions.txt": "p = 0.2\n"})
     assert Ledger.open(driver.ledger.storage, "demo").record.outcome is SweepOutcome.COMPLETE

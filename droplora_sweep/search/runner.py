@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from .scheduler import make_scheduler
 from .searcher import DELIVERED_AGAIN
@@ -78,6 +79,7 @@ def run_search(
         scratch: Folder for Tune's own files; nothing in it is read again.
     """
     stopper = _StopWhen(should_stop, searcher)
+    ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     tuner = tune.Tuner(
@@ -103,6 +105,10 @@ def run_search(
     )
     tuner.fit()
 
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""Tune gives these to its actors in their runtime environment, which Ray writes into its logs. A
+client of a trial needs none."""
 
 TUNE_SETTINGS = {
     # Results are in the ledger: Tune's CSV, JSON and TensorBoard files would repeat them.

@@ -123,7 +123,7 @@ def test_a_driver_killed_again_and_again_at_random_instants_loses_nothing(
     tmp_path: Path, left_folders: set[Path]
 ) -> None:
     mark, chance = str(tmp_path), random.Random(SEED)
-    num_trials = 6
+    num_trials = 10
     again = command(tmp_path, **{**TINY, **ONE_WORKER, "search.num_trials": num_trials})
     events = tmp_path / NAME / "events.jsonl"
 

@@ -53,6 +53,11 @@ Overrides = Annotated[
 ]
 
 
+def _storage(given: str | Path) -> Path:
+    """The folder to work in; an option that is not given arrives as the path it defaults to."""
+    return local_storage(str(given))
+
+
 def _usable(option: typer.CallbackParam, path: Path | None) -> Path | None:
     """A path that the file system can be asked about.
 
@@ -70,9 +75,7 @@ def _usable(option: typer.CallbackParam, path: Path | None) -> Path | None:
 
 Storage = Annotated[
     Path,
-    typer.Option(
-        parser=local_storage, callback=_usable, help="Folder or URL that holds the sweeps."
-    ),
+    typer.Option(parser=_storage, callback=_usable, help="Folder or URL that holds the sweeps."),
 ]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
@@ -264,7 +267,7 @@ def evaluate(
     storage: Annotated[
         Path | None,
         typer.Option(
-            parser=local_storage,
+            parser=_storage,
             callback=_usable,
             help="Where an MLflow run is; the file's storage if not set.",
         ),

@@ -172,3 +172,15 @@ def test_the_schema_command_prints_the_shipped_schema(
 ) -> None:
     _, output, _ = call("schema")
     assert json.loads(output) == json.loads((ROOT / "search_spaces" / "schema.json").read_text())
+
+
+@pytest.mark.parametrize("command", ["status", "best", "stop", "resume", "sync"])
+def test_without_an_option_sweeps_are_looked_for_in_results(
+    call: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    complaint = "name: must be a sweep in results, got 'nope'; it has none\n"
+    assert call(command, "nope") == (1, "", complaint)

@@ -69,7 +69,8 @@ class ObjectStore:
         """Find the URL's file system; nothing is contacted yet.
 
         Raises:
-            SweepError: There is none, or it needs a package that is not installed.
+            SweepError: There is none, it needs a package that is not installed, or the URL names
+                neither a bucket nor a folder.
         """
         from pyarrow import ArrowException
         from pyarrow.fs import FileSystem, SubTreeFileSystem
@@ -79,6 +80,8 @@ class ObjectStore:
             file_system, root = FileSystem.from_uri(url)
         except (ArrowException, ValueError, ImportError, OSError) as error:
             raise SweepError(f"storage: cannot open {url}: {_first_line(error)}") from error
+        if not root.strip("/"):
+            raise SweepError(f"storage: must name a bucket or a folder behind ://, got {url}")
         self._files = SubTreeFileSystem(root.rstrip("/"), file_system)
         self._folder = Path(root) if file_system.type_name == "local" else None
         if self._folder is not None:

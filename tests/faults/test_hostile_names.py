@@ -176,3 +176,13 @@ def test_a_storage_that_no_file_system_can_hold_is_refused_in_the_file(
     code, _, complaint = call(capsys, "run", "s.yaml", "--set", 'storage="a\\0b"')
     assert code == 2
     assert complaint.endswith(": storage: must not contain the character U+0000\n")
+
+
+def test_a_url_without_a_bucket_is_refused_before_a_name_is_taken_for_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, complaint = call(capsys, "status", "q", "--storage=s3://")
+    assert (code, complaint) == (
+        1,
+        "storage: must name a bucket or a folder behind ://, got s3://\n",
+    )

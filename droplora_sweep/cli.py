@@ -75,7 +75,12 @@ def _usable(option: typer.CallbackParam, path: Path | None) -> Path | None:
 
 Storage = Annotated[
     Path,
-    typer.Option(parser=_storage, callback=_usable, help="Folder or URL that holds the sweeps."),
+    typer.Option(
+        parser=_storage,
+        metavar="FOLDER|URL",
+        callback=_usable,
+        help="Folder or URL that holds the sweeps.",
+    ),
 ]
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
@@ -268,6 +273,7 @@ def evaluate(
         Path | None,
         typer.Option(
             parser=_storage,
+            metavar="FOLDER|URL",
             callback=_usable,
             help="Where an MLflow run is; the file's storage if not set.",
         ),

@@ -12,6 +12,8 @@ from droplora_sweep.evaluation.results import ExampleResult
 from .responses import prompt_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from droplora_sweep.evaluation.judging import Rating
     from droplora_sweep.spec.judge import JudgeSpec
     from droplora_sweep.tasks import Example
@@ -34,7 +36,7 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
         judge: Rates, within its limits.
     """
     texts, answers, lengths = list(share.texts), [], []
-    prompts = list(share.prompts)
+    prompts: Sequence[Sequence[int]] = share.prompts
     asked = [texts]
     for turn in range(NUM_TURNS):
         decoded = answerer.generator.generate(

@@ -173,12 +173,12 @@ def _drive(
     known = known_of(ledger.record, sweep.search.metric)
     study = reconciled_study(ledger.study, known.trials, sweep)
     pool_name = f"{sweep.name}-{ledger.holder.token}"
-    pool = start_pool(pool_name, sweep.group.max_attempts)
+    pool = start_pool(pool_name, sweep.group)
     ledger.subscribe(progress.event)
     outcome = SweepOutcome.FAILED
     reason: str | None = "a bug or a broken machine, see the log"
     recorder = Recorder(ledger, pool)
-    with GroupManager(sweep, pool, pool_name, scratch) as groups:
+    with GroupManager(sweep, pool, pool_name, scratch, progress.say) as groups:
         # MLflow takes seconds to import, which the groups take to start.
         publisher = MlflowPublisher(
             ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")

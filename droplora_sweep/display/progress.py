@@ -131,6 +131,9 @@ class LineProgress:
                 f"{event.payload['step']}: {self._sweep.metric} {format_score(row.score)}, "
                 f"train/loss {float(metrics['train/loss']):.3f}"
             )
+        elif event.kind is EventKind.TRIAL_ADJUSTED:
+            settings = format_params(event.payload["settings"])
+            self.say(f"{trial_id} goes on with {settings}: {event.payload['reason']}")
         elif event.kind is EventKind.TRIAL_FINISHED:
             left = self._sweep.seconds_left()
             reason = event.payload["reason"]

@@ -64,7 +64,12 @@ def _told_again(trial: KnownTrial) -> float | None:
 
 def _open(trial: TrialRecord) -> OpenTrial:
     suggestion = Suggestion(
-        trial.number, trial.trial_id, trial.fingerprint, dict(trial.drawn), _spec(trial)
+        trial.number,
+        trial.trial_id,
+        trial.fingerprint,
+        dict(trial.drawn),
+        _spec(trial),
+        dict(trial.adjusted),
     )
     if not trial.reports:
         return OpenTrial(suggestion, None)

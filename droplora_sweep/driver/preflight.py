@@ -12,7 +12,7 @@ from droplora_sweep.evaluation.code_runner import require_sandbox
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging import check_judge, judge_digests, with_absolute_files
-from droplora_sweep.groups import room_for_workers
+from droplora_sweep.groups import room_for_workers, worker_needs
 from droplora_sweep.models import inspect_model, require_quantization, resolve_model
 from droplora_sweep.models.resolving import BUILTIN
 from droplora_sweep.spec import dotted, is_hub_id, local_folder, possible_values
@@ -223,12 +223,9 @@ def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
     group = file.sweep.group
     room = room_for_workers(group, nodes)
     if room < group.num_workers:
-        needs = f"{group.cpus_per_worker:g} CPU"
-        if group.gpus_per_worker:
-            needs += f" and {group.gpus_per_worker} GPU"
         problem = (
-            f"must be at most {room}, as many workers of {needs} as the cluster can hold, "
-            f"got {group.num_workers}"
+            f"must be at most {room}, as many workers of {worker_needs(group)} as the cluster can "
+            f"hold, got {group.num_workers}"
         )
         raise file.locate(InputError([Fault("", "group.num_workers", problem)]))
 

@@ -15,11 +15,12 @@ from droplora_sweep.tracking import TrialState, failpoint
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.groups import Outcome
+    from droplora_sweep.groups import Adjustment, Outcome
     from droplora_sweep.search import Ending, Suggestion
     from droplora_sweep.tracking import LedgerWriter
 
@@ -75,6 +76,13 @@ class Recorder:
                 trial_id, evaluation, step, metrics, num_evaluations=num_evaluations
             )
 
+    def adjusted(self, adjustments: Iterable[Adjustment]) -> None:
+        """Record what groups had to change in trials."""
+        for each in adjustments:
+            settings = {"training.micro_batch_size": each.micro_batch_size}
+            with self._lock:
+                self._ledger.trial_adjusted(each.trial_id, settings, each.reason)
+
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
         """End the trial in its group; its record follows when its adapter is here."""
         failpoint("trial-ended")
@@ -120,6 +128,7 @@ class Recorder:
                 reason=reason,
                 adapter_files=outcome.files or None,
                 results=outcome.results or None,
+                log=outcome.log,
             )
             self._discard_checkpoints(trial_id)
 

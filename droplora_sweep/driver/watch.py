@@ -77,6 +77,8 @@ class Watch:
             self._ledger.require_lease()
             self._recorder.check()
             self._groups.check()
+            adjustments: Any = ray.get(self._pool.take_adjustments.remote())
+            self._recorder.adjusted(adjustments)
         except (SweepError, OSError) as error:
             self.outcome, self.reason = SweepOutcome.FAILED, str(error)
             return

@@ -4,7 +4,7 @@ Exported here is what needs no Ray; `groups.manager` starts groups, `groups.pool
 meet trials, `groups.client` is a trial as Ray Tune sees it.
 """
 
-from .capacity import room_for_groups, room_for_workers
-from .leases import Outcome
+from .capacity import room_for_groups, room_for_workers, worker_needs
+from .messages import Adjustment, Outcome
 
-__all__ = ["Outcome", "room_for_groups", "room_for_workers"]
+__all__ = ["Adjustment", "Outcome", "room_for_groups", "room_for_workers", "worker_needs"]

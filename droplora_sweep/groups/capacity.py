@@ -1,4 +1,4 @@
-"""How many groups a cluster has room for: arithmetic on its nodes' resources."""
+"""How many groups a cluster has room for, and how long it has had none; arithmetic only."""
 
 from __future__ import annotations
 
@@ -28,3 +28,48 @@ def room_for_groups(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> i
     """Groups that fit side by side, at most ``group.max_groups``; a group may span nodes."""
     room = room_for_workers(group, nodes) // group.num_workers
     return room if group.max_groups is None else min(room, group.max_groups)
+
+
+NOTICE_INTERVAL_S = 60.0
+"""Nodes that are replaced are back within it, or it is time to say that they are missed."""
+
+
+class RoomNotice:
+    """Says, now and then, that the nodes on which the groups ran are gone.
+
+    Args:
+        group: What one group needs.
+    """
+
+    def __init__(self, group: GroupSpec) -> None:
+        self._group = group
+        self._since_s: float | None = None
+        self._said_s = 0.0
+
+    def after(self, nodes: Sequence[Mapping[str, float]], now_s: float) -> str | None:
+        """What is to be said now, at most once per ``NOTICE_INTERVAL_S``; else None.
+
+        Args:
+            nodes: As `room_for_workers` takes them.
+            now_s: Seconds of a monotonic clock.
+        """
+        room = room_for_workers(self._group, nodes)
+        if room >= self._group.num_workers:
+            self._since_s = None
+            return None
+        if self._since_s is None:
+            self._since_s = self._said_s = now_s
+        if now_s - self._said_s < NOTICE_INTERVAL_S:
+            return None
+        self._said_s = now_s
+        return (
+            f"no room for a group for {(now_s - self._since_s) / 60:.0f} min: it needs "
+            f"{self._group.num_workers} workers of {worker_needs(self._group)}, the cluster can "
+            f"hold {room}; waiting for nodes"
+        )
+
+
+def worker_needs(group: GroupSpec) -> str:
+    """What one worker reserves: ``2 CPU and 1 GPU``."""
+    gpus = f" and {group.gpus_per_worker} GPU" if group.gpus_per_worker else ""
+    return f"{group.cpus_per_worker:g} CPU{gpus}"

@@ -9,7 +9,7 @@ from ray import tune
 
 from droplora_sweep.storage import below
 
-from .leases import Message
+from .messages import Message
 from .pool import find_pool
 
 WAIT_S = 30.0

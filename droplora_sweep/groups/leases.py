@@ -3,83 +3,22 @@
 A trial is submitted, leased to a group, reports, is told to go on or to end, and leaves an
 outcome. A group that dies gives its trial back; the next group to ask goes on from its newest
 checkpoint, or repeats it from its seed; reports that were already delivered are not delivered
-again.
+again. A trial that ran out of memory is not given to a group unchanged.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from droplora_sweep.errors import SweepError
 
+from .memory import halved
+from .messages import Adjustment, Decision, Lease, Message, Outcome, Words
+
 MAX_BARREN_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
-
-
-class Decision(Enum):
-    """What a trial is told after an evaluation."""
-
-    GO_ON = "go on"
-    END = "end"
-    INTERRUPT = "interrupt"
-    """The sweep is closing, and nobody has decided: the trial is to be taken up again."""
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A trial handed to a group.
-
-    Attributes:
-        trial_id: The trial.
-        spec: The trial's spec as JSON.
-        attempt: 1, or more where earlier groups were lost with this trial.
-        folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
-            that keeps none.
-    """
-
-    trial_id: str
-    spec: str
-    attempt: int
-    folder: str | None = None
-
-
-@dataclass(frozen=True)
-class Message:
-    """What a trial's client receives: the metrics of one evaluation, or the reason of failure.
-
-    Attributes:
-        evaluation: 1-based number of the evaluation; 0 in a failure.
-        num_evaluations: Evaluations of a trial that runs to its end.
-        step: Optimiser steps taken.
-        metrics: Metric name to value.
-        failure: Why the trial cannot give a result; None in a report.
-    """
-
-    evaluation: int
-    num_evaluations: int
-    step: int
-    metrics: dict[str, float]
-    failure: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial leaves behind.
-
-    Attributes:
-        files: The adapter: file name to contents; empty where the trial failed.
-        results: Per-example results of the last evaluation.
-        failure: Why there is no adapter, else None.
-        attempt: The attempt that gave this outcome.
-    """
-
-    files: dict[str, bytes]
-    results: tuple[Any, ...]
-    failure: str | None
-    attempt: int
 
 
 @dataclass
@@ -94,19 +33,26 @@ class _Trial:
     passed: set[int] = field(default_factory=set)
     results: tuple[Any, ...] = ()
     outcome: Outcome | None = None
-    last_words: str = ""
 
 
 class LeaseBook:
-    """All trials and groups of a sweep; every method is one step and none blocks."""
+    """All trials and groups of a sweep; every method is one step and none blocks.
 
-    def __init__(self, max_attempts: int) -> None:
+    Args:
+        max_attempts: A trial that loses its group this often fails.
+        halve_micro_batch: Whether a trial that ran out of memory is tried again with half the
+            micro-batch; else it fails.
+    """
+
+    def __init__(self, max_attempts: int, *, halve_micro_batch: bool = False) -> None:
         self._max_attempts = max_attempts
+        self._halve_micro_batch = halve_micro_batch
         self._trials: dict[str, _Trial] = {}
         self._queue: deque[str] = deque()
         self._leases: dict[str, str] = {}
-        self._barren_starts: dict[str, int] = {}
-        self._last_words: dict[str, str] = {}
+        self._barren_starts: dict[str, tuple[int, str]] = {}
+        self._words: dict[str, Words] = {}
+        self._adjustments: list[Adjustment] = []
         self._progress: dict[str, tuple[int, int]] = {}
         self.closed = False
 
@@ -170,19 +116,25 @@ class LeaseBook:
 
     def check(self) -> None:
         """Raises SweepError where a group cannot even start."""
-        for group, starts in self._barren_starts.items():
+        for group, (starts, reason) in self._barren_starts.items():
             if starts > MAX_BARREN_STARTS:
-                reason = self._last_words.get(group, "its processes died")
                 raise SweepError(
                     f"group {group} died {MAX_BARREN_STARTS} times before it could train: {reason}"
                 )
+
+    def take_adjustments(self) -> list[Adjustment]:
+        """What was changed in trials since the last call."""
+        taken, self._adjustments = self._adjustments, []
+        return taken
 
     # What groups ask.
 
     def enter(self, group: str) -> None:
         """A group's processes have started; a lease that its last processes held is lost."""
         self.lose(group)
-        self._barren_starts[group] = self._barren_starts.get(group, 0) + 1
+        starts, _ = self._barren_starts.get(group, (0, ""))
+        reason = self._words.pop(group, Words()).reason
+        self._barren_starts[group] = (starts + 1, reason)
 
     def lose(self, group: str) -> None:
         """The group's processes are gone: its trial goes back to the front, or fails."""
@@ -192,18 +144,21 @@ class LeaseBook:
         trial = self._trials[trial_id]
         trial.group = None
         self._progress.pop(trial_id, None)
+        words = self._words.get(group, Words())
         if trial.ended:
             self._conclude(trial, Outcome({}, (), "its group died as it ended", trial.attempt))
+        elif words.out_of_memory:
+            self._adjust(trial_id, trial, words)
         elif trial.attempt >= self._max_attempts:
-            words = trial.last_words or "its processes died"
-            self._fail(trial, f"lost its group {trial.attempt} times; the last time: {words}")
+            reason = f"lost its group {trial.attempt} times; the last time: {words.reason}"
+            self._fail(trial, reason, words.log)
         else:
             self._queue.appendleft(trial_id)
 
     def lease(self, group: str) -> Lease | None:
         """The next trial for this group, if one waits."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
-        self._barren_starts[group] = 0
+        self._barren_starts.pop(group, None)
         if not self._queue:
             return None
         trial_id = self._queue.popleft()
@@ -251,11 +206,10 @@ class LeaseBook:
         """The trial cannot give a result, in this group or any other."""
         self._fail(self._release(group), reason)
 
-    def crash(self, group: str, reason: str) -> None:
-        """A worker's last words before its process ends."""
-        self._last_words[group] = reason
-        if group in self._leases:
-            self._held_by(group).last_words = reason
+    def crash(self, group: str, words: Words) -> None:
+        """Why the group's processes end, from one of them or from who looked at them."""
+        before = self._words.get(group)
+        self._words[group] = words if before is None else before.then(words)
 
     def _held_by(self, group: str) -> _Trial:
         return self._trials[self._leases[group]]
@@ -267,9 +221,21 @@ class LeaseBook:
         trial.group = None
         return trial
 
-    def _fail(self, trial: _Trial, reason: str) -> None:
+    def _adjust(self, trial_id: str, trial: _Trial, words: Words) -> None:
+        """Try a trial that ran out of memory with half the micro-batch, or fail it."""
+        smaller = halved(trial.spec) if self._halve_micro_batch else None
+        if smaller is None:
+            self._fail(trial, f"ran out of memory: {words.reason}", words.log)
+            return
+        trial.spec, size = smaller
+        # Bounded by the size, which halves.
+        trial.attempt -= 1
+        self._adjustments.append(Adjustment(trial_id, size, f"ran out of memory: {words.reason}"))
+        self._queue.appendleft(trial_id)
+
+    def _fail(self, trial: _Trial, reason: str, log: str = "") -> None:
         trial.mail.append(Message(0, 0, 0, {}, reason))
-        self._conclude(trial, Outcome({}, (), reason, trial.attempt))
+        self._conclude(trial, Outcome({}, (), reason, trial.attempt, log))
 
     @staticmethod
     def _conclude(trial: _Trial, outcome: Outcome) -> None:

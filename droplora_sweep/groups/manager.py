@@ -12,9 +12,11 @@ import ray
 
 from .capacity import room_for_groups
 from .nodes import cluster_nodes
+from .rounds import Rounds
 from .worker import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ray.actor import ActorHandle
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROWTH_INTERVAL_S = 5.0
-"""How often the cluster is asked whether it has grown."""
+"""How often the cluster is asked whether it has grown, and groups whether they are well."""
 CLOSE_TIMEOUT_S = 300.0
 """Groups end at their next step or evaluation, and are not waited for longer than this."""
 RAY_TRAIN_SETTINGS = {
@@ -41,10 +43,22 @@ class GroupManager:
 
     Each group is one long-lived ``TorchTrainer`` run in a thread of the driver. Ray Train restarts
     a group that loses a worker; a group that recycled itself is started again here.
+
+    Args:
+        sweep: Whose groups they are.
+        pool: Where they meet its trials.
+        pool_name: The pool's name, for them.
+        scratch: Folder for Ray Train's own files.
+        say: Shows the user one line.
     """
 
     def __init__(
-        self, sweep: SweepSpec, pool: ActorHandle[Any], pool_name: str, scratch: Path
+        self,
+        sweep: SweepSpec,
+        pool: ActorHandle[Any],
+        pool_name: str,
+        scratch: Path,
+        say: Callable[[str], None] = logger.warning,
     ) -> None:
         self._sweep = sweep
         self._pool = pool
@@ -55,11 +69,12 @@ class GroupManager:
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
         self._failure: BaseException | None = None
         self._close_by: float | None = None
+        self._rounds = Rounds(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
         for name, value in RAY_TRAIN_SETTINGS.items():
             os.environ.setdefault(name, value)
-        self._start_missing()
+        self._start_missing(cluster_nodes())
         self._grower.start()
         return self
 
@@ -93,10 +108,12 @@ class GroupManager:
 
     def _grow(self) -> None:
         while not self._closing.wait(GROWTH_INTERVAL_S):
-            self._start_missing()
+            nodes = cluster_nodes()
+            self._start_missing(nodes)
+            self._rounds.make(nodes)
 
-    def _start_missing(self) -> None:
-        room = room_for_groups(self._sweep.group, cluster_nodes())
+    def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:
+        room = room_for_groups(self._sweep.group, nodes)
         while len(self._threads) < min(room, self._sweep.search.num_trials):
             name = f"g{len(self._threads)}"
             thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
@@ -133,6 +150,7 @@ class GroupManager:
                 "threads": max(1, int(group.cpus_per_worker)),
                 "recycle_after": group.recycle_after,
                 "checkpoint": self._sweep.checkpoint.model_dump_json(),
+                "silence_floor_s": group.silence_floor_s,
             },
             scaling_config=ScalingConfig(
                 num_workers=group.num_workers,

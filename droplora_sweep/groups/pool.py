@@ -7,32 +7,43 @@ blocked by another's death: it looks around and asks again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 
-from .leases import LeaseBook, Message
+from .leases import LeaseBook
+from .messages import Message, Words
 from .nodes import HEAD
+from .processes import remains_of, start_on_their_nodes
+from .silence import Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ray.actor import ActorHandle
 
-    from .leases import Decision, Lease, Outcome
+    from droplora_sweep.spec import GroupSpec
+
+    from .messages import Adjustment, Decision, Lease, Outcome
+    from .processes import Worker
 
 T = TypeVar("T")
 
 NAMESPACE = "droplora-sweep"
 HEAD_SHARE = {HEAD: 0.001}
 """Resources of what coordinates: it runs on the head node and takes no CPU or GPU."""
+REMAINS_TIMEOUT_S = 30.0
+"""A group that was lost may start again after this, whatever is found of it."""
 
 
 class _Pool:
-    """Wraps a `LeaseBook`; every change wakes whoever waits."""
+    """Wraps a `LeaseBook` and a `Vigil`; every change wakes whoever waits."""
 
-    def __init__(self, max_attempts: int) -> None:
-        self._book = LeaseBook(max_attempts)
+    def __init__(self, group: GroupSpec) -> None:
+        self._book = LeaseBook(group.max_attempts, halve_micro_batch=group.halve_micro_batch_on_oom)
+        self._vigil = Vigil(group.silence_floor_s)
+        self._workers: dict[str, list[Worker]] = {}
         self._changed = asyncio.Condition()
 
     async def _do(self, change: Callable[[], T]) -> T:
@@ -88,11 +99,34 @@ class _Pool:
 
         await self._do(close)
 
-    async def enter(self, group: str) -> None:
+    async def take_adjustments(self) -> list[Adjustment]:
+        return self._book.take_adjustments()
+
+    async def enter(self, group: str, workers: list[Worker]) -> None:
+        self._vigil.start(group, _now_s())
+        await self._look_at(group)
+        self._workers[group] = workers
         await self._do(lambda: self._book.enter(group))
 
+    async def leave(self, group: str) -> None:
+        """The group's processes end because they are to."""
+        self._vigil.forget(group)
+        self._workers.pop(group, None)
+
     async def lose(self, group: str) -> None:
+        await self._look_at(group)
         await self._do(lambda: self._book.lose(group))
+
+    async def sign(self, group: str, in_steps: bool) -> None:
+        """A worker of the group shows progress."""
+        self._vigil.sign(group, _now_s(), in_steps=in_steps)
+
+    async def silent(self) -> dict[str, tuple[str, list[Worker]]]:
+        """The groups that are to be ended since they show no progress: why, and who they are."""
+        reasons = self._vigil.silent(_now_s())
+        for group, reason in reasons.items():
+            self._book.crash(group, Words(reason))
+        return {group: (why, self._workers.get(group, [])) for group, why in reasons.items()}
 
     async def lease(self, group: str, wait_s: float) -> Lease | bool | None:
         """A lease, None if there is none yet, or False once the pool is closed."""
@@ -100,6 +134,7 @@ class _Pool:
         def look() -> Lease | bool | None:
             return False if self._book.closed else self._book.lease(group)
 
+        await self.sign(group, in_steps=False)
         return await self._wait(look, wait_s)
 
     async def step(self, group: str, step: int, num_steps: int) -> bool:
@@ -108,9 +143,11 @@ class _Pool:
         return self._book.closed
 
     async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
+        await self.sign(group, in_steps=False)
         await self._do(lambda: self._book.report(group, message, results))
 
     async def decision(self, group: str, evaluation: int, wait_s: float) -> Decision | None:
+        await self.sign(group, in_steps=False)
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 
     async def finish(self, group: str, files: dict[str, bytes]) -> None:
@@ -122,17 +159,29 @@ class _Pool:
     async def fail(self, group: str, reason: str) -> None:
         await self._do(lambda: self._book.fail(group, reason))
 
-    async def crash(self, group: str, reason: str) -> None:
-        await self._do(lambda: self._book.crash(group, reason))
+    async def crash(self, group: str, words: Words) -> None:
+        await self._do(lambda: self._book.crash(group, words))
+
+    async def _look_at(self, group: str) -> None:
+        """Learn what can be learned of the group's last processes, which have ended."""
+        workers = self._workers.pop(group, [])
+        looks = asyncio.gather(*start_on_their_nodes(remains_of, workers), return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            for remains in await asyncio.wait_for(looks, REMAINS_TIMEOUT_S):
+                # Of a node that is gone nothing can be learned.
+                if not isinstance(remains, BaseException) and remains is not None:
+                    self._book.crash(group, remains)
 
 
-def start_pool(name: str, max_attempts: int) -> ActorHandle[Any]:
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def start_pool(name: str, group: GroupSpec) -> ActorHandle[Any]:
     """Start a sweep's pool on the head node; it lives as long as the driver."""
     actor: Any = ray.remote(_Pool)
     options = {"num_cpus": 0, "resources": HEAD_SHARE, "max_concurrency": 1000}
-    pool: ActorHandle[Any] = actor.options(name=name, namespace=NAMESPACE, **options).remote(
-        max_attempts
-    )
+    pool: ActorHandle[Any] = actor.options(name=name, namespace=NAMESPACE, **options).remote(group)
     return pool
 
 

@@ -18,8 +18,11 @@ from droplora_sweep.errors import TrialError, TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
 from droplora_sweep.storage import is_url
 
-from .leases import Decision, Message
+from .memory import is_out_of_memory
+from .messages import Decision, Message, Words
 from .pool import find_pool
+from .processes import NUM_LINES, this_worker
+from .signs import Signs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from droplora_sweep.training import Report, Resident
     from droplora_sweep.training.checkpoints.store import Checkpoints
 
-    from .leases import Lease
+    from .messages import Lease
 
 logger = logging.getLogger(__name__)
 
@@ -61,38 +64,46 @@ def serve(config: dict[str, Any]) -> None:
 
     Args:
         config: ``pool`` and ``group`` (names), ``model`` (a ModelSpec as JSON), ``threads``
-            (torch threads of a CPU worker), ``recycle_after`` (trials, or None) and
-            ``checkpoint`` (a CheckpointSpec as JSON).
+            (torch threads of a CPU worker), ``recycle_after`` (trials, or None),
+            ``checkpoint`` (a CheckpointSpec as JSON) and ``silence_floor_s``.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import ray.train
 
     pool = find_pool(config["pool"])
     rank = ray.train.get_context().get_world_rank()
-    if rank == 0:
-        ray.get(pool.enter.remote(config["group"]))
-    with _last_words(pool, config["group"]):
+    spec = CheckpointSpec.model_validate_json(config["checkpoint"])
+    signs = Signs(pool, config["group"], config["silence_floor_s"])
+    line = _Line(pool, config["group"], rank, spec, signs)
+    line.enter()
+    with _last_words(pool, config["group"], rank):
         from droplora_sweep.training import Resident
 
         model = ModelSpec.model_validate_json(config["model"])
-        resident = Resident(model, threads=config["threads"])
+        resident = Resident(model, threads=config["threads"], on_forward=signs.show)
         counter = itertools.count(1)
-        spec = CheckpointSpec.model_validate_json(config["checkpoint"])
-        line = _Line(pool, config["group"], rank, spec)
         while not line.is_preempted() and (lease := line.lease()) is not None:
             line.train(resident, lease)
             if next(counter) == config["recycle_after"]:
-                return
+                break
+    line.leave()
 
 
 @contextlib.contextmanager
-def _last_words(pool: ActorHandle[Any], group: str) -> Iterator[None]:
-    """Tell the pool why this process ends; Ray Train then restarts the group."""
+def _last_words(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
+    """Tell the pool why this process ends; Ray Train then restarts the group.
+
+    So it does for want of memory: the other workers wait for this one in a collective, and fresh
+    processes have no holes in their memory.
+    """
     try:
         yield
     except Exception as error:
         reason = traceback.format_exception_only(error)[-1].strip()
-        ray.get(pool.crash.remote(group, reason))
+        lines = "".join(traceback.format_exception(error)).splitlines()[-NUM_LINES:]
+        log = "\n".join((f"rank {rank}:", *lines))
+        words = Words(reason, out_of_memory=is_out_of_memory(error), log=log)
+        ray.get(pool.crash.remote(group, words))
         raise
 
 
@@ -100,7 +111,12 @@ class _Line:
     """One worker's line to the pool: rank 0 talks, the others hear it over a CPU process group."""
 
     def __init__(
-        self, pool: ActorHandle[Any], group: str, rank: int, checkpoint: CheckpointSpec
+        self,
+        pool: ActorHandle[Any],
+        group: str,
+        rank: int,
+        checkpoint: CheckpointSpec,
+        signs: Signs,
     ) -> None:
         import torch.distributed as dist
 
@@ -114,6 +130,19 @@ class _Line:
         self._next_look_at = 0.0
         self._has_said_blind = False
         self._checkpoints: Checkpoints | None = None
+        self._signs = signs
+
+    def enter(self) -> None:
+        """Tell the pool that this group's processes have started, and who they are."""
+        import torch.distributed as dist
+
+        workers: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(workers, this_worker(self._rank), group=self._control)
+        self._tell("enter", self._group, workers)
+
+    def leave(self) -> None:
+        """Tell the pool that they end, and that nothing is wrong."""
+        self._tell("leave", self._group)
 
     def lease(self) -> Lease | None:
         """The next trial; None once the pool is closed."""
@@ -190,9 +219,13 @@ class _Line:
         box = torch.tensor([self._signal(step, num_steps) if self._rank == 0 else 0])
         dist.broadcast(box, src=0, group=self._control)
         signal = _Signal(int(box.item()))
+        is_preempted = bool(signal & _Signal.LOOK) and self.is_preempted()
+        if is_preempted or signal & (_Signal.CLOSED | _Signal.CHECKPOINT):
+            # A checkpoint follows, and has no pace.
+            self._signs.show(in_steps=False)
         if signal & _Signal.CLOSED:
             raise TrialInterruptedError("the sweep was closed")
-        if signal & _Signal.LOOK and self.is_preempted():
+        if is_preempted:
             raise TrialInterruptedError("a node is about to be taken away")
         return bool(signal & _Signal.CHECKPOINT)
 

@@ -117,7 +117,7 @@ class StudySearcher(Searcher):
         suggestion = drawn[1]
         return {
             "trial_id": suggestion.trial_id,
-            "spec": suggestion.spec.model_dump_json(),
+            "spec": suggestion.spec_to_run.model_dump_json(),
             "last_report": last_report and asdict(last_report),
             BASELINE: suggestion.spec in self._baselines,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna.distributions import (
@@ -13,10 +13,10 @@ from optuna.distributions import (
 )
 
 from droplora_sweep.spec import Choice, active_order, is_active, resolve
-from droplora_sweep.spec.fields import get_field
+from droplora_sweep.spec.fields import get_field, with_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import optuna
 
@@ -33,6 +33,7 @@ class Suggestion:
         fingerprint: Digest of everything that changes its result.
         params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
         spec: The trial in full.
+        adjusted: Fields that a trial taken up again goes on with otherwise, by dotted path.
     """
 
     number: int
@@ -40,6 +41,12 @@ class Suggestion:
     fingerprint: str
     params: dict[str, Scalar]
     spec: TrialSpec
+    adjusted: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def spec_to_run(self) -> TrialSpec:
+        """The spec with what was adjusted."""
+        return with_fields(self.spec, self.adjusted)
 
     @property
     def settings(self) -> dict[str, Scalar]:

@@ -65,6 +65,14 @@ class GroupSpec(SpecModel):
     """Fresh processes after this many trials; 1 isolates every trial, null never recycles."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others go on."""
+    halve_micro_batch_on_oom: bool = False
+    """A trial that ran out of memory fails; where true it is tried again with half the
+    ``training.micro_batch_size`` instead, down to 1, from its last checkpoint and with the same
+    global batch. Masks and dropout then draw other numbers, so that is recorded with the trial."""
+    silence_floor_s: Annotated[float, Field(ge=10)] = 300
+    """A group that shows no progress within a training step for this many seconds, and for 10 times
+    its own longest recent pause, is ended and started again; between steps (loading, evaluation,
+    checkpoints) six times as many. A step takes seconds; raise it for code that takes minutes."""
     grace_s: Annotated[float, Field(ge=0)] = 25
     """Seconds that groups get to save their trials when the sweep is told to stop; what sends the
     signal may wait less (Kubernetes 30 s, `ray job stop` 3 s) before it kills."""

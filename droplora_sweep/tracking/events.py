@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     SWEEP_RESUMED = "sweep_resumed"
     TRIAL_STARTED = "trial_started"
     TRIAL_REPORTED = "trial_reported"
+    TRIAL_ADJUSTED = "trial_adjusted"
     TRIAL_FINISHED = "trial_finished"
     SWEEP_FINISHED = "sweep_finished"
 

@@ -103,6 +103,8 @@ class SweepFold:
         assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
         if event.kind is EventKind.TRIAL_REPORTED:
             return _reported(trial, event)
+        if event.kind is EventKind.TRIAL_ADJUSTED:
+            return replace(trial, adjusted={**trial.adjusted, **payload["settings"]})
         return self._finished(trial, event)
 
     def _finished(self, trial: TrialRecord, event: Event) -> TrialRecord:

@@ -22,6 +22,7 @@ TRIALS = "trials"
 ADAPTER = "adapter"
 RESULTS = "results.parquet"
 TRIAL = "trial.json"
+FAILURE_LOG = "failure.log"
 
 RESERVED_NAMES = (MLFLOW_ARTIFACTS, MLFLOW_DATABASE)
 """What a storage folder holds beside its sweeps."""

@@ -95,6 +95,10 @@ _FILES = {
 def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]) -> str:
     """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load."""
     spec = trial.spec
+    adjusted = "".join(
+        f"\nIt went on with `{path}: {value}` when it ran out of memory.\n"
+        for path, value in trial.adjusted.items()
+    )
     adapter = AdapterSpec.model_validate(spec["adapter"])
     model = ModelSpec.model_validate(spec["model"])
     loading = _LOAD_FULL_MODEL if adapter.method == "full" else _LOAD_ADAPTER
@@ -116,7 +120,7 @@ def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]
             # PEFT would load a bfloat16 adapter in float32, and its scores would differ.
             precision="" if model.dtype == "float32" else ", autocast_adapter_dtype=False",
         ),
-        notes=_notes(model),
+        notes=_notes(model) + adjusted,
     )
 
 

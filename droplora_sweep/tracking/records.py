@@ -94,6 +94,8 @@ class TrialRecord:
         results: Parquet file of the last evaluation's per-example results, None without one.
         origin: Trial of another sweep whose results this one has: ``first/t0007-3f2a91bc``; None
             for a trial that was trained here.
+        adjusted: Fields that it went on with otherwise than ``spec`` and ``fingerprint`` say, by
+            dotted path: a smaller micro-batch after it ran out of memory.
     """
 
     trial_id: str
@@ -113,6 +115,7 @@ class TrialRecord:
     adapter_digest: str | None = None
     results: Path | None = None
     origin: str | None = None
+    adjusted: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:

@@ -12,10 +12,11 @@ from droplora_sweep.files import (
     replace_file,
     write_file,
 )
+from droplora_sweep.redaction import redact
 
 from .adapter_files import publish_adapter
 from .failpoints import failpoint
-from .layout import ADAPTER, RESULTS, TRIAL
+from .layout import ADAPTER, FAILURE_LOG, RESULTS, TRIAL
 from .model_card import model_card
 from .results import write_results
 
@@ -38,6 +39,16 @@ def describe_trial(folder: Path, description: Mapping[str, object]) -> None:
         make_private_directory(folder)
         replace_file(folder / TRIAL, json.dumps(description, indent=1).encode() + b"\n")
     failpoint("trial-folder-made")
+
+
+def write_failure_log(folder: Path, log: str) -> None:
+    """Keep what a failed trial's processes last wrote, without secrets.
+
+    Raises:
+        SweepError: If the file system refuses.
+    """
+    with disk_faults_named(folder):
+        replace_file(folder / FAILURE_LOG, redact(log).encode() + b"\n")
 
 
 def publish_trial_files(

@@ -25,6 +25,8 @@ from .reading import key_of, read
 from .reporting import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from droplora_sweep.adapters import Adapted
     from droplora_sweep.evaluation import ExampleResult
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from .position import Checkpoint
     from .reading import Reading
 
+    OnForward = Callable[[bool], None]
+
 
 class Resident:
     """Trains trials over one resident base model, which every trial leaves as it was.
@@ -46,15 +50,21 @@ class Resident:
     Args:
         model: The base model of every trial.
         threads: Torch threads on CPU; torch's default where None.
+        on_forward: Called before each forward pass, of training or evaluation, with whether the
+            model is in training mode. Where workers wait for one that hangs it is not called.
 
     Raises:
         InputError: The model cannot be loaded.
     """
 
-    def __init__(self, model: ModelSpec, *, threads: int | None) -> None:
+    def __init__(
+        self, model: ModelSpec, *, threads: int | None, on_forward: OnForward | None = None
+    ) -> None:
         self._spec = model
         self._device = settle(threads)
         self._base = load_base_model(model, self._device)
+        if on_forward is not None:
+            self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))
         self._tokenizer = load_tokenizer(model)
         import_deepspeed(self._device)
         keep_what_is_here()
@@ -189,8 +199,13 @@ class Resident:
 
 
 def _identity(spec: TrialSpec, data: TrainingData) -> str:
-    """Which trial a checkpoint is of: its spec, and the number of its training sequences."""
-    text = f"{len(data.sequences)}\n{spec.model_dump_json()}"
+    """Which trial a checkpoint is of: its spec, and the number of its training sequences.
+
+    Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
+    goes on with a smaller one.
+    """
+    fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
+    text = f"{len(data.sequences)}\n{fields}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,7 +3,9 @@
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.groups.leases import Decision, LeaseBook, Message
+from droplora_sweep.groups.leases import LeaseBook
+from droplora_sweep.groups.messages import Decision, Message, Words
+from droplora_sweep.spec import TrainingSpec, TrialSpec
 
 
 def make_book(max_attempts=2, trials=("a",), groups=("g0",)):
@@ -115,7 +117,7 @@ def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
     book = make_book(max_attempts=2)
     for _ in range(2):
         book.lease("g0")
-        book.crash("g0", "RuntimeError: out of memory")
+        book.crash("g0", Words("RuntimeError: out of memory"))
         book.enter("g0")
     message = book.receive("a")
     assert message.failure == ("lost its group 2 times; the last time: RuntimeError: out of memory")
@@ -170,7 +172,7 @@ def test_a_group_that_never_gets_to_train_ends_the_sweep_with_its_reason():
     book = make_book(groups=())
     for _ in range(3):
         book.enter("g0")
-        book.crash("g0", "OSError: no model.safetensors")
+        book.crash("g0", Words("OSError: no model.safetensors"))
         book.check()
     book.enter("g0")
     with pytest.raises(SweepError, match=r"g0 died 3 times before .*no model.safetensors"):
@@ -199,3 +201,85 @@ def test_a_trial_taken_up_from_an_earlier_driver_is_trained_to_where_it_was_ende
     assert book.decision("g0", 2) is Decision.END
     book.finish("g0", {"adapter": b"1"})
     assert book.outcome("a").files == {"adapter": b"1"}
+
+
+def out_of_memory(reason="torch.OutOfMemoryError: CUDA out of memory"):
+    return Words(reason, out_of_memory=True, log="rank 1:\nlast line")
+
+
+def spec_of(micro_batch_size):
+    training = TrainingSpec(micro_batch_size=micro_batch_size, global_batch_size=8)
+    return TrialSpec(training=training).model_dump_json()
+
+
+def micro_batch_size(lease):
+    return TrialSpec.model_validate_json(lease.spec).training.micro_batch_size
+
+
+def test_a_trial_that_ran_out_of_memory_fails_at_once_with_reason_and_log():
+    book = make_book(max_attempts=3, trials=("a", "b"))
+    book.lease("g0")
+    book.crash("g0", out_of_memory())
+    book.enter("g0")
+    outcome = book.outcome("a")
+    assert outcome.failure == "ran out of memory: torch.OutOfMemoryError: CUDA out of memory"
+    assert outcome.log == "rank 1:\nlast line"
+    assert book.receive("a").failure == outcome.failure
+    assert book.lease("g0").trial_id == "b"
+    assert book.take_adjustments() == []
+
+
+def test_want_of_memory_is_the_reason_whoever_speaks_first():
+    book = make_book(max_attempts=3)
+    book.lease("g0")
+    book.crash("g0", Words("RuntimeError: Connection closed by peer", log="rank 0:\nclosed"))
+    book.crash("g0", out_of_memory("the kernel ended a process"))
+    book.crash("g0", Words("RuntimeError: Connection reset"))
+    book.enter("g0")
+    assert book.outcome("a").failure == "ran out of memory: the kernel ended a process"
+
+
+def test_a_trial_may_be_tried_again_with_half_the_micro_batch_down_to_one():
+    book = LeaseBook(max_attempts=1, halve_micro_batch=True)
+    book.submit("a", spec_of(5))
+    book.submit("b", spec_of(5))
+    book.enter("g0")
+    sizes = []
+    while (lease := book.lease("g0")).trial_id == "a":
+        sizes.append(micro_batch_size(lease))
+        assert TrialSpec.model_validate_json(lease.spec).training.global_batch_size == 8
+        assert lease.attempt == 1
+        book.crash("g0", out_of_memory())
+        book.enter("g0")
+    assert sizes == [5, 2, 1]
+    adjustments = book.take_adjustments()
+    assert [(each.trial_id, each.micro_batch_size) for each in adjustments] == [("a", 2), ("a", 1)]
+    assert {each.reason for each in adjustments} == {
+        "ran out of memory: torch.OutOfMemoryError: CUDA out of memory"
+    }
+    assert book.take_adjustments() == []
+    assert book.outcome("a").failure.startswith("ran out of memory: ")
+    assert micro_batch_size(lease) == 5
+
+
+def test_the_first_to_die_says_why_and_the_log_has_all():
+    book = make_book(max_attempts=1)
+    book.lease("g0")
+    book.crash("g0", Words("ValueError: first", log="rank 1:\nfirst"))
+    book.crash("g0", Words("RuntimeError: closed by peer", log="rank 0:\nclosed"))
+    book.enter("g0")
+    outcome = book.outcome("a")
+    assert outcome.failure == "lost its group 1 times; the last time: ValueError: first"
+    assert outcome.log == "rank 1:\nfirst\nrank 0:\nclosed"
+    assert book.outcome("a").log == ""
+
+
+def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
+    book = make_book(max_attempts=2)
+    book.lease("g0")
+    book.crash("g0", Words("no progress for 400 s"))
+    book.lose("g0")
+    assert book.lease("g1").attempt == 2
+    book.enter("g0")
+    book.enter("g1")
+    assert book.outcome("a").failure == "lost its group 2 times; the last time: its processes died"

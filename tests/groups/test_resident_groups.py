@@ -14,6 +14,7 @@ from ray._private.state import state
 
 from droplora_sweep.groups.manager import GroupManager
 from droplora_sweep.groups.pool import start_pool
+from droplora_sweep.spec import GroupSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def trial_folder(storage: Path, trial_id: str) -> Path:
 def driver(
     local_ray: None, sweep: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Driver]:
-    pool = start_pool("resident", max_attempts=2)
+    pool = start_pool("resident", GroupSpec(max_attempts=2))
     with GroupManager(sweep, pool, "resident", tmp_path_factory.mktemp("scratch")):
         yield Driver(pool)
 
@@ -159,7 +160,7 @@ def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
     unsaved = {"every_steps": None, "every_minutes": None}
     sweep = small_sweep(group={"recycle_after": 1}, checkpoint=unsaved)
     folder = trial_folder(tmp_path, "interrupted")
-    pool = start_pool("recycling", max_attempts=1)
+    pool = start_pool("recycling", GroupSpec(max_attempts=1))
     with GroupManager(sweep, pool, "recycling", tmp_path):
         recycling = Driver(pool)
         outcomes, pids = [], []

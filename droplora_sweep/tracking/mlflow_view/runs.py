@@ -23,7 +23,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.tracking.layout import SPEC, TRIAL, trial_directory
+from droplora_sweep.tracking.layout import FAILURE_LOG, SPEC, TRIAL, trial_directory
 from droplora_sweep.tracking.results import COLUMNS, read_results
 
 from . import values
@@ -192,6 +192,8 @@ class SweepRuns:
             self._log_tables(run_id, {"results.json": {"columns": list(COLUMNS), "data": data}})
         folder = trial_directory(self._ledger.directory, trial.trial_id)
         self._client.log_artifact(run_id, str(folder / TRIAL))
+        if (folder / FAILURE_LOG).exists():
+            self._client.log_artifact(run_id, str(folder / FAILURE_LOG))
 
     def _log_tables(self, run_id: str, tables: Mapping[str, dict[str, list[Any]]]) -> None:
         """What ``MlflowClient.log_table`` writes, replacing where that appends."""

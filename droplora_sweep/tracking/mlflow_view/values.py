@@ -115,6 +115,9 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
     }
     if trial.reason:
         tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
+    # Params are immutable: they say what was asked for.
+    for path, value in trial.adjusted.items():
+        tags[f"adjusted.{param_name(path)}"] = str(value)
     return tags
 
 

@@ -1,0 +1,112 @@
+"""What pool, groups and clients say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Decision(Enum):
+    """What a trial is told after an evaluation."""
+
+    GO_ON = "go on"
+    END = "end"
+    INTERRUPT = "interrupt"
+    """The sweep is closing, and nobody has decided: the trial is to be taken up again."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A trial handed to a group.
+
+    Attributes:
+        trial_id: The trial.
+        spec: The trial's spec as JSON.
+        attempt: 1, or more where earlier groups were lost with this trial.
+        folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
+            that keeps none.
+    """
+
+    trial_id: str
+    spec: str
+    attempt: int
+    folder: str | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a trial's client receives: the metrics of one evaluation, or the reason of failure.
+
+    Attributes:
+        evaluation: 1-based number of the evaluation; 0 in a failure.
+        num_evaluations: Evaluations of a trial that runs to its end.
+        step: Optimiser steps taken.
+        metrics: Metric name to value.
+        failure: Why the trial cannot give a result; None in a report.
+    """
+
+    evaluation: int
+    num_evaluations: int
+    step: int
+    metrics: dict[str, float]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial leaves behind.
+
+    Attributes:
+        files: The adapter: file name to contents; empty where the trial failed.
+        results: Per-example results of the last evaluation.
+        failure: Why there is no adapter, else None.
+        attempt: The attempt that gave this outcome.
+        log: What the last processes of a trial that failed wrote, in lines.
+    """
+
+    files: dict[str, bytes]
+    results: tuple[Any, ...]
+    failure: str | None
+    attempt: int
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Why a group's processes ended, as far as it is known.
+
+    Attributes:
+        reason: In one line.
+        out_of_memory: Whether it was for want of memory, so that the same would happen again.
+        log: What they last wrote, in lines.
+    """
+
+    reason: str = "its processes died"
+    out_of_memory: bool = False
+    log: str = ""
+
+    def then(self, later: Words) -> Words:
+        """With what another process, or an observer, said after it.
+
+        The first to die says why, the others that it is gone; but want of memory is found out
+        from outside where a process could not say it.
+        """
+        first = later if later.out_of_memory and not self.out_of_memory else self
+        log = "\n".join(filter(None, (self.log, later.log)))
+        return Words(first.reason, first.out_of_memory, log)
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """A running trial's setting that was changed so that it can go on.
+
+    Attributes:
+        trial_id: The trial.
+        micro_batch_size: Its micro-batch from here on; the global batch stays.
+        reason: Why, in one line.
+    """
+
+    trial_id: str
+    micro_batch_size: int
+    reason: str

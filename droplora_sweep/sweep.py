@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .display.progress import make_progress
 from .driver.connection import LOCAL, connect, local_node, resolve_address
+from .driver.disk_room import full_disk
 from .driver.forking import past_of, take_over
 from .driver.history import known_of
 from .driver.interruption import Interruption
@@ -33,7 +34,7 @@ from .tracking import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .display.noise import NoiseLog
     from .display.progress import Progress
@@ -76,7 +77,8 @@ def run_sweep(
     Raises:
         InputError: A group is larger than the cluster can ever be, code answers would have to
             be run without a sandbox, or the sweep was begun with other settings.
-        SweepError: There is no such cluster, another driver has the sweep, or its name is taken.
+        SweepError: There is no such cluster, another driver has the sweep, its name is taken, or
+            a disk is nearly full.
     """
     address = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
@@ -92,9 +94,12 @@ def run_sweep(
         check_room(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({address})")
     with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from .groups.nodes import cluster_nodes
+        from .groups.nodes import cluster_nodes, session_folder
 
         check_room(prepared.file, cluster_nodes())
+        folders = [storage, Path(scratch), *session_folder()]
+        if (disk := full_disk(folders)) is not None:
+            raise SweepError(disk)
         digests = prepared.data_digests()
         identify = partial(_identify, digests, versions, sweep.group.num_workers)
         if isinstance(start, Begin):
@@ -113,7 +118,9 @@ def run_sweep(
                 progress.say(note)
             progress.start_from(ledger.record)
             with progress:
-                return _drive(sweep, ledger, identify, interruption, progress, Path(scratch))
+                return _drive(
+                    sweep, ledger, identify, interruption, progress, Path(scratch), folders
+                )
 
 
 def _decide_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]) -> Start:
@@ -160,6 +167,7 @@ def _drive(
     interruption: Interruption,
     progress: Progress,
     scratch: Path,
+    folders: Sequence[Path],
 ) -> SweepResult:
     """Start groups, search, and bring ledger and MLflow to a final state, whatever happens."""
     from .driver.recorder import Recorder
@@ -189,6 +197,7 @@ def _drive(
             groups,
             recorder,
             pool,
+            folders=folders,
             grace_s=sweep.group.grace_s,
             tick=progress.tick,
         )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import SweepError
 from droplora_sweep.storage import below
 from droplora_sweep.tracking import TrialState, failpoint
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
     from ray.actor import ActorHandle
@@ -49,18 +50,19 @@ class Recorder:
         self._collector = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collector")
         self._pending: list[Future[None]] = []
         self._abandoned = threading.Event()
+        self._refusal: SweepError | None = None
 
     def started(self, suggestion: Suggestion) -> None:
         """Record a trial's start."""
-        with self._lock:
-            self._ledger.trial_started(
-                suggestion.trial_id,
-                suggestion.number,
-                suggestion.fingerprint,
-                suggestion.spec,
-                suggestion.settings,
-                suggestion.params,
-            )
+        self._write(
+            self._ledger.trial_started,
+            suggestion.trial_id,
+            suggestion.number,
+            suggestion.fingerprint,
+            suggestion.spec,
+            suggestion.settings,
+            suggestion.params,
+        )
 
     def reported(
         self,
@@ -71,17 +73,20 @@ class Recorder:
         num_evaluations: int,
     ) -> None:
         """Record an evaluation."""
-        with self._lock:
-            self._ledger.trial_reported(
-                trial_id, evaluation, step, metrics, num_evaluations=num_evaluations
-            )
+        self._write(
+            self._ledger.trial_reported,
+            trial_id,
+            evaluation,
+            step,
+            metrics,
+            num_evaluations=num_evaluations,
+        )
 
     def adjusted(self, adjustments: Iterable[Adjustment]) -> None:
         """Record what groups had to change in trials."""
         for each in adjustments:
             settings = {"training.micro_batch_size": each.micro_batch_size}
-            with self._lock:
-                self._ledger.trial_adjusted(each.trial_id, settings, each.reason)
+            self._write(self._ledger.trial_adjusted, each.trial_id, settings, each.reason)
 
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
         """End the trial in its group; its record follows when its adapter is here."""
@@ -91,7 +96,9 @@ class Recorder:
         self._pending.append(self._collector.submit(self._collect, trial_id, state, reason))
 
     def check(self) -> None:
-        """Raises what a collected trial's recording raised, e.g. a full disk."""
+        """Raises what recording raised, e.g. SweepError for a full disk."""
+        if self._refusal is not None:
+            raise self._refusal
         for future in [future for future in self._pending if future.done()]:
             self._pending.remove(future)
             future.result()
@@ -110,6 +117,19 @@ class Recorder:
         if not self._abandoned.is_set():
             self.check()
 
+    def _write(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Write to the ledger from within Tune, whose loop an error would break.
+
+        The first one is kept for `check`, and nothing is written after it: what follows would
+        tell of a trial whose start is missing.
+        """
+        with self._lock:
+            if self._refusal is None:
+                try:
+                    write(*args, **kwargs)
+                except SweepError as error:
+                    self._refusal = error
+
     def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
         outcome: Outcome | None = None
         while outcome is None:
@@ -122,6 +142,8 @@ class Recorder:
         if outcome.failure is not None:
             state, reason = TrialState.FAILED, reason or outcome.failure
         with self._lock:
+            if self._refusal is not None:
+                return
             self._ledger.trial_finished(
                 trial_id,
                 state,

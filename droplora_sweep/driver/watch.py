@@ -10,8 +10,11 @@ import ray
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import SweepOutcome, is_stop_requested
 
+from .disk_room import full_disk
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from ray.actor import ActorHandle
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 INTERVAL_S = 0.5
+DISK_INTERVAL_S = 5.0
+"""Asking a network file system for its room is not free; no disk fills in less."""
 
 
 class Watch:
@@ -43,6 +48,7 @@ class Watch:
         recorder: Recorder,
         pool: ActorHandle[Any],
         *,
+        folders: Sequence[Path],
         grace_s: float,
         tick: Callable[[Mapping[str, tuple[int, int]]], None],
     ) -> None:
@@ -53,6 +59,8 @@ class Watch:
         self._groups = groups
         self._recorder = recorder
         self._pool = pool
+        self._folders = folders
+        self._next_disk_look = 0.0
         self._grace_s = grace_s
         self._tick = tick
         self._next_look = 0.0
@@ -82,5 +90,10 @@ class Watch:
         except (SweepError, OSError) as error:
             self.outcome, self.reason = SweepOutcome.FAILED, str(error)
             return
+        if time.monotonic() >= self._next_disk_look:
+            self._next_disk_look = time.monotonic() + DISK_INTERVAL_S
+            if (disk := full_disk(self._folders)) is not None:
+                self.outcome, self.reason = SweepOutcome.INTERRUPTED, disk
+                return
         progress: Any = ray.get(self._pool.progress.remote())
         self._tick(progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
 HEAD = "node:__internal_head__"
 """Every Ray head has this resource, in the amount 1."""
+
+
+def session_folder() -> list[Path]:
+    """Where this node's Ray writes logs, and objects that do not fit in memory; none if far."""
+    node: Any = ray._private.worker._global_node
+    return [] if node is None else [Path(node.get_session_dir_path())]
 
 
 def cluster_nodes() -> list[Mapping[str, float]]:

@@ -113,6 +113,10 @@ class _Pool:
         self._vigil.forget(group)
         self._workers.pop(group, None)
 
+    async def workers(self, group: str) -> list[Worker]:
+        """The group's present processes, by rank; none before they have entered."""
+        return self._workers.get(group, [])
+
     async def lose(self, group: str) -> None:
         await self._look_at(group)
         await self._do(lambda: self._book.lose(group))

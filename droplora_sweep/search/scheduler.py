@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,9 @@ class _AshaThatSparesBaselines(AsyncHyperBandScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
+        if not math.isfinite(result.get(self._metric, 0.0)):
+            # In a rung, one infinity would stop all others.
+            return TrialScheduler.CONTINUE
         decision: str = super().on_trial_result(tune_controller, _entry(trial), result)
         return TrialScheduler.CONTINUE if trial.config[BASELINE] else decision
 

@@ -3,6 +3,7 @@
 import pytest
 
 from droplora_sweep.groups import room_for_groups, room_for_workers
+from droplora_sweep.groups.capacity import RoomNotice
 from droplora_sweep.spec import GroupSpec
 
 
@@ -33,3 +34,19 @@ def test_groups_may_span_nodes_and_stay_below_their_limit():
     nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
     assert room_for_groups(group(), nodes) == 3
     assert room_for_groups(group(max_groups=2), nodes) == 2
+
+
+def test_missing_nodes_are_told_of_once_a_minute_while_they_are_missing():
+    notice = RoomNotice(group(gpus_per_worker=1))
+    whole, half = [{"CPU": 2.0, "GPU": 2.0}], [{"CPU": 2.0, "GPU": 1.0}]
+    said = [notice.after(whole, 0.0)]
+    said += [notice.after(half, float(second)) for second in range(10, 200, 10)]
+    assert [text for text in said if text] == [
+        f"no room for a group for {minutes} min: it needs 2 workers of 1 CPU and 1 GPU, the "
+        "cluster can hold 1; waiting for nodes"
+        for minutes in (1, 2, 3)
+    ]
+    assert notice.after(whole, 260.0) is None
+    assert notice.after(half, 300.0) is None
+    assert notice.after(half, 359.0) is None
+    assert notice.after(half, 360.0) is not None

@@ -88,3 +88,20 @@ def test_what_was_not_started_cannot_report(history):
     history.report(4, 1)
     with pytest.raises(AssertionError, match="unknown trial t0004-00000005"):
         fold(history.events, ROOT)
+
+
+def test_an_adjusted_trial_keeps_what_was_asked_for_beside_what_it_went_on_with(history):
+    history.start_sweep()
+    history.start(0)
+    before = fold(history.events, ROOT).trials[0]
+    for size in (16, 8):
+        history.add(
+            EventKind.TRIAL_ADJUSTED,
+            trial_id=before.trial_id,
+            settings={"training.micro_batch_size": size},
+            reason="ran out of memory",
+        )
+    after = fold(history.events, ROOT).trials[0]
+    assert after.adjusted == {"training.micro_batch_size": 8}
+    assert (after.spec, after.fingerprint) == (before.spec, before.fingerprint)
+    assert after.state is TrialState.RUNNING

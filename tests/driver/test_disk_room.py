@@ -1,0 +1,16 @@
+"""A disk that is nearly full is named before it is full."""
+
+import pytest
+
+from droplora_sweep.driver.disk_room import full_disk
+
+
+def test_a_disk_with_room_is_none_of_note(tmp_path):
+    assert full_disk([tmp_path, tmp_path / "not" / "made" / "yet"], min_free_bytes=1) is None
+
+
+@pytest.mark.parametrize("name", [".", "not/made/yet"])
+def test_a_disk_without_room_is_named_by_the_folder_on_it(tmp_path, name):
+    told = full_disk([tmp_path / name], min_free_bytes=10**18)
+    assert told.startswith(f"a full disk: {tmp_path / name} has ")
+    assert told.endswith(" MB left, and 1000000000000 MB are kept free to end in order")

@@ -1,0 +1,97 @@
+"""Groups that freeze, run out of memory or keep dying, for real: Ray Train workers and signals."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import ray
+
+from droplora_sweep.groups.manager import GroupManager
+from droplora_sweep.groups.pool import start_pool
+from droplora_sweep.groups.processes import this_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.faults,
+    pytest.mark.usefixtures("local_ray"),
+]
+
+TIMEOUT_S = 200.0
+
+
+def call(pool: Any, method: str, *args: Any) -> Any:
+    return ray.get(getattr(pool, method).remote(*args))
+
+
+def group_pids(pool: Any, group: str = "g0") -> list[int]:
+    """The group's processes, by rank, once they have entered."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        if workers := call(pool, "workers", group):
+            return [worker.pid for worker in workers]
+        time.sleep(0.2)
+    raise AssertionError(f"{group} has not entered")
+
+
+def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
+    small_sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    sweep = small_sweep(group={"silence_floor_s": 10}, checkpoint={"every_steps": 1})
+    said: list[str] = []
+    pool = start_pool("frozen", sweep.group)
+    with GroupManager(sweep, pool, "frozen", tmp_path, said.append):
+        call(pool, "submit", "a", sweep.trial.model_dump_json())
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
+        before = group_pids(pool)
+        os.kill(before[1], signal.SIGSTOP)
+        call(pool, "go_on", "a", 1)
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 2
+        assert not set(before) & set(group_pids(pool))
+        outcome = call(pool, "outcome", "a", TIMEOUT_S)
+    assert outcome.failure is None
+    assert outcome.attempt == 2
+    assert len(said) == 1
+    assert said[0].startswith("group g0 is ended and started again: no progress for ")
+    for pid in before:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_log(
+    small_sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    sweep = small_sweep(group={"max_attempts": 1})
+    pool = start_pool("poison", sweep.group)
+    with GroupManager(sweep, pool, "poison", tmp_path, logging.warning):
+        call(pool, "submit", "a", sweep.trial.model_dump_json())
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
+        pids = group_pids(pool)
+        worker = call(pool, "workers", "g0")[1]
+        assert worker.log is not None
+        with Path(worker.log).open("a") as log:
+            log.write("the last line of rank 1\n")
+        os.kill(pids[1], signal.SIGKILL)
+        message = call(pool, "receive", "a", TIMEOUT_S)
+        assert message.failure.startswith("lost its group 1 times; the last time: ")
+        outcome = call(pool, "outcome", "a", TIMEOUT_S)
+    assert "rank 1:\n" in outcome.log
+    assert "the last line of rank 1" in outcome.log
+
+
+def test_this_worker_knows_where_its_log_is() -> None:
+    def look() -> Any:
+        return this_worker(0)
+
+    worker = ray.get(ray.remote(look).remote())
+    assert worker.log is not None
+    assert worker.log.endswith(".err")

@@ -53,6 +53,7 @@ class _AshaThatSparesBaselines(AsyncHyperBandScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
+        assert self._metric is not None
         if not math.isfinite(result.get(self._metric, 0.0)):
             # In a rung, one infinity would stop all others.
             return TrialScheduler.CONTINUE

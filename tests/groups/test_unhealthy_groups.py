@@ -46,7 +46,7 @@ def group_pids(pool: Any, group: str = "g0") -> list[int]:
 def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     small_sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
-    sweep = small_sweep(group={"silence_floor_s": 10}, checkpoint={"every_steps": 1})
+    sweep = small_sweep(group={"silence_floor_s": 20}, checkpoint={"every_steps": 1})
     said: list[str] = []
     pool = start_pool("frozen", sweep.group)
     with GroupManager(sweep, pool, "frozen", tmp_path, said.append):

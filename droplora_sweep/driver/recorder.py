@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.errors import SweepError
 from droplora_sweep.storage import below
 from droplora_sweep.tracking import TrialState, failpoint
 from droplora_sweep.training.checkpoints.places import checkpoint_place

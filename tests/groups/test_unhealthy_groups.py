@@ -46,15 +46,23 @@ def group_pids(pool: Any, group: str = "g0") -> list[int]:
 def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     small_sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
-    sweep = small_sweep(group={"silence_floor_s": 20}, checkpoint={"every_steps": 1})
+    training = {"epochs": 8, "global_batch_size": 8, "micro_batch_size": 4, "warmup_steps": 0}
+    sweep = small_sweep(
+        group={"silence_floor_s": 10}, checkpoint={"every_steps": 1}, training=training
+    )
+    folder = tmp_path / "small" / "trials" / "a"
+    folder.mkdir(parents=True)
+    (tmp_path / "small" / "sweep.yaml").touch()
     said: list[str] = []
     pool = start_pool("frozen", sweep.group)
     with GroupManager(sweep, pool, "frozen", tmp_path, said.append):
-        call(pool, "submit", "a", sweep.trial.model_dump_json())
-        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
+        call(pool, "submit", "a", sweep.trial.model_dump_json(), 0, str(folder))
+        call(pool, "go_on", "a", 1)
+        while not list(folder.glob("checkpoints/step-*")):
+            time.sleep(0.1)
         before = group_pids(pool)
         os.kill(before[1], signal.SIGSTOP)
-        call(pool, "go_on", "a", 1)
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
         assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 2
         assert not set(before) & set(group_pids(pool))
         outcome = call(pool, "outcome", "a", TIMEOUT_S)

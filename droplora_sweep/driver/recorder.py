@@ -12,6 +12,8 @@ import ray
 from droplora_sweep.errors import SweepError
 from droplora_sweep.storage import below
 from droplora_sweep.tracking import TrialState, failpoint
+from droplora_sweep.tracking.layout import trial_directory
+from droplora_sweep.tracking.trial_files import write_failure_log
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
@@ -143,13 +145,15 @@ class Recorder:
         with self._lock:
             if self._refusal is not None:
                 return
+            if outcome.log:
+                folder = trial_directory(self._ledger.directory, trial_id)
+                write_failure_log(folder, outcome.log)
             self._ledger.trial_finished(
                 trial_id,
                 state,
                 reason=reason,
                 adapter_files=outcome.files or None,
                 results=outcome.results or None,
-                log=outcome.log,
             )
             self._discard_checkpoints(trial_id)
 

@@ -23,7 +23,7 @@ from .ledger import Ledger
 from .sweep_files import write_spec, write_summary
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
 from .sweep_hold import SweepHold
-from .trial_files import describe_trial, publish_trial_files, write_failure_log
+from .trial_files import describe_trial, publish_trial_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -194,13 +194,7 @@ class LedgerWriter(Ledger):
         self._append(EventKind.TRIAL_REPORTED, payload)
 
     def trial_adjusted(self, trial_id: str, settings: Mapping[str, Scalar], reason: str) -> None:
-        """Record that a running trial goes on with other settings than its spec has.
-
-        Args:
-            trial_id: A running trial.
-            settings: Fields by dotted path, as they are from here on.
-            reason: Why.
-        """
+        """Record fields, by dotted path, that a running trial goes on with otherwise, and why."""
         payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
         self._append(EventKind.TRIAL_ADJUSTED, payload)
 
@@ -213,7 +207,6 @@ class LedgerWriter(Ledger):
         metrics: Mapping[str, float] | None = None,
         adapter_files: Mapping[str, bytes] | None = None,
         results: Iterable[ExampleResult] | None = None,
-        log: str = "",
     ) -> TrialRecord:
         """Publish a trial's files, then record its end.
 
@@ -224,7 +217,6 @@ class LedgerWriter(Ledger):
             metrics: Final metrics beyond those of the last report.
             adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
             results: Per-example results of the last evaluation.
-            log: Last lines of a failed trial's processes, kept in ``failure.log``; "" for none.
 
         Raises:
             SweepError: If the file system refuses; the trial is then still running.
@@ -232,11 +224,8 @@ class LedgerWriter(Ledger):
         self.require_lease()
         trial = self._fold.trial(trial_id)
         assert not trial.is_finished, f"{trial_id} has already ended"
-        folder = trial_directory(self.directory, trial_id)
-        if log:
-            write_failure_log(folder, log)
         digests = publish_trial_files(
-            folder,
+            trial_directory(self.directory, trial_id),
             trial,
             self._fold.record.name,
             {**trial.metrics, **(metrics or {})},

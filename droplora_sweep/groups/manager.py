@@ -69,6 +69,7 @@ class GroupManager:
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
         self._failure: BaseException | None = None
         self._close_by: float | None = None
+        self._present: list[str] = []
         self._rounds = Rounds(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
@@ -83,7 +84,9 @@ class GroupManager:
         self._grower.join()
         assert self._close_by is not None
         for thread in self._threads:
-            thread.join(max(0.0, self._close_by - time.monotonic()))
+            # One without processes waits for room that may never come; it ends with the driver.
+            if thread.name in self._present:
+                thread.join(max(0.0, self._close_by - time.monotonic()))
 
     def close(self, within_s: float) -> None:
         """Take no more trials and end; groups that train save their trial first.
@@ -93,7 +96,8 @@ class GroupManager:
         if self._close_by is None:
             self._close_by = time.monotonic() + within_s
             self._closing.set()
-            ray.get(self._pool.close.remote())
+            present: Any = ray.get(self._pool.close.remote())
+            self._present = present
 
     @property
     def num_groups(self) -> int:

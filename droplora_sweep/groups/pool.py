@@ -93,11 +93,14 @@ class _Pool:
     async def check(self) -> None:
         self._book.check()
 
-    async def close(self) -> None:
-        def close() -> None:
-            self._book.closed = True
+    async def close(self) -> list[str]:
+        """Hand out no more leases; the groups that have processes, which end now."""
 
-        await self._do(close)
+        def close() -> list[str]:
+            self._book.closed = True
+            return list(self._workers)
+
+        return await self._do(close)
 
     async def take_adjustments(self) -> list[Adjustment]:
         return self._book.take_adjustments()
@@ -116,6 +119,12 @@ class _Pool:
     async def workers(self, group: str) -> list[Worker]:
         """The group's present processes, by rank; none before they have entered."""
         return self._workers.get(group, [])
+
+    async def nodes(self) -> dict[str, set[str]]:
+        """Ray's ids of the nodes that each present group has processes on."""
+        return {
+            group: {worker.node for worker in workers} for group, workers in self._workers.items()
+        }
 
     async def lose(self, group: str) -> None:
         await self._look_at(group)

@@ -1,4 +1,7 @@
-"""The driver's rounds through its groups: the frozen are ended, missing nodes are told of."""
+"""The driver's rounds through its groups: the frozen are ended, the lost give their trials back.
+
+Missing nodes are told of.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +54,20 @@ class Rounds:
         """
         if (notice := self._notice.after(nodes, time.monotonic())) is not None:
             self._say(notice)
+        self._lose_with_their_nodes()
         silent: Any = ray.get(self._pool.silent.remote())
         for name, (reason, workers) in silent.items():
             self._say(f"group {name} is ended and started again: {reason}")
             if self._end(workers):
+                ray.get(self._pool.lose.remote(name))
+
+    def _lose_with_their_nodes(self) -> None:
+        """Take the trials of groups whose node is gone; they may never find another node."""
+        living = _living_nodes()
+        present: Any = ray.get(self._pool.nodes.remote())
+        for name, nodes in present.items():
+            if nodes - living:
+                self._say(f"group {name} has lost a node; its trial goes on from its checkpoint")
                 ray.get(self._pool.lose.remote(name))
 
     def _end(self, workers: Sequence[Worker]) -> bool:
@@ -70,5 +83,9 @@ class Rounds:
             except RayError as error:
                 logger.warning("cannot end a silent group's processes on its node: %s", error)
                 failed.append(end)
-        living: Any = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        return not failed or not living & {worker.node for worker in workers}
+        return not failed or not _living_nodes() & {worker.node for worker in workers}
+
+
+def _living_nodes() -> set[str]:
+    nodes: Any = ray.nodes()
+    return {node["NodeID"] for node in nodes if node["Alive"]}

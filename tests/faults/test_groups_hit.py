@@ -51,6 +51,21 @@ def test_a_group_that_loses_its_ranks_goes_on_with_its_trial(
         assert all(trial.state is not TrialState.FAILED for trial in trials(tmp_path))
 
 
+def test_a_group_with_a_frozen_rank_is_ended_and_its_trial_goes_on(tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    with recorded("worker frozen by SIGSTOP") as row:
+        settings = {**TINY, **ONE_WORKER, "group.silence_floor_s": 10}
+        driver = start(command(tmp_path, **settings), mark)
+        wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
+        [rank] = actors(mark, RANK)
+        rank.suspend()
+        row.injected = 1
+        output = see_its_end(driver, tmp_path, row, mark=mark)
+        assert "group g0 is ended and started again: no progress for " in " ".join(output.split())
+        assert rank.pid not in {each.pid for each in actors(mark, RANK)}
+        assert all(trial.state is not TrialState.FAILED for trial in trials(tmp_path))
+
+
 def test_a_trial_whose_client_was_killed_goes_on_with_another(tmp_path: Path) -> None:
     mark = str(tmp_path)
     with recorded("trial client killed") as row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,30 @@ def check_placement_groups(cluster: Cluster) -> None:
     deadline = time.monotonic() + 60
     while leaked := cluster.ask(LIVING_PLACEMENT_GROUPS, THE_ORACLE):
         assert time.monotonic() < deadline, f"placement groups are left: {leaked}"
+
+
+@pytest.mark.slow
+def test_a_trial_on_a_raylet_that_is_lost_goes_on_elsewhere(tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    with (
+        recorded("raylet of three lost ungracefully") as row,
+        running_cluster([0, 1, 1], {MARK: mark}) as cluster,
+    ):
+        # A group on each node: one of them cannot start again.
+        settings = {**TINY, "group.num_workers": 1}
+        driver = start(
+            command(tmp_path, address=cluster.address, **settings), mark, cluster.environment
+        )
+        for number in (0, 1):
+            wait_until(lambda n=number: bool(saved_steps(tmp_path, n)), driver, "both train")
+        [lost, *_] = actors(mark, RANK)
+        raylet = cluster.raylets[cluster.raylet_of(lost)]
+        kill([raylet])
+        assert raylet.returncode == -signal.SIGKILL
+        row.injected = 1
+        see_its_end(driver, tmp_path, row)
+        assert all(trial.state is not TrialState.FAILED for trial in trials(tmp_path))
+        check_placement_groups(cluster)
 
 
 def saved_between(storage: Path) -> set[str]:

@@ -13,7 +13,7 @@ from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
 if TYPE_CHECKING:
     from tests.raylets import Cluster
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -49,7 +49,6 @@ def test_ray_job_submit_runs_a_sweep_whose_group_spans_two_raylets(
     check_complete(tmp_path, "quickstart")
 
 
-@pytest.mark.slow
 def test_ray_client_runs_the_driver_on_the_head_node_and_shows_its_words(
     cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ class _Pool:
         }
 
     async def lose(self, group: str) -> None:
+        self._vigil.forget(group)
         await self._look_at(group)
         await self._do(lambda: self._book.lose(group))
 

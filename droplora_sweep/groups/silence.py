@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 PACE_FACTOR = 10.0
-"""Times the group's own longest recent pause: a busy machine or the longest examples of an epoch
-stay well below, and a fast group's hang costs minutes rather than an hour."""
+"""Times the group's own longest recent pause within steps: a busy machine or the longest examples
+of an epoch stay well below, and a fast group's hang costs minutes rather than an hour."""
 LONG_FACTOR = 6.0
 """Times the floor between training steps: what comes there (loading a model, tokenizing, singular
 values of every layer, code answers that each use up their time limit, a checkpoint on slow storage)
 has no pace to learn from, and comes once or a few times in a trial."""
+LONG_PACE_FACTOR = 3.0
+"""Times the longest recent pause between steps: such pauses are few and far from alike, and ten
+times the loading of a model would be an hour."""
 NUM_PAUSES = 64
 """Pauses that are remembered."""
 
@@ -43,8 +46,10 @@ class Pulse:
     def limit_s(self, floor_s: float) -> float:
         """How long it may be silent from its last sign on."""
         alike_s = [pause_s for in_steps, pause_s in self.pauses if in_steps is self.in_steps]
-        least_s = floor_s if self.in_steps else LONG_FACTOR * floor_s
-        return max(least_s, PACE_FACTOR * max(alike_s, default=0.0))
+        longest_s = max(alike_s, default=0.0)
+        if self.in_steps:
+            return max(floor_s, PACE_FACTOR * longest_s)
+        return max(LONG_FACTOR * floor_s, LONG_PACE_FACTOR * longest_s)
 
 
 class Vigil:
@@ -72,7 +77,7 @@ class Vigil:
     def silent(self, now_s: float) -> dict[str, str]:
         """The groups that have been silent for too long, and what to say of each.
 
-        Each is named once, and again after another limit, should it still be there.
+        Each is named once, and again after the limit of a start, should it still be there.
         """
         found = {}
         for group, pulse in self._pulses.items():
@@ -83,7 +88,7 @@ class Vigil:
                     f"no progress for {silent_s:.0f} s in {stage}, where the limit is "
                     f"{limit_s:.0f} s"
                 )
-                self._pulses[group] = replace(pulse, last_s=now_s)
+                self._pulses[group] = replace(pulse, last_s=now_s, in_steps=False)
         return found
 
     def forget(self, group: str) -> None:

@@ -72,7 +72,8 @@ class GroupSpec(SpecModel):
     silence_floor_s: Annotated[float, Field(ge=10)] = 300
     """A group that shows no progress within a training step for this many seconds, and for 10 times
     its own longest recent pause, is ended and started again; between steps (loading, evaluation,
-    checkpoints) six times as many. A step takes seconds; raise it for code that takes minutes."""
+    checkpoints) six times as many, and 3 times its longest pause there. A step takes seconds; raise
+    it where one takes minutes."""
     grace_s: Annotated[float, Field(ge=0)] = 25
     """Seconds that groups get to save their trials when the sweep is told to stop; what sends the
     signal may wait less (Kubernetes 30 s, `ray job stop` 3 s) before it kills."""

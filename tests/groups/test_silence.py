@@ -2,7 +2,13 @@
 
 import pytest
 
-from droplora_sweep.groups.silence import LONG_FACTOR, NUM_PAUSES, PACE_FACTOR, Vigil
+from droplora_sweep.groups.silence import (
+    LONG_FACTOR,
+    LONG_PACE_FACTOR,
+    NUM_PAUSES,
+    PACE_FACTOR,
+    Vigil,
+)
 
 FLOOR_S = 100.0
 
@@ -60,6 +66,14 @@ def test_an_evaluation_or_a_checkpoint_may_take_longer_than_a_step():
     assert vigil.silent(now_s + LONG_FACTOR * FLOOR_S + 1)
 
 
+def test_a_slow_evaluation_gets_a_smaller_multiple_of_its_own_longest_pause():
+    vigil = Vigil(FLOOR_S)
+    vigil.start("g0", 0.0)
+    vigil.sign("g0", 500.0, in_steps=False)
+    assert vigil.silent(500.0 + LONG_PACE_FACTOR * 500) == {}
+    assert vigil.silent(501.0 + LONG_PACE_FACTOR * 500)
+
+
 def test_one_worker_that_shows_progress_is_enough():
     vigil, now_s = stepping(pause_s=1.0)
     vigil.sign("g0", now_s + FLOOR_S - 1, in_steps=True)
@@ -69,8 +83,8 @@ def test_one_worker_that_shows_progress_is_enough():
 def test_a_silent_group_is_named_once_and_again_if_it_is_still_there():
     vigil, now_s = stepping(pause_s=1.0)
     assert vigil.silent(now_s + FLOOR_S + 1)
-    assert vigil.silent(now_s + FLOOR_S + 2) == {}
-    assert vigil.silent(now_s + 2 * FLOOR_S + 3)
+    assert vigil.silent(now_s + LONG_FACTOR * FLOOR_S) == {}
+    assert vigil.silent(now_s + 1 + (LONG_FACTOR + 1) * FLOOR_S + 1)
 
 
 def test_restarted_processes_have_their_start_and_the_pace_of_those_before():

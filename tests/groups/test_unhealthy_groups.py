@@ -43,12 +43,23 @@ def group_pids(pool: Any, group: str = "g0") -> list[int]:
     raise AssertionError(f"{group} has not entered")
 
 
+def wait_for_checkpoint(folder: Path, after_step: int) -> None:
+    """Until the trial has saved a step after that one."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        saved = [int(path.name.rpartition("-")[2]) for path in folder.glob("checkpoints/step-*")]
+        if max(saved, default=0) > after_step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no checkpoint after step {after_step}")
+
+
 def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     small_sweep: Callable[..., Any], tmp_path: Path
 ) -> None:
-    training = {"epochs": 8, "global_batch_size": 8, "micro_batch_size": 4, "warmup_steps": 0}
+    training = {"epochs": 24, "global_batch_size": 8, "micro_batch_size": 4, "warmup_steps": 0}
     sweep = small_sweep(
-        group={"silence_floor_s": 10}, checkpoint={"every_steps": 1}, training=training
+        group={"silence_floor_s": 10}, checkpoint={"every_steps": 4}, training=training
     )
     folder = tmp_path / "small" / "trials" / "a"
     folder.mkdir(parents=True)
@@ -57,12 +68,12 @@ def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     pool = start_pool("frozen", sweep.group)
     with GroupManager(sweep, pool, "frozen", tmp_path, said.append):
         call(pool, "submit", "a", sweep.trial.model_dump_json(), 0, str(folder))
+        first = call(pool, "receive", "a", TIMEOUT_S)
+        assert first.evaluation == 1
         call(pool, "go_on", "a", 1)
-        while not list(folder.glob("checkpoints/step-*")):
-            time.sleep(0.1)
+        wait_for_checkpoint(folder, after_step=first.step)
         before = group_pids(pool)
         os.kill(before[1], signal.SIGSTOP)
-        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
         assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 2
         assert not set(before) & set(group_pids(pool))
         outcome = call(pool, "outcome", "a", TIMEOUT_S)
@@ -89,9 +100,10 @@ def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_lo
         with Path(worker.log).open("a") as log:
             log.write("the last line of rank 1\n")
         os.kill(pids[1], signal.SIGKILL)
-        message = call(pool, "receive", "a", TIMEOUT_S)
-        assert message.failure.startswith("lost its group 1 times; the last time: ")
         outcome = call(pool, "outcome", "a", TIMEOUT_S)
+        call(pool, "go_on", "a", 1)
+        assert call(pool, "receive", "a", TIMEOUT_S).failure == outcome.failure
+    assert outcome.failure.startswith("lost its group 1 times; the last time: ")
     assert "rank 1:\n" in outcome.log
     assert "the last line of rank 1" in outcome.log
 

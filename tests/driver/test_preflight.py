@@ -27,7 +27,10 @@ LAYERS = "those are down_proj, up_proj, k_proj, q_proj, v_proj"
 def refusal(folder: Path, **sections: Any) -> list[str]:
     """Faults of a sweep of the built-in model, whose k q v layers are 128 x 128."""
     file = folder / "s.yaml"
-    file.write_text(yaml.safe_dump({"name": "q", **sections}, sort_keys=False))
+    content = {"name": "q", **sections}
+    # What is tested here needs few examples.
+    content.setdefault("task", {"num_train": 16})
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
     try:
         prepare(load_sweep_file(file))
     except InputError as error:

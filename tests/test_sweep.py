@@ -155,6 +155,7 @@ def test_mlflow_has_numeric_params_and_a_metric_per_benchmark(runs: list[Any]) -
             assert {"val/mean", "val/builtin_choice", "train/loss"} <= run.data.metrics.keys()
 
 
+@pytest.mark.slow
 def test_plain_peft_reproduces_the_best_trials_validation_score(
     best: TrialRecord, ledger: Ledger
 ) -> None:

@@ -115,6 +115,7 @@ STORAGES = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_storages_are_refused_in_a_line(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,8 @@ from droplora_sweep.training.device import settle
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.slow
+
 WORKER = Path(__file__).with_name("split_worker.py")
 MICRO_BATCH_SIZES = (1, 2, 4)
 

@@ -54,7 +54,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where commands are called; afterwards it and what is around it are as they were."""
     own = tmp_path / "own"
     own.mkdir()
-    (own / "s.yaml").write_text("name: q\n")
+    # Without code answers: those ask for a sandbox before anything else.
+    (own / "s.yaml").write_text("name: q\ntask: {benchmarks: [builtin_choice]}\n")
     monkeypatch.chdir(own)
     yield own
     assert {path.name for path in tmp_path.iterdir()} == {"own"}, "nothing was written outside"

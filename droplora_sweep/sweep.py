@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .display.progress import make_progress
 from .driver.connection import LOCAL, connect, local_node, resolve_address
-from .driver.disk_room import full_disk
+from .driver.disk_room import full_disk, full_disk_named
 from .driver.forking import past_of, take_over
 from .driver.history import known_of
 from .driver.interruption import Interruption
@@ -109,7 +109,11 @@ def run_sweep(
             )
         else:
             ledger = LedgerWriter.resume(storage, sweep, versions=versions)
-        with contextlib.closing(ledger), Interruption() as interruption:
+        with (
+            full_disk_named(folders),
+            contextlib.closing(ledger),
+            Interruption() as interruption,
+        ):
             log.move_to(ledger.directory / "driver.log")
             for line in (*take_over(ledger), *start_lines(start, ledger.torn)):
                 progress.say(line)

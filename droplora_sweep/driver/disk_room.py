@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from droplora_sweep.errors import DropLoRASweepError, SweepError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MIN_FREE_BYTES = 64_000_000
@@ -32,3 +35,21 @@ def full_disk(folders: Iterable[Path], min_free_bytes: int = MIN_FREE_BYTES) -> 
                 f"{min_free_bytes / 1e6:.0f} MB are kept free to end in order"
             )
     return None
+
+
+@contextmanager
+def full_disk_named(folders: Iterable[Path]) -> Iterator[None]:
+    """Turn whatever fails on a full disk into a `SweepError` that names the folder.
+
+    Args:
+        folders: As `full_disk` takes them.
+    """
+    try:
+        yield
+    except DropLoRASweepError:
+        raise
+    except Exception as error:  # sqlite, MLflow and Ray each have an exception of their own.
+        disk = full_disk(folders)
+        if disk is None:
+            raise
+        raise SweepError(disk) from error

@@ -39,7 +39,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ("left_bytes", "code", "told"),
     [
         (32_000_000, 75, "interrupted by a full disk: {storage} has "),
-        (0, 1, "No space left on device"),
+        (0, 1, "{storage}"),
     ],
 )
 def test_a_storage_that_runs_full_stops_the_sweep_which_goes_on_when_there_is_room(
@@ -56,7 +56,7 @@ def test_a_storage_that_runs_full_stops_the_sweep_which_goes_on_when_there_is_ro
                 row.injected = 1
                 fill(small_disk / "ballast", left_bytes)
         assert driver.wait(TIMEOUT_S) == code, "".join(lines)
-        assert told.format(storage=storage) in "".join(lines)
+        assert told.format(storage=storage) in "".join(lines[2:])
         assert "Traceback" not in "".join(lines)
         interrupted = Ledger.open(storage, "quickstart").record
         if code == 75:

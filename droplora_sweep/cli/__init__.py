@@ -10,19 +10,37 @@ import os
 import shlex
 import subprocess
 import sys
-from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads annotations when it runs
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from .errors import DropLoRASweepError, Fault, InputError
-from .redaction import redact
-from .storage import is_url, local_storage, storage_name
+from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
+from droplora_sweep.redaction import redact
+from droplora_sweep.storage import is_url, storage_name
+
+from .options import (
+    DEFAULT_STORAGE,
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PARTIAL,
+    Address,
+    AllowCode,
+    File,
+    Fork,
+    Name,
+    Overrides,
+    Split,
+    Storage,
+    storage_folder,
+    unsandboxed,
+    usable_path,
+)
 
 if TYPE_CHECKING:
-    from .driver.preflight import Prepared
+    from droplora_sweep.driver.preflight import Prepared
 
 app = typer.Typer(
     add_completion=False,
@@ -32,82 +50,11 @@ app = typer.Typer(
 )
 
 
-class Split(StrEnum):
-    """Examples to score on."""
-
-    VALIDATION = "validation"
-    TEST = "test"
-
-
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-EXIT_PARTIAL = 3
-EXIT_INTERRUPTED = 75
-"""EX_TEMPFAIL of sysexits.h: try again."""
-
-File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
-]
-
-
-def _storage(given: str | Path) -> Path:
-    """The folder to work in; an option that is not given arrives as the path it defaults to."""
-    return local_storage(str(given))
-
-
-def _usable(option: typer.CallbackParam, path: Path | None) -> Path | None:
-    """A path that the file system can be asked about.
-
-    Raises:
-        InputError: It cannot, because a name in it is too long for example.
-    """
-    try:
-        if path is not None:
-            path.exists()
-    except OSError as error:
-        problem = f"must be a usable path: {error.strerror}"
-        raise InputError([Fault("", option.opts[0], problem)]) from error
-    return path
-
-
-Storage = Annotated[
-    Path,
-    typer.Option(
-        parser=_storage,
-        metavar="FOLDER|URL",
-        callback=_usable,
-        help="Folder or URL that holds the sweeps.",
-    ),
-]
-Address = Annotated[
-    str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
-]
-Fork = Annotated[
-    str | None,
-    typer.Option(metavar="NEWNAME", help="Start a new sweep from what this one has found."),
-]
-AllowCode = Annotated[
-    bool,
-    typer.Option(
-        "--allow-unsandboxed-code",
-        help="Run code answers even where there is no sandbox (bubblewrap) for them.",
-    ),
-]
-DEFAULT_STORAGE = Path("results")
-
-
-def _unsandboxed(is_allowed: bool) -> list[str]:
-    return ["evaluation.allow_unsandboxed_code=true"] if is_allowed else []
-
-
 @app.command()
 def validate(file: File, overrides: Overrides = None) -> None:
     """Check a file, its model and its data; name every fault."""
-    from .driver.preflight import prepare
-    from .spec import load_sweep_file
+    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.spec import load_sweep_file
 
     prepare(load_sweep_file(file, overrides or ()))
     _console().print(f"{file}: valid", highlight=False)
@@ -118,11 +65,11 @@ def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> 
     """Show the resolved spec and what a sweep would take; start nothing."""
     import yaml
 
-    from .display.tables import plan_table
-    from .driver.connection import nodes_at
-    from .driver.plan import make_plan
-    from .driver.preflight import check_room, prepare
-    from .spec import load_sweep_file
+    from droplora_sweep.display.tables import plan_table
+    from droplora_sweep.driver.connection import nodes_at
+    from droplora_sweep.driver.plan import make_plan
+    from droplora_sweep.driver.preflight import check_room, prepare
+    from droplora_sweep.spec import load_sweep_file
 
     prepared = prepare(load_sweep_file(file, overrides or ()))
     nodes = nodes_at(address)
@@ -143,14 +90,14 @@ def run(
     allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
-    from .driver.preflight import prepare
-    from .driver.remote import REMOTE, run_remotely
-    from .spec import load_sweep_file
+    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.driver.remote import REMOTE, run_remotely
+    from droplora_sweep.spec import load_sweep_file
 
     settings = [
         *(overrides or ()),
         *([] if name is None else [f"name={name}"]),
-        *_unsandboxed(allow_code),
+        *unsandboxed(allow_code),
     ]
     loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
     if address.startswith(REMOTE):
@@ -171,10 +118,10 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    from .driver.preflight import prepare
-    from .driver.recorded import recorded_file
-    from .driver.remote import REMOTE
-    from .tracking import Ledger
+    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.driver.recorded import recorded_file
+    from droplora_sweep.driver.remote import REMOTE
+    from droplora_sweep.tracking import Ledger
 
     if address.startswith(REMOTE):
         problem = f"must reach the storage directly, got {address}; submit it as a Ray job instead"
@@ -187,7 +134,7 @@ def resume(
 @app.command()
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
-    from .tracking import request_stop
+    from droplora_sweep.tracking import request_stop
 
     holder = request_stop(storage, name)
     _console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
@@ -195,9 +142,9 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 
 def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
-    from .display.noise import NoiseLog
-    from .sweep import run_sweep
-    from .tracking import SweepOutcome, TrialState
+    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.sweep import run_sweep
+    from droplora_sweep.tracking import SweepOutcome, TrialState
 
     with NoiseLog() as log:
         result = run_sweep(prepared, address=address, log=log, fork_of=fork_of)
@@ -220,8 +167,8 @@ def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
 @app.command()
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
-    from .display.tables import trials_notes, trials_table
-    from .tracking import Ledger, SweepOutcome
+    from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.tracking import Ledger, SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
@@ -242,8 +189,8 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 @app.command()
 def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show the best pruning rate per benchmark, and how sure that is."""
-    from .selection import explore, marginal_text
-    from .tracking import Ledger
+    from droplora_sweep.selection import explore, marginal_text
+    from droplora_sweep.tracking import Ledger
 
     console = _console()
     _print_decisions(console, storage, name)
@@ -267,14 +214,14 @@ def evaluate(
     allow_code: AllowCode = False,
     output: Annotated[
         Path | None,
-        typer.Option(help="Write results.parquet and scores.json here.", callback=_usable),
+        typer.Option(help="Write results.parquet and scores.json here.", callback=usable_path),
     ] = None,
     storage: Annotated[
         Path | None,
         typer.Option(
-            parser=_storage,
+            parser=storage_folder,
             metavar="FOLDER|URL",
-            callback=_usable,
+            callback=usable_path,
             help="Where an MLflow run is; the file's storage if not set.",
         ),
     ] = None,
@@ -287,16 +234,16 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from .driver.preflight import check_comparison, check_sandbox, prepare
-    from .spec import load_sweep_file
+    from droplora_sweep.driver.preflight import check_comparison, check_sandbox, prepare
+    from droplora_sweep.spec import load_sweep_file
 
-    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *_unsandboxed(allow_code)]))
+    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *unsandboxed(allow_code)]))
     check_sandbox(prepared.file, prepared.task)
     if compare_generation:
         check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
-    from .display.scores import further_lines, scores_notes, scores_table
-    from .driver.scoring import score_outside_a_sweep
+    from droplora_sweep.display.scores import further_lines, scores_notes, scores_table
+    from droplora_sweep.driver.scoring import score_outside_a_sweep
 
     console = _console()
     with console.status(f"scoring on the {split} split"):
@@ -323,19 +270,19 @@ def compress(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.", callback=_usable),
+        typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.", callback=usable_path),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
-    from .driver.trials import find_trial
-    from .tracking import Ledger
+    from droplora_sweep.driver.trials import find_trial
+    from droplora_sweep.tracking import Ledger
 
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.
-    from .display.curves import curve_table, curve_text
-    from .driver.compression import lowest_kept, rank_curve
+    from droplora_sweep.display.curves import curve_table, curve_text
+    from droplora_sweep.driver.compression import lowest_kept, rank_curve
 
     console = _console()
     with console.status("loading the model") as doing:
@@ -356,13 +303,13 @@ def sync(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
-    from .spec import require_no_secret
-    from .tracking import Ledger
+    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.tracking import Ledger
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
     ledger = Ledger.open(storage, name)
     # mlflow takes seconds to import, which a wrong name does not cost.
-    from .tracking.mlflow_view import publish_all
+    from droplora_sweep.tracking.mlflow_view import publish_all
 
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = _console()
@@ -383,8 +330,8 @@ def ui(
     login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
     """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C."""
-    from .tracking import ui_command, ui_login
-    from .tracking.ui import MLFLOW_DATABASE
+    from droplora_sweep.tracking import ui_command, ui_login
+    from droplora_sweep.tracking.ui import MLFLOW_DATABASE
 
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
@@ -407,7 +354,7 @@ def schema() -> None:
     """Print the JSON Schema of search-space files, for editors."""
     import json
 
-    from .spec.schema import json_schema
+    from droplora_sweep.spec.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))  # noqa: T201 - plain JSON for other programs
 
@@ -430,8 +377,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _print_result(console: Console, storage: Path, name: str) -> None:
-    from .display.tables import trials_notes, trials_table
-    from .tracking import Ledger
+    from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.tracking import Ledger
 
     record = Ledger.open(storage, name).record
     console.print(trials_table(record, is_live=False))
@@ -458,10 +405,10 @@ def _shown(storage: Path) -> str:
 
 
 def _print_decisions(console: Console, storage: Path, name: str) -> None:
-    from .display.tables import rates_table
-    from .selection import decisions_text
-    from .sweep import decide, protocol
-    from .tracking import Ledger
+    from droplora_sweep.display.tables import rates_table
+    from droplora_sweep.selection import decisions_text
+    from droplora_sweep.sweep import decide, protocol
+    from droplora_sweep.tracking import Ledger
 
     ledger = Ledger.open(storage, name)
     decisions = decide(ledger)
@@ -498,7 +445,3 @@ def _complain(text: str) -> None:
         for each in redact(text)
     )
     print(visible, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,83 @@
+"""What commands are given and what they end with: arguments and options that several share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.storage import local_storage
+
+
+class Split(StrEnum):
+    """Examples to score on."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 75
+"""EX_TEMPFAIL of sysexits.h: try again."""
+
+File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
+]
+
+
+def storage_folder(given: str | Path) -> Path:
+    """The folder to work in; an option that is not given arrives as the path it defaults to."""
+    return local_storage(str(given))
+
+
+def usable_path(option: typer.CallbackParam, path: Path | None) -> Path | None:
+    """A path that the file system can be asked about.
+
+    Raises:
+        InputError: It cannot, because a name in it is too long for example.
+    """
+    try:
+        if path is not None:
+            path.exists()
+    except OSError as error:
+        problem = f"must be a usable path: {error.strerror}"
+        raise InputError([Fault("", option.opts[0], problem)]) from error
+    return path
+
+
+Storage = Annotated[
+    Path,
+    typer.Option(
+        parser=storage_folder,
+        metavar="FOLDER|URL",
+        callback=usable_path,
+        help="Folder or URL that holds the sweeps.",
+    ),
+]
+Address = Annotated[
+    str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
+]
+Fork = Annotated[
+    str | None,
+    typer.Option(metavar="NEWNAME", help="Start a new sweep from what this one has found."),
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unsandboxed-code",
+        help="Run code answers even where there is no sandbox (bubblewrap) for them.",
+    ),
+]
+DEFAULT_STORAGE = Path("results")
+
+
+def unsandboxed(is_allowed: bool) -> list[str]:
+    return ["evaluation.allow_unsandboxed_code=true"] if is_allowed else []

@@ -80,6 +80,7 @@ def saved(module_base, module_tokens, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_fresh_process_without_this_package_gets_equal_logits(saved: Path, name: str) -> None:
     expected = torch.load(saved / f"{name}.expected.pt")
@@ -87,6 +88,7 @@ def test_a_fresh_process_without_this_package_gets_equal_logits(saved: Path, nam
     torch.testing.assert_close(torch.load(saved / f"{name}.pt"), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if "dora" not in name])
 def test_files_are_what_vllms_lora_loader_requires(saved: Path, name: str) -> None:
     """Its documented rules: no DoRA, no ``modules_to_save``, no bias, A and B of every module.

@@ -23,6 +23,8 @@ from droplora_sweep.spec.trial import (
 )
 from droplora_sweep.training import Report, Resident
 
+pytestmark = pytest.mark.slow
+
 # Nothing random that depends on the split, as the step mask.
 OTHERS = ({"mask": "learned"}, {"method": "lora_drop"}, {"method": "dora"}, {"method": "milora"})
 TEXT = "The old mill by the river had not turned for years. " * 60

@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from droplora_sweep.errors import InputError
+from droplora_sweep.spec import TaskSpec
+from droplora_sweep.tasks import Task, load_task
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,6 +25,16 @@ def commonsense() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
     return folder
+
+
+def load(**fields: Any) -> Task:
+    return load_task(TaskSpec.model_validate({"num_validation": 2, **fields}))
+
+
+def refusal(**fields: Any) -> list[str]:
+    with pytest.raises(InputError) as raised:
+        load(**fields)
+    return str(raised.value).splitlines()
 
 
 def make_record(index: int, **changes: Any) -> dict[str, Any]:

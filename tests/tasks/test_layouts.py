@@ -9,26 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from droplora_sweep.errors import InputError
-from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import Benchmark, load_task, split_sizes
+from droplora_sweep.tasks import Benchmark, split_sizes
 
-from .conftest import make_record
+from .conftest import load, make_record, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from droplora_sweep.tasks import Task
-
-
-def load(**fields: Any) -> Task:
-    return load_task(TaskSpec.model_validate({"num_validation": 2, **fields}))
-
-
-def refusal(**fields: Any) -> list[str]:
-    with pytest.raises(InputError) as raised:
-        load(**fields)
-    return str(raised.value).splitlines()
 
 
 def write(path: Path, content: Any) -> None:

@@ -8,24 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.errors import InputError
-from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import Task, load_task, render_prompt, split_sizes
+from droplora_sweep.tasks import render_prompt, split_sizes
 
-from .conftest import make_record
+from .conftest import load, make_record, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def load(**fields: Any) -> Task:
-    return load_task(TaskSpec.model_validate({"num_validation": 2, **fields}))
-
-
-def refusal(**fields: Any) -> list[str]:
-    with pytest.raises(InputError) as raised:
-        load(**fields)
-    return str(raised.value).splitlines()
 
 
 def write_lines(path: Path, records: list[Any]) -> str:

@@ -1,0 +1,54 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
+rule, 3 done but some trials failed, 75 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from droplora_sweep.errors import DropLoRASweepError, InputError
+
+from . import planning, results, running, scoring
+from .options import EXIT_BAD_INPUT, EXIT_FAILED
+from .printing import complain
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find the best DropLoRA pruning rate: hyperparameter sweeps on Ray.",
+)
+app.command()(planning.validate)
+app.command()(planning.plan)
+app.command()(running.run)
+app.command()(running.resume)
+app.command()(running.stop)
+app.command()(results.status)
+app.command()(results.best)
+app.command("eval")(scoring.evaluate)
+app.command()(scoring.compress)
+app.command()(results.sync)
+app.command()(results.ui)
+app.command()(planning.schema)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what a user did wrong is one line per fault, without a traceback.
+
+    Every file is its owner's alone, also those that MLflow, sqlite, Ray and Optuna create: adapters
+    and scores may tell of private data.
+    """
+    os.umask(0o077)
+    try:
+        app(arguments, prog_name="droplora-sweep")
+    except InputError as error:
+        complain(str(error))
+        sys.exit(EXIT_BAD_INPUT)
+    except DropLoRASweepError as error:
+        complain(str(error))
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,73 @@
+"""What several commands print, and how."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from droplora_sweep.errors import DropLoRASweepError
+from droplora_sweep.redaction import redact
+from droplora_sweep.storage import is_url, storage_name
+
+from .options import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def own_console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def complain(text: str) -> None:
+    # A name may hold what moves a terminal's cursor or turns the direction of writing.
+    visible = "".join(
+        each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}"
+        for each in redact(text)
+    )
+    print(visible, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
+
+
+def print_result(console: Console, storage: Path, name: str) -> None:
+    from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.tracking import Ledger
+
+    record = Ledger.open(storage, name).record
+    console.print(trials_table(record, is_live=False))
+    for line in trials_notes(record):
+        console.print(line, highlight=False, soft_wrap=True)
+    try:
+        print_decisions(console, storage, name)
+    except DropLoRASweepError as error:
+        console.print(str(error), highlight=False)
+    command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
+    console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
+
+
+def print_decisions(console: Console, storage: Path, name: str) -> None:
+    from droplora_sweep.display.tables import rates_table
+    from droplora_sweep.selection import decisions_text
+    from droplora_sweep.sweep import decide, protocol
+    from droplora_sweep.tracking import Ledger
+
+    ledger = Ledger.open(storage, name)
+    decisions = decide(ledger)
+    console.print(rates_table(decisions))
+    console.print(decisions_text(decisions, protocol(ledger)), highlight=False, soft_wrap=True)
+
+
+def resume_command(storage: Path, name: str) -> str:
+    command = ["droplora-sweep", "resume", name]
+    if storage.resolve() != DEFAULT_STORAGE.resolve():
+        command += ["--storage", _shown(storage)]
+    return shlex.join(command)
+
+
+def _shown(storage: Path) -> str:
+    name = storage_name(storage)
+    return name if is_url(name) else os.path.relpath(storage)

@@ -1,0 +1,102 @@
+"""What a sweep has found: show it, publish it, open MLflow on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Annotated
+
+import typer
+
+from droplora_sweep.errors import DropLoRASweepError
+from droplora_sweep.storage import storage_name
+
+from .options import DEFAULT_STORAGE, Name, Storage
+from .printing import own_console, print_decisions, resume_command
+
+
+def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Show a sweep's trials, while it runs or after."""
+    from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.tracking import Ledger, SweepOutcome
+
+    ledger = Ledger.open(storage, name)
+    record, holder = ledger.record, ledger.holder
+    console = own_console()
+    console.print(trials_table(record, is_live=holder is not None))
+    for line in trials_notes(record):
+        console.print(line, highlight=False, soft_wrap=True)
+    if holder is not None:
+        line = f"running on {holder}"
+    elif record.outcome in (SweepOutcome.COMPLETE, SweepOutcome.FAILED):
+        line = record.outcome.lower() + (f", {record.reason}" if record.reason else "")
+    else:
+        why = record.reason or "its driver died"
+        line = f"interrupted, {why}; resumable: {resume_command(storage, name)}"
+    console.print(f"{name}: {line}", highlight=False, soft_wrap=True)
+
+
+def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Show the best pruning rate per benchmark, and how sure that is."""
+    from droplora_sweep.selection import explore, marginal_text
+    from droplora_sweep.tracking import Ledger
+
+    console = own_console()
+    print_decisions(console, storage, name)
+    for marginal in explore(Ledger.open(storage, name).records()):
+        if marginal.points:
+            console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
+
+
+def sync(
+    name: Name,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow server; the sweep's own if not set.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
+    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.tracking import Ledger
+
+    require_no_secret("--mlflow-uri", mlflow_uri or "")
+    ledger = Ledger.open(storage, name)
+    # mlflow takes seconds to import, which a wrong name does not cost.
+    from droplora_sweep.tracking.mlflow_view import publish_all
+
+    uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
+    console = own_console()
+    with console.status(f"publishing {name}"):
+        report = publish_all(ledger, uri, is_live=ledger.holder is not None)
+    num_trials = len(ledger.records())
+    where = uri or f"the store in {storage_name(storage)}"
+    if not report.is_complete:
+        lacking = ", ".join(report.unpublished)
+        raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
+    console.print(f"{name}: {num_trials} trials are in {where}", highlight=False)
+
+
+def ui(
+    storage: Storage = DEFAULT_STORAGE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
+) -> None:
+    """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C."""
+    from droplora_sweep.tracking import ui_command, ui_login
+    from droplora_sweep.tracking.ui import MLFLOW_DATABASE
+
+    if not (storage / MLFLOW_DATABASE).is_file():
+        raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
+    own = ui_login(storage) if login else None
+    command, environment = ui_command(storage, port, own)
+    # MLflow opens on its GenAI pages unless the address asks for those of model training.
+    page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    console = own_console()
+    console.print(f"MLflow UI on {page} (takes some seconds)", highlight=False)
+    if own is not None:
+        console.print(f"log in as {own.user} with the password {own.password}", highlight=False)
+    try:
+        code = subprocess.call(command, env={**os.environ, **environment})
+    except KeyboardInterrupt:
+        code = 0
+    raise typer.Exit(code)

@@ -1,0 +1,118 @@
+"""Run a sweep, go on with it, stop it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from droplora_sweep.errors import Fault, InputError
+
+from .options import (
+    DEFAULT_STORAGE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PARTIAL,
+    Address,
+    AllowCode,
+    File,
+    Fork,
+    Name,
+    Overrides,
+    Storage,
+    unsandboxed,
+)
+from .printing import (
+    complain,
+    own_console,
+    print_result,
+    resume_command,
+)
+
+if TYPE_CHECKING:
+    from droplora_sweep.driver.preflight import Prepared
+
+
+def run(
+    file: File,
+    overrides: Overrides = None,
+    name: Annotated[str | None, typer.Option(help="Run it under another name.")] = None,
+    address: Address = "auto",
+    fork: Fork = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
+    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.driver.remote import REMOTE, run_remotely
+    from droplora_sweep.spec import load_sweep_file
+
+    settings = [
+        *(overrides or ()),
+        *([] if name is None else [f"name={name}"]),
+        *unsandboxed(allow_code),
+    ]
+    loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
+    if address.startswith(REMOTE):
+        storage = loaded.sweep.storage
+        raise typer.Exit(run_remotely(address, file, storage, settings, _say, fork=fork))
+    fork_of = None
+    if fork is not None:
+        fork_of = loaded.sweep.name
+        loaded = load_sweep_file(file, [*settings, f"name={fork}"])
+    _run(prepare(loaded), address, fork_of)
+
+
+def resume(
+    name: Name,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = "auto",
+    fork: Fork = None,
+) -> None:
+    """Go on with a sweep from its storage alone; finished trials stay as they are."""
+    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.driver.recorded import recorded_file
+    from droplora_sweep.driver.remote import REMOTE
+    from droplora_sweep.tracking import Ledger
+
+    if address.startswith(REMOTE):
+        problem = f"must reach the storage directly, got {address}; submit it as a Ray job instead"
+        raise InputError([Fault("", "--address", problem)])
+    record = Ledger.open(storage, name).record
+    prepared = prepare(recorded_file(record, storage, fork))
+    _run(prepared, address, None if fork is None else name)
+
+
+def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
+    from droplora_sweep.tracking import request_stop
+
+    holder = request_stop(storage, name)
+    own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
+
+
+def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
+    """Run what was prepared; say how it ended, in words and by the exit code."""
+    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.sweep import run_sweep
+    from droplora_sweep.tracking import SweepOutcome, TrialState
+
+    with NoiseLog() as log:
+        result = run_sweep(prepared, address=address, log=log, fork_of=fork_of)
+    console = own_console()
+    storage, name = result.ledger.storage, result.ledger.record.name
+    print_result(console, storage, name)
+    if result.unpublished is not None:
+        console.print(f"MLflow lacks some of it: {result.unpublished}", highlight=False)
+    if result.outcome is SweepOutcome.INTERRUPTED:
+        command = resume_command(storage, name)
+        console.print(f"interrupted by {result.reason}, resumable: {command}", soft_wrap=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if result.outcome is SweepOutcome.FAILED:
+        complain(f"the sweep failed: {result.reason}")
+        raise typer.Exit(EXIT_FAILED)
+    if any(trial.state is TrialState.FAILED for trial in result.ledger.records()):
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - lines of a driver elsewhere, as they are

@@ -1,0 +1,130 @@
+"""Score adapters outside a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from droplora_sweep.errors import Fault, InputError
+
+from .options import (
+    DEFAULT_STORAGE,
+    AllowCode,
+    File,
+    Name,
+    Overrides,
+    Split,
+    Storage,
+    storage_folder,
+    unsandboxed,
+    usable_path,
+)
+from .printing import own_console
+
+
+def evaluate(
+    file: File,
+    overrides: Overrides = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|RUN",
+            help="An adapter's (or a whole model's) folder, or an MLflow run; else the base model.",
+        ),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which examples.")] = Split.VALIDATION,
+    allow_code: AllowCode = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write results.parquet and scores.json here.", callback=usable_path),
+    ] = None,
+    storage: Annotated[
+        Path | None,
+        typer.Option(
+            parser=storage_folder,
+            metavar="FOLDER|URL",
+            callback=usable_path,
+            help="Where an MLflow run is; the file's storage if not set.",
+        ),
+    ] = None,
+    compare_generation: Annotated[
+        bool,
+        typer.Option(
+            "--compare-generation",
+            help="With `evaluation.choice: score`: decode too, and tell how often both agree.",
+        ),
+    ] = False,
+) -> None:
+    """Score an adapter or a base model on a file's task, outside a sweep."""
+    from droplora_sweep.driver.preflight import check_comparison, check_sandbox, prepare
+    from droplora_sweep.spec import load_sweep_file
+
+    prepared = prepare(load_sweep_file(file, [*(overrides or ()), *unsandboxed(allow_code)]))
+    check_sandbox(prepared.file, prepared.task)
+    if compare_generation:
+        check_comparison(prepared)
+    # torch takes seconds to import, which a fault in the file does not cost.
+    from droplora_sweep.display.scores import further_lines, scores_notes, scores_table
+    from droplora_sweep.driver.scoring import score_outside_a_sweep
+
+    console = own_console()
+    with console.status(f"scoring on the {split} split"):
+        scored = score_outside_a_sweep(
+            prepared.sweep, adapter, split.value, storage, compare_generation=compare_generation
+        )
+    console.print(scores_table(scored))
+    notes = scores_notes(scored, prepared.sweep.evaluation.on_long_prompt)
+    for line in (*further_lines(scored), *notes):
+        console.print(line, highlight=False, soft_wrap=True)
+    if output is not None:
+        scored.write(output)
+        console.print(f"per-example results: {output / 'results.parquet'}", highlight=False)
+
+
+def compress(
+    name: Name,
+    trial: Annotated[
+        str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+    ],
+    ranks: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Halves of the adapter's rank if not set.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.", callback=usable_path),
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Truncate a trial's adapter to lower ranks and score each on the validation split."""
+    from droplora_sweep.driver.trials import find_trial
+    from droplora_sweep.tracking import Ledger
+
+    wanted = None if ranks is None else _numbers("--ranks", ranks)
+    found = find_trial(Ledger.open(storage, name), trial)
+    # torch takes seconds to import, which a wrong name does not cost.
+    from droplora_sweep.display.curves import curve_table, curve_text
+    from droplora_sweep.driver.compression import lowest_kept, rank_curve
+
+    console = own_console()
+    with console.status("loading the model") as doing:
+        points = rank_curve(
+            found, wanted, output, lambda rank: doing.update(f"scoring rank {rank}")
+        )
+    console.print(curve_table(found, points))
+    for line in curve_text(found, points, lowest_kept(points)):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """The whole numbers that commas separate.
+
+    Raises:
+        InputError: Something else is between two commas.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        problem = f"must be whole numbers with commas between, got {text}"
+        raise InputError([Fault("", option, problem)]) from error

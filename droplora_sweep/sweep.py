@@ -156,7 +156,7 @@ def decide(ledger: Ledger) -> list[Decision]:
     Raises:
         SweepError: No trial is complete.
     """
-    return best_per_benchmark(ledger.records(), ledger.scores)
+    return best_per_benchmark(ledger.search_records(), ledger.scores)
 
 
 def protocol(ledger: Ledger) -> str:

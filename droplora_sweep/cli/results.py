@@ -43,7 +43,7 @@ def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 
     console = own_console()
     print_decisions(console, storage, name)
-    for marginal in explore(Ledger.open(storage, name).records()):
+    for marginal in explore(Ledger.open(storage, name).search_records()):
         if marginal.points:
             console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
 

@@ -43,7 +43,7 @@ def past_of(
     """
     past: list[PastTrial] = []
     same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
-    for trial in origin.trials:
+    for trial in origin.search_trials:
         known = known_trial(trial, sweep.search.metric)
         if not trial.is_finished or known.ending == "failed":
             continue

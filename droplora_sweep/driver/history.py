@@ -29,17 +29,19 @@ def known_of(record: SweepRecord, metric: str) -> Known:
     """Everything a ledger says of trials, for the search to go on from.
 
     Args:
-        record: The sweep; one without trials gives an empty history.
+        record: The sweep; one without trials gives an empty history. Of its trials, those of the
+            search stage are known.
         metric: What the search maximises.
     """
     past = {each.number: _from_past(each) for each in record.past}
-    own = {trial.number: known_trial(trial, metric) for trial in record.trials}
-    finished = [trial for trial in record.trials if trial.is_finished]
+    trials = record.search_trials
+    own = {trial.number: known_trial(trial, metric) for trial in trials}
+    finished = [trial for trial in trials if trial.is_finished]
     return Known(
         trials={**past, **own},
-        open=tuple(_open(trial) for trial in record.trials if not trial.is_finished),
+        open=tuple(open_trial(trial) for trial in trials if not trial.is_finished),
         ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
-        specs=tuple(_spec(trial) for trial in record.trials),
+        specs=tuple(spec_of(trial) for trial in trials),
     )
 
 
@@ -62,14 +64,17 @@ def _told_again(trial: KnownTrial) -> float | None:
     return trial.score if trial.ending == "complete" else None
 
 
-def _open(trial: TrialRecord) -> OpenTrial:
+def open_trial(trial: TrialRecord) -> OpenTrial:
+    """A trial that was running, of either stage, as it is taken up again."""
     suggestion = Suggestion(
         trial.number,
         trial.trial_id,
         trial.fingerprint,
         dict(trial.drawn),
-        _spec(trial),
+        spec_of(trial),
         dict(trial.adjusted),
+        trial.stage,
+        trial.arm,
     )
     if not trial.reports:
         return OpenTrial(suggestion, None)
@@ -78,5 +83,6 @@ def _open(trial: TrialRecord) -> OpenTrial:
     return OpenTrial(suggestion, report)
 
 
-def _spec(trial: TrialRecord) -> TrialSpec:
+def spec_of(trial: TrialRecord) -> TrialSpec:
+    """The trial's spec, from its JSON values."""
     return TrialSpec.model_validate_json(json.dumps(trial.spec))

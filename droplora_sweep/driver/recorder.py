@@ -11,7 +11,7 @@ import ray
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.storage import below
-from droplora_sweep.tracking import TrialState, failpoint
+from droplora_sweep.tracking import Stage, TrialState, failpoint
 from droplora_sweep.tracking.layout import trial_directory
 from droplora_sweep.tracking.trial_files import write_failure_log
 from droplora_sweep.training.checkpoints.places import checkpoint_place
@@ -63,6 +63,8 @@ class Recorder:
             suggestion.spec,
             suggestion.settings,
             suggestion.params,
+            stage=Stage(suggestion.stage),
+            arm=suggestion.arm,
         )
 
     def reported(

@@ -88,7 +88,8 @@ def decide_start(
         raise InputError([*faults, Fault("", record.name, remedy)])
     finished = [trial for trial in record.trials if trial.is_finished]
     num_open = len(record.trials) - len(finished)
-    is_longer = sweep.search.num_trials > max(record.spec["search"]["num_trials"], len(finished))
+    num_searched = sum(trial.is_finished for trial in record.search_trials)
+    is_longer = sweep.search.num_trials > max(record.spec["search"]["num_trials"], num_searched)
     is_complete = record.outcome is SweepOutcome.COMPLETE and not num_open
     if is_complete and not is_longer:
         return Finished(len(finished))

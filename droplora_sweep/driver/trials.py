@@ -19,7 +19,9 @@ def find_trial(ledger: Ledger, name: str) -> TrialRecord:
     sweep = ledger.record.name
     trials = ledger.records()
     # t1000 is a trial of its own, also where t10000 begins with it.
-    matches = [trial for trial in trials if name in (trial.trial_id, f"t{trial.number:04d}")]
+    matches = [
+        trial for trial in trials if name in (trial.trial_id, trial.trial_id.partition("-")[0])
+    ]
     matches = matches or [trial for trial in trials if name and trial.trial_id.startswith(name)]
     if len(matches) != 1:
         several = f", which begins {len(matches)} of them" if matches else ""

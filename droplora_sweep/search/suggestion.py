@@ -34,6 +34,8 @@ class Suggestion:
         params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
         spec: The trial in full.
         adjusted: Fields that a trial taken up again goes on with otherwise, by dotted path.
+        stage: ``search``, or ``confirm`` for a setting that is repeated with a seed of its own.
+        arm: Of a confirmation trial, the name of the setting that it repeats.
     """
 
     number: int
@@ -42,6 +44,8 @@ class Suggestion:
     params: dict[str, Scalar]
     spec: TrialSpec
     adjusted: Mapping[str, Scalar] = field(default_factory=dict)
+    stage: str = "search"
+    arm: str | None = None
 
     @property
     def spec_to_run(self) -> TrialSpec:

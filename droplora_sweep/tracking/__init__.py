@@ -12,6 +12,7 @@ from .ledger_writer import LedgerWriter
 from .records import (
     PastTrial,
     Report,
+    Stage,
     SweepOutcome,
     SweepRecord,
     TrialRecord,
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerWriter",
     "PastTrial",
     "Report",
+    "Stage",
     "SweepOutcome",
     "SweepRecord",
     "TrialRecord",

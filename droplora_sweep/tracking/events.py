@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     TRIAL_REPORTED = "trial_reported"
     TRIAL_ADJUSTED = "trial_adjusted"
     TRIAL_FINISHED = "trial_finished"
+    TRIAL_TESTED = "trial_tested"
     SWEEP_FINISHED = "sweep_finished"
 
 

@@ -24,6 +24,8 @@ FAILPOINTS = (
     "adapter-published",
     "results-written",
     "trial-finished",
+    "test-results-written",
+    "trial-tested",
     "sweep-finished",
 )
 """Each lies right after the step that its name tells of; one is in the middle of a step."""

@@ -6,8 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .events import EventKind
-from .layout import ADAPTER, RESULTS, trial_directory
-from .records import PastTrial, Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
+from .layout import ADAPTER, RESULTS, TEST_RESULTS, trial_directory
+from .records import (
+    PastTrial,
+    Report,
+    Stage,
+    SweepOutcome,
+    SweepRecord,
+    TrialRecord,
+    TrialState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,6 +108,8 @@ class SweepFold:
         if event.kind is EventKind.TRIAL_STARTED:
             return _started(trial, event)
         assert trial is not None, f"{event.kind} of the unknown trial {payload['trial_id']}"
+        if event.kind is EventKind.TRIAL_TESTED:
+            return self._tested(trial, event)
         assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
         if event.kind is EventKind.TRIAL_REPORTED:
             return _reported(trial, event)
@@ -123,6 +133,13 @@ class SweepFold:
             results=folder / RESULTS if payload["results"] else None,
         )
 
+    def _tested(self, trial: TrialRecord, event: Event) -> TrialRecord:
+        assert trial.state is TrialState.COMPLETE, f"{trial.trial_id} is {trial.state}, not tested"
+        assert not trial.is_tested, f"{trial.trial_id} is tested once"
+        folder = trial_directory(self._directory, trial.trial_id)
+        scores = {name: float(score) for name, score in event.payload["scores"].items()}
+        return replace(trial, test_scores=scores, test_results=folder / TEST_RESULTS)
+
 
 def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
     payload = event.payload
@@ -137,6 +154,8 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             state=TrialState.RUNNING,
             started=event.time,
             origin=payload.get("origin"),
+            stage=Stage(payload.get("stage", Stage.SEARCH)),
+            arm=payload.get("arm"),
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"

@@ -21,6 +21,7 @@ SUMMARY = "summary"
 TRIALS = "trials"
 ADAPTER = "adapter"
 RESULTS = "results.parquet"
+TEST_RESULTS = "test_results.parquet"
 TRIAL = "trial.json"
 FAILURE_LOG = "failure.log"
 

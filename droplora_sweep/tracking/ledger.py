@@ -71,6 +71,14 @@ class Ledger:
         """Every trial, in the order of their first start."""
         return list(self.record.trials)
 
+    def search_records(self) -> list[TrialRecord]:
+        """The trials of the search stage: what search-stage statistics are made from."""
+        return list(self.record.search_trials)
+
+    def confirm_records(self) -> list[TrialRecord]:
+        """The trials of the confirmation stage."""
+        return list(self.record.confirm_trials)
+
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial as of the last event."""
         return self._fold.trial(trial_id)
@@ -78,9 +86,14 @@ class Ledger:
     def scores(self, trial_id: str) -> dict[str, dict[str, float | None]] | None:
         """A trial's score on each example, by benchmark and example id (see ``read_scores``).
 
-        None for a trial without per-example results.
+        None for a trial without per-example results. Test scores are never among them.
         """
         results = self.trial(trial_id).results
+        return None if results is None else read_scores(results)
+
+    def test_scores(self, trial_id: str) -> dict[str, dict[str, float | None]] | None:
+        """A winner's score on each test example; to be shown, never to select by."""
+        results = self.trial(trial_id).test_results
         return None if results is None else read_scores(results)
 
     @cached_property

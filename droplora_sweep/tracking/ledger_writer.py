@@ -20,10 +20,11 @@ from .failpoints import failpoint
 from .fold import SweepFold
 from .layout import EVENTS, sweep_directory, trial_directory
 from .ledger import Ledger
+from .records import Stage
 from .sweep_files import write_spec, write_summary
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
 from .sweep_hold import SweepHold
-from .trial_files import describe_trial, publish_trial_files
+from .trial_files import describe_trial, publish_test_results, publish_trial_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -149,6 +150,8 @@ class LedgerWriter(Ledger):
         params: Mapping[str, Scalar],
         drawn: Mapping[str, Scalar] | None = None,
         origin: str | None = None,
+        stage: Stage = Stage.SEARCH,
+        arm: str | None = None,
     ) -> None:
         """Record that a group takes up a trial, for the first time or again.
 
@@ -160,6 +163,8 @@ class LedgerWriter(Ledger):
             params: What the search chose for it, by dotted path.
             drawn: The same as drawn; None where it is as in ``params``.
             origin: The trial of another sweep whose results it takes over.
+            stage: What it is run for.
+            arm: Of a confirmation trial, the setting that it repeats.
         """
         self.require_lease()
         payload = {
@@ -170,6 +175,8 @@ class LedgerWriter(Ledger):
             "params": dict(params),
             "drawn": dict(params if drawn is None else drawn),
             "origin": origin,
+            "stage": stage.value,
+            "arm": arm,
         }
         describe_trial(trial_directory(self.directory, trial_id), payload)
         self._append(EventKind.TRIAL_STARTED, payload)
@@ -240,6 +247,20 @@ class LedgerWriter(Ledger):
             **digests,
         }
         self._append(EventKind.TRIAL_FINISHED, payload)
+        return self._fold.trial(trial_id)
+
+    def trial_tested(self, trial_id: str, results: Sequence[ExampleResult]) -> TrialRecord:
+        """Publish a winner's results on the test split, then record its scores; once.
+
+        Raises:
+            SweepError: If the file system refuses.
+        """
+        self.require_lease()
+        assert not self._fold.trial(trial_id).is_tested, f"{trial_id} is tested once"
+        folder = trial_directory(self.directory, trial_id)
+        scores, digest = publish_test_results(folder, results)
+        payload = {"trial_id": trial_id, "scores": json_metrics(scores), "results": digest}
+        self._append(EventKind.TRIAL_TESTED, payload)
         return self._fold.trial(trial_id)
 
     def sweep_finished(

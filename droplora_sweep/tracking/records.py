@@ -14,16 +14,28 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import Scalar
 
-TRIAL_ID = re.compile(r"t\d{4,}-[0-9a-f]{8}")
+TRIAL_ID = re.compile(r"[tc]\d{4,}-[0-9a-f]{8}")
 
 
-def trial_id(number: int, fingerprint: str) -> str:
+class Stage(StrEnum):
+    """What a trial is run for."""
+
+    SEARCH = "search"
+    """To find good settings; one seed, scored on the validation split."""
+    CONFIRM = "confirm"
+    """To decide between a few settings; the same seeds and examples in every arm."""
+
+
+INITIALS = {Stage.SEARCH: "t", Stage.CONFIRM: "c"}
+
+
+def trial_id(number: int, fingerprint: str, stage: Stage = Stage.SEARCH) -> str:
     """Name of a trial's folder and run: its number and the first 8 hex digits of its fingerprint.
 
-    >>> trial_id(7, "3f2a91bc77d0")
-    't0007-3f2a91bc'
+    >>> trial_id(7, "3f2a91bc77d0"), trial_id(7, "3f2a91bc77d0", Stage.CONFIRM)
+    ('t0007-3f2a91bc', 'c0007-3f2a91bc')
     """
-    name = f"t{number:04d}-{fingerprint[:8]}"
+    name = f"{INITIALS[stage]}{number:04d}-{fingerprint[:8]}"
     assert TRIAL_ID.fullmatch(name), f"not a number and a hex fingerprint: {number}, {fingerprint}"
     return name
 
@@ -76,8 +88,8 @@ class TrialRecord:
     """One trial as the ledger knows it.
 
     Attributes:
-        trial_id: ``t0007-3f2a91bc``.
-        number: Optuna's trial number.
+        trial_id: ``t0007-3f2a91bc``, or ``c0007-3f2a91bc`` in the confirmation stage.
+        number: Optuna's trial number; of a confirmation trial, its place among those.
         fingerprint: Hex digest of everything that changes the trial's result.
         spec: The ``TrialSpec``, as JSON values.
         params: What the search chose for it, by dotted path.
@@ -96,6 +108,12 @@ class TrialRecord:
             for a trial that was trained here.
         adjusted: Fields that it went on with otherwise than ``spec`` and ``fingerprint`` say, by
             dotted path: a smaller micro-batch after it ran out of memory.
+        stage: What it is run for; search-stage statistics see search trials alone.
+        arm: The setting that a confirmation trial repeats with another seed: the id of the search
+            trial that had it, with ``@p=0`` after it where it is repeated without pruning.
+        test_scores: Score on the test split by benchmark; of winners, after all is decided. No
+            function that selects is given a record's test scores.
+        test_results: Parquet file of the test split's per-example results, None without one.
     """
 
     trial_id: str
@@ -116,10 +134,19 @@ class TrialRecord:
     results: Path | None = None
     origin: str | None = None
     adjusted: Mapping[str, Scalar] = field(default_factory=dict)
+    stage: Stage = Stage.SEARCH
+    arm: str | None = None
+    test_scores: Mapping[str, float] = field(default_factory=dict)
+    test_results: Path | None = None
 
     @property
     def is_finished(self) -> bool:
         return self.state is not TrialState.RUNNING
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it was scored on the test split, which happens once."""
+        return self.test_results is not None
 
 
 @dataclass(frozen=True)
@@ -175,3 +202,13 @@ class SweepRecord:
     trials: tuple[TrialRecord, ...] = ()
     num_starts: int = 1
     past: tuple[PastTrial, ...] = ()
+
+    @property
+    def search_trials(self) -> tuple[TrialRecord, ...]:
+        """The trials of the search stage."""
+        return tuple(trial for trial in self.trials if trial.stage is Stage.SEARCH)
+
+    @property
+    def confirm_trials(self) -> tuple[TrialRecord, ...]:
+        """The trials of the confirmation stage."""
+        return tuple(trial for trial in self.trials if trial.stage is Stage.CONFIRM)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from droplora_sweep.files import (
@@ -16,9 +18,9 @@ from droplora_sweep.redaction import redact
 
 from .adapter_files import publish_adapter
 from .failpoints import failpoint
-from .layout import ADAPTER, FAILURE_LOG, RESULTS, TRIAL
+from .layout import ADAPTER, FAILURE_LOG, RESULTS, TEST_RESULTS, TRIAL
 from .model_card import model_card
-from .results import write_results
+from .results import read_scores, write_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -81,11 +83,33 @@ def publish_trial_files(
             digests["adapter"] = publish_adapter(folder / ADAPTER, files)
             failpoint("adapter-published")
         if results is not None:
-            write_results(folder / RESULTS, results)
-            content = (folder / RESULTS).read_bytes()
-            digests["results"] = hashlib.sha256(content).hexdigest()
+            digests["results"] = _write_results(folder / RESULTS, results)
             failpoint("results-written")
     return digests
+
+
+def publish_test_results(
+    folder: Path, results: Iterable[ExampleResult]
+) -> tuple[dict[str, float], str]:
+    """Publish a winner's results on the test split; its score by benchmark, and their digest.
+
+    Raises:
+        SweepError: If the file system refuses.
+    """
+    path = folder / TEST_RESULTS
+    with disk_faults_named(folder):
+        digest = _write_results(path, results)
+    failpoint("test-results-written")
+    known = {
+        name: [score for score in examples.values() if score is not None]
+        for name, examples in read_scores(path).items()
+    }
+    return {name: fmean(some) if some else math.nan for name, some in known.items()}, digest
+
+
+def _write_results(path: Path, results: Iterable[ExampleResult]) -> str:
+    write_results(path, results)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _last_written(content: bytes) -> Callable[[Path], None]:

@@ -49,6 +49,9 @@ def main() -> None:
             if arguments.waits:
                 sys.stdin.readline()
             _run(ledger, sweep, number, rate, arguments.adapter)
+        last = ledger.records()[-1]
+        if not last.is_tested:
+            ledger.trial_tested(last.trial_id, [])
         ledger.sweep_finished(SweepOutcome.COMPLETE)
     except SweepError as error:
         sys.exit(str(error))

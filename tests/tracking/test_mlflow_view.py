@@ -17,6 +17,7 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
 from droplora_sweep.tracking.mlflow_view import MlflowPublisher, publish_all
 from droplora_sweep.tracking.ui import mlflow_uri
+from tests.tracking.conftest import answers
 
 
 @pytest.fixture(scope="session")
@@ -356,3 +357,17 @@ def test_four_processes_open_a_fresh_store_at_once(make_driver, tmp_path):
         assert process.returncode == 0, complaints
     for driver, name in zip(drivers, names, strict=True):
         assert set(runs_of(driver)[2]) == {name}
+
+
+def test_a_winners_test_scores_are_added_to_its_published_run(driver):
+    name = driver.run(0)
+    assert publish_all(driver.ledger).is_complete
+    driver.ledger.trial_tested(name, answers(1))
+    for _ in range(2):
+        assert publish_all(driver.ledger).is_complete
+    client, _, children = runs_of(driver)
+    run = children[name]
+    assert run.data.metrics["test/choice"] == 0.25
+    assert len(client.get_metric_history(run.info.run_id, "test/choice")) == 1
+    assert "test_results.parquet" in {each.path for each in client.list_artifacts(run.info.run_id)}
+    assert (run.data.tags["stage"], run.data.tags["tested"]) == ("search", "true")

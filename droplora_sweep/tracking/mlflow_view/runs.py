@@ -3,7 +3,8 @@
 Every call may be repeated, by this process or by another: runs are found by their tags before
 they are created, params and tags depend on the record alone, and metrics carry the ledger's
 times, so that MLflow's database recognises a point it already has. A finished trial's run gets
-the tag ``published`` last of all, and is left alone from then on.
+the tag ``published`` last of all, and is left alone from then on, but for the test scores of a
+winner, which come later and have the tag ``tested``.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class SweepRuns:
         self._experiment_id = ""
         self._runs: dict[str, str] = {}
         self._published: set[str] = set()
+        self._tested: set[str] = set()
         self._last_report: dict[str, datetime] = {}
 
     @cached_property
@@ -93,6 +95,7 @@ class SweepRuns:
         """Bring a trial's run up to date, creating it where missing."""
         parent = self._parent()
         if trial.trial_id in self._published:
+            self._publish_test(trial)
             return
         tags = values.trial_tags(trial, self._ledger.record, is_live=is_live)
         run_id = self._runs.get(trial.trial_id)
@@ -113,6 +116,20 @@ class SweepRuns:
             self._log_files(run_id, trial)
             self._client.set_tag(run_id, "published", "true")
             self._published.add(trial.trial_id)
+            self._publish_test(trial)
+
+    def _publish_test(self, trial: TrialRecord) -> None:
+        """Add a winner's test scores to its run, which was published before there were any."""
+        if trial.test_results is None or trial.trial_id in self._tested:
+            return
+        assert trial.finished is not None, "only finished trials are tested"
+        run_id = self._runs[trial.trial_id]
+        scores = {f"test/{name}": score for name, score in trial.test_scores.items()}
+        step = trial.reports[-1].step if trial.reports else 0
+        self._log(run_id, _metrics(scores, trial.finished, step), {}, {})
+        self._client.log_artifact(run_id, str(trial.test_results))
+        self._client.set_tag(run_id, "tested", "true")
+        self._tested.add(trial.trial_id)
 
     def _parent(self) -> str:
         """Id of the parent run; finds the sweep's runs if they are not known."""
@@ -145,6 +162,7 @@ class SweepRuns:
     def _find_runs(self, sweep_id: str) -> None:
         self._runs.clear()
         self._published.clear()
+        self._tested.clear()
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs(
@@ -158,6 +176,8 @@ class SweepRuns:
                 self._runs.setdefault(key, run.info.run_id)
                 if run.data.tags.get("published") == "true":
                     self._published.add(key)
+                if run.data.tags.get("tested") == "true":
+                    self._tested.add(key)
             token = page.token or None
 
     def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> str:

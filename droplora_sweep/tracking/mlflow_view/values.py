@@ -112,7 +112,10 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
         "fingerprint": trial.fingerprint,
         "state": INTERRUPTED if is_interrupted else trial.state.value,
         "attempts": str(trial.attempts),
+        "stage": trial.stage.value,
     }
+    if trial.arm is not None:
+        tags["arm"] = trial.arm
     if trial.reason:
         tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
     # Params are immutable: they say what was asked for.

@@ -119,15 +119,18 @@ def kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 @contextlib.contextmanager
 def running_cluster(
-    cpus: Sequence[int], environment: Mapping[str, str] | None = None
+    cpus: Sequence[int],
+    environment: Mapping[str, str] | None = None,
+    folders: Sequence[Path] | None = None,
 ) -> Iterator[Cluster]:
     """A raylet for each number of CPUs, the head's first; it has the resource ``raylet-<place>``.
 
     Args:
         cpus: CPUs of each node.
         environment: Further variables of all its processes.
+        folders: Ray's temporary folder of each node; made and removed where not given.
     """
-    folders = [tempfile.mkdtemp(prefix="ray-", dir="/tmp") for _ in cpus]
+    made = [] if folders else [Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) for _ in cpus]
     gcs, jobs, client = free_ports(3)
     variables = {
         **os.environ,
@@ -147,7 +150,7 @@ def running_cluster(
     ]
     try:
         # Raylets that shared a folder would unpack a job's files over each other.
-        for place, (num_cpus, folder) in enumerate(zip(cpus, folders, strict=True)):
+        for place, (num_cpus, folder) in enumerate(zip(cpus, folders or made, strict=True)):
             arguments, port = (
                 (head, jobs) if place == 0 else ([f"--address={cluster.address}"], gcs)
             )
@@ -161,7 +164,7 @@ def running_cluster(
         yield cluster
     finally:
         kill(cluster.raylets)
-        for folder in folders:
+        for folder in made:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -17,22 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def fill(folder: Path) -> Path:
-    """Write until nothing more fits; the file that takes the room."""
+def fill(folder: Path, left_bytes: int = 0) -> Path:
+    """Write until so much is left on the folder's disk; the file that takes the room."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12, 1):
-            _write_until_full(file.write, b"\0" * size)
+        while (room := shutil.disk_usage(folder).free - left_bytes) > 0:
+            try:
+                file.write(bytes(min(room, 2**20)))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC  # noqa: PT017 - any other is no full disk
+                assert not left_bytes, "the disk has less room than it says"
+                break
     return filler
-
-
-def _write_until_full(write: Callable[[bytes], int | None], content: bytes) -> None:
-    while True:
-        try:
-            write(content)
-        except OSError as error:
-            assert error.errno == errno.ENOSPC  # noqa: PT017 - any other is no full disk
-            return
 
 
 _LOCK = """

@@ -56,7 +56,9 @@ STARTED: list[subprocess.Popen[str]] = []
 """Drivers of this test session; one that a failed test leaves is ended after it."""
 
 
-def command(storage: Path, *words: str, address: str = "local", **settings: object) -> list[str]:
+def command(
+    storage: Path | str, *words: str, address: str = "local", **settings: object
+) -> list[str]:
     """``droplora-sweep run`` of the quickstart, or of other words, in this storage."""
     base = [sys.executable, "-m", "droplora_sweep"]
     if words:

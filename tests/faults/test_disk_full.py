@@ -1,38 +1,25 @@
-"""A sweep whose storage runs full, on a file system of its own."""
+"""A sweep whose storage, or Ray's temporary folder, runs full on a file system of its own."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from tests.raylets import running_cluster
 
-from .oracle import problems
-from .sweeping import NUM_TRIALS, command, start
+from .damaging import fill
+from .oracle import MARK, problems
+from .sweeping import NAME, NUM_TINY, ONE_WORKER, TINY, command, start, to_end, wait_for
 from .table import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
-SIZE = "160m"
-TIMEOUT_S = 300.0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user cannot mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+SETTINGS = {**TINY, **ONE_WORKER}
 
 
 @pytest.mark.parametrize(
@@ -45,39 +32,46 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_storage_that_runs_full_stops_the_sweep_which_goes_on_when_there_is_room(
     small_disk: Path, left_bytes: int, code: int, told: str
 ) -> None:
-    storage = small_disk / "results"
+    mark, storage = str(small_disk), small_disk / "results"
     with recorded(f"storage runs full, {left_bytes // 10**6} MB left") as row:
-        driver = start(command(storage), mark="disk")
-        assert driver.stdout is not None
-        lines = []
-        for line in driver.stdout:
-            lines.append(line)
-            if " started " in line and not row.injected:
-                row.injected = 1
-                fill(small_disk / "ballast", left_bytes)
-        assert driver.wait(TIMEOUT_S) == code, "".join(lines)
-        assert told.format(storage=storage) in "".join(lines[2:])
-        assert "Traceback" not in "".join(lines)
-        interrupted = Ledger.open(storage, "quickstart").record
+        driver = start(command(storage, **SETTINGS), mark)
+        wait_for(driver, "started", trial=0)
+        filler = fill(small_disk, left_bytes)
+        row.injected = 1
+        ended, output = to_end(driver)
+        assert ended == code, output
+        assert told.format(storage=storage) in output
+        assert "Traceback" not in output
+        interrupted = Ledger.open(storage, NAME).record
         if code == 75:
             assert interrupted.outcome is SweepOutcome.INTERRUPTED
         assert any(trial.state is TrialState.RUNNING for trial in interrupted.trials)
-        (small_disk / "ballast").unlink()
-        resumed = start(command(storage), mark="disk")
-        output, _ = resumed.communicate(timeout=TIMEOUT_S)
-        assert resumed.returncode == 0, output
-        found = problems(storage, "quickstart", NUM_TRIALS)
+        filler.unlink()
+        ended, output = to_end(start(command(storage, **SETTINGS), mark))
+        assert ended == 0, output
+        found = problems(storage, NAME, NUM_TINY, mark)
         row.result = "; ".join(found) or "stopped with the path, resumed, nothing lost"
     assert not found
 
 
-def fill(path: Path, left_bytes: int) -> None:
-    """Write until so much is left."""
-    usage = os.statvfs(path.parent)
-    free = usage.f_bavail * usage.f_frsize - left_bytes
-    with path.open("wb") as file:
-        try:
-            for _ in range(0, free, 2**20):
-                file.write(bytes(min(2**20, free)))
-        except OSError:
-            assert not left_bytes, "the disk has less room than it says"
+def test_a_full_temporary_folder_of_ray_stops_the_sweep_which_goes_on_in_another(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    mark = str(tmp_path)
+    with recorded("Ray's temporary folder runs full") as row:
+        with running_cluster([1], {MARK: mark}, folders=[small_disk]) as cluster:
+            address, environment = cluster.address, cluster.environment
+            driver = start(command(tmp_path, address=address, **SETTINGS), mark, environment)
+            wait_for(driver, "started", trial=0)
+            fill(small_disk)
+            row.injected = 1
+            code, output = to_end(driver)
+            assert code == 75, output
+            assert f"interrupted by a full disk: {small_disk}/" in output
+            assert "Traceback" not in output
+        resumed = start(command(tmp_path, "resume", NAME, "--address", "local"), mark)
+        code, output = to_end(resumed)
+        assert code == 0, output
+        found = problems(tmp_path, NAME, NUM_TINY, mark)
+        row.result = "; ".join(found) or "stopped with the path, resumed, nothing lost"
+    assert not found

@@ -1,4 +1,4 @@
-"""Storage that is full, locked by another process, or left in the middle of publishing."""
+"""Storage that is locked by another process, or left in the middle of publishing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from droplora_sweep.files import temporaries_beside
 from droplora_sweep.tracking import Ledger, TrialState
 
-from .damaging import fill, locked
+from .damaging import locked
 from .oracle import problems
 from .sweeping import NAME, ONE_GROUP, command, start, to_end, wait_for
 from .table import recorded
@@ -52,31 +52,6 @@ def test_a_driver_that_died_while_it_published_an_adapter_publishes_it_whole(
         assert code == 0, output
         assert found == []
         assert temporaries_beside(adapter) == []
-
-
-def test_a_full_storage_ends_the_sweep_in_a_sentence_and_it_goes_on_when_there_is_room(
-    small_disk: Path,
-) -> None:
-    mark, storage = str(small_disk), small_disk / "results"
-    with recorded("ENOSPC on storage") as row:
-        driver = start(command(storage, **SETTINGS), mark)
-        wait_for(driver, "complete", trial=0)
-        filler = fill(small_disk)
-        row.injected = 1
-        code, output = to_end(driver)
-        assert code == 1, output
-        assert "the sweep failed: " in output
-        assert "No space left on device" in output
-        assert "Traceback" not in output
-        first = Ledger.open(storage, NAME).records()[0]
-        assert first.state is TrialState.COMPLETE
-        filler.unlink()
-        code, output = to_end(start(resume(storage), mark))
-        found = problems(storage, NAME, NUM_TRIALS, mark)
-        row.result = "; ".join(found) or "failed with the reason; nothing lost"
-        assert code == 0, output
-        assert found == []
-        assert Ledger.open(storage, NAME).records()[0] == first
 
 
 def test_a_study_that_another_process_locks_is_waited_for(tmp_path: Path) -> None:

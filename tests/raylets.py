@@ -131,7 +131,7 @@ def running_cluster(
         folders: Ray's temporary folder of each node; made and removed where not given.
     """
     made = [] if folders else [Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) for _ in cpus]
-    gcs, jobs, client = free_ports(3)
+    gcs, jobs, client, *agents = free_ports(3 + len(cpus))
     variables = {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -150,12 +150,15 @@ def running_cluster(
     ]
     try:
         # Raylets that shared a folder would unpack a job's files over each other.
-        for place, (num_cpus, folder) in enumerate(zip(cpus, folders or made, strict=True)):
+        nodes = zip(cpus, folders or made, agents, strict=True)
+        for place, (num_cpus, folder, agent) in enumerate(nodes):
             arguments, port = (
                 (head, jobs) if place == 0 else ([f"--address={cluster.address}"], gcs)
             )
             node = [f"--temp-dir={folder}", f"--num-cpus={num_cpus}", "--num-gpus=0", "--block"]
             node.append(f'--resources={{"raylet-{place}": 1}}')
+            # The default is one port, and any other Ray of this machine may have it.
+            node.append(f"--dashboard-agent-listen-port={agent}")
             command = [BIN / "ray", "start", *arguments, *node]
             raylet = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL)
             cluster.raylets.append(raylet)

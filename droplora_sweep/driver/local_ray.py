@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import secrets
@@ -14,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+ROOT = Path("/tmp")
+PREFIX = "ray-"
+"""Short: Ray's sockets lie below, and a socket's path has at most 107 characters."""
 TOKEN_FILE = "auth_token"
 _AUTH_MODE = "RAY_AUTH_MODE"
 
@@ -29,10 +33,10 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
     Args:
         node: Resources of this machine.
     """
-    # Ray's sockets lie below this folder, and a socket's path has at most 107 characters.
-    private = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    _remove_left_behind()
+    private = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
     try:
-        with _environment(_settings(private)):
+        with _token(private) as token, _environment(_settings(token)):
             import ray
             from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
@@ -55,12 +59,31 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
         shutil.rmtree(private, ignore_errors=True)
 
 
-def _settings(folder: Path) -> dict[str, str]:
+@contextlib.contextmanager
+def _token(folder: Path) -> Iterator[Path]:
+    """A new token's file, which is locked for as long as its driver lives."""
+    path = folder / TOKEN_FILE
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, secrets.token_hex(32).encode())
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def _remove_left_behind() -> None:
+    """Remove the folders of drivers of this user that were killed: nobody locks their tokens."""
+    for path in ROOT.glob(f"{PREFIX}*/{TOKEN_FILE}"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A token that is empty is only just being made.
+            if os.fstat(file.fileno()).st_uid == os.geteuid() and file.read():
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _settings(token: Path) -> dict[str, str]:
     """Environment of Ray's processes; Ray turns its authentication on where nothing says off."""
-    token = folder / TOKEN_FILE
-    descriptor = os.open(token, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    os.write(descriptor, secrets.token_hex(32).encode())
-    os.close(descriptor)
     return {
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray is then reached at 127.0.0.1, on Linux too. It is read when ray is imported.

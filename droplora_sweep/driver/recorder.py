@@ -52,6 +52,7 @@ class Recorder:
         self._pending: list[Future[None]] = []
         self._abandoned = threading.Event()
         self._refusal: SweepError | None = None
+        self._finish_discarding()
 
     def started(self, suggestion: Suggestion) -> None:
         """Record a trial's start."""
@@ -158,6 +159,15 @@ class Recorder:
                 results=outcome.results or None,
             )
             self._discard_checkpoints(trial_id)
+
+    def _finish_discarding(self) -> None:
+        """Remove what a driver left that was killed between a trial's end and its checkpoints'.
+
+        Trials end one after the other, so that it can only be the last one.
+        """
+        ended = {trial.finished: trial for trial in self._ledger.records() if trial.finished}
+        if ended:
+            self._discard_checkpoints(ended[max(ended)].trial_id)
 
     def _discard_checkpoints(self, trial_id: str) -> None:
         place = checkpoint_place(below(self._ledger.trials_location, trial_id))

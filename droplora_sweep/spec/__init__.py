@@ -12,6 +12,7 @@ from .paths import is_hub_id, local_folder
 from .schema import json_schema
 from .space import active_order, baselines, grid_size, is_active, resolve
 from .sweep import (
+    RESERVED_NAMES,
     AshaSpec,
     CheckpointSpec,
     GroupSpec,
@@ -30,6 +31,7 @@ from .trial import (
 
 __all__ = [
     "PLUGIN_GROUP",
+    "RESERVED_NAMES",
     "AdapterSpec",
     "AshaSpec",
     "BenchmarkSpec",

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from .base import Count, PathText, Positive, SpecModel
+from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .parameters import Parameter
 from .trial import Name, TrialSpec
+
+RESERVED_NAMES = ("mlartifacts", "mlflow.db")
+"""What a storage folder holds beside its sweeps: MLflow's store."""
+
+
+def _check_name(name: str) -> str:
+    if name in RESERVED_NAMES:
+        raise broken_rule(f"must not be one of {', '.join(RESERVED_NAMES)}, got {name}")
+    return name
+
+
+SweepName = Annotated[Name, AfterValidator(_check_name)]
 
 
 class AshaSpec(SpecModel):
@@ -104,7 +116,7 @@ class TrackingSpec(SpecModel):
 class SweepSpec(TrialSpec):
     """One search-space file: the fields of a trial are the defaults that the search varies."""
 
-    name: Name
+    name: SweepName
     """Names the sweep in storage and in MLflow."""
     search: SearchSpec = SearchSpec()
     group: GroupSpec = GroupSpec()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.spec import RESERVED_NAMES
 
 from .records import TRIAL_ID
-from .ui import MLFLOW_ARTIFACTS, MLFLOW_DATABASE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,6 @@ TEST_RESULTS = "test_results.parquet"
 TRIAL = "trial.json"
 FAILURE_LOG = "failure.log"
 
-RESERVED_NAMES = (MLFLOW_ARTIFACTS, MLFLOW_DATABASE)
-"""What a storage folder holds beside its sweeps."""
-
 
 def sweep_directory(storage: Path, name: str) -> Path:
     """Folder of one sweep.
@@ -36,7 +33,7 @@ def sweep_directory(storage: Path, name: str) -> Path:
         SweepError: If the name is that of something else in the storage folder.
     """
     if name in RESERVED_NAMES:
-        raise SweepError(f"name: must not be one of {', '.join(RESERVED_NAMES)}")
+        raise SweepError(f"name: must not be one of {', '.join(RESERVED_NAMES)}, got {name}")
     root = storage.resolve()
     directory = root / name
     assert directory.parent == root, f"the spec lets no path into a name, got {name}"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.spec import RESERVED_NAMES
 
 if TYPE_CHECKING:
     from .ui_login import Login
 
-MLFLOW_DATABASE = "mlflow.db"
-MLFLOW_ARTIFACTS = "mlartifacts"
+MLFLOW_ARTIFACTS, MLFLOW_DATABASE = RESERVED_NAMES
 
 QUIET_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

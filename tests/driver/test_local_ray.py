@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,22 +60,44 @@ def join(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_listens_on_this_machine_alone_and_takes_orders_only_with_its_token() -> None:
-    with subprocess.Popen(
+def started() -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-c", START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+
+
+def test_what_a_killed_driver_left_is_removed_by_the_next_one() -> None:
+    with started() as killed:
+        assert killed.stdout is not None
+        left = Path(json.loads(killed.stdout.readline())["token"]).parent
+        with started() as other:
+            assert other.stdout is not None
+            json.loads(other.stdout.readline())
+            assert left.is_dir(), "its driver lives"
+            other.communicate("\n")
+        killed.kill()
+    assert left.is_dir()
+    with started() as following:
+        assert following.stdout is not None
+        json.loads(following.stdout.readline())
+        assert not left.exists()
+        following.communicate("\n")
+
+
+def test_it_listens_on_this_machine_alone_and_takes_orders_only_with_its_token() -> None:
+    with started() as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        started = json.loads(process.stdout.readline())
-        assert set(started["listening"]) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        assert (started["mode"], started["folder"]) == (0o600, 0o700)
+        told = json.loads(process.stdout.readline())
+        assert set(told["listening"]) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        assert (told["mode"], told["folder"]) == (0o600, 0o700)
 
-        without = join(started["address"], RAY_AUTH_MODE="disabled")
-        wrong = join(started["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
-        own = join(started["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=started["token"])
+        without = join(told["address"], RAY_AUTH_MODE="disabled")
+        wrong = join(told["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)
+        own = join(told["address"], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=told["token"])
         for refused in (without, wrong):
             assert refused.returncode != 0
             assert "joined" not in refused.stdout

@@ -1,9 +1,9 @@
 """What must hold after every case of the faults suite, however a sweep came to its end.
 
 Finished = planned minus explicitly failed; no fingerprint completed twice; each finished trial has
-exactly one run in MLflow, in the final state that its own maps to, and an adapter whose manifest
-verifies and which loads; nothing is left RUNNING in ledger or MLflow; no process of ours is left,
-and no placement group.
+exactly one run in MLflow, in the final state that its own maps to, an adapter whose manifest
+verifies and which loads, and no checkpoint any more; nothing is left RUNNING in ledger or MLflow;
+no process of ours is left, and no placement group.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import psutil
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import Ledger, TrialRecord, TrialState, verify_adapter
+from droplora_sweep.tracking.layout import trial_directory
 from droplora_sweep.tracking.ui import mlflow_uri
+from droplora_sweep.training.checkpoints.folders import CHECKPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +50,7 @@ def problems(storage: Path, name: str, num_planned: int, mark: str | None = None
     return [
         *_counted(ledger, num_planned),
         *(problem for trial in trials for problem in _adapter(trial)),
+        *_checkpoints(ledger),
         *_runs(storage, ledger),
         *(_leftovers(mark) if mark is not None else ()),
     ]
@@ -103,6 +106,13 @@ def _loads(trial_id: str, adapter: Path) -> Iterator[str]:
     updates = [value for key, value in loaded.state_dict().items() if "lora_B" in key]
     if not any(value.abs().sum() > 0 for value in updates):
         yield f"{trial_id} has an adapter that changes nothing"
+
+
+def _checkpoints(ledger: Ledger) -> Iterator[str]:
+    for trial in ledger.records():
+        folder = trial_directory(ledger.directory, trial.trial_id) / CHECKPOINTS
+        if trial.is_finished and folder.exists():
+            yield f"{trial.trial_id} has {len(list(folder.iterdir()))} checkpoints left"
 
 
 def _runs(storage: Path, ledger: Ledger) -> Iterator[str]:

@@ -95,10 +95,14 @@ def test_names_of_what_lies_beside_sweeps_are_no_sweeps(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     with recorded(f"reserved name {name}") as row:
-        code, _, complaint = call(capsys, "run", "s.yaml", f"--name={name}")
-        row.injected = 1
+        rule = f"name: must not be one of mlartifacts, mlflow.db, got {name}\n"
+        for verb in ("run", "validate"):
+            code, _, complaint = call(capsys, verb, "s.yaml", "--set", f"name={name}")
+            assert (code, complaint) == (2, f"--set name={name}: {rule}")
+        code, _, complaint = call(capsys, "status", name)
+        assert (code, complaint) == (1, rule)
+        row.injected = 3
         row.result = complaint.strip()
-    assert (code, complaint) == (1, "name: must not be one of mlartifacts, mlflow.db\n")
     assert [path.name for path in folder.iterdir()] == ["s.yaml"], "nothing was begun"
 
 

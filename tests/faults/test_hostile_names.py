@@ -99,9 +99,7 @@ def test_names_of_what_lies_beside_sweeps_are_no_sweeps(
         for verb in ("run", "validate"):
             code, _, complaint = call(capsys, verb, "s.yaml", "--set", f"name={name}")
             assert (code, complaint) == (2, f"--set name={name}: {rule}")
-        code, _, complaint = call(capsys, "status", name)
-        assert (code, complaint) == (1, rule)
-        row.injected = 3
+            row.injected += 1
         row.result = complaint.strip()
     assert [path.name for path in folder.iterdir()] == ["s.yaml"], "nothing was begun"
 

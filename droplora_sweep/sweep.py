@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .display.progress import Progress
     from .driver.preflight import Prepared
     from .driver.starting import Start
+    from .reports import Report
     from .selection import Decision
     from .spec import SweepSpec, TrialSpec
 
@@ -157,6 +158,19 @@ def decide(ledger: Ledger) -> list[Decision]:
         SweepError: No trial is complete.
     """
     return best_per_benchmark(ledger.search_records(), ledger.scores)
+
+
+def report_of(ledger: Ledger, *, is_live: bool = False) -> Report:
+    """The page that says which rate to use and how sure that is, of a sweep in any state.
+
+    Args:
+        ledger: The sweep's.
+        is_live: Whether a driver works on it; else its running trials are interrupted.
+    """
+    # Figures and fANOVA take seconds to import, which nothing else needs.
+    from .reports import gather_facts, make_report
+
+    return make_report(gather_facts(ledger.record, ledger.scores, is_live=is_live))
 
 
 def protocol(ledger: Ledger) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from droplora_sweep.errors import DropLoRASweepError, InputError
 
-from . import planning, results, running, scoring
+from . import planning, reporting, results, running, scoring
 from .options import EXIT_BAD_INPUT, EXIT_FAILED
 from .printing import complain
 
@@ -30,6 +30,7 @@ app.command()(running.resume)
 app.command()(running.stop)
 app.command()(results.status)
 app.command()(results.best)
+app.command()(reporting.report)
 app.command("eval")(scoring.evaluate)
 app.command()(scoring.compress)
 app.command()(results.sync)

@@ -10,6 +10,7 @@ from .decisions import (
     RateRow,
     Verdict,
     best_per_benchmark,
+    score_estimate,
 )
 from .exploration import Marginal, explore, marginal_text
 from .finalists import Finalists, choose_finalists
@@ -53,5 +54,6 @@ __all__ = [
     "marginal_text",
     "next_step",
     "paper_results",
+    "score_estimate",
     "tabulate",
 ]

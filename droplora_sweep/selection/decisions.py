@@ -257,11 +257,20 @@ def _finalist(
         method=best.method,
         rank=best.rank,
         score=best.scores[subject],
-        estimate=_estimate(results(best.trial_id), parts),
+        estimate=score_estimate(results(best.trial_id), parts),
     )
 
 
-def _estimate(scores: Scores | None, parts: Sequence[str]) -> Estimate | None:
+def score_estimate(scores: Scores | None, parts: Sequence[str]) -> Estimate | None:
+    """A trial's unweighted mean over benchmarks, with its 95 % interval.
+
+    Args:
+        scores: The trial's, by benchmark and example.
+        parts: The benchmarks.
+
+    Returns:
+        None where one of them has no score.
+    """
     if scores is None:
         return None
     known = [[one for one in scores.get(part, {}).values() if one is not None] for part in parts]

@@ -1,0 +1,123 @@
+"""The answer: which pruning rate to use, per benchmark, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from droplora_sweep.selection import (
+    ConfirmedVerdict,
+    Verdict,
+    confirmed_text,
+    decision_text,
+)
+
+if TYPE_CHECKING:
+    from droplora_sweep.reports.facts import Facts
+    from droplora_sweep.selection import ConfirmedDecision, Decision, Estimate
+
+
+class Certainty(StrEnum):
+    """How sure an answer is; each value is what a reader sees."""
+
+    SETTLED = "confirmed"
+    OPEN = "confirmed, still open"
+    HINT = "a hint, not confirmed"
+    NONE = "no answer yet"
+
+    @property
+    def mark(self) -> str:
+        """A sign for it that needs no colour."""
+        return {"SETTLED": "\u2714", "OPEN": "\u2248", "HINT": "?", "NONE": "\u2013"}[self.name]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to use on one benchmark, or for the mean.
+
+    Attributes:
+        subject: Its name.
+        certainty: How sure it is.
+        pruning_rate: The rate to use; None without an answer.
+        trial: The trial whose settings go with it; "" without an answer.
+        score: Of that rate, with its interval where there is one.
+        gain: Of the rate (of the best other one, where it is 0) over p = 0.
+        gain_of: The rate whose gain that is.
+        probability_best: That the rate is the best of those confirmed.
+        verdict: What can be said against p = 0, in few words.
+        sentence: The whole decision in plain words.
+    """
+
+    subject: str
+    certainty: Certainty
+    pruning_rate: float | None = None
+    trial: str = ""
+    score: Estimate | float | None = None
+    gain: Estimate | None = None
+    gain_of: float | None = None
+    probability_best: float | None = None
+    verdict: str = ""
+    sentence: str = ""
+
+
+SETTLED = frozenset(
+    {ConfirmedVerdict.BETTER, ConfirmedVerdict.WORSE, ConfirmedVerdict.NO_GAIN},
+)
+
+
+def answers(facts: Facts) -> tuple[Answer, ...]:
+    """One per subject: what was confirmed, else what the search hints at."""
+    return tuple(_answer(facts, subject) for subject in facts.subjects)
+
+
+def _answer(facts: Facts, subject: str) -> Answer:
+    confirmed = facts.confirmation(subject)
+    if confirmed is not None:
+        return _confirmed(confirmed)
+    decision = facts.decision(subject)
+    if decision is None or decision.best is None:
+        verdict = facts.undecided if decision is None else decision.verdict.value
+        return Answer(subject, Certainty.NONE, verdict=verdict)
+    return _hinted(decision)
+
+
+def _confirmed(decision: ConfirmedDecision) -> Answer:
+    assert decision.recommended is not None, "a decision with rates recommends one"
+    used = next(one for one in decision.rates if one.arm == decision.recommended)
+    others = [one for one in decision.rates if one.difference is not None]
+    shown = used if used in others else max(others, key=lambda one: one.mean.value, default=None)
+    difference = None if shown is None else shown.difference
+    return Answer(
+        subject=decision.benchmark,
+        certainty=Certainty.SETTLED if decision.verdict in SETTLED else Certainty.OPEN,
+        pruning_rate=used.arm.pruning_rate,
+        trial=used.arm.name,
+        score=used.mean,
+        gain=None if difference is None else difference.estimate,
+        gain_of=None if shown is None else shown.arm.pruning_rate,
+        probability_best=used.probability_best,
+        verdict=decision.verdict.value,
+        sentence=confirmed_text(decision),
+    )
+
+
+def _hinted(decision: Decision) -> Answer:
+    best, comparison = decision.best, decision.comparison
+    assert best is not None, "asked only where a trial has a score"
+    # Without evidence for a gain the plain method stands; a tie is no reason to prune.
+    used = best
+    if decision.verdict is Verdict.WORSE and decision.unpruned is not None:
+        used = decision.unpruned
+    pruned = decision.pruned
+    return Answer(
+        subject=decision.benchmark,
+        certainty=Certainty.HINT,
+        pruning_rate=used.pruning_rate,
+        trial=used.trial_id,
+        score=used.estimate or used.score,
+        gain=None if comparison is None else comparison.difference,
+        gain_of=None if pruned is None else pruned.pruning_rate,
+        verdict=decision.verdict.value,
+        sentence=decision_text(decision),
+    )

@@ -1,0 +1,133 @@
+"""What a report is made from: one sweep's records, and what was decided from them.
+
+Everything in a report is a function of these facts, so the same ledger gives the same report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.selection import MEAN, best_per_benchmark, explore, score_estimate
+from droplora_sweep.selection.trials import benchmarks, candidates
+from droplora_sweep.tracking.records import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from droplora_sweep.selection import ConfirmedDecision, Decision, Estimate, Marginal, Scores
+    from droplora_sweep.selection.trials import Candidate
+    from droplora_sweep.tracking.records import SweepRecord, TrialRecord
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One sweep as a report shows it.
+
+    Attributes:
+        record: The sweep with all its trials.
+        is_live: Whether a driver works on it now.
+        decisions: The search stage's, one per subject; empty where no trial is complete.
+        undecided: Why there are none, else "".
+        marginals: Score at each rate with the other parameters averaged out, exploratory.
+        confirmed: The confirm stage's, one per subject; empty where it has not begun.
+        estimates: Validation score of each complete trial with its interval, by trial and subject.
+    """
+
+    record: SweepRecord
+    is_live: bool
+    decisions: tuple[Decision, ...]
+    undecided: str
+    marginals: tuple[Marginal, ...]
+    confirmed: tuple[ConfirmedDecision, ...]
+    estimates: Mapping[str, Mapping[str, Estimate]]
+
+    @cached_property
+    def searched(self) -> tuple[TrialRecord, ...]:
+        """The trials of the search stage, in any state."""
+        return self.record.search_trials
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """The mean over the benchmarks where there are several, then each of them."""
+        names = benchmarks(self.searched) or tuple(self.record.spec["task"]["benchmarks"])
+        return (MEAN, *names) if len(names) > 1 else names
+
+    @cached_property
+    def complete(self) -> tuple[Candidate, ...]:
+        """The search-stage trials that trained to their full length, with their finite scores."""
+        return tuple(candidates(self.searched))
+
+    @property
+    def as_of(self) -> datetime:
+        """When something last happened: a report tells of nothing later."""
+        times = [self.record.started, self.record.finished]
+        for trial in self.record.trials:
+            times += [trial.started, trial.finished, *(one.time for one in trial.reports)]
+        return max(time for time in times if time is not None)
+
+    def decision(self, subject: str) -> Decision | None:
+        """What the search stage says of a subject."""
+        return next((one for one in self.decisions if one.benchmark == subject), None)
+
+    def confirmation(self, subject: str) -> ConfirmedDecision | None:
+        """What the confirm stage says of a subject; None before it has rates to compare."""
+        found = (one for one in self.confirmed if one.benchmark == subject and one.rates)
+        return next(found, None)
+
+    def marginal(self, subject: str) -> Marginal | None:
+        """The score at each rate with the other parameters averaged out."""
+        return next((one for one in self.marginals if one.benchmark == subject), None)
+
+
+def gather_facts(
+    record: SweepRecord,
+    scores: Callable[[str], Scores | None],
+    confirmed: Sequence[ConfirmedDecision] = (),
+    *,
+    is_live: bool = False,
+) -> Facts:
+    """Decide what a report says, from a ledger's records.
+
+    Args:
+        record: The sweep, in any state.
+        scores: A trial's score on each example by its id, None where it has none.
+        confirmed: What the confirm stage decided.
+        is_live: Whether a driver works on the sweep now.
+    """
+    searched = record.search_trials
+    known = {one.trial_id: scores(one.trial_id) for one in searched if _is_complete(one)}
+    decisions: tuple[Decision, ...] = ()
+    undecided = ""
+    try:
+        decisions = tuple(best_per_benchmark(searched, known.get))
+    except SweepError as error:
+        undecided = str(error)
+    return Facts(
+        record=record,
+        is_live=is_live,
+        decisions=decisions,
+        undecided=undecided,
+        marginals=tuple(explore(searched)) if decisions else (),
+        confirmed=tuple(confirmed),
+        estimates=_estimates(searched, known),
+    )
+
+
+def _is_complete(trial: TrialRecord) -> bool:
+    return trial.state is TrialState.COMPLETE
+
+
+def _estimates(
+    trials: Sequence[TrialRecord], known: Mapping[str, Scores | None]
+) -> dict[str, dict[str, Estimate]]:
+    names = benchmarks(trials)
+    parts = {name: (name,) for name in names} | ({MEAN: names} if len(names) > 1 else {})
+    found: dict[str, dict[str, Estimate]] = {}
+    for trial_id, scores in known.items():
+        estimates = {subject: score_estimate(scores, part) for subject, part in parts.items()}
+        found[trial_id] = {name: one for name, one in estimates.items() if one is not None}
+    return found

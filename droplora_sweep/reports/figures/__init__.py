@@ -1,0 +1,1 @@
+"""Values -> pictures: one module per kind of figure, none of which computes what it draws."""

@@ -1,0 +1,128 @@
+"""Facts -> one HTML file that needs nothing else, and a PNG per figure.
+
+The page has no script, loads nothing, and says so to the browser by a content security policy.
+Everything that comes from a ledger is escaped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from droplora_sweep.selection import marginal_text
+
+from .contents.answers import answers
+from .contents.coordinates import coordinates
+from .contents.costs import costs
+from .contents.courses import curve_panels, rungs, rungs_alt
+from .contents.importance import importance
+from .contents.ranks import rank_panels
+from .contents.rates import rate_panels
+from .figures.coordinates import draw_coordinates
+from .figures.costs import draw_costs
+from .figures.courses import draw_curves, draw_rungs
+from .figures.importance import draw_importance
+from .figures.ranks import draw_ranks
+from .figures.rates import draw_rates
+from .headline import headline
+from .settings import setting_rows
+from .tables import answers_table, confirmed_table, rates_table, trials_table
+from .wording import hours, moment, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import jinja2
+
+    from .contents.costs import Costs
+    from .contents.importance import Importance
+    from .facts import Facts
+    from .figures.canvas import Picture
+
+TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that can be written anywhere.
+
+    Attributes:
+        html: The page.
+        images: PNG files by name.
+    """
+
+    html: str
+    images: Mapping[str, bytes]
+
+
+def make_report(facts: Facts) -> Report:
+    """Make the report of a sweep in any state; the same facts give the same bytes."""
+    found = answers(facts)
+    shares = importance(facts)
+    spent = costs(facts)
+    pictures = {picture.name: picture for picture in _pictures(facts, shares, spent)}
+    html = _template().render(
+        facts=facts,
+        record=facts.record,
+        state=_state(facts),
+        headline=headline(found),
+        answers=found,
+        answers_table=answers_table(found),
+        confirmed_tables=[confirmed_table(one) for one in facts.confirmed if one.rates],
+        rates_table=rates_table(facts),
+        trials_table=trials_table(facts),
+        marginals=[marginal_text(one) for one in facts.marginals if one.points],
+        importance=shares,
+        costs=spent,
+        settings=setting_rows(facts.record),
+        pictures=pictures,
+    )
+    return Report(html, {f"{name}.png": one.png for name, one in pictures.items()})
+
+
+def _pictures(facts: Facts, shares: Importance, spent: Costs) -> Iterator[Picture]:
+    """The figures that there is something to draw for."""
+    rates = rate_panels(facts)
+    if any(panel.points for panel in rates):
+        yield draw_rates([panel for panel in rates if panel.points])
+    if ranks := rank_panels(facts):
+        yield draw_ranks(ranks)
+    if (lines := coordinates(facts)) is not None:
+        yield draw_coordinates(lines)
+    if shares.shares:
+        yield draw_importance(shares)
+    if curves := curve_panels(facts):
+        yield draw_curves(curves)
+    if steps := rungs(facts):
+        yield draw_rungs(steps, rungs_alt(steps))
+    if spent.spans:
+        yield draw_costs(spent)
+
+
+def _state(facts: Facts) -> str:
+    record = facts.record
+    if facts.is_live:
+        return "running"
+    if record.outcome is None:
+        return "interrupted: its driver died"
+    return record.outcome.lower() + (f": {record.reason}" if record.reason else "")
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    loader = jinja2.FunctionLoader(
+        lambda name: files(__package__).joinpath("template", name).read_text("utf-8")
+    )
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(hours=hours, moment=moment, quantity=quantity)
+    return environment.get_template(TEMPLATE)

@@ -1,0 +1,145 @@
+"""The tables of a report, as texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.display.values import format_params, format_seconds
+
+from .wording import UNKNOWN, interval, points, score, share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from droplora_sweep.selection import ConfirmedDecision
+    from droplora_sweep.tracking.records import TrialRecord
+
+    from .contents.answers import Answer
+    from .facts import Facts
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: What it says.
+        note: A second, smaller line.
+        is_marked: Whether it is the best of its column.
+    """
+
+    text: str
+    note: str = ""
+    is_marked: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Attributes:
+        caption: What it shows.
+        columns: Names of the columns.
+        rows: Cells by row.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def answers_table(answers: Sequence[Answer]) -> Table:
+    """What to use, per subject."""
+    has_chances = any(one.probability_best is not None for one in answers)
+    chances = ("best of all",) if has_chances else ()
+    columns = ("benchmark", "use", "how sure", "score", "pruning against p = 0", *chances)
+    rows = []
+    for one in answers:
+        rate = UNKNOWN if one.pruning_rate is None else f"p = {one.pruning_rate:g}"
+        of = "" if one.gain_of is None or one.gain is None else f"for p = {one.gain_of:g}"
+        rows.append(
+            (
+                Cell(one.subject),
+                Cell(rate, one.trial),
+                Cell(f"{one.certainty.mark} {one.certainty}", one.verdict),
+                Cell(score(one.score), interval(one.score)),
+                Cell(points(one.gain), of),
+                *(Cell(share(one.probability_best)) for _ in chances),
+            )
+        )
+    return Table("What to use, and how sure that is", columns, tuple(rows))
+
+
+def rates_table(facts: Facts) -> Table:
+    """The best complete trial of each pruning rate, per subject."""
+    columns = ("pruning rate", *facts.subjects, "trials")
+    decisions = [facts.decision(subject) for subject in facts.subjects]
+    first = next((one for one in decisions if one is not None), None)
+    rows = []
+    for index, counts in enumerate(first.rates if first else ()):
+        cells = [Cell(f"{counts.pruning_rate:g}")]
+        for decision in decisions:
+            best = decision.rates[index].best if decision is not None else None
+            if decision is None or best is None:
+                cells.append(Cell(UNKNOWN))
+            else:
+                shown = score(best.score)
+                cells.append(Cell(shown, interval(best.estimate), best == decision.best))
+        states = [
+            f"{count} {name}"
+            for count, name in (
+                (counts.num_complete, "complete"),
+                (counts.num_stopped, "stopped"),
+                (counts.num_failed, "failed"),
+            )
+            if count
+        ]
+        rows.append((*cells, Cell(", ".join(states) or UNKNOWN)))
+    return Table("Best complete trial of each pruning rate in the search", columns, tuple(rows))
+
+
+def confirmed_table(decision: ConfirmedDecision) -> Table:
+    """Every confirmed rate of one subject."""
+    columns = ("setting", "score", "against p = 0", "p-value", "best of all")
+    rows = tuple(
+        (
+            Cell(f"p = {one.arm.pruning_rate:g}", one.arm.name, one.arm == decision.recommended),
+            Cell(score(one.mean), interval(one.mean)),
+            Cell(UNKNOWN if one.difference is None else points(one.difference.estimate)),
+            Cell(UNKNOWN if one.adjusted_p_value is None else f"{one.adjusted_p_value:.2g}"),
+            Cell(share(one.probability_best)),
+        )
+        for one in decision.rates
+    )
+    seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
+    return Table(f"{decision.benchmark}: {seeds}", columns, rows)
+
+
+def trials_table(facts: Facts) -> Table:
+    """Every trial."""
+    columns = ("trial", "settings", *facts.subjects, "time", "state")
+    rows = tuple(
+        (
+            Cell(trial.trial_id),
+            Cell(format_params(trial.params) or UNKNOWN),
+            *(Cell(score(trial.metrics.get(f"val/{subject}"))) for subject in facts.subjects),
+            Cell(_duration(trial)),
+            Cell(_state(trial, is_live=facts.is_live), trial.reason or ""),
+        )
+        for trial in facts.record.trials
+    )
+    return Table("Every trial; scores of those that ended early are not final", columns, rows)
+
+
+def _duration(trial: TrialRecord) -> str:
+    if trial.finished is None:
+        return UNKNOWN
+    return format_seconds((trial.finished - trial.started).total_seconds())
+
+
+def _state(trial: TrialRecord, *, is_live: bool) -> str:
+    if not trial.is_finished and not is_live:
+        return "interrupted"
+    origin = f" (of {trial.origin})" if trial.origin else ""
+    return f"{trial.state.lower()}{origin}"

@@ -1,0 +1,96 @@
+"""The answer that a report gives first."""
+
+import pytest
+
+from droplora_sweep.reports.contents.answers import Certainty, answers
+from droplora_sweep.reports.headline import headline
+
+from .conftest import Sweep, confirm
+
+
+@pytest.fixture
+def alone():
+    return Sweep(benchmarks=("arc",))
+
+
+def first(sweep, *confirmed):
+    found = answers(sweep.facts(confirmed))
+    return found[0], headline(found)
+
+
+def test_a_rate_that_is_confirmed_to_be_better_is_to_be_used(alone):
+    alone.trial(0.0, 0.5)
+    decision = confirm({0.0: 0.5, 0.2: 0.7})
+    answer, shown = first(alone, decision)
+    assert answer.certainty is shown.certainty is Certainty.SETTLED
+    assert shown.advice == "Use a pruning rate of 0.2."
+    assert shown.reason.startswith("Trained again with the same seeds, p = 0.2 scores +")
+    assert "with > 99 % probability" in shown.reason or "with 100 % probability" in shown.reason
+    assert answer.verdict == "better than p = 0"
+    assert answer.sentence.startswith("arc: use p = 0.2 (t0001-00000001)")
+    assert answer.score == decision.rates[1].mean
+
+
+def test_a_rate_that_is_worse_is_not_to_be_used(alone):
+    answer, shown = first(alone, confirm({0.0: 0.7, 0.2: 0.5}))
+    assert answer.certainty is Certainty.SETTLED
+    assert (answer.pruning_rate, answer.gain_of) == (0, 0.2)
+    assert shown.advice == "Use no pruning (p = 0)."
+    assert "p = 0.2 scores \N{MINUS SIGN}" in shown.reason
+
+
+def test_what_confirmation_leaves_open_is_said_to_be_open(alone):
+    answer, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.5}, num_examples=60))
+    assert answer.certainty is Certainty.OPEN
+    assert shown.advice.endswith("until more runs settle it.")
+    assert "the data cannot tell the two apart" in shown.reason
+
+
+def test_the_search_alone_gives_a_hint(alone):
+    alone.trial(0.0, 0.5)
+    alone.trial(0.2, 0.55)
+    answer, shown = first(alone)
+    assert answer.certainty is Certainty.HINT
+    assert shown.advice == "Try a pruning rate of 0.2; nothing is confirmed yet."
+    assert "cannot tell the two apart" in shown.reason
+    assert shown.reason.endswith("Each setting was trained once, so luck is not ruled out.")
+
+
+def test_where_pruning_loses_the_hint_is_to_leave_it(alone):
+    alone.trial(0.0, 0.9)
+    alone.trial(0.2, 0.3)
+    _, shown = first(alone)
+    assert shown.advice == "Try no pruning (p = 0); nothing is confirmed yet."
+    assert "That is worse than p = 0, among these trials." in shown.reason
+
+
+def test_without_a_trial_at_p_0_that_is_said(alone):
+    alone.trial(0.2, 0.5)
+    _, shown = first(alone)
+    assert shown.reason.startswith("No p = 0 trial is complete.")
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FAILED", "STOPPED"])
+def test_without_a_complete_trial_there_is_no_answer(alone, state):
+    alone.trial(0.2, 0.5, state=state)
+    answer, shown = first(alone)
+    assert answer.certainty is Certainty.NONE
+    assert shown.advice == "There is no answer yet."
+    assert shown.reason == (
+        "cannot choose a pruning rate: no trial that has one is complete "
+        f"(trials: 1 {state.lower()})"
+    )
+
+
+def test_benchmarks_that_point_elsewhere_are_named(sweep):
+    sweep.trial(0.0, (0.9, 0.2))
+    sweep.trial(0.2, (0.3, 0.9))
+    shown = headline(answers(sweep.facts()))
+    assert shown.advice == "Try a pruning rate of 0.2; nothing is confirmed yet."
+    assert shown.differences == (
+        "Single benchmarks point elsewhere: arc p = 0 (a hint, not confirmed)."
+    )
+
+
+def test_how_sure_an_answer_is_can_be_told_without_colour():
+    assert len({certainty.mark for certainty in Certainty}) == len(Certainty)

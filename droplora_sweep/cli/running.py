@@ -53,8 +53,8 @@ def run(
     ]
     loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
     if address.startswith(REMOTE):
-        storage = loaded.sweep.storage
-        raise typer.Exit(run_remotely(address, file, storage, settings, _say, fork=fork))
+        storage, text = loaded.sweep.storage, loaded.text
+        raise typer.Exit(run_remotely(address, file.name, text, storage, _say, fork=fork))
     fork_of = None
     if fork is not None:
         fork_of = loaded.sweep.name

@@ -32,20 +32,15 @@ _PR_SET_PDEATHSIG = 1
 class _RemoteDriver:
     """An actor on the head node: runs the command line there and keeps what it prints."""
 
-    def __init__(
-        self, name: str, text: str, storage: str, overrides: Sequence[str], options: Sequence[str]
-    ) -> None:
+    def __init__(self, name: str, text: str, storage: str, options: Sequence[str]) -> None:
         import ray
 
         folder = Path(tempfile.mkdtemp(prefix="droplora-"))
         (folder / name).write_text(text, encoding="utf-8")
         address = ray.get_runtime_context().gcs_address
         command = [sys.executable, "-m", "droplora_sweep", "run", name, *options]
-        for override in (
-            *overrides,
-            f"storage={storage if is_url(storage) else Path.home() / storage}",
-        ):
-            command += ["--set", override]
+        place = storage if is_url(storage) else Path.home() / storage
+        command += ["--set", f"storage={place}"]
         self._process = subprocess.Popen(
             [*command, "--address", address],
             cwd=folder,
@@ -84,9 +79,9 @@ class _RemoteDriver:
 
 def run_remotely(
     address: str,
-    file: Path,
+    name: str,
+    text: str,
     storage: str,
-    overrides: Sequence[str],
     show: Callable[[str], None],
     *,
     fork: str | None = None,
@@ -95,9 +90,9 @@ def run_remotely(
 
     Args:
         address: ``ray://host:port``.
-        file: The search-space file; models and data it names are those of the head node.
+        name: What the search-space file is called.
+        text: The file in one piece; models and data it names are those of the head node.
         storage: The sweep's; a relative one lies in the head node's home folder.
-        overrides: ``path=value`` strings, applied there.
         show: Takes each line the driver prints.
         fork: Name of a new sweep that starts from the results of the file's.
 
@@ -120,7 +115,7 @@ def run_remotely(
     options = [] if fork is None else ["--fork", fork]
     try:
         driver = actor.options(num_cpus=0, resources=HEAD_SHARE, max_concurrency=4).remote(
-            file.name, file.read_text(encoding="utf-8"), storage, list(overrides), options
+            name, text, storage, options
         )
         return _follow(driver, show)
     finally:

@@ -23,16 +23,20 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def find_broken_rules(sweep: SweepSpec, *, check_folders: bool = True) -> list[Finding]:
+def find_broken_rules(
+    sweep: SweepSpec, *, check_folders: bool = True, needs_data: bool = True
+) -> list[Finding]:
     """Every rule that is broken, in the order of the file's sections.
 
     Args:
         sweep: Valid field by field.
         check_folders: Whether the model and the data are to be found on this machine.
+        needs_data: Whether published benchmarks need `task.data`, as they do to be run.
     """
     findings = [
         *(_sources(sweep) if check_folders else ()),
         *_benchmarks(sweep),
+        *(_data_is_given(sweep) if needs_data else ()),
         *_batch(sweep),
         *_metric(sweep),
         *_study(sweep),
@@ -95,6 +99,10 @@ def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:
         if name in names[:index]:
             problem = f"must differ from the others, got {shown(name)} twice"
             yield Finding(("task", "benchmarks", index), problem)
+
+
+def _data_is_given(sweep: SweepSpec) -> Iterator[Finding]:
+    names = sweep.task.benchmarks
     specs = sweep.task.benchmark_specs
     files = [
         name

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError
 
-from ._yaml import Path, parse
+from ._layers import EXTENDS, read_layers
+from ._yaml import Parsed, Path, parse
 from .fields import split_path
 from .parameters import Choice, Range
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MAX_FILE_BYTES = 100_000
-"""Ten times any search space; what is longer is some other file, and slow to read to its end."""
+    from pathlib import Path as FilePath
 
 _DOMAIN_KEYS = {*Choice.model_fields, *Range.model_fields}
 
@@ -61,23 +59,45 @@ def dotted(path: Path) -> str:
 
 
 def read_source(file: str | FilePath, overrides: Sequence[str] = ()) -> Source:
-    """Read the file and apply the overrides in order.
+    """Read the file and what it extends, and apply the overrides in order.
+
+    An override of ``extends`` is applied first: it says which files there are to override.
 
     Raises:
-        InputError: The file cannot be read, or is no YAML mapping.
+        InputError: A file cannot be read, or is no YAML mapping.
     """
     name = str(file)
-    parsed = parse(_read_text(FilePath(file)), lambda line: f"{name}:{line}")
-    if not isinstance(parsed.value, dict):
-        if parsed.problems:
-            raise InputError([Fault(place, "", problem) for _, place, problem in parsed.problems])
-        kind = {type(None): "nothing", list: "a list"}.get(type(parsed.value), "a single value")
-        raise InputError([Fault(f"{name}:1", "", f"must be a mapping of fields, got {kind}")])
+    parsed = read_layers(file, _other_layers(overrides))
+    assert isinstance(parsed.value, dict)
     source = Source(name, parsed.value, parsed.places, parsed.problems)
     source.places[()] = f"{name}:1"
     for override in overrides:
-        _apply(source, override)
+        if not _is_of_layers(override):
+            _apply(source, override)
     return source
+
+
+def _is_of_layers(override: str) -> bool:
+    return override.partition("=")[0].strip() == EXTENDS and "=" in override
+
+
+def _other_layers(overrides: Sequence[str]) -> Parsed | None:
+    """What the last override of ``extends`` says; None where there is none."""
+    found = None
+    for override in filter(_is_of_layers, overrides):
+        place = _place(override)
+        try:
+            found = parse(override.partition("=")[2], lambda _, place=place: place)  # type: ignore[misc]
+        except InputError as error:
+            faults = [Fault(place, EXTENDS, fault.problem) for fault in error.faults]
+            raise InputError(faults) from None
+        if found.problems:
+            raise InputError([Fault(at, EXTENDS, problem) for _, at, problem in found.problems])
+    return found
+
+
+def _place(override: str) -> str:
+    return f"--set {' '.join(override.split())}"
 
 
 def path_of(text: str) -> Path:
@@ -98,29 +118,8 @@ def path_of(text: str) -> Path:
     return (*head, ".".join(rest))
 
 
-def _read_text(file: FilePath) -> str:
-    def refuse(problem: str) -> InputError:
-        return InputError([Fault(str(file), "", problem)])
-
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise refuse("no such file") from None
-    except IsADirectoryError:
-        raise refuse("is a folder, not a file") from None
-    except OSError as error:
-        raise refuse(f"cannot be read: {error.strerror}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise refuse(f"must be at most {MAX_FILE_BYTES:,} bytes long")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise refuse(f"must be UTF-8, got the byte 0x{content[error.start]:02x}") from None
-
-
 def _apply(source: Source, override: str) -> None:
-    place = f"--set {' '.join(override.split())}"
+    place = _place(override)
     text, equals, value_text = override.partition("=")
     if not equals or not all(text.split(".")):
         source.problems.append(((), place, "must be `path=value`, e.g. adapter.rank=8"))

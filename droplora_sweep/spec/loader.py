@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,11 @@ class SweepFile:
     sweep: SweepSpec
     _source: Source
 
+    @property
+    def text(self) -> str:
+        """The file, what it extends and the overrides in one piece: JSON, which YAML holds."""
+        return json.dumps(self._source.data, indent=2, ensure_ascii=False)
+
     def locate(self, error: InputError) -> InputError:
         """Give the faults that were found later, e.g. an empty split, the line of their field."""
         return InputError(
@@ -65,9 +71,19 @@ def load_sweep(
 
 
 def load_sweep_file(
-    file: str | FilePath, overrides: Sequence[str] = (), *, check_folders: bool = True
+    file: str | FilePath,
+    overrides: Sequence[str] = (),
+    *,
+    check_folders: bool = True,
+    needs_data: bool = True,
 ) -> SweepFile:
     """Like ``load_sweep``, but faults found later can still be given their line.
+
+    Args:
+        file: As for ``load_sweep``.
+        overrides: As for ``load_sweep``.
+        check_folders: As for ``load_sweep``.
+        needs_data: Whether published benchmarks need `task.data`: to be run, not to be planned.
 
     Raises:
         InputError: With every fault of the file and of the overrides.
@@ -101,7 +117,7 @@ def load_sweep_file(
     faults += [
         source.fault(finding.path, finding.problem)
         for finding in (
-            *find_broken_rules(sweep, check_folders=check_folders),
+            *find_broken_rules(sweep, check_folders=check_folders, needs_data=needs_data),
             *_useless_overrides(sweep, source),
         )
         if not any(map(faulty.overlap, (finding.path, *finding.reads)))

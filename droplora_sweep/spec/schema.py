@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ._layers import EXTENDS, EXTENDS_DOC
 from .fields import MAPPING_FIELDS, SCALAR_FIELDS, SEARCHABLE_FIELDS
 from .sweep import SweepSpec
 
@@ -26,6 +27,11 @@ def json_schema() -> dict[str, Any]:
     for domain in ("Choice", "Range"):
         properties = definitions[domain]["properties"]
         properties["when"]["propertyNames"] = _paths(SCALAR_FIELDS)
+    names = {"type": "array", "items": {"type": "string"}}
+    schema["properties"][EXTENDS] = {
+        "anyOf": [{"type": "string"}, names],
+        "description": EXTENDS_DOC,
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -69,7 +69,7 @@ def test_bad_input_is_refused_with_place_field_rule_and_value(
 def test_a_real_task_needs_data_and_says_how_to_give_it(
     call: Callable[..., tuple[int, str, str]],
 ) -> None:
-    code, _, complaints = call("validate", QUICKSTART, "--set", "task.benchmarks=[boolq]")
+    code, _, complaints = call("run", QUICKSTART, "--set", "task.benchmarks=[boolq]")
     assert code == 2
     assert complaints.startswith(f"{QUICKSTART}:")
     assert ": task.data: must be given for boolq" in complaints

@@ -8,11 +8,14 @@ from .printing import own_console
 
 def validate(file: File, overrides: Overrides = None) -> None:
     """Check a file, its model and its data; name every fault."""
-    from droplora_sweep.driver.preflight import prepare
+    from droplora_sweep.driver.survey import survey
     from droplora_sweep.spec import load_sweep_file
 
-    prepare(load_sweep_file(file, overrides or ()))
-    own_console().print(f"{file}: valid", highlight=False)
+    found = survey(load_sweep_file(file, overrides or (), needs_data=False))
+    console = own_console()
+    console.print(f"{file}: valid", highlight=False)
+    for line in found.unchecked:
+        console.print(f"not checked: {line}", highlight=False, soft_wrap=True)
 
 
 def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> None:
@@ -22,16 +25,18 @@ def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> 
     from droplora_sweep.display.tables import plan_table
     from droplora_sweep.driver.connection import nodes_at
     from droplora_sweep.driver.plan import make_plan
-    from droplora_sweep.driver.preflight import check_room, prepare
+    from droplora_sweep.driver.preflight import check_room, lacks_gpus_at_all
+    from droplora_sweep.driver.survey import survey
     from droplora_sweep.spec import load_sweep_file
 
-    prepared = prepare(load_sweep_file(file, overrides or ()))
+    found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     nodes = nodes_at(address)
-    check_room(prepared.file, nodes)
+    if not lacks_gpus_at_all(found.sweep.group, nodes):
+        check_room(found.file, nodes)
     console = own_console()
-    resolved = yaml.safe_dump(prepared.sweep.model_dump(mode="json"), sort_keys=False)
+    resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
     console.print(resolved, highlight=False, markup=False)
-    console.print(plan_table(prepared, make_plan(prepared, nodes)))
+    console.print(plan_table(found, make_plan(found, nodes)))
 
 
 def schema() -> None:

@@ -19,8 +19,8 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from droplora_sweep.driver.plan import Plan
-    from droplora_sweep.driver.preflight import Prepared
+    from droplora_sweep.driver.plan import Plan, Saved
+    from droplora_sweep.driver.survey import Survey
     from droplora_sweep.selection import Decision
     from droplora_sweep.tracking import SweepRecord, TrialRecord
 
@@ -105,9 +105,9 @@ def rates_table(decisions: Sequence[Decision]) -> Table:
     return table
 
 
-def plan_table(prepared: Prepared, plan: Plan) -> Table:
+def plan_table(found: Survey, plan: Plan) -> Table:
     """What a sweep takes."""
-    sweep = prepared.sweep
+    sweep, model = found.sweep, found.model
     table = Table(title=f"Plan of {sweep.name}", show_header=False)
     table.add_column("what")
     table.add_column("value")
@@ -118,27 +118,32 @@ def plan_table(prepared: Prepared, plan: Plan) -> Table:
     for index, values in enumerate(plan.queued):
         table.add_row("queued first" if index == 0 else "", format_params(values))
     workers = f"{sweep.group.num_workers} workers each"
-    table.add_row("groups", f"{plan.num_groups} side by side, {workers}")
+    side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "
+    table.add_row("groups", side_by_side + workers)
     for name, sizes in plan.splits.items():
         table.add_row(name, ", ".join(f"{count:,} {split}" for split, count in sizes.items()))
     table.add_row("steps per trial", "at most " + _span(plan.num_steps, str))
     table.add_row("evaluations per trial", str(sweep.evaluation.num_evaluations))
-    model = (
-        f"{prepared.model.architecture}, {format_count(prepared.model.num_parameters)} parameters"
-    )
-    table.add_row("base model", f"{model}, {format_bytes(prepared.model.weight_bytes)}")
-    trainable = _span(plan.num_trainable_parameters, format_count)
+    if model is not None and plan.saved is not None:
+        numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
+        table.add_row("base model", f"{numbers}, {format_bytes(model.weight_bytes)}")
+        _add_saved(table, plan.saved)
+    for title, lines in (("note", plan.notes), ("not checked", plan.unchecked)):
+        for index, line in enumerate(lines):
+            table.add_row("" if index else title, line)
+    return table
+
+
+def _add_saved(table: Table, saved: Saved) -> None:
+    trainable = _span(saved.num_trainable_parameters, format_count)
     table.add_row("trainable parameters", trainable)
-    disk = f"at most {format_bytes(plan.disk_bytes)} for all"
-    if plan.adapter_bytes is not None:
-        disk = f"{format_bytes(plan.adapter_bytes)} for the largest adapter, {disk}"
-    if plan.full_model_bytes is not None:
-        size = format_bytes(plan.full_model_bytes)
+    disk = f"at most {format_bytes(saved.disk_bytes)} for all"
+    if saved.adapter_bytes is not None:
+        disk = f"{format_bytes(saved.adapter_bytes)} for the largest adapter, {disk}"
+    if saved.full_model_bytes is not None:
+        size = format_bytes(saved.full_model_bytes)
         table.add_row("full models", f"each trial with method full saves the whole model, {size}")
     table.add_row("disk", disk)
-    for index, note in enumerate(plan.notes):
-        table.add_row("" if index else "note", note)
-    return table
 
 
 def _state(trial: TrialRecord, *, is_live: bool) -> str:

@@ -1,4 +1,4 @@
-"""What a sweep will take, from its file, its data and the headers of its model alone."""
+"""What a sweep will take, from its file and what is known of its data and its model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,37 @@ from droplora_sweep.spec.composition import (
 )
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.parameters import is_number
-from droplora_sweep.tasks import split_sizes
 from droplora_sweep.training.schedule import num_steps
 
-from .preflight import remote_code_note
+from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
-    from .preflight import Prepared
+    from .survey import Survey
 
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What trials train and leave behind.
+
+    Attributes:
+        num_trainable_parameters: Fewest and most trainable parameters of a trial.
+        adapter_bytes: Size of the largest adapter; None where every trial is a full model.
+        full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
+            has it.
+        disk_bytes: Upper bound of what all trials save, in the storage and again in MLflow's
+            artifacts, every trial at the largest size.
+    """
+
+    num_trainable_parameters: tuple[int, int]
+    adapter_bytes: int | None
+    full_model_bytes: int | None
+    disk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -40,44 +58,58 @@ class Plan:
     Attributes:
         num_trials: Trials in all.
         num_settings: Different settings the space has; None where it is continuous.
-        num_groups: Trials that train side by side.
+        num_groups: Trials that train side by side; None where these nodes have no GPU and groups
+            need some.
         num_steps: Fewest and most optimiser steps of a trial.
-        num_trainable_parameters: Fewest and most trainable parameters of a trial.
-        adapter_bytes: Size of the largest adapter; None where every trial is a full model.
-        full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
-            has it.
-        disk_bytes: Upper bound of what all trials save, in the storage and again in MLflow's
-            artifacts, every trial at the largest size.
+        saved: What trials train and save; None where the model's layers are not known.
         splits: Examples per benchmark and split.
         queued: Raw searched values of the trials that run first.
         notes: What a user should know though it is no fault, one line each.
+        unchecked: What was taken on trust, one line each.
     """
 
     num_trials: int
     num_settings: int | None
-    num_groups: int
+    num_groups: int | None
     num_steps: tuple[int, int]
-    num_trainable_parameters: tuple[int, int]
-    adapter_bytes: int | None
-    full_model_bytes: int | None
-    disk_bytes: int
+    saved: Saved | None
     splits: dict[str, dict[str, int]]
     queued: tuple[dict[str, Scalar], ...]
     notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
-def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
+def make_plan(found: Survey, nodes: Sequence[Mapping[str, float]]) -> Plan:
     """Work out what a sweep takes on a cluster of these nodes."""
-    sweep = prepared.sweep
-    num_examples = len(prepared.task.training_examples())
+    sweep = found.sweep
     steps = [
-        num_steps(num_examples, trial.training)
+        num_steps(found.num_training_examples, trial.training)
         for trial in _corners(sweep, ("training.epochs", "training.global_batch_size"))
     ]
-    shapes, number_bytes = prepared.model.shapes, BYTES_PER_NUMBER[sweep.model.dtype]
+    settings = grid_size(sweep)
+    num_trials = sweep.search.num_trials
+    if settings is not None:
+        num_trials = min(num_trials, settings)
+    lacks_gpus = lacks_gpus_at_all(sweep.group, nodes)
+    lines = [remote_code_note(sweep), _judge_note(found, num_trials)]
+    return Plan(
+        num_trials=num_trials,
+        num_settings=settings,
+        num_groups=None if lacks_gpus else min(room_for_groups(sweep.group, nodes), num_trials),
+        num_steps=(min(steps), max(steps)),
+        saved=None if found.model is None else _saved(found.model.shapes, sweep, num_trials),
+        splits=found.splits,
+        queued=baselines(sweep) if sweep.search.queue_baselines else (),
+        notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
+        unchecked=(*found.unchecked, *([NO_GPUS_HERE] if lacks_gpus else [])),
+    )
+
+
+def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_trials: int) -> Saved:
+    number_bytes = BYTES_PER_NUMBER[sweep.model.dtype]
     corners = [trial.adapter for trial in _adapter_corners(sweep)]
     parameters = [num_trainable_parameters(shapes, adapter) for adapter in corners]
-    saved_bytes = {
+    sizes = {
         is_full: max(
             (
                 num_saved_numbers(shapes, adapter) * number_bytes
@@ -88,42 +120,26 @@ def make_plan(prepared: Prepared, nodes: Sequence[Mapping[str, float]]) -> Plan:
         )
         for is_full in (False, True)
     }
-    settings = grid_size(sweep)
-    num_trials = sweep.search.num_trials
-    if settings is not None:
-        num_trials = min(num_trials, settings)
-    return Plan(
-        num_trials=num_trials,
-        num_settings=settings,
-        num_groups=min(room_for_groups(sweep.group, nodes), num_trials),
-        num_steps=(min(steps), max(steps)),
+    return Saved(
         num_trainable_parameters=(min(parameters), max(parameters)),
-        adapter_bytes=saved_bytes[False],
-        full_model_bytes=saved_bytes[True],
-        disk_bytes=2 * num_trials * max(size for size in saved_bytes.values() if size is not None),
-        splits=split_sizes(prepared.task),
-        queued=baselines(sweep) if sweep.search.queue_baselines else (),
-        notes=(
-            *filter(None, [remote_code_note(sweep)]),
-            *prepared.task.notes,
-            *_judge_notes(prepared, num_trials),
-        ),
+        adapter_bytes=sizes[False],
+        full_model_bytes=sizes[True],
+        disk_bytes=2 * num_trials * max(size for size in sizes.values() if size is not None),
     )
 
 
-def _judge_notes(prepared: Prepared, num_trials: int) -> list[str]:
+def _judge_note(found: Survey, num_trials: int) -> str | None:
     """What a judge may cost, at most."""
-    evaluation = prepared.sweep.evaluation
-    rated = [one for one in prepared.task.benchmarks if one.scoring == "judge"]
-    num_ratings = 2 * sum(len(one.validation) for one in rated)
+    evaluation = found.sweep.evaluation
+    num_ratings = 2 * found.num_judged
     if evaluation.judge is None or not num_ratings:
-        return []
+        return None
     num_evaluations = num_trials * evaluation.num_evaluations
-    return [
+    return (
         f"the judge {evaluation.judge.model} is asked for up to "
         f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
         f"{num_evaluations:,} evaluations, those in its cache for free"
-    ]
+    )
 
 
 def _adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:

@@ -8,19 +8,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .inspecting import ModelSummary, inspect_model
+from .dimensions import Dimensions, PublishedModel, published_models
+from .inspecting import ModelSummary, inspect_model, inspect_published
 from .quantization import require_quantization
-from .resolving import ResolvedModel, resolve_model
+from .resolving import OutOfReachError, ResolvedModel, is_on_this_machine, resolve_model
 
 if TYPE_CHECKING:
     from .loading import load_base_model, load_tokenizer
 
 __all__ = [
+    "Dimensions",
     "ModelSummary",
+    "OutOfReachError",
+    "PublishedModel",
     "ResolvedModel",
     "inspect_model",
+    "inspect_published",
+    "is_on_this_machine",
     "load_base_model",
     "load_tokenizer",
+    "published_models",
     "require_quantization",
     "resolve_model",
 ]

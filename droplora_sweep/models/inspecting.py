@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError
 
+from .dimensions import Dimensions, published_models, read_dimensions
 from .resolving import INDEX_FILE, weight_files
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class ModelSummary:
         num_parameters: Numbers stored in the files; tied weights count once.
         weight_bytes: Size of the weight files.
         context_tokens: The most tokens it can read; None where config.json names no limit.
+        dimensions: What it is made of; None for an architecture that is not Llama's.
     """
 
     architecture: str
@@ -37,6 +39,7 @@ class ModelSummary:
     num_parameters: int
     weight_bytes: int
     context_tokens: int | None = None
+    dimensions: Dimensions | None = None
 
 
 def inspect_model(path: Path) -> ModelSummary:
@@ -60,6 +63,26 @@ def inspect_model(path: Path) -> ModelSummary:
         num_parameters=sum(math.prod(shape) for shape in shapes.values()),
         weight_bytes=sum(file.stat().st_size for file in files),
         context_tokens=_context_tokens(config),
+        dimensions=read_dimensions(config),
+    )
+
+
+def inspect_published(hub_id: str) -> ModelSummary | None:
+    """What a well-known model is, without its files; None for any other.
+
+    Its weights are taken to be stored in 16 bits, as all of these are.
+    """
+    published = published_models().get(hub_id)
+    if published is None:
+        return None
+    dimensions = published.dimensions
+    return ModelSummary(
+        architecture=published.architecture,
+        shapes=dimensions.shapes(),
+        num_parameters=published.num_parameters,
+        weight_bytes=2 * published.num_parameters,
+        context_tokens=dimensions.context_tokens,
+        dimensions=dimensions,
     )
 
 

@@ -23,6 +23,10 @@ _HUB_PATTERNS = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja", "merge
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+class OutOfReachError(InputError):
+    """A Hub model that may well be what it should, but not be had from this machine now."""
+
+
 @dataclass(frozen=True)
 class ResolvedModel:
     """A base model on this machine.
@@ -40,8 +44,9 @@ def resolve_model(spec: ModelSpec) -> ResolvedModel:
     """Find the model, downloading a Hub model's pinned revision if it is not here yet.
 
     Raises:
-        InputError: The folder or Hub model is missing, unpinned, unreachable or incomplete, or
-            its weights are pickles.
+        OutOfReachError: The Hub cannot be reached, or asks for a login.
+        InputError: The folder or Hub model is missing, unpinned or incomplete, or its weights are
+            pickles.
     """
     if spec.path == BUILTIN:
         return ResolvedModel(_checked(BUILTIN_FOLDER), "builtin")
@@ -59,6 +64,25 @@ def resolve_model(spec: ModelSpec) -> ResolvedModel:
         problem = f"must be a commit of 40 hex digits, got {spec.revision}"
         raise _fault("revision", problem)
     return ResolvedModel(_checked(_download(spec.path, spec.revision)), "hub")
+
+
+def is_on_this_machine(spec: ModelSpec) -> bool:
+    """Whether the model is here: built in, a folder, or a pinned Hub model downloaded before."""
+    if spec.path == BUILTIN or not is_hub_id(spec.path):
+        return True
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        snapshot_download(
+            spec.path,
+            revision=spec.revision,
+            allow_patterns=_HUB_PATTERNS,
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError:
+        return False
+    return True
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -94,14 +118,15 @@ def _download(hub_id: str, revision: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_PATTERNS))
     except GatedRepoError as error:
-        raise _fault("path", f"the Hub asks for a login with access to {hub_id}") from error
+        problem = f"the Hub asks for a login with access to {hub_id}"
+        raise OutOfReachError([Fault("", "model.path", problem)]) from error
     except RevisionNotFoundError as error:
         raise _fault("revision", f"the Hub has no such commit of {hub_id}: {revision}") from error
     except RepositoryNotFoundError as error:
         raise _fault("path", f"no such folder and no such Hub model, got {hub_id}") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         problem = f"no such folder, and the Hub cannot be reached for {wanted}"
-        raise _fault("path", problem) from error
+        raise OutOfReachError([Fault("", "model.path", problem)]) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
         raise _fault("path", f"the Hub refused {wanted}: {reason}") from error

@@ -3,6 +3,7 @@
 from .formats import code_preamble
 from .loading import load_task
 from .prompts import render_prompt
+from .published import PublishedTask, published_task
 from .records import Example
 from .registry import BENCHMARKS, BUILTIN_DATA_SEED, MIXTURES, BenchmarkEntry
 from .task import Benchmark, Overlap, Task, TrainingSet, split_digest, split_sizes
@@ -15,10 +16,12 @@ __all__ = [
     "BenchmarkEntry",
     "Example",
     "Overlap",
+    "PublishedTask",
     "Task",
     "TrainingSet",
     "code_preamble",
     "load_task",
+    "published_task",
     "render_prompt",
     "split_digest",
     "split_sizes",

@@ -12,7 +12,7 @@ from rich.console import Console
 from droplora_sweep.adapters.sizes import num_trainable_parameters
 from droplora_sweep.display.tables import plan_table
 from droplora_sweep.driver.plan import make_plan
-from droplora_sweep.driver.preflight import prepare
+from droplora_sweep.driver.survey import survey
 from droplora_sweep.spec import AdapterSpec, load_sweep_file
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from droplora_sweep.driver.plan import Plan
-    from droplora_sweep.driver.preflight import Prepared
+    from droplora_sweep.driver.survey import Survey
 
 NODES = [{"CPU": 4.0}]
 NUM_TRIALS = 5
@@ -32,7 +32,7 @@ def plan(tmp_path: Path) -> Any:
 
     def make(
         adapter: dict[str, Any] | None = None, training: Any = None, **parameters: Any
-    ) -> tuple[Prepared, Plan]:
+    ) -> tuple[Survey, Plan]:
         file = tmp_path / "s.yaml"
         data = {
             "name": "q",
@@ -47,77 +47,77 @@ def plan(tmp_path: Path) -> Any:
             },
         }
         file.write_text(yaml.safe_dump(data))
-        prepared = prepare(load_sweep_file(file))
-        return prepared, make_plan(prepared, NODES)
+        found = survey(load_sweep_file(file))
+        return found, make_plan(found, NODES)
 
     return make
 
 
-def rows(prepared: Prepared, plan: Plan) -> dict[str, str]:
+def rows(found: Survey, plan: Plan) -> dict[str, str]:
     console = Console(file=io.StringIO(), width=200)
-    console.print(plan_table(prepared, plan))
+    console.print(plan_table(found, plan))
     assert isinstance(console.file, io.StringIO)
     cells = [line.split("│") for line in console.file.getvalue().splitlines() if "│" in line]
     return {cell[1].strip(): cell[2].strip() for cell in cells}
 
 
 def test_the_most_and_fewest_trained_numbers_over_methods_and_ranks(plan: Any) -> None:
-    prepared, result = plan(
+    found, result = plan(
         adapter__method={"values": ["lora", "dora"]}, adapter__rank={"values": [4, 2, 8]}
     )
 
     ends = (AdapterSpec(rank=2), AdapterSpec(rank=8, method="dora"))
-    counts = tuple(num_trainable_parameters(prepared.model.shapes, spec) for spec in ends)
-    assert result.num_trainable_parameters == counts
-    assert result.adapter_bytes == 4 * counts[1]
+    counts = tuple(num_trainable_parameters(found.model.shapes, spec) for spec in ends)
+    assert result.saved.num_trainable_parameters == counts
+    assert result.saved.adapter_bytes == 4 * counts[1]
 
 
 def test_gates_are_trained_where_the_mask_is_learned_and_not_saved(plan: Any) -> None:
-    prepared, result = plan(
+    found, result = plan(
         {"rank": 8},
         adapter__mask={"values": ["token", "learned"]},
         **{"adapter__module_pruning_rates__up_proj": {"min": 0.0, "max": 0.5}},
     )
 
-    plain = num_trainable_parameters(prepared.model.shapes, AdapterSpec(rank=8))
-    assert result.num_trainable_parameters == (plain, plain + 4 * 8)
-    assert result.adapter_bytes == 4 * plain
+    plain = num_trainable_parameters(found.model.shapes, AdapterSpec(rank=8))
+    assert result.saved.num_trainable_parameters == (plain, plain + 4 * 8)
+    assert result.saved.adapter_bytes == 4 * plain
 
 
 @pytest.mark.parametrize("method", ["pissa", "milora"])
 def test_what_starts_from_the_weights_is_saved_at_twice_the_rank(plan: Any, method: str) -> None:
     _, result = plan({"method": method, "rank": 8})
 
-    assert result.adapter_bytes == 2 * 4 * result.num_trainable_parameters[0]
+    assert result.saved.adapter_bytes == 2 * 4 * result.saved.num_trainable_parameters[0]
 
 
 def test_a_full_model_is_saved_where_the_method_can_be_full(plan: Any) -> None:
-    prepared, result = plan(
+    found, result = plan(
         {"rank": 8}, adapter__method={"values": ["lora", "full"]}, adapter__dropout={"values": [0]}
     )
-    num_parameters = prepared.model.num_parameters
+    num_parameters = found.model.num_parameters
 
-    assert result.full_model_bytes == 4 * num_parameters
-    assert result.num_trainable_parameters[1] == num_parameters
-    assert result.adapter_bytes == 4 * result.num_trainable_parameters[0]
-    assert result.disk_bytes == 2 * result.num_trials * 4 * num_parameters
-    shown = rows(prepared, result)
+    assert result.saved.full_model_bytes == 4 * num_parameters
+    assert result.saved.num_trainable_parameters[1] == num_parameters
+    assert result.saved.adapter_bytes == 4 * result.saved.num_trainable_parameters[0]
+    assert result.saved.disk_bytes == 2 * result.num_trials * 4 * num_parameters
+    shown = rows(found, result)
     assert shown["full models"] == "each trial with method full saves the whole model, 4.1 MB"
     assert shown["disk"] == "229.4 kB for the largest adapter, at most 16.3 MB for all"
 
 
 def test_a_sweep_of_full_models_alone_has_no_adapter(plan: Any) -> None:
-    prepared, result = plan({"method": "full"}, training__learning_rate={"min": 1e-5, "max": 1e-3})
+    found, result = plan({"method": "full"}, training__learning_rate={"min": 1e-5, "max": 1e-3})
 
-    assert result.adapter_bytes is None
-    assert rows(prepared, result)["disk"] == "at most 40.7 MB for all"
+    assert result.saved.adapter_bytes is None
+    assert rows(found, result)["disk"] == "at most 40.7 MB for all"
 
 
 def test_a_sweep_of_adapters_alone_has_no_full_model(plan: Any) -> None:
-    prepared, result = plan({"rank": 8})
+    found, result = plan({"rank": 8})
 
-    assert result.full_model_bytes is None
-    assert "full models" not in rows(prepared, result)
+    assert result.saved.full_model_bytes is None
+    assert "full models" not in rows(found, result)
 
 
 def test_steps_span_epochs_and_batch_sizes(plan: Any) -> None:
@@ -133,5 +133,5 @@ def test_code_of_the_model_is_named_where_it_would_be_run(tmp_path: Path) -> Non
     file = tmp_path / "s.yaml"
     file.write_text("name: q\ntask: {num_train: 32, num_validation: 8}\n")
     for overrides, notes in (([], ()), (["model.trust_remote_code=true"], (note,))):
-        prepared = prepare(load_sweep_file(file, overrides))
-        assert make_plan(prepared, NODES).notes == notes
+        found = survey(load_sweep_file(file, overrides))
+        assert make_plan(found, NODES).notes == notes

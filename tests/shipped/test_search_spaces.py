@@ -14,7 +14,8 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.spec import baselines, json_schema, load_sweep, resolve
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
-FILES = sorted(FOLDER.rglob("*.yaml"))
+PARTS = sorted(FOLDER.rglob("parts/*.yaml"))
+FILES = [file for file in sorted(FOLDER.rglob("*.yaml")) if file not in PARTS]
 
 
 def overrides(file: Path, folder: Path) -> list[str]:
@@ -22,7 +23,14 @@ def overrides(file: Path, folder: Path) -> list[str]:
     needed = {
         "smollm2_arc.yaml": [f"model.path={folder}", f"task.data={folder}"],
     }
+    if file.parent.name == "paper":
+        return [f"task.data={folder}"]
     return needed.get(file.name, [])
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema())
 
 
 class NumberLoader(yaml.SafeLoader):
@@ -44,16 +52,21 @@ def test_it_loads(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_editors_accept_it(file: Path) -> None:
+def test_editors_accept_it(file: Path, validator: jsonschema.Draft202012Validator) -> None:
     text = file.read_text(encoding="utf-8")
     depth = "../" * (len(file.relative_to(FOLDER).parts) - 1)
 
     assert text.splitlines()[0] == f"# yaml-language-server: $schema={depth}schema.json"
-    jsonschema.validate(
-        yaml.load(text, Loader=NumberLoader),
-        json_schema(),
-        cls=jsonschema.Draft202012Validator,
-    )
+    validator.validate(yaml.load(text, Loader=NumberLoader))
+
+
+@pytest.mark.parametrize("file", PARTS, ids=lambda file: file.stem)
+def test_parts_have_keys_that_editors_know(
+    file: Path, validator: jsonschema.Draft202012Validator
+) -> None:
+    values = yaml.load(file.read_text(encoding="utf-8"), Loader=NumberLoader)
+
+    validator.validate({"name": "a-part-has-none", **values})
 
 
 @pytest.mark.parametrize(
@@ -68,9 +81,11 @@ def test_editors_accept_it(file: Path) -> None:
         {},
     ],
 )
-def test_editors_show_mistakes(mistake: dict[str, object]) -> None:
+def test_editors_show_mistakes(
+    mistake: dict[str, object], validator: jsonschema.Draft202012Validator
+) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(mistake, json_schema(), cls=jsonschema.Draft202012Validator)
+        validator.validate(mistake)
 
 
 def test_every_key_is_documented_for_editors() -> None:

@@ -1,0 +1,187 @@
+"""What is known of a sweep on this machine, and every fault of it; no torch, no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.context import check_contexts
+from droplora_sweep.evaluation.held_out import HeldOutText, read_held_out_text
+from droplora_sweep.evaluation.judging import with_absolute_files
+from droplora_sweep.models import (
+    OutOfReachError,
+    inspect_model,
+    inspect_published,
+    is_on_this_machine,
+    require_quantization,
+    resolve_model,
+)
+from droplora_sweep.models.resolving import BUILTIN
+from droplora_sweep.spec import is_hub_id, local_folder
+from droplora_sweep.tasks import load_task, published_task, split_sizes
+
+from .requirements import (
+    check_adapter,
+    check_answers,
+    check_backend,
+    check_judged,
+    check_sampling,
+    check_study_driver,
+    check_validated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.spec import ModelSpec, SweepFile, SweepSpec
+    from droplora_sweep.tasks import Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A sweep without a fault that can be seen from here.
+
+    Attributes:
+        file: The valid file; still knows the line of each field.
+        sweep: Its sweep with absolute paths: workers have working folders of their own.
+        model: Sizes of the base model; None where neither files nor published numbers tell.
+        task: The task's data; None where only its published sizes are known.
+        held_out: The text of ``evaluation.held_out_text``.
+        splits: Examples of each benchmark and mixture by split.
+        num_training_examples: What a trial trains on; of published sizes an upper bound.
+        num_judged: Validation examples that a judge rates.
+        unchecked: What was taken on trust, one line each: a run checks it.
+    """
+
+    file: SweepFile
+    sweep: SweepSpec
+    model: ModelSummary | None
+    task: Task | None
+    held_out: HeldOutText | None
+    splits: dict[str, dict[str, int]]
+    num_training_examples: int
+    num_judged: int
+    unchecked: tuple[str, ...] = ()
+
+
+def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
+    """Find the model, load the task, and check one against the other.
+
+    Args:
+        file: A valid file.
+        may_lack_files: Whether published sizes may stand in for a Hub model that was not
+            downloaded, and for published benchmarks where ``task.data`` is null. Such a model is
+            not downloaded then.
+
+    Raises:
+        InputError: With every fault, each at the line of its field.
+    """
+    spec = file.sweep
+    faults: list[Fault] = []
+    unchecked: list[str] = []
+    find = _known_model if may_lack_files else _read_model
+    model = _attempt(lambda: find(spec.model, unchecked), faults)
+    _attempt(lambda: require_quantization(spec.model), faults)
+    faults += check_study_driver(spec.search.study)
+    published = published_task(spec.task) if may_lack_files else None
+    task = None if published else _attempt(lambda: load_task(spec.task), faults)
+    text_path = spec.evaluation.held_out_text
+    text = _attempt(lambda: text_path and read_held_out_text(text_path), faults) or None
+    splits, num_training_examples, num_judged = {}, 0, 0
+    if published is not None:
+        splits, num_judged = published.splits, published.num_judged
+        num_training_examples = published.num_training_examples
+        unchecked.append(
+            "task.data: not given, so the sizes are the published ones and no example was read; "
+            "a run needs --set task.data=FOLDER"
+        )
+        faults += check_judged(spec, "this task" if num_judged else None)
+        if spec.evaluation.judge is not None:
+            unchecked.append("evaluation.judge: neither its files nor its key were looked for")
+    if task is not None:
+        splits, num_training_examples = split_sizes(task), len(task.training_examples())
+        num_judged = sum(len(one.validation) for one in task.benchmarks if one.scoring == "judge")
+        faults += check_answers(spec, task)
+        if model is not None:
+            faults += check_contexts(task, spec.evaluation, model.context_tokens)
+    if splits:
+        faults += check_sampling(spec, num_training_examples)
+        faults += check_validated(spec, splits)
+    faults += check_backend(spec)
+    if model is not None:
+        faults += check_adapter(spec, model)
+    if faults:
+        raise file.locate(InputError(faults))
+    return Survey(
+        file=file,
+        sweep=_with_absolute_paths(spec),
+        model=model,
+        task=task,
+        held_out=text,
+        splits=splits,
+        num_training_examples=num_training_examples,
+        num_judged=num_judged,
+        unchecked=tuple(unchecked),
+    )
+
+
+def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
+    return inspect_model(resolve_model(spec).path)
+
+
+def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
+    """The model by its files if they are here, else as published, else after a download."""
+    published = inspect_published(spec.path) if is_hub_id(spec.path) else None
+    if published is not None and not is_on_this_machine(spec):
+        unchecked.append(
+            f"model.path: {spec.path} is not on this machine, so its sizes are the published ones; "
+            "a run downloads it, and checks the revision"
+        )
+        return published
+    try:
+        return _read_model(spec, unchecked)
+    except OutOfReachError as error:
+        [fault] = error.faults
+        unchecked.append(f"model.path: {fault.problem}; so layers and parameters are not known")
+        return None
+
+
+def _attempt(load: Callable[[], T], faults: list[Fault]) -> T | None:
+    """The loaded value; None, with its faults added, where it is refused."""
+    try:
+        return load()
+    except InputError as error:
+        faults.extend(error.faults)
+        return None
+
+
+def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
+    model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
+    if model.path != BUILTIN and not is_hub_id(model.path):
+        model = model.model_copy(update={"path": str(local_folder(model.path).resolve())})
+    specs = {
+        name: spec.model_copy(update={"data": _absolute(spec.data)})
+        for name, spec in task.benchmark_specs.items()
+    }
+    train = task.train and task.train.model_copy(update={"data": _absolute(task.train.data)})
+    task = task.model_copy(
+        update={"data": _absolute(task.data), "benchmark_specs": specs, "train": train}
+    )
+    if evaluation.judge is not None:
+        judge = with_absolute_files(evaluation.judge)
+        evaluation = evaluation.model_copy(update={"judge": judge})
+    if evaluation.held_out_text is not None:
+        text = str(local_folder(evaluation.held_out_text).resolve())
+        evaluation = evaluation.model_copy(update={"held_out_text": text})
+    return sweep.model_copy(update={"model": model, "task": task, "evaluation": evaluation})
+
+
+def _absolute(data: str | None) -> str | None:
+    if data is None:
+        return None
+    path = local_folder(data)
+    return str(path.resolve()) if path.exists() or not is_hub_id(data) else data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.spec.evaluation import EvaluationSpec, LongPromptPolicy
-    from droplora_sweep.tasks import Benchmark, Task
+    from droplora_sweep.tasks import Benchmark, ScoredSplit, Task
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def prompt_lengths(
     spec: EvaluationSpec,
     context: int | None,
     *,
-    split: Literal["validation", "test"] = "validation",
+    split: ScoredSplit = "validation",
 ) -> PromptLengths:
     """Measure every prompt of a split.
 
@@ -119,7 +119,7 @@ def prompt_lengths(
     num_long: dict[str, int] = {}
     longest = 0
     for benchmark in task.benchmarks:
-        examples = benchmark.test() if split == "test" else benchmark.validation
+        examples = benchmark.examples(split)
         limit = prompt_limit(context, benchmark, spec)
         texts = [benchmark.render_prompt(example) for example in examples]
         prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]

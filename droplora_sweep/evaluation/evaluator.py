@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from .answering import (
     Answerer,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.spec.evaluation import EvaluationSpec
-    from droplora_sweep.tasks import Benchmark, Example, Task
+    from droplora_sweep.tasks import Benchmark, Example, ScoredSplit, Task
 
     from .generation import Generator
     from .results import ExampleResult
@@ -35,7 +35,7 @@ def evaluate(
     task: Task,
     spec: EvaluationSpec,
     *,
-    split: Literal["validation", "test"] = "validation",
+    split: ScoredSplit = "validation",
     rank: int = 0,
     world_size: int = 1,
     answer_prefix: str = ANSWER_PREFIX,
@@ -86,7 +86,7 @@ def evaluate(
     results: list[ExampleResult] = []
     with only_read(model):
         for benchmark in task.benchmarks:
-            examples = benchmark.test() if split == "test" else benchmark.validation
+            examples = benchmark.examples(split)
             limit = prompt_limit(model_context(model), benchmark, spec)
             share = _share(benchmark, examples, answerer, limit, rank, world_size)
             if share.examples:

@@ -13,16 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from droplora_sweep.spec.evaluation import SamplingSpec
+    from droplora_sweep.tasks import ScoredSplit
 
     from .results import ExampleResult
 
 
+PREFIXES: dict[ScoredSplit, str] = {
+    "validation": "val",
+    "confirmation": "confirm",
+    "test": "test",
+}
+
+
 def result_metrics(
-    results: Sequence[ExampleResult], sampling: SamplingSpec | None = None
+    results: Sequence[ExampleResult],
+    sampling: SamplingSpec | None = None,
+    split: ScoredSplit = "validation",
 ) -> dict[str, float]:
     """All metrics of some results, at least one.
 
-    * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``).
+    * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``); ``confirm/`` and
+      ``test/`` for the other splits, so that none is taken for another.
     * ``unparsable/<benchmark>``: responses from which no answer could be read.
     * ``rating/<benchmark>``: a judge's mean rating over both turns' answers, 1 to 10, as MT-Bench
       is published; ``rating/<benchmark>/turn1`` and ``turn2`` are those of one turn.
@@ -31,7 +42,7 @@ def result_metrics(
     * ``pass_at_<k>/<benchmark>``: pass@k of sampled programs, for every k of ``sampling.pass_at``
       (MLflow takes no ``@`` in a name).
     """
-    metrics = {f"val/{name}": value for name, value in score(results).items()}
+    metrics = {f"{PREFIXES[split]}/{name}": value for name, value in score(results).items()}
     metrics |= {f"unparsable/{name}": float(n) for name, n in count_unparsable(results).items()}
     return {**metrics, **_ratings(results), **_pass_at_k(results, sampling)}
 

@@ -5,6 +5,7 @@ from ._secrets import require_no_secret
 from ._source import dotted
 from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
+from .confirm import ConfirmSpec
 from .fingerprint import fingerprint, package_versions
 from .loader import SweepFile, load_sweep, load_sweep_file
 from .parameters import Choice, Parameter, Range
@@ -37,6 +38,7 @@ __all__ = [
     "BenchmarkSpec",
     "CheckpointSpec",
     "Choice",
+    "ConfirmSpec",
     "EvaluationSpec",
     "Format",
     "GroupSpec",

@@ -40,6 +40,7 @@ def find_broken_rules(
         *_batch(sweep),
         *_metric(sweep),
         *_study(sweep),
+        *_confirm(sweep),
         *find_broken_parameters(sweep),
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.
@@ -147,6 +148,20 @@ def _study(sweep: SweepSpec) -> Iterator[Finding]:
     url = sweep.search.study
     if url is not None and (problem := study_url_problem(url)):
         yield Finding(("search", "study"), problem)
+
+
+def _confirm(sweep: SweepSpec) -> Iterator[Finding]:
+    if sweep.evaluation.split != "validation":
+        problem = (
+            "must be validation: only the confirmation stage scores the confirmation split, got "
+            f"{shown(sweep.evaluation.split)}"
+        )
+        yield Finding(("evaluation", "split"), problem)
+    if sweep.confirm is not None and "seed" in sweep.search.parameters:
+        problem = (
+            "must not be searched with `confirm`, which repeats every setting with the same seeds"
+        )
+        yield Finding((*PARAMETERS, "seed"), problem, (("confirm",),))
 
 
 def _num_trials(sweep: SweepSpec) -> Iterator[Finding]:

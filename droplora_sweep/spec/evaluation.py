@@ -48,6 +48,9 @@ class SamplingSpec(SpecModel):
 class EvaluationSpec(SpecModel):
     """When and how a trial is scored on its validation split."""
 
+    split: Literal["validation", "confirmation"] = "validation"
+    """Which examples score a trial. The confirmation stage sets it for its runs; in a file it is
+    ``validation``, so that the search never meets the confirmation split."""
     num_evaluations: Count = 3
     """Evaluations per trial, evenly spaced, the last at the end; early stopping acts on them."""
     batch_size: Count = 32

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, PathText, Positive, SpecModel, broken_rule
+from .confirm import ConfirmSpec, with_examples_held_back
 from .parameters import Parameter
 from .trial import Name, TrialSpec
 
@@ -119,12 +120,19 @@ class SweepSpec(TrialSpec):
     name: SweepName
     """Names the sweep in storage and in MLflow."""
     search: SearchSpec = SearchSpec()
+    confirm: ConfirmSpec | None = None
+    """What follows the search; null: nothing, and decisions are exploratory."""
     group: GroupSpec = GroupSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     tracking: TrackingSpec = TrackingSpec()
     storage: PathText = "results"
     """Folder or URL (``s3://``, ``gs://``, ``file://``) of every sweep's ledger and adapters. The
     MLflow store is in the folder; with a URL, in the driver's cache."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hold_examples_back(cls, data: Any) -> Any:
+        return with_examples_held_back(data)
 
     @property
     def trial(self) -> TrialSpec:

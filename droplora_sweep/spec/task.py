@@ -134,6 +134,10 @@ class TaskSpec(SpecModel):
     """Training examples per benchmark or mixture, the first by stable order; all where null."""
     num_validation: Count = 200
     """Validation examples per benchmark, cut from the training data where no file has them."""
+    num_confirmation: Count | None = None
+    """Confirmation examples per benchmark, cut beside the validation examples, which neither
+    training nor search sees; null: as many as ``num_validation`` where ``confirm`` decides on new
+    examples, else none."""
     num_test: Count | None = None
     """Test examples per benchmark; all where null."""
     on_overlap: Literal["drop", "refuse"] = "drop"

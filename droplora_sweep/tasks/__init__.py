@@ -6,7 +6,7 @@ from .prompts import render_prompt
 from .published import PublishedTask, published_task
 from .records import Example
 from .registry import BENCHMARKS, BUILTIN_DATA_SEED, MIXTURES, BenchmarkEntry
-from .task import Benchmark, Overlap, Task, TrainingSet, split_digest, split_sizes
+from .task import Benchmark, Overlap, ScoredSplit, Task, TrainingSet, split_digest, split_sizes
 
 __all__ = [
     "BENCHMARKS",
@@ -17,6 +17,7 @@ __all__ = [
     "Example",
     "Overlap",
     "PublishedTask",
+    "ScoredSplit",
     "Task",
     "TrainingSet",
     "code_preamble",

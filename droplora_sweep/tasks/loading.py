@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
 
@@ -86,6 +86,11 @@ def load_task(spec: TaskSpec) -> Task:
         f"{benchmark.name}/{split}": split_digest(examples)
         for benchmark in benchmarks
         for split, examples in (("train", benchmark.train), ("validation", benchmark.validation))
+    }
+    digests |= {
+        f"{benchmark.name}/confirmation": split_digest(benchmark.confirmation)
+        for benchmark in benchmarks
+        if benchmark.confirmation
     }
     if mixture is not None:
         digests[f"{mixture.name}/train"] = split_digest(mixture.train)
@@ -199,7 +204,11 @@ def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> C
     if spec.train is not None:
         mixture = Mixture(spec.train.name, found.mixture or (), suits)
     return cut_splits(
-        sources, mixture, num_train=spec.num_train, num_validation=spec.num_validation
+        sources,
+        mixture,
+        num_train=spec.num_train,
+        num_validation=spec.num_validation,
+        num_confirmation=spec.num_confirmation or 0,
     )
 
 
@@ -209,10 +218,13 @@ def _benchmarks(
     benchmarks = []
     for name, entry in entries.items():
         if entry.is_builtin:
-            if spec.num_validation > entry.published_sizes["validation"]:
-                found.faults.append(
-                    _too_few(name, entry.published_sizes["validation"], spec.num_validation)
-                )
+            num_available = entry.published_sizes["validation"]
+            if spec.num_validation > num_available:
+                found.faults.append(_too_few(name, "validation", num_available, spec))
+                continue
+            num_available -= spec.num_validation
+            if (spec.num_confirmation or 0) > num_available:
+                found.faults.append(_too_few(name, "confirmation", num_available, spec))
                 continue
             contents, splits, num_test = _generate(name, entry, spec)
         elif name in found.contents:
@@ -237,6 +249,7 @@ def _benchmarks(
                 read_test=contents.read_test,
                 pattern=entry.pattern,
                 prompt=spec.prompt,
+                confirmation=splits.confirmation,
             )
         )
     return benchmarks
@@ -247,10 +260,13 @@ def _generate(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> tuple[Content
     num_test = min(spec.num_test or sizes["test"], sizes["test"])
     num_train = 0 if spec.train else min(spec.num_train or sizes["train"], sizes["train"])
     read_test = partial(generate, name, "test", num_test, BUILTIN_DATA_SEED)
+    num_held_back = spec.num_validation + (spec.num_confirmation or 0)
+    held_back = generate(name, "validation", num_held_back, BUILTIN_DATA_SEED)
     splits = Splits(
         train=generate(name, "train", num_train, BUILTIN_DATA_SEED),
-        validation=generate(name, "validation", spec.num_validation, BUILTIN_DATA_SEED),
+        validation=held_back[: spec.num_validation],
         num_left_out=0,
+        confirmation=held_back[spec.num_validation :],
     )
     return Contents(Source(name), read_test), splits, num_test
 
@@ -262,15 +278,26 @@ def _check_splits(spec: TaskSpec, source: Source, splits: Splits, found: _Found)
         if found.mixture is not None or spec.train is None:
             found.notes.append(f"{name}: is tested but not validated: it has no other examples")
     elif num_validation < spec.num_validation:
-        found.faults.append(_too_few(name, num_validation, spec.num_validation))
+        found.faults.append(_too_few(name, "validation", num_validation, spec))
+    elif len(splits.confirmation) < (spec.num_confirmation or 0):
+        num_available = len(splits.confirmation)
+        found.faults.append(_too_few(name, "confirmation", num_available, spec))
     elif source.train and not splits.train and spec.train is None:
-        problem = f"must leave {name} training examples, got {spec.num_validation}: all it has"
-        found.faults.append(task_fault("num_validation", problem))
+        field = "num_confirmation" if spec.num_confirmation else "num_validation"
+        held_back = spec.num_validation + (spec.num_confirmation or 0)
+        problem = f"must leave {name} training examples, got {held_back}: all it has"
+        found.faults.append(task_fault(field, problem))
 
 
-def _too_few(name: str, num_available: int, num_wanted: int) -> Fault:
-    problem = f"{name} can give at most {num_available} validation examples, got {num_wanted}"
-    return task_fault("num_validation", problem)
+def _too_few(
+    name: str, split: Literal["validation", "confirmation"], num_available: int, spec: TaskSpec
+) -> Fault:
+    field = f"num_{split}"
+    problem = f"{name} can give at most {num_available} {split} examples, got "
+    problem += str(getattr(spec, field))
+    if split == "confirmation":
+        problem += f", beside {spec.num_validation} validation examples"
+    return task_fault(field, problem)
 
 
 def _overlap_fault(overlap: Overlap) -> Fault:

@@ -6,8 +6,10 @@ The rules, which ``cut_splits`` applies in this order:
 * The test split is what the test file says, repeated questions included.
 * The validation split is what a validation file says, else it is cut from the training file;
   it never holds an example of any benchmark's test split, nor of another's validation split.
-* The training split is the rest of the training file, without what test and validation splits,
-  of any benchmark, hold.
+* The confirmation split, where one is asked for, is the next examples of the same order, and where
+  a validation file has too few, examples of the training file. It changes no validation split.
+* The training split is the rest of the training file, without what test, validation and
+  confirmation splits, of any benchmark, hold.
 * With a training mixture, the benchmarks' own training files are not trained on, and validate
   too. A benchmark that has neither file is validated on examples cut from the mixture: those
   whose answer its scoring can read (for MetaMathQA also those made from it, by their ``type``).
@@ -52,11 +54,12 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Splits:
-    """Training and validation split, and how many examples belonged to another split as well."""
+    """A benchmark's splits but test, and how many examples belonged to another split as well."""
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     num_left_out: int
+    confirmation: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def cut_splits(
     *,
     num_train: int | None,
     num_validation: int,
+    num_confirmation: int = 0,
 ) -> Cut:
     """Applies the rules above; a split has fewer examples than asked for if there are no more.
 
@@ -98,6 +102,7 @@ def cut_splits(
         mixture: What is trained on instead of the benchmarks' training files.
         num_train: At most this many training examples per benchmark or mixture; None: no limit.
         num_validation: At most this many validation examples per benchmark.
+        num_confirmation: At most this many confirmation examples per benchmark.
     """
     held = _Held()
     for source in sources:
@@ -118,19 +123,28 @@ def cut_splits(
         is_mixed = mixture is not None and origin == f"{mixture.name}/train"
         num_shared[source.name] = 0 if is_mixed else len(pool) - len(candidates)
         held.add(name, validations[source.name], origin)
+    confirmations = {
+        source.name: _hold_confirmation(source, mixture, held, num_confirmation)
+        for source in sources
+    }
     splits = {}
     for source in sources:
-        validation = validations[source.name]
+        validation, confirmation = validations[source.name], confirmations[source.name]
         if mixture is not None:
-            splits[source.name] = Splits((), validation, num_left_out=num_shared[source.name])
+            num_left_out = num_shared[source.name]
+            splits[source.name] = Splits((), validation, num_left_out, confirmation)
             continue
         train_file = source.train or ()
         train = held.remove(f"{source.name}/train", train_file)
-        if source.validation is None:
-            num_left_out = len(train_file) - len(train) - len(validation)
-        else:
-            num_left_out = len(train_file) - len(train) + num_shared[source.name]
-        splits[source.name] = Splits(tuple(train[:num_train]), validation, num_left_out)
+        held_back = [*confirmation] if source.validation else [*validation, *confirmation]
+        from_train = set(map(normalised_text, train_file))
+        num_held_back = sum(normalised_text(one) in from_train for one in held_back)
+        num_left_out = len(train_file) - len(train) - num_held_back
+        if source.validation is not None:
+            num_left_out += num_shared[source.name]
+        splits[source.name] = Splits(
+            tuple(train[:num_train]), validation, num_left_out, confirmation
+        )
     mixed = None
     if mixture is not None:
         train = held.remove(f"{mixture.name}/train", mixture.examples)
@@ -150,6 +164,26 @@ def _validation_pool(source: Source, mixture: Mixture | None) -> tuple[str, Sequ
         return f"{source.name}/train", (*(source.validation or ()), *(source.train or ()))
     suited = [one for one in mixture.examples if mixture.suits(source.name, one)]
     return f"{mixture.name}/train", suited
+
+
+def _hold_confirmation(
+    source: Source, mixture: Mixture | None, held: _Held, number: int
+) -> tuple[Example, ...]:
+    """Choose a benchmark's confirmation split from what no other split holds, and hold it back."""
+    pools = [_validation_pool(source, mixture)]
+    if mixture is None and source.validation is not None:
+        pools.append((f"{source.name}/train", source.train or ()))
+    chosen: list[Example] = []
+    for origin, pool in pools:
+        candidates = {
+            text: example
+            for example in stable_order(pool, "validation")
+            if (text := normalised_text(example)) not in held
+        }
+        more = tuple(candidates.values())[: number - len(chosen)]
+        held.add(f"{source.name}/confirmation", more, origin)
+        chosen += more
+    return tuple(chosen)
 
 
 class _Held:

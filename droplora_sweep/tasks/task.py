@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .prompts import render_prompt, render_turn
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import Scoring
 
     from .records import Example
+
+ScoredSplit = Literal["validation", "confirmation", "test"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Benchmark:
         num_test: How many examples ``test`` gives; 0 if there is no test split.
         num_left_out: Training and validation examples that a split they must not share also has.
         read_test: Reads the test split.
+        confirmation: What finalists are compared on after the search, which never sees it.
         pattern: For ``regex``, what the answer looks like.
         prompt: Template of the prompt; None is the paper's.
     """
@@ -47,6 +50,7 @@ class Benchmark:
     read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
     pattern: str | None = None
     prompt: str | None = None
+    confirmation: tuple[Example, ...] = field(default=(), repr=False)
 
     def render_prompt(self, example: Example) -> str:
         """The text the model continues."""
@@ -57,6 +61,12 @@ class Benchmark:
         asked = example.turns[: len(answers) + 1]
         turns = [replace(example, instruction=instruction) for instruction in asked]
         return render_turn([self.render_prompt(turn) for turn in turns], answers)
+
+    def examples(self, split: ScoredSplit) -> tuple[Example, ...]:
+        """The examples of a split that is scored; those of ``test`` are read for it."""
+        if split == "test":
+            return self.test()
+        return self.confirmation if split == "confirmation" else self.validation
 
     def test(self) -> tuple[Example, ...]:
         """The test split, read at each call, so that a search cannot meet it by accident."""
@@ -110,7 +120,7 @@ class Task:
     Attributes:
         name: As in ``task.name``.
         benchmarks: In the order of ``task.benchmarks``.
-        digests: ``<benchmark>/<split>`` to ``split_digest`` of the training and validation splits.
+        digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test.
         mixture: What is trained on, if it is not the benchmarks' own training splits.
         overlaps: Examples that two splits' files share.
         notes: What a user should know of the data though it is no fault, one line each.
@@ -155,6 +165,7 @@ def split_sizes(task: Task) -> dict[str, dict[str, int]]:
         benchmark.name: {
             "train": len(benchmark.train),
             "validation": len(benchmark.validation),
+            **({"confirmation": len(benchmark.confirmation)} if benchmark.confirmation else {}),
             "test": benchmark.num_test,
             "left_out": benchmark.num_left_out,
         }

@@ -73,5 +73,5 @@ def read(spec: TrialSpec, tokenizer: PreTrainedTokenizerBase, context: int | Non
     if not data.sequences:
         problem = f"must leave some of {len(pairs)} training examples, got {limit}"
         raise InputError([Fault("", "training.max_sequence_tokens", problem)])
-    lengths = prompt_lengths(task, tokenizer, spec.evaluation, context)
+    lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
     return Reading(key_of(spec), task, data, lengths)

@@ -107,12 +107,12 @@ def validate(
     held_out: HeldOut | None = None,
     generator: Generator | None = None,
 ) -> tuple[dict[str, float], list[ExampleResult]] | None:
-    """Score the validation split, its examples spread over all ranks; a collective.
+    """Score the examples of ``evaluation.split``, spread over all ranks; a collective.
 
     Args:
         model: What is trained.
         tokenizer: The model's.
-        task: Whose validation split.
+        task: Whose examples.
         evaluation: How.
         device: Whose memory is measured.
         held_out: A text whose perplexity is measured too.
@@ -128,6 +128,7 @@ def validate(
         tokenizer,
         task,
         evaluation,
+        split=evaluation.split,
         rank=dist.get_rank(),
         world_size=dist.get_world_size(),
         generator=generator,
@@ -138,7 +139,7 @@ def validate(
         return None
     everything = [result for ours, _ in gathered for result in ours]
     metrics = {
-        **result_metrics(everything, evaluation.sampling),
+        **result_metrics(everything, evaluation.sampling, evaluation.split),
         **forgotten,
         "peak_memory_gb": max(peak for _, peak in gathered) / _GB,
         "evaluation_seconds": time.perf_counter() - started_s,

@@ -33,7 +33,8 @@ def run(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, task: Task, **options: Any
 ) -> list[ExampleResult]:
     """Evaluates; what is no field of ``EvaluationSpec`` is an option of ``evaluate``."""
-    fields = {name: options.pop(name) for name in set(options) & set(EvaluationSpec.model_fields)}
+    own = set(EvaluationSpec.model_fields) - {"split"}
+    fields = {name: options.pop(name) for name in set(options) & own}
     spec = EvaluationSpec(
         **{
             "batch_size": 3,

@@ -39,6 +39,7 @@ CHANGES = {
     "truncate": "drop",
     "auto": "vllm",
     "refuse": "skip",
+    "validation": "confirmation",
 }
 
 

@@ -122,3 +122,46 @@ def test_a_mixture_validates_the_benchmarks_that_have_no_training_file() -> None
         ("mix/train", "own/test", 3)
     ]
     assert done.mixture.num_left_out == 3 + 4
+
+
+def test_confirmation_is_cut_beside_validation_and_changes_it_not() -> None:
+    before = cut(EXAMPLES, None, EXAMPLES[:4], num_train=None, num_validation=10)
+    splits = cut(
+        EXAMPLES, None, EXAMPLES[:4], num_train=None, num_validation=10, num_confirmation=7
+    )
+    assert splits.validation == before.validation
+    assert len(splits.confirmation) == 7
+    held_back = texts(splits.confirmation)
+    assert not held_back & texts((*splits.validation, *EXAMPLES[:4], *splits.train))
+    assert held_back <= texts(before.train)
+    assert splits.num_left_out == before.num_left_out == 4
+
+
+def test_a_validation_file_too_small_for_both_is_helped_out_by_the_training_file() -> None:
+    splits = cut(
+        EXAMPLES[:30], EXAMPLES[30:], [], num_train=None, num_validation=18, num_confirmation=6
+    )
+    from_validation = texts(splits.confirmation) & texts(tuple(EXAMPLES[30:]))
+    assert (len(splits.confirmation), len(from_validation)) == (6, 2)
+    assert len(splits.train) == 26
+    assert splits.num_left_out == 0
+
+
+def test_no_benchmark_trains_on_what_confirms_another() -> None:
+    sources = [Source("first", EXAMPLES), Source("second", EXAMPLES)]
+    done = cut_splits(sources, num_train=None, num_validation=3, num_confirmation=3)
+    first, second = done.splits["first"], done.splits["second"]
+    held_back = texts((*first.confirmation, *second.confirmation))
+    assert len(held_back) == 6
+    assert not held_back & texts((*first.train, *second.train))
+    assert not held_back & texts((*first.validation, *second.validation))
+
+
+def test_a_mixture_confirms_what_it_validates() -> None:
+    mixture = Mixture("mix", EXAMPLES, lambda *_: True)
+    done = cut_splits(
+        [Source("one", test=[])], mixture, num_train=None, num_validation=4, num_confirmation=5
+    )
+    assert done.mixture is not None
+    assert len(done.splits["one"].confirmation) == 5
+    assert not texts(done.mixture.train) & texts(done.splits["one"].confirmation)

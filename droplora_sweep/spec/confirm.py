@@ -1,0 +1,102 @@
+"""How the search's best settings are confirmed: repeated with several seeds, then decided on."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Count, SpecModel, broken_rule
+
+MAX_SEED = 2**31
+
+
+class ConfirmSpec(SpecModel):
+    """The stage after the search, which ends in a decision per benchmark.
+
+    The best settings of the search and one without pruning, the *arms*, are trained anew to full
+    length with the same new seeds, and so in the same data order, and compared on the same
+    examples. Then the test split is scored, once, for the winners and p = 0.
+    """
+
+    rates: Annotated[int, Field(ge=1, le=20)] = 3
+    """Pruning rates confirmed for each benchmark and for their mean, 1 to 20, each with the best
+    setting that the search found for it; fewer where ``max_runs`` has no room for more."""
+    seeds: Annotated[int, Field(ge=3, le=1000)] = 3
+    """Seeds of every arm, 3 to 1000: with fewer, two arms cannot be compared."""
+    max_seeds: Annotated[int, Field(ge=3, le=1000)] | None = None
+    """Add seeds, half as many again each time, until every decision is clear or this many are used;
+    null: decide once, with ``seeds``. The correction for looking repeatedly is made for the numbers
+    planned here."""
+    max_runs: Count | None = None
+    """Trained runs of this stage (arms times seeds) in all, at most, runs of arms that were dropped
+    included; null: as many as the seeds ask for."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Smallest gain over p = 0 that matters, a fraction of 1 in [0, 1): where all rates surely gain
+    less, the answer is p = 0. 0 leaves that answer out."""
+    examples: Literal["new", "validation"] = "new"
+    """What is decided on: ``task.num_confirmation`` examples that the search never saw, or the
+    validation examples again, where data is too scarce for that. Every setting that the search
+    tried counts as tested then, so that a gain must be larger to be shown."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ConfirmSpec:
+        if self.max_seeds is not None and self.max_seeds < self.seeds:
+            problem = f"must be at least `seeds`, {self.seeds}, got {self.max_seeds}"
+            raise broken_rule(problem, "max_seeds")
+        if self.max_runs is not None and self.max_runs < 2 * self.seeds:
+            problem = (
+                f"must be at least {2 * self.seeds}, one rate and p = 0 with `seeds: {self.seeds}`,"
+                f" got {self.max_runs}"
+            )
+            raise broken_rule(problem, "max_runs")
+        return self
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of seeds at which it is decided, ascending.
+
+        >>> ConfirmSpec(seeds=4).looks, ConfirmSpec(seeds=3, max_seeds=12).looks
+        ((4,), (3, 5, 8, 12))
+        """
+        last = self.max_seeds or self.seeds
+        looks = [self.seeds]
+        while looks[-1] < last:
+            looks.append(min(last, math.ceil(1.5 * looks[-1])))
+        return tuple(looks)
+
+    def seeds_after(self, seed: int) -> tuple[int, ...]:
+        """The seeds of the runs, in order: those that follow the search's own, which picked.
+
+        >>> ConfirmSpec(seeds=3).seeds_after(42)
+        (43, 44, 45)
+        """
+        return tuple((seed + 1 + index) % MAX_SEED for index in range(self.looks[-1]))
+
+
+def with_examples_held_back(data: Any) -> Any:
+    """A sweep's values with ``task.num_confirmation`` where ``confirm`` needs it and none is given.
+
+    Args:
+        data: As they come from a file, or from Python.
+    """
+    if not isinstance(data, dict) or data.get("confirm") is None:
+        return data
+    if _get(data["confirm"], "examples", "new") != "new":
+        return data
+    task = data.get("task", {})
+    if _get(task, "num_confirmation", None) is not None:
+        return data
+    number = _get(task, "num_validation", 200)
+    if isinstance(task, dict):
+        return {**data, "task": {**task, "num_confirmation": number}}
+    if isinstance(task, SpecModel):
+        return {**data, "task": task.model_copy(update={"num_confirmation": number})}
+    return data
+
+
+def _get(section: Any, name: str, default: Any) -> Any:
+    return (
+        section.get(name, default) if isinstance(section, dict) else getattr(section, name, default)
+    )

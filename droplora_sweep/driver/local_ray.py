@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from droplora_sweep.errors import SweepError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -32,6 +34,9 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
 
     Args:
         node: Resources of this machine.
+
+    Raises:
+        SweepError: It does not start.
     """
     _remove_left_behind()
     private = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
@@ -43,20 +48,31 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
             # A Ray that this process started before had another token.
             AuthenticationTokenLoader.instance().reset_cache()
             try:
-                ray.init(
-                    address="local",
-                    num_cpus=int(node["CPU"]),
-                    num_gpus=int(node["GPU"]),
-                    include_dashboard=False,
-                    logging_level=logging.WARNING,
-                    # Ray opens its own folder to everybody (mode 0777).
-                    _temp_dir=str(private / "r"),
-                )
+                _start(node, private / "r")
                 yield
             finally:
                 ray.shutdown()
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _start(node: Mapping[str, float], folder: Path) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",
+            num_cpus=int(node["CPU"]),
+            num_gpus=int(node["GPU"]),
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            # Ray opens its own folder to everybody (mode 0777).
+            _temp_dir=str(folder),
+        )
+    # Blind on purpose: where its processes take too long or end, Ray raises a bare Exception.
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise SweepError(f"Ray does not start on this machine: {reason}") from error
 
 
 @contextlib.contextmanager

@@ -105,3 +105,19 @@ def test_it_listens_on_this_machine_alone_and_takes_orders_only_with_its_token()
         assert "joined" in own.stdout, own.stderr
         process.stdin.write("\n")
     assert process.returncode == 0
+
+
+def test_a_ray_that_cannot_start_is_told_in_a_line() -> None:
+    """Its processes have no room for their memory."""
+    script = (
+        "import resource\n"
+        "from droplora_sweep.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
+        "main(['run', 'search_spaces/quickstart.yaml', '--address', 'local', '--name', 'none'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Ray does not start on this machine: ")

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .display.progress import Progress
     from .driver.preflight import Prepared
     from .driver.starting import Start
-    from .reports import Report
     from .selection import Decision
     from .spec import SweepSpec, TrialSpec
 
@@ -160,19 +159,6 @@ def decide(ledger: Ledger) -> list[Decision]:
     return best_per_benchmark(ledger.search_records(), ledger.scores)
 
 
-def report_of(ledger: Ledger, *, is_live: bool = False) -> Report:
-    """The page that says which rate to use and how sure that is, of a sweep in any state.
-
-    Args:
-        ledger: The sweep's.
-        is_live: Whether a driver works on it; else its running trials are interrupted.
-    """
-    # Figures and fANOVA take seconds to import, which nothing else needs.
-    from .reports import gather_facts, make_report
-
-    return make_report(gather_facts(ledger.record, ledger.scores, is_live=is_live))
-
-
 def protocol(ledger: Ledger) -> str:
     """By which protocol the sweep's responses are read."""
     return str(ledger.record.spec["evaluation"]["protocol"])
@@ -193,6 +179,7 @@ def _drive(
     from .groups.client import TrialClient
     from .groups.manager import GroupManager
     from .groups.pool import HEAD_SHARE, start_pool
+    from .reports import leave_report
     from .search import StudySearcher, reconciled_study, run_search
     from .tracking.mlflow_view import MlflowPublisher
 
@@ -237,6 +224,8 @@ def _drive(
         finally:
             recorder.abandon()
             recorder.close()
+            if outcome is SweepOutcome.COMPLETE and (problem := leave_report(ledger)):
+                progress.say(problem)
             try:
                 ledger.sweep_finished(outcome, reason=reason, summary=_summary(ledger))
             finally:

@@ -104,6 +104,8 @@ def test_it_prints_one_line_per_event_then_tables_decisions_and_the_uis_command(
     assert "Best score of each pruning rate" in printed
     assert any(line.startswith("builtin_math: best is p = ") for line in lines)
     assert lines[-1].startswith("MLflow UI: droplora-sweep ui --storage ")
+    [page] = [line.removeprefix("report: ") for line in lines if line.startswith("report: ")]
+    assert "· complete ·" in (ROOT / page).read_text()
 
 
 def test_the_papers_setting_and_no_pruning_come_first(ledger: Ledger) -> None:

@@ -35,6 +35,7 @@ def complain(text: str) -> None:
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.reports import PAGE
     from droplora_sweep.tracking import Ledger
 
     record = Ledger.open(storage, name).record
@@ -45,6 +46,9 @@ def print_result(console: Console, storage: Path, name: str) -> None:
         print_decisions(console, storage, name)
     except DropLoRASweepError as error:
         console.print(str(error), highlight=False)
+    page = Ledger.open(storage, name).summary_directory / PAGE
+    if page.is_file():
+        console.print(f"\nreport: {os.path.relpath(page)}", highlight=False, soft_wrap=True)
     command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
     console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from droplora_sweep.storage import is_url, storage_name
+
 from .options import DEFAULT_STORAGE, Name, Storage, usable_path
 from .printing import own_console
 
@@ -17,20 +19,21 @@ def report(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where to write it; the sweep's folder summary/ if not set.",
+            help="Where to write it; summary/ in the sweep's folder if not set, or, where the "
+            "storage is a URL, NAME-report here.",
             callback=usable_path,
         ),
     ] = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
-    from droplora_sweep.reports import write_report
-    from droplora_sweep.sweep import report_of
+    from droplora_sweep.reports import facts_of, make_report, write_report
     from droplora_sweep.tracking import Ledger
 
     ledger = Ledger.open(storage, name)
-    folder = ledger.summary_directory if output is None else output
+    default = Path(f"{name}-report") if is_url(storage_name(storage)) else ledger.summary_directory
+    folder = default if output is None else output
     console = own_console()
     with console.status(f"drawing {name}"):
-        page = write_report(report_of(ledger, is_live=ledger.holder is not None), folder)
+        page = write_report(make_report(facts_of(ledger)), folder)
     console.print(f"{name}: {page}", highlight=False, markup=False, soft_wrap=True)

@@ -56,6 +56,7 @@ def sync(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
+    from droplora_sweep.reports import facts_of, make_report, try_to_write
     from droplora_sweep.spec import require_no_secret
     from droplora_sweep.tracking import Ledger
 
@@ -67,6 +68,7 @@ def sync(
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = own_console()
     with console.status(f"publishing {name}"):
+        problem = try_to_write(lambda: make_report(facts_of(ledger)), ledger.summary_directory)
         report = publish_all(ledger, uri, is_live=ledger.holder is not None)
     num_trials = len(ledger.records())
     where = uri or f"the store in {storage_name(storage)}"
@@ -74,6 +76,8 @@ def sync(
         lacking = ", ".join(report.unpublished)
         raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
     console.print(f"{name}: {num_trials} trials are in {where}", highlight=False)
+    if problem is not None:
+        console.print(f"without a new report: {problem}", highlight=False, markup=False)
 
 
 def ui(

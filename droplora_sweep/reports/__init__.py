@@ -4,7 +4,18 @@ Nothing here imports torch, ray or mlflow: a report is made on a laptop, from th
 """
 
 from .facts import Facts, gather_facts
+from .making import facts_of, leave_report, try_to_write
 from .page import Report, make_report
 from .writing import PAGE, write_report
 
-__all__ = ["PAGE", "Facts", "Report", "gather_facts", "make_report", "write_report"]
+__all__ = [
+    "PAGE",
+    "Facts",
+    "Report",
+    "facts_of",
+    "gather_facts",
+    "leave_report",
+    "make_report",
+    "try_to_write",
+    "write_report",
+]

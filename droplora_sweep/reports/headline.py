@@ -22,12 +22,14 @@ class Headline:
 
     Attributes:
         advice: What to do.
+        settings: What goes with the rate; "" where nothing else was searched.
         certainty: How sure it is.
         reason: Why, in plain words.
         differences: Where single benchmarks answer otherwise than the mean; "" if none does.
     """
 
     advice: str
+    settings: str
     certainty: Certainty
     reason: str
     differences: str
@@ -36,7 +38,10 @@ class Headline:
 def headline(answers: tuple[Answer, ...]) -> Headline:
     """Sum up the answers, of which the first is the mean or the only benchmark."""
     first = answers[0]
-    return Headline(_advice(first), first.certainty, _reason(first), _differences(answers))
+    settings = f"With {first.settings} ({first.trial})." if first.settings else ""
+    return Headline(
+        _advice(first), settings, first.certainty, _reason(first), _differences(answers)
+    )
 
 
 def _advice(answer: Answer) -> str:

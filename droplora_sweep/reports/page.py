@@ -95,7 +95,7 @@ def _pictures(facts: Facts, shares: Importance, spent: Costs) -> Iterator[Pictur
         yield draw_importance(shares)
     if curves := curve_panels(facts):
         yield draw_curves(curves)
-    if steps := rungs(facts):
+    if len(steps := rungs(facts)) > 1:
         yield draw_rungs(steps, rungs_alt(steps))
     if spent.spans:
         yield draw_costs(spent)

@@ -94,3 +94,12 @@ def test_benchmarks_that_point_elsewhere_are_named(sweep):
 
 def test_how_sure_an_answer_is_can_be_told_without_colour():
     assert len({certainty.mark for certainty in Certainty}) == len(Certainty)
+
+
+def test_the_settings_that_go_with_the_rate_are_named(alone):
+    alone.trial(0.0, 0.5)
+    alone.trial(0.2, 0.7, rank=16, params={"training.learning_rate": 3e-4})
+    _, shown = first(alone)
+    assert shown.settings == "With rank 16, learning rate 0.0003 (t0001-00000001)."
+    _, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}))
+    assert shown.settings == "With rank 16, learning rate 0.0003 (t0001-00000001)."

@@ -124,7 +124,7 @@ def test_a_sweep_that_has_only_begun_has_a_page(sweep):
         "0 trials · running · as of 2026-01-01 00:00 UTC",
         "There is no answer yet.",
         "no trial that has one is complete (trials: none)",
-        "No trial has reported yet.",
+        "There are no curves: no trial has been evaluated more than once yet.",
         "cannot be told: needs 10 trials that came equally far, got 0.",
     ):
         assert words in text

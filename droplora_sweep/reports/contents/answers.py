@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from droplora_sweep.display.values import format_value
 from droplora_sweep.selection import (
     ConfirmedVerdict,
     Verdict,
@@ -16,6 +17,9 @@ from droplora_sweep.selection import (
 if TYPE_CHECKING:
     from droplora_sweep.reports.facts import Facts
     from droplora_sweep.selection import ConfirmedDecision, Decision, Estimate
+
+
+RATE = "adapter.pruning_rate"
 
 
 class Certainty(StrEnum):
@@ -41,6 +45,7 @@ class Answer:
         certainty: How sure it is.
         pruning_rate: The rate to use; None without an answer.
         trial: The trial whose settings go with it; "" without an answer.
+        settings: What the search chose for that trial beside the rate, in words.
         score: Of that rate, with its interval where there is one.
         gain: Of the rate (of the best other one, where it is 0) over p = 0.
         gain_of: The rate whose gain that is.
@@ -53,6 +58,7 @@ class Answer:
     certainty: Certainty
     pruning_rate: float | None = None
     trial: str = ""
+    settings: str = ""
     score: Estimate | float | None = None
     gain: Estimate | None = None
     gain_of: float | None = None
@@ -74,15 +80,15 @@ def answers(facts: Facts) -> tuple[Answer, ...]:
 def _answer(facts: Facts, subject: str) -> Answer:
     confirmed = facts.confirmation(subject)
     if confirmed is not None:
-        return _confirmed(confirmed)
+        return _confirmed(facts, confirmed)
     decision = facts.decision(subject)
     if decision is None or decision.best is None:
         verdict = facts.undecided if decision is None else decision.verdict.value
         return Answer(subject, Certainty.NONE, verdict=verdict)
-    return _hinted(decision)
+    return _hinted(facts, decision)
 
 
-def _confirmed(decision: ConfirmedDecision) -> Answer:
+def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
     assert decision.recommended is not None, "a decision with rates recommends one"
     used = next(one for one in decision.rates if one.arm == decision.recommended)
     others = [one for one in decision.rates if one.difference is not None]
@@ -93,6 +99,7 @@ def _confirmed(decision: ConfirmedDecision) -> Answer:
         certainty=Certainty.SETTLED if decision.verdict in SETTLED else Certainty.OPEN,
         pruning_rate=used.arm.pruning_rate,
         trial=used.arm.name,
+        settings=_settings(facts, used.arm.name),
         score=used.mean,
         gain=None if difference is None else difference.estimate,
         gain_of=None if shown is None else shown.arm.pruning_rate,
@@ -102,7 +109,7 @@ def _confirmed(decision: ConfirmedDecision) -> Answer:
     )
 
 
-def _hinted(decision: Decision) -> Answer:
+def _hinted(facts: Facts, decision: Decision) -> Answer:
     best, comparison = decision.best, decision.comparison
     assert best is not None, "asked only where a trial has a score"
     # Without evidence for a gain the plain method stands; a tie is no reason to prune.
@@ -115,9 +122,23 @@ def _hinted(decision: Decision) -> Answer:
         certainty=Certainty.HINT,
         pruning_rate=used.pruning_rate,
         trial=used.trial_id,
+        settings=_settings(facts, used.trial_id),
         score=used.estimate or used.score,
         gain=None if comparison is None else comparison.difference,
         gain_of=None if pruned is None else pruned.pruning_rate,
         verdict=decision.verdict.value,
         sentence=decision_text(decision),
+    )
+
+
+def _settings(facts: Facts, name: str) -> str:
+    """What was searched beside the rate; an arm is named after the trial that had its setting."""
+    trial_id = name.partition("@")[0]
+    found = next((one for one in facts.searched if one.trial_id == trial_id), None)
+    if found is None:
+        return ""
+    chosen = {path: value for path, value in found.params.items() if path != RATE}
+    return ", ".join(
+        f"{path.rpartition('.')[2].replace('_', ' ')} {format_value(value)}"
+        for path, value in chosen.items()
     )

@@ -78,7 +78,9 @@ class Rung:
 
 
 def curve_panels(facts: Facts) -> tuple[CurvePanel, ...]:
-    """The validation score and the training loss of the search's trials, where reported."""
+    """Validation score and training loss of the search's trials; none without two evaluations."""
+    if len(rungs(facts)) < 2:
+        return ()
     subject = facts.subjects[0]
     scored = [one for one in facts.complete if subject in one.scores]
     best = max(scored, key=lambda one: one.scores[subject]).trial_id if scored else None

@@ -1,0 +1,54 @@
+"""A ledger -> its report, when a user asks for it and when a sweep ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from droplora_sweep.redaction import redact
+from droplora_sweep.tracking.records import SweepOutcome
+
+from .facts import gather_facts
+from .page import make_report
+from .writing import write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from droplora_sweep.tracking import Ledger
+
+    from .facts import Facts
+    from .page import Report
+
+
+def facts_of(ledger: Ledger) -> Facts:
+    """What is known of a sweep in any state."""
+    return gather_facts(ledger.record, ledger.scores, is_live=ledger.holder is not None)
+
+
+def leave_report(ledger: Ledger) -> str | None:
+    """Write the report of a sweep that is about to be complete beside its summary.
+
+    Returns:
+        Why there is none, in a line, or None. Nothing is raised: see `try_to_write`.
+    """
+
+    def make() -> Report:
+        facts = gather_facts(replace(ledger.record, outcome=SweepOutcome.COMPLETE), ledger.scores)
+        return make_report(facts)
+
+    problem = try_to_write(make, ledger.summary_directory)
+    return problem and f"no report ({problem}); `droplora-sweep report` makes it later"
+
+
+def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
+    """Make and write a report that can be made again at any time; why that failed, or None."""
+    try:
+        write_report(make(), folder)
+    # Blind on purpose: whatever goes wrong in drawing, the results are safe in the ledger, and a
+    # sweep that took days must not fail for want of a picture.
+    except Exception as error:  # noqa: BLE001
+        first_line = str(error).strip().partition("\n")[0]
+        return redact(f"{type(error).__name__}: {first_line}")
+    return None

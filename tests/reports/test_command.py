@@ -1,0 +1,124 @@
+"""`report`, and what `sync` does with it, on a ledger that a driver wrote."""
+
+import subprocess
+import sys
+
+import pytest
+
+from droplora_sweep.cli import main
+from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.reports import try_to_write
+from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
+from droplora_sweep.storage import local_storage
+from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A storage with one sweep, ``demo``, of two complete trials."""
+    write_sweep(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def write_sweep(folder):
+    sweep = SweepSpec(name="demo", task=TaskSpec(name="toy", benchmarks=("choice",)))
+    ledger = LedgerWriter.create(folder, sweep, versions={"torch": "2.13.0"})
+    for number, rate in enumerate((0.0, 0.2)):
+        adapter = AdapterSpec(rank=8, pruning_rate=rate)
+        spec = sweep.trial.model_copy(update={"adapter": adapter})
+        fingerprint = f"{number:08x}"
+        name = trial_id(number, fingerprint)
+        params = {"adapter.rank": 8, "adapter.pruning_rate": rate}
+        ledger.trial_started(name, number, fingerprint, spec, params)
+        score = {"val/choice": 0.5 + rate, "train/loss": 1.0}
+        ledger.trial_reported(name, 1, 10, score, num_evaluations=1)
+        results = [
+            ExampleResult("choice", f"e{index}", "a", "a", "a", index < 5 + 10 * rate, 3)
+            for index in range(10)
+        ]
+        ledger.trial_finished(name, TrialState.COMPLETE, results=results)
+    ledger.close()
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    return end.value.code
+
+
+def test_report_says_where_the_page_is(storage, capsys):
+    assert run("report", "demo", "--storage", str(storage)) == 0
+    page = storage / "demo" / "summary" / "report.html"
+    assert capsys.readouterr().out == f"demo: {page}\n"
+    assert "Try a pruning rate of 0.2" in page.read_text()
+    assert (page.parent / "score_against_rate.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_in_an_object_store_is_reported_on_here(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    url = f"file://{tmp_path}/elsewhere"
+    write_sweep(local_storage(url))
+    assert run("report", "demo", "--storage", url) == 0
+    assert capsys.readouterr().out == "demo: demo-report/report.html\n"
+    page = folder / "demo-report" / "report.html"
+    assert "Try a pruning rate of 0.2" in page.read_text()
+    assert run("report", "demo", "--storage", url, "--output", str(tmp_path / "x")) == 0
+    assert (tmp_path / "x" / "report.html").read_bytes() == page.read_bytes()
+
+
+def test_a_sweep_that_is_not_there_is_named(storage, capsys):
+    assert run("report", "damo", "--storage", str(storage)) == 1
+    assert capsys.readouterr().err.endswith("got 'damo'; it has demo\n")
+
+
+@pytest.mark.slow
+def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(storage):
+    script = """
+import sys
+from pathlib import Path
+from droplora_sweep.reports import gather_facts, make_report, write_report
+from droplora_sweep.tracking import Ledger
+
+ledger = Ledger.open(Path(sys.argv[1]), "demo")
+write_report(make_report(gather_facts(ledger.record, ledger.scores)), ledger.summary_directory)
+print([name for name in ("torch", "transformers", "ray", "mlflow") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", script, str(storage)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_sync_publishes_a_new_report_with_the_sweep(storage, capsys):
+    from mlflow import MlflowClient
+
+    from droplora_sweep.tracking.ui import mlflow_uri
+
+    for _ in range(2):
+        assert run("sync", "demo", "--storage", str(storage)) == 0
+        assert "without a new report" not in capsys.readouterr().out
+    client = MlflowClient(mlflow_uri(storage))
+    [experiment] = [one for one in client.search_experiments() if one.name == "demo/toy"]
+    parents = [
+        one
+        for one in client.search_runs([experiment.experiment_id])
+        if "mlflow.parentRunId" not in one.data.tags
+    ]
+    assert len(parents) == 1
+    found = [one.path for one in client.list_artifacts(parents[0].info.run_id, "summary")]
+    assert "summary/report.html" in found
+    assert "summary/score_against_rate.png" in found
+
+
+def test_a_report_that_cannot_be_made_is_told_in_one_line_without_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "a" * 30)
+
+    def broken():
+        raise RuntimeError(f"no font for hf_{'a' * 30}\nand more")
+
+    assert try_to_write(broken, tmp_path) == "RuntimeError: no font for [redacted]"
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from .driver.preflight import check_room, check_sandbox, remote_code_note
 from .driver.starting import Begin, Finished, decide_start, start_lines
 from .errors import InputError, SweepError
 from .selection import best_per_benchmark, decisions_text
-from .spec import fingerprint, package_versions
+from .spec import fingerprint, package_versions, trial_limit
 from .storage import local_storage
 from .tracking import (
     Ledger,
@@ -86,7 +86,7 @@ def run_sweep(
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     versions = package_versions()
     start = _decide_start(prepared, storage, versions)
-    progress = make_progress(log.console, sweep.search.num_trials, sweep.search.metric)
+    progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric)
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
         return _finished_before(sweep, storage)

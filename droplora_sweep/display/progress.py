@@ -59,7 +59,7 @@ class Progress(Protocol):
 class _Sweep:
     """What both views know: every trial so far, and the pace of the sweep."""
 
-    num_trials: int
+    num_trials: int | None
     metric: str
     num_done_before: int = 0
     rows: dict[str, _Row] = field(default_factory=dict)
@@ -86,12 +86,17 @@ class _Sweep:
         return self.num_done_before + self._num_done_now
 
     @property
+    def done(self) -> str:
+        """``3/12``, or ``3`` where nobody knows of how many."""
+        return str(self.num_done) + (f"/{self.num_trials}" if self.num_trials else "")
+
+    @property
     def _num_done_now(self) -> int:
         return sum(row.seconds is not None for row in self.rows.values())
 
     def seconds_left(self) -> float | None:
-        """From the pace since this driver's first trial started; None before any is done."""
-        if not self._num_done_now or self.first_start is None:
+        """From the pace since this driver's first trial started; None where it cannot be told."""
+        if not self._num_done_now or self.first_start is None or self.num_trials is None:
             return None
         pace_s = (time.monotonic() - self.first_start) / self._num_done_now
         return pace_s * (self.num_trials - self.num_done)
@@ -100,7 +105,7 @@ class _Sweep:
 class LineProgress:
     """One line per event: for logs, pipes and ``ray job submit``."""
 
-    def __init__(self, console: Console, num_trials: int, metric: str) -> None:
+    def __init__(self, console: Console, num_trials: int | None, metric: str) -> None:
         self._console = console
         self._sweep = _Sweep(num_trials, metric)
 
@@ -139,7 +144,7 @@ class LineProgress:
             reason = event.payload["reason"]
             self.say(
                 f"{trial_id} {row.stage:<9} {self._sweep.metric} {format_score(row.score)} in "
-                f"{format_seconds(row.seconds)} ({self._sweep.num_done}/{self._sweep.num_trials}"
+                f"{format_seconds(row.seconds)} ({self._sweep.done}"
                 f", about {format_seconds(left)} left)" + (f": {reason}" if reason else "")
             )
 
@@ -152,7 +157,7 @@ class TableProgress:
 
     MAX_ROWS = 16
 
-    def __init__(self, console: Console, num_trials: int, metric: str) -> None:
+    def __init__(self, console: Console, num_trials: int | None, metric: str) -> None:
         self._sweep = _Sweep(num_trials, metric)
         self._steps: Steps = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
@@ -192,7 +197,7 @@ class TableProgress:
                 format_seconds(seconds),
             )
         left = format_seconds(self._sweep.seconds_left())
-        done = f"{self._sweep.num_done} of {self._sweep.num_trials} trials, about {left} left"
+        done = f"{self._sweep.done} trials, about {left} left"
         return Group(table, Text(done if rows else "starting the groups"))
 
     def _stage(self, trial_id: str, row: _Row) -> str:
@@ -202,7 +207,7 @@ class TableProgress:
         return f"step {step}/{num_steps}"
 
 
-def make_progress(console: Console, num_trials: int, metric: str) -> Progress:
+def make_progress(console: Console, num_trials: int | None, metric: str) -> Progress:
     """A table where the console is a terminal, lines elsewhere."""
     kind = TableProgress if console.is_terminal else LineProgress
     return kind(console, num_trials, metric)

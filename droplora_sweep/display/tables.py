@@ -114,7 +114,8 @@ def plan_table(found: Survey, plan: Plan) -> Table:
     settings = (
         "a continuous space" if plan.num_settings is None else f"{plan.num_settings} settings"
     )
-    table.add_row("trials", f"{plan.num_trials}, of {settings}")
+    until = "until the budget is spent" if plan.num_trials is None else plan.num_trials
+    table.add_row("trials", f"{until}, of {settings}")
     for index, values in enumerate(plan.queued):
         table.add_row("queued first" if index == 0 else "", format_params(values))
     workers = f"{sweep.group.num_workers} workers each"
@@ -127,17 +128,17 @@ def plan_table(found: Survey, plan: Plan) -> Table:
     if model is not None and plan.saved is not None:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
         table.add_row("base model", f"{numbers}, {format_bytes(model.weight_bytes)}")
-        _add_saved(table, plan.saved)
+        _add_saved(table, plan.saved, "each trial" if plan.num_trials is None else "all")
     for title, lines in (("note", plan.notes), ("not checked", plan.unchecked)):
         for index, line in enumerate(lines):
             table.add_row("" if index else title, line)
     return table
 
 
-def _add_saved(table: Table, saved: Saved) -> None:
+def _add_saved(table: Table, saved: Saved, whom: str) -> None:
     trainable = _span(saved.num_trainable_parameters, format_count)
     table.add_row("trainable parameters", trainable)
-    disk = f"at most {format_bytes(saved.disk_bytes)} for all"
+    disk = f"at most {format_bytes(saved.disk_bytes)} for {whom}"
     if saved.adapter_bytes is not None:
         disk = f"{format_bytes(saved.adapter_bytes)} for the largest adapter, {disk}"
     if saved.full_model_bytes is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FREE = (
     "search.num_trials",
+    "search.budget",
     "group",
     "checkpoint",
     "tracking",

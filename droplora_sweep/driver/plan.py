@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.groups import room_for_groups
-from droplora_sweep.spec import baselines, grid_size, possible_values
+from droplora_sweep.spec import baselines, grid_size, possible_values, trial_limit
 from droplora_sweep.spec.composition import (
     MASK,
     METHOD,
@@ -41,8 +41,8 @@ class Saved:
         adapter_bytes: Size of the largest adapter; None where every trial is a full model.
         full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
             has it.
-        disk_bytes: Upper bound of what all trials save, in the storage and again in MLflow's
-            artifacts, every trial at the largest size.
+        disk_bytes: Upper bound of what all trials (one, where their number is not known) save, in
+            the storage and again in MLflow's artifacts, every trial at the largest size.
     """
 
     num_trainable_parameters: tuple[int, int]
@@ -56,7 +56,7 @@ class Plan:
     """What `plan` shows.
 
     Attributes:
-        num_trials: Trials in all.
+        num_trials: Trials in all; None where only a budget of hours ends the search.
         num_settings: Different settings the space has; None where it is continuous.
         num_groups: Trials that train side by side; None where these nodes have no GPU and groups
             need some.
@@ -68,7 +68,7 @@ class Plan:
         unchecked: What was taken on trust, one line each.
     """
 
-    num_trials: int
+    num_trials: int | None
     num_settings: int | None
     num_groups: int | None
     num_steps: tuple[int, int]
@@ -87,21 +87,22 @@ def make_plan(found: Survey, nodes: Sequence[Mapping[str, float]]) -> Plan:
         for trial in _corners(sweep, ("training.epochs", "training.global_batch_size"))
     ]
     settings = grid_size(sweep)
-    num_trials = sweep.search.num_trials
-    if settings is not None:
-        num_trials = min(num_trials, settings)
-    lacks_gpus = lacks_gpus_at_all(sweep.group, nodes)
-    lines = [remote_code_note(sweep), _judge_note(found, num_trials)]
+    num_trials = min(
+        (number for number in (trial_limit(sweep), settings) if number is not None), default=None
+    )
+    room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
+    num_groups = room if room is None or num_trials is None else min(room, num_trials)
+    lines = [remote_code_note(sweep), _judge_note(found, num_trials or 1)]
     return Plan(
         num_trials=num_trials,
         num_settings=settings,
-        num_groups=None if lacks_gpus else min(room_for_groups(sweep.group, nodes), num_trials),
+        num_groups=num_groups,
         num_steps=(min(steps), max(steps)),
-        saved=None if found.model is None else _saved(found.model.shapes, sweep, num_trials),
+        saved=None if found.model is None else _saved(found.model.shapes, sweep, num_trials or 1),
         splits=found.splits,
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
-        unchecked=(*found.unchecked, *([NO_GPUS_HERE] if lacks_gpus else [])),
+        unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
     )
 
 

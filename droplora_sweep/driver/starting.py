@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.spec import trial_limit
 from droplora_sweep.tracking import SweepOutcome
 
 from .changes import changes
+from .recorded import recorded_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +91,8 @@ def decide_start(
     finished = [trial for trial in record.trials if trial.is_finished]
     num_open = len(record.trials) - len(finished)
     num_searched = sum(trial.is_finished for trial in record.search_trials)
-    is_longer = sweep.search.num_trials > max(record.spec["search"]["num_trials"], num_searched)
+    limit, before = trial_limit(sweep), trial_limit(recorded_sweep(record))
+    is_longer = before is not None and (limit is None or limit > max(before, num_searched))
     is_complete = record.outcome is SweepOutcome.COMPLETE and not num_open
     if is_complete and not is_longer:
         return Finished(len(finished))

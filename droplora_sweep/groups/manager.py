@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from droplora_sweep.spec import trial_limit
+
 from .capacity import room_for_groups
 from .nodes import cluster_nodes
 from .rounds import Rounds
@@ -118,7 +120,9 @@ class GroupManager:
 
     def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:
         room = room_for_groups(self._sweep.group, nodes)
-        while len(self._threads) < min(room, self._sweep.search.num_trials):
+        limit = trial_limit(self._sweep)
+        most = room if limit is None else min(room, limit)
+        while len(self._threads) < most:
             name = f"g{len(self._threads)}"
             thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
             self._threads.append(thread)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState as OptunaState
 
+from .samplers import population_attributes
 from .suggestion import distribution
 
 if TYPE_CHECKING:
@@ -96,18 +97,20 @@ def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSp
     name, storage = study.study_name, study._storage
     optuna.delete_study(study_name=name, storage=storage)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    num_complete = 0
     for number in range(max(known, default=-1) + 1):
         # A number that the ledger does not know was of a draw that was never run.
         trial = known.get(number)
         study.add_trial(
             optuna.trial.create_trial(state=OptunaState.FAIL)
             if trial is None
-            else _frozen(trial, sweep)
+            else _frozen(trial, sweep, num_complete)
         )
+        num_complete += trial is not None and trial.ending == "complete"
     return study
 
 
-def _frozen(trial: KnownTrial, sweep: SweepSpec) -> FrozenTrial:
+def _frozen(trial: KnownTrial, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
     parameters = sweep.search.parameters
     return optuna.trial.create_trial(
         state=STATES[trial.ending],
@@ -115,4 +118,5 @@ def _frozen(trial: KnownTrial, sweep: SweepSpec) -> FrozenTrial:
         params=dict(trial.drawn),
         distributions={path: distribution(parameters[path]) for path in trial.drawn},
         intermediate_values=dict(trial.scores),
+        system_attrs=population_attributes(sweep, num_complete),
     )

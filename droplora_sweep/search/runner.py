@@ -87,7 +87,8 @@ def run_search(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=make_scheduler(sweep, known),
-            num_samples=sweep.search.num_trials,
+            # The searcher says when there are no more.
+            num_samples=-1,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),

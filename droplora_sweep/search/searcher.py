@@ -11,21 +11,22 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
-from droplora_sweep.spec import baselines, resolve
+from droplora_sweep.spec import GridSpec, QuasiRandomSpec, baselines, resolve, trial_limit
 
 from .known import Known
+from .points import grid_points, quasi_random_point
+from .samplers import make_sampler
 from .scheduler import BASELINE
 from .suggestion import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from droplora_sweep.spec import SearchSpec, SweepSpec, TrialSpec
+    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
     from .known import LastReport
     from .suggestion import Suggestion
@@ -35,25 +36,6 @@ DELIVERED_AGAIN = "delivered_again"
 
 MAX_REPEATS = 50
 """Draws of trials that were run before, in a row, until the space counts as exhausted."""
-
-
-def make_sampler(search: SearchSpec, seed: int) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler; TPE's constant liar keeps parallel trials apart (arXiv 2304.11127)."""
-    if search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(
-        seed=seed,
-        n_startup_trials=search.num_startup_trials,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-    )
-
-
-def _seed(seed: int, num_known: int) -> int:
-    if not num_known:
-        return seed
-    return int(np.random.SeedSequence([seed, num_known]).generate_state(1)[0])
 
 
 class StudySearcher(Searcher):
@@ -88,8 +70,10 @@ class StudySearcher(Searcher):
         self._num_suggested = len(known.ended)
         self._is_abandoned = False
         self._baselines: list[TrialSpec] = []
-        # Seeded by where it stands: the first seed again would draw the first trials again.
-        study.sampler = make_sampler(sweep.search, _seed(sweep.seed, len(known.trials)))
+        self._limit = trial_limit(sweep)
+        self._grid = (
+            grid_points(sweep, sweep.seed) if isinstance(sweep.search.sampler, GridSpec) else None
+        )
         if sweep.search.queue_baselines:
             self._queue_baselines(known)
 
@@ -99,7 +83,8 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config; None while there is no room, FINISHED at the end."""
-        if self._num_suggested >= self._sweep.search.num_trials and not self._open:
+        is_full = self._limit is not None and self._num_suggested >= self._limit
+        if is_full and not self._open:
             return Searcher.FINISHED
         if len(self._live) >= self._room():
             return None
@@ -187,11 +172,12 @@ class StudySearcher(Searcher):
         """Nothing to restore, see `save`."""
 
     def _draw_new(self) -> tuple[optuna.trial.Trial, Suggestion] | None:
-        running = {suggestion.fingerprint for _, suggestion in self._live.values()}
         for _ in range(MAX_REPEATS):
-            trial = self._study.ask()
+            trial = self._ask()
+            if trial is None:
+                return None
             suggestion = suggest(trial, self._sweep, self._identify)
-            if suggestion.fingerprint not in running | self._ended.keys():
+            if not self._is_known(suggestion.fingerprint):
                 return trial, suggestion
             score = self._ended.get(suggestion.fingerprint)
             if score is None:
@@ -199,3 +185,33 @@ class StudySearcher(Searcher):
             else:
                 self._study.tell(trial, score)
         return None
+
+    def _ask(self) -> optuna.trial.Trial | None:
+        """The study's next trial, a queued one first; None where a grid has no more."""
+        trials = self._study.get_trials(deepcopy=False)
+        num_waiting = sum(trial.state is OptunaState.WAITING for trial in trials)
+        num_drawn = len(trials) - num_waiting
+        self._study.sampler = make_sampler(self._sweep, num_drawn)
+        sampler = self._sweep.search.sampler
+        if not num_waiting:
+            if self._grid is not None:
+                point = self._next_of_grid()
+                if point is None:
+                    return None
+                self._study.enqueue_trial(point)
+            elif isinstance(sampler, QuasiRandomSpec):
+                seed = self._sweep.seed
+                self._study.enqueue_trial(quasi_random_point(self._sweep, sampler, num_drawn, seed))
+        return self._study.ask()
+
+    def _next_of_grid(self) -> dict[str, Scalar] | None:
+        assert self._grid is not None
+        for point in self._grid:
+            _, fingerprint = self._identify(0, resolve(point, self._sweep))
+            if not self._is_known(fingerprint):
+                return point
+        return None
+
+    def _is_known(self, fingerprint: str) -> bool:
+        running = {suggestion.fingerprint for _, suggestion in self._live.values()}
+        return fingerprint in running or fingerprint in self._ended

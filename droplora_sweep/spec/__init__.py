@@ -5,23 +5,36 @@ from ._secrets import require_no_secret
 from ._source import dotted
 from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
+from .budget import BudgetSpec
 from .confirm import ConfirmSpec
 from .fingerprint import fingerprint, package_versions
+from .limits import trial_limit
 from .loader import SweepFile, load_sweep, load_sweep_file
+from .objectives import is_maximized, metric_of
 from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
-from .schema import json_schema
-from .space import active_order, baselines, grid_size, is_active, resolve
-from .sweep import (
-    RESERVED_NAMES,
-    AshaSpec,
-    CheckpointSpec,
-    GroupSpec,
-    NoStoppingSpec,
-    SearchSpec,
-    SweepSpec,
-    TrackingSpec,
+from .sampler import (
+    CmaEsSpec,
+    GpSpec,
+    GridSpec,
+    Nsga2Spec,
+    QuasiRandomSpec,
+    RandomSpec,
+    SamplerSpec,
+    TpeSpec,
 )
+from .schema import json_schema
+from .search import SearchSpec
+from .space import active_order, all_settings, baselines, grid_size, is_active, resolve
+from .stopping import (
+    AshaSpec,
+    HopelessSpec,
+    HyperbandSpec,
+    MedianSpec,
+    NoStoppingSpec,
+    StoppingSpec,
+)
+from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec, TrackingSpec
 from .task import PLUGIN_GROUP, BenchmarkSpec, Format, Scoring, SplitName, TaskSpec, TrainSpec
 from .trial import (
     EvaluationSpec,
@@ -29,6 +42,7 @@ from .trial import (
     TrainingSpec,
     TrialSpec,
 )
+from .warm_start import WarmStartSpec
 
 __all__ = [
     "PLUGIN_GROUP",
@@ -36,41 +50,59 @@ __all__ = [
     "AdapterSpec",
     "AshaSpec",
     "BenchmarkSpec",
+    "BudgetSpec",
     "CheckpointSpec",
     "Choice",
+    "CmaEsSpec",
     "ConfirmSpec",
     "EvaluationSpec",
     "Format",
+    "GpSpec",
+    "GridSpec",
     "GroupSpec",
+    "HopelessSpec",
+    "HyperbandSpec",
     "LoraDropSpec",
+    "MedianSpec",
     "ModelSpec",
     "NoStoppingSpec",
+    "Nsga2Spec",
     "Parameter",
+    "QuasiRandomSpec",
+    "RandomSpec",
     "Range",
+    "SamplerSpec",
     "Scalar",
     "Scoring",
     "SearchSpec",
     "SplitName",
+    "StoppingSpec",
     "SweepFile",
     "SweepSpec",
     "TaskSpec",
+    "TpeSpec",
     "TrackingSpec",
     "TrainSpec",
     "TrainingSpec",
     "TrialSpec",
+    "WarmStartSpec",
     "active_order",
+    "all_settings",
     "baselines",
     "dotted",
     "fingerprint",
     "grid_size",
     "is_active",
     "is_hub_id",
+    "is_maximized",
     "json_schema",
     "load_sweep",
     "load_sweep_file",
     "local_folder",
+    "metric_of",
     "package_versions",
     "possible_values",
     "require_no_secret",
     "resolve",
+    "trial_limit",
 ]

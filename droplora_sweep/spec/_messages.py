@@ -10,10 +10,12 @@ from pydantic.fields import FieldInfo
 
 from .fields import mapping_of, nested_model
 from .parameters import Choice, Range
-from .sweep import AshaSpec, NoStoppingSpec, SweepSpec
+from .sampler import SAMPLERS
+from .stopping import STOPPING_RULES
+from .sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import BaseModel
     from pydantic_core import ErrorDetails
@@ -22,13 +24,12 @@ if TYPE_CHECKING:
 
 MAX_SHOWN_CHARACTERS = 60
 
-_VARIANTS: dict[str, type[BaseModel]] = {
-    "asha": AshaSpec,
-    "none": NoStoppingSpec,
-    "choice": Choice,
-    "range": Range,
+_UNIONS: dict[Path, Mapping[str, type[BaseModel]]] = {
+    ("search", "stopping"): STOPPING_RULES,
+    ("search", "sampler"): SAMPLERS,
 }
-"""pydantic puts the tag of a union's member into an error's path."""
+_DOMAINS: dict[str, type[BaseModel]] = {"choice": Choice, "range": Range}
+_PARAMETERS: Path = ("search", "parameters")
 
 _TYPE_RULES = {
     "int_type": "must be an integer",
@@ -92,7 +93,8 @@ def _rule(details: ErrorDetails) -> str:
     if kind == "too_short":
         return "must not be empty"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return "must have `kind: asha` or `kind: none`"
+        *others, last = _UNIONS[tuple(details["loc"])]
+        return f"must have a `kind`: {', '.join(others)} or {last}"
     field = _field_at(details["loc"])
     if kind in _BOUND_ERRORS and field is not None:
         return _bounds_rule(field)
@@ -147,12 +149,7 @@ def _bounds(annotated: Any) -> Iterator[Any]:
 
 def _without_tags(loc: Path) -> Path:
     """The path in the file: parents of a tag are unions, so no key of the file is dropped."""
-    kept: list[str | int] = []
-    for index, part in enumerate(loc):
-        in_union = tuple(loc[:2]) == ("search", "stopping") and index == 2
-        in_domain = tuple(loc[:2]) == ("search", "parameters") and index == 3
-        if not in_union and not in_domain:
-            kept.append(part)
+    kept = [part for index, part in enumerate(loc) if _variant(loc[: index + 1]) is None]
     if tuple(kept[:2]) == ("task", "benchmark_specs"):
         # A spec is given in the mapping form of ``benchmarks``.
         kept[1] = "benchmarks"
@@ -161,11 +158,21 @@ def _without_tags(loc: Path) -> Path:
     return tuple(kept)
 
 
+def _variant(loc: Path) -> type[BaseModel] | None:
+    """The model that a path ends at the tag of: pydantic puts a union's tag into the path."""
+    *parent, last = loc
+    if tuple(parent) in _UNIONS:
+        return _UNIONS[tuple(parent)].get(str(last))
+    if len(parent) == len(_PARAMETERS) + 1 and tuple(parent[:-1]) == _PARAMETERS:
+        return _DOMAINS.get(str(last))
+    return None
+
+
 def _model_at(loc: Path) -> type[BaseModel]:
     model: type[BaseModel] = SweepSpec
-    for part in loc:
-        if part in _VARIANTS:
-            model = _VARIANTS[str(part)]
+    for index, part in enumerate(loc):
+        if (variant := _variant(loc[: index + 1])) is not None:
+            model = variant
         elif part in model.model_fields:
             model = nested_model(model.model_fields[str(part)].annotation) or model
     return model
@@ -176,6 +183,10 @@ def _field_at(loc: Path) -> FieldInfo | None:
     mapping = mapping_of(".".join(map(str, loc)))
     if mapping is not None:
         loc = tuple(mapping.split("."))
-    names = [part for part in loc if isinstance(part, str) and part not in _VARIANTS]
+    names = [
+        part
+        for index, part in enumerate(loc)
+        if isinstance(part, str) and _variant(loc[: index + 1]) is None
+    ]
     model = _model_at(loc[: loc.index(names[-1])]) if names else SweepSpec
     return model.model_fields.get(names[-1]) if names else None

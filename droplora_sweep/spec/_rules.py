@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._messages import shown
 from ._parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
+from ._search_rules import find_broken_search, find_unfit_space
 from ._source import dotted
 from .composition import find_impossible_combinations
 from .paths import is_data_file_name, is_hub_id, local_folder
@@ -39,13 +40,18 @@ def find_broken_rules(
         *(_data_is_given(sweep) if needs_data else ()),
         *_batch(sweep),
         *_metric(sweep),
+        *find_broken_search(sweep),
         *_study(sweep),
         *_confirm(sweep),
         *find_broken_parameters(sweep),
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.
     if not any(finding.path[:2] == PARAMETERS for finding in findings):
-        findings += [*find_impossible_combinations(sweep), *_num_trials(sweep)]
+        findings += [
+            *find_impossible_combinations(sweep),
+            *find_unfit_space(sweep),
+            *_num_trials(sweep),
+        ]
     return findings
 
 
@@ -167,10 +173,10 @@ def _confirm(sweep: SweepSpec) -> Iterator[Finding]:
 def _num_trials(sweep: SweepSpec) -> Iterator[Finding]:
     if not sweep.search.queue_baselines:
         return
-    num_baselines = len(baselines(sweep))
-    if sweep.search.num_trials < num_baselines:
+    num_baselines, num_trials = len(baselines(sweep)), sweep.search.num_trials
+    if num_trials is not None and num_trials < num_baselines:
         problem = (
             f"must be at least {num_baselines}, the baselines that are queued first, "
-            f"got {sweep.search.num_trials}"
+            f"got {num_trials}"
         )
         yield Finding(("search", "num_trials"), problem, (PARAMETERS,))

@@ -57,10 +57,12 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 
 def nested_model(annotation: Any) -> type[BaseModel] | None:
-    """The one model that a field may hold, be it optional or an entry of a mapping; else None."""
-    found = {option for option in _types(annotation) if _is_model(option)}
+    """The one model that a field may hold, be it optional, in a list or in a mapping; else None."""
     if get_origin(annotation) is dict:
-        found = {option for option in _types(get_args(annotation)[1]) if _is_model(option)}
+        annotation = get_args(annotation)[1]
+    elif get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+    found = {option for option in _types(annotation) if _is_model(option)}
     return found.pop() if len(found) == 1 else None
 
 

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
     from ._yaml import Path
 
 _STAND_IN_NAME = "unnamed"
-_OPTIONAL_SECTIONS = (["task", "train"], ["evaluation", "judge"], ["evaluation", "sampling"])
-"""Sections that are null or whole: one with a fault is left out as if it were null."""
+_WHOLE_SECTIONS = (
+    ["task", "train"],
+    ["evaluation", "judge"],
+    ["evaluation", "sampling"],
+    ["search", "sampler"],
+    ["search", "stopping"],
+    ["search", "warm_start"],
+)
+"""Sections of which one with a fault is left out as if it were not given."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,9 @@ def _leave_out(path: Path, data: dict[str, Any]) -> None:
         data["name"] = _STAND_IN_NAME
         return
     keys = [part for part in path if isinstance(part, str)]
-    if keys[:2] in (["search", "parameters"], ["search", "stopping"]):
-        keys = keys[: 3 if keys[1] == "parameters" else 2]
-    if keys[:2] in _OPTIONAL_SECTIONS:
+    if keys[:2] == ["search", "parameters"]:
+        keys = keys[:3]
+    if keys[:2] in _WHOLE_SECTIONS:
         keys = keys[:2]
     if keys[:2] == ["task", "benchmarks"]:
         keys = keys[: 3 if isinstance(data["task"].get("benchmarks"), dict) else 2]

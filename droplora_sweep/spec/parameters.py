@@ -86,6 +86,10 @@ class Choice(Domain):
         """Every value."""
         return self.values
 
+    def at(self, position: float) -> Scalar:
+        """The value at a position in [0, 1]: each has an equal part, in the order given."""
+        return self.values[_part(position, self.size)]
+
     def contains(self, value: Scalar) -> bool:
         """Whether ``value`` is one of the values."""
         return any(same(value, mine) for mine in self.values)
@@ -169,6 +173,25 @@ class Range(Domain):
         """Every value in ascending order; None for a continuum."""
         return None if self.size is None else tuple(map(self._member, range(self.size)))
 
+    def at(self, position: float) -> Number:
+        """The value at a position in [0, 1] along the scale; each step has an equal part."""
+        if self.scale == "log":
+            low, high = math.log(self.min), math.log(self.max)
+            return self.nearest(math.exp(low + position * (high - low)))
+        if self.size is None:
+            return self.nearest(self.min + position * (self.max - self.min))
+        return self._member(_part(position, self.size))
+
+    def position(self, value: Number) -> float:
+        """Where a value is in [0, 1]; ``at`` gives it back."""
+        if self.min == self.max:
+            return 0.5
+        if self.scale == "log":
+            low, high = math.log(self.min), math.log(self.max)
+            return (math.log(value) - low) / (high - low)
+        share = (value - self.min) / (self.max - self.min)
+        return share if self.size is None else (share * (self.size - 1) + 0.5) / self.size
+
     def contains(self, value: Scalar) -> bool:
         """Whether ``value`` is in the range, and on its steps up to rounding."""
         return is_number(value) and math.isclose(self.nearest(value), value, rel_tol=1e-9)
@@ -200,6 +223,10 @@ class Range(Domain):
 
     def _distance(self, left: Number, right: Number) -> float:
         return abs(math.log(left / right)) if self.scale == "log" else abs(left - right)
+
+
+def _part(position: float, num_parts: int) -> int:
+    return min(int(position * num_parts), num_parts - 1)
 
 
 def _decimal(number: Number) -> Decimal:

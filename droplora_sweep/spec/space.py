@@ -182,6 +182,11 @@ def grid_size(sweep: SweepSpec) -> int | None:
     )
 
 
+def all_settings(sweep: SweepSpec) -> Iterator[dict[str, Scalar]]:
+    """Raw values of every point of a space without a continuum."""
+    return _settings(list(active_order(sweep)), {}, sweep)
+
+
 def _settings(
     order: list[str], values: dict[str, Scalar], sweep: SweepSpec
 ) -> Iterator[dict[str, Scalar]]:

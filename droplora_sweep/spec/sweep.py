@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .confirm import ConfirmSpec, with_examples_held_back
-from .parameters import Parameter
+from .search import SearchSpec
 from .trial import Name, TrialSpec
 
 RESERVED_NAMES = ("mlartifacts", "mlflow.db")
@@ -22,45 +22,6 @@ def _check_name(name: str) -> str:
 
 
 SweepName = Annotated[Name, AfterValidator(_check_name)]
-
-
-class AshaSpec(SpecModel):
-    """Asynchronous successive halving over a trial's evaluations (arXiv 1810.05934)."""
-
-    kind: Literal["asha"] = "asha"
-    grace_evaluations: Count = 1
-    """A trial is never stopped before this many evaluations."""
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """At each rung the best 1 / reduction_factor of the trials go on."""
-
-
-class NoStoppingSpec(SpecModel):
-    """Every trial runs to its end."""
-
-    kind: Literal["none"] = "none"
-
-
-class SearchSpec(SpecModel):
-    """Which trials are run."""
-
-    num_trials: Count = 12
-    """Trials in all, the queued first ones included."""
-    metric: str = "val/mean"
-    """What the search maximises: ``val/mean`` or ``val/<benchmark>``."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's sampler; ``tpe`` is multivariate, with constant liar for parallel trials."""
-    num_startup_trials: Count = 8
-    """Random trials before TPE's model is used."""
-    stopping: Annotated[AshaSpec | NoStoppingSpec, Field(discriminator="kind")] = AshaSpec()
-    """When a trial is stopped early."""
-    queue_baselines: bool = True
-    """Run the paper's setting and the same with ``pruning_rate: 0`` first."""
-    study: str | None = None
-    """Where Optuna's study is kept: ``postgresql://USER@HOST/DATABASE`` (needs the extra
-    ``postgresql``), ``journal:///PATH`` (an Optuna journal file), or null for ``study.db`` in the
-    sweep's folder."""
-    parameters: dict[str, Parameter] = Field(default_factory=dict)
-    """What is searched: dotted path of a trial's field to its domain."""
 
 
 class GroupSpec(SpecModel):

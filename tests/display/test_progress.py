@@ -51,7 +51,7 @@ def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
 
 def test_a_table_shows_trial_parameters_stage_and_score(ledger: LedgerWriter) -> None:
     output = show(ledger, TableProgress, is_terminal=True)
-    for text in (TRIAL, "r=8", "failed", "25.0", "1 of 2 trials"):
+    for text in (TRIAL, "r=8", "failed", "25.0", "1/2 trials"):
         assert text in output
 
 

@@ -151,8 +151,8 @@ FIELD_FAULTS = {
     ),
     "stopping_without_kind": (
         "name: q\nsearch:\n  stopping:\n    grace_evaluations: 1\n",
-        "s.yaml:3: search.stopping: must have `kind: asha` or `kind: none`, "
-        "got {'grace_evaluations': 1}",
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or "
+        "none, got {'grace_evaluations': 1}",
     ),
     "misplaced_stopping_option": (
         "name: q\nsearch:\n  stopping:\n    kind: none\n    grace_evaluations: 1\n",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
+from droplora_sweep.costs import ASSUMED_UTILISATION
+
 from .options import Address, File, Overrides
 from .printing import own_console
 
@@ -18,17 +24,37 @@ def validate(file: File, overrides: Overrides = None) -> None:
         console.print(f"not checked: {line}", highlight=False, soft_wrap=True)
 
 
-def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> None:
+def plan(
+    file: File,
+    overrides: Overrides = None,
+    address: Address = "auto",
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The GPUs, e.g. A100-80G; the cluster's if not set."),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(metavar="GB", min=1, help="Memory of a GPU, 10^9 bytes each.")
+    ] = None,
+    utilisation: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1, help="Share of a GPU's peak that training is taken to reach."
+        ),
+    ] = ASSUMED_UTILISATION,
+) -> None:
     """Show the resolved spec and what a sweep would take; start nothing."""
     import yaml
 
     from droplora_sweep.display.tables import plan_table
     from droplora_sweep.driver.connection import nodes_at
     from droplora_sweep.driver.plan import make_plan
+    from droplora_sweep.driver.plan_costs import Assumed, find_gpu
     from droplora_sweep.driver.preflight import check_room, lacks_gpus_at_all
     from droplora_sweep.driver.survey import survey
     from droplora_sweep.spec import load_sweep_file
 
+    memory_bytes = None if gpu_memory is None else round(gpu_memory * 1e9)
+    assumed = Assumed(find_gpu(gpu), memory_bytes, utilisation)
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     nodes = nodes_at(address)
     if not lacks_gpus_at_all(found.sweep.group, nodes):
@@ -36,7 +62,7 @@ def plan(file: File, overrides: Overrides = None, address: Address = "auto") -> 
     console = own_console()
     resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
     console.print(resolved, highlight=False, markup=False)
-    console.print(plan_table(found, make_plan(found, nodes)))
+    console.print(plan_table(found, make_plan(found, nodes, assumed), utilisation))
 
 
 def schema() -> None:

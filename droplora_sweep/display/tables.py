@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from droplora_sweep.costs import ASSUMED_UTILISATION
+
+from .costs import cost_rows
 from .values import (
     format_bytes,
     format_count,
@@ -105,8 +108,8 @@ def rates_table(decisions: Sequence[Decision]) -> Table:
     return table
 
 
-def plan_table(found: Survey, plan: Plan) -> Table:
-    """What a sweep takes."""
+def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATION) -> Table:
+    """What a sweep takes, at this assumed share of a GPU's peak."""
     sweep, model = found.sweep, found.model
     table = Table(title=f"Plan of {sweep.name}", show_header=False)
     table.add_column("what")
@@ -129,6 +132,9 @@ def plan_table(found: Survey, plan: Plan) -> Table:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
         table.add_row("base model", f"{numbers}, {format_bytes(model.weight_bytes)}")
         _add_saved(table, plan.saved, "each trial" if plan.num_trials is None else "all")
+    if plan.costs is not None:
+        for title, text in cost_rows(sweep, plan.costs, plan.num_trials, utilisation):
+            table.add_row(title, text)
     for title, lines in (("note", plan.notes), ("not checked", plan.unchecked)):
         for index, line in enumerate(lines):
             table.add_row("" if index else title, line)

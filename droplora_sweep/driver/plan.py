@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
+from droplora_sweep.costs import ASSUMED_UTILISATION
 from droplora_sweep.groups import room_for_groups
 from droplora_sweep.spec import baselines, grid_size, possible_values, trial_limit
 from droplora_sweep.spec.composition import (
@@ -20,6 +21,7 @@ from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.training.schedule import num_steps
 
+from .plan_costs import Assumed, plan_costs
 from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
+    from .plan_costs import Costs
     from .survey import Survey
 
 BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
@@ -66,6 +69,7 @@ class Plan:
         queued: Raw searched values of the trials that run first.
         notes: What a user should know though it is no fault, one line each.
         unchecked: What was taken on trust, one line each.
+        costs: What the most expensive trials cost; None where the model's sizes are not known.
     """
 
     num_trials: int | None
@@ -77,9 +81,15 @@ class Plan:
     queued: tuple[dict[str, Scalar], ...]
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    costs: Costs | None = None
 
 
-def make_plan(found: Survey, nodes: Sequence[Mapping[str, float]]) -> Plan:
+NOTHING_ASSUMED = Assumed(gpu=None, memory_bytes=None, utilisation=ASSUMED_UTILISATION)
+
+
+def make_plan(
+    found: Survey, nodes: Sequence[Mapping[str, float]], assumed: Assumed = NOTHING_ASSUMED
+) -> Plan:
     """Work out what a sweep takes on a cluster of these nodes."""
     sweep = found.sweep
     steps = [
@@ -102,6 +112,7 @@ def make_plan(found: Survey, nodes: Sequence[Mapping[str, float]]) -> Plan:
         splits=found.splits,
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
+        costs=plan_costs(found, nodes, assumed),
         unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
     )
 

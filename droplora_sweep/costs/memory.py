@@ -1,0 +1,209 @@
+"""Memory of one GPU while a trial trains and is evaluated, part by part, from its spec alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from droplora_sweep.adapters.sizes import num_trainable_parameters
+
+from .activations import FP32_BYTES, kept_per_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from droplora_sweep.models import Dimensions
+    from droplora_sweep.spec import TrialSpec
+
+GIB: Final = 2**30
+NUMBER_BYTES: Final = {"float32": 4, "bfloat16": 2}
+
+NF4_BYTES: Final = 0.5 + (1 + FP32_BYTES / 256) / 64
+"""A number in 4 bits with doubly quantised constants: per block of 64 a byte, per 256 blocks an
+fp32 (arXiv 2305.14314, section 3: 4.127 bits)."""
+
+RESERVE_BYTES: Final = 1 * GIB
+"""CUDA's context, NCCL's buffers and what the allocator cannot use; an assumption."""
+
+MAX_BUCKET_NUMBERS: Final = 50_000_000
+"""DeepSpeed's reduction buffer, as `training.engine` sets it."""
+
+ADAM_NUMBERS: Final = 3
+"""fp32 numbers per trained one: a master copy and AdamW's two moments (arXiv 1910.02054: K = 12
+bytes)."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one GPU. Training and decoding do not overlap; the rest is there all the time.
+
+    Attributes:
+        weights: The base model.
+        adapter: What is trained, in the trial's precision; a full model is its own weights.
+        gradients: This worker's partition in fp32, and the buffer they are reduced in.
+        optimizer: This worker's partition of fp32 weights and moments.
+        activations: Kept for the backward pass.
+        logits: Of every token, with their log-probabilities and gradients.
+        decoding: The KV cache of an evaluation's largest batch.
+        reserve: See ``RESERVE_BYTES``.
+    """
+
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+    decoding: int
+    reserve: int = RESERVE_BYTES
+
+    @property
+    def training(self) -> int:
+        """The most while training."""
+        return self._resident + self.activations + self.logits
+
+    @property
+    def evaluation(self) -> int:
+        """The most while decoding: the optimiser stays where it is."""
+        return self._resident + self.decoding
+
+    @property
+    def peak(self) -> int:
+        """The most there is at once."""
+        return max(self.training, self.evaluation)
+
+    @property
+    def largest_part(self) -> str:
+        """Name of the largest part of the peak."""
+        moving = ("activations", "logits") if self.training >= self.evaluation else ("decoding",)
+        parts = ("weights", "adapter", "gradients", "optimizer", *moving)
+        return max(parts, key=lambda name: int(getattr(self, name)))
+
+    @property
+    def _resident(self) -> int:
+        return self.weights + self.adapter + self.gradients + self.optimizer + self.reserve
+
+
+def training_memory(
+    shapes: Mapping[str, tuple[int, ...]],
+    dimensions: Dimensions,
+    trial: TrialSpec,
+    *,
+    num_workers: int,
+    zero_stage: int = 2,
+    on_gpu: bool = True,
+) -> Memory:
+    """Upper bound of what one worker needs: every sequence is as long as it may be.
+
+    Args:
+        shapes: Name of each tensor of the base model to its shape.
+        dimensions: The same model's.
+        trial: What is trained, and how it is evaluated.
+        num_workers: Over which ZeRO splits what it splits.
+        zero_stage: 0 to 3 (arXiv 1910.02054): 1 splits the optimiser, 2 gradients too, 3 weights
+            and adapter too. Sweeps train with 2.
+        on_gpu: Whether dropout keeps masks of one byte.
+    """
+    number_bytes = NUMBER_BYTES[trial.model.dtype]
+    num_trained = num_trainable_parameters(shapes, trial.adapter)
+    is_full = trial.adapter.method == "full"
+    weights = 0 if is_full else weight_bytes(shapes, trial.model.dtype, trial.model.quantization)
+    adapter = number_bytes * num_trained
+    if zero_stage >= 3:
+        weights, adapter = math.ceil(weights / num_workers), math.ceil(adapter / num_workers)
+    return Memory(
+        weights=weights,
+        adapter=adapter,
+        gradients=_gradients(num_trained, num_workers, zero_stage),
+        optimizer=_split(ADAM_NUMBERS * FP32_BYTES * num_trained, num_workers, zero_stage >= 1),
+        activations=activation_bytes(dimensions, trial, on_gpu=on_gpu),
+        logits=logit_bytes(dimensions, trial),
+        decoding=kv_cache_bytes(dimensions, trial),
+    )
+
+
+def weight_bytes(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str, quantization: str = "none"
+) -> int:
+    """The base model's weights.
+
+    In 4 bits a linear layer's number takes ``NF4_BYTES``; in 8 bits one byte, and each output an
+    fp32 scale (arXiv 2208.07339). Embeddings, norms and the output layer keep their precision.
+
+    Args:
+        shapes: Name of each tensor to its shape.
+        dtype: ``float32`` or ``bfloat16``.
+        quantization: ``none``, ``4bit`` or ``8bit``.
+    """
+    total = 0.0
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        is_linear = len(shape) == 2 and ".layers." in name
+        if quantization == "4bit" and is_linear:
+            total += NF4_BYTES * count
+        elif quantization == "8bit" and is_linear:
+            total += count + FP32_BYTES * shape[0]
+        else:
+            total += NUMBER_BYTES[dtype] * count
+    return math.ceil(total)
+
+
+def activation_bytes(dimensions: Dimensions, trial: TrialSpec, *, on_gpu: bool = True) -> int:
+    """What autograd keeps of a micro-batch.
+
+    With gradient checkpointing every layer keeps its input alone, and the one that is computed
+    again all of its own (arXiv 1604.06174).
+    """
+    training = trial.training
+    b = NUMBER_BYTES[trial.model.dtype]
+    kept = kept_per_token(dimensions, trial.adapter, b, on_gpu=on_gpu)
+    num_layers = dimensions.num_layers
+    per_token = num_layers * kept.per_layer
+    if training.gradient_checkpointing:
+        per_token = num_layers * kept.layer_input + kept.per_layer
+    num_tokens = training.micro_batch_size * _padded(training.max_sequence_tokens)
+    return num_tokens * (per_token + kept.last_norm)
+
+
+def logit_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
+    """Logits of a micro-batch if nearly all of it is response: V (2 b + 8) per token.
+
+    Logits and their gradient in the trial's precision; log-probabilities and their gradient in
+    fp32.
+    """
+    training = trial.training
+    b = NUMBER_BYTES[trial.model.dtype]
+    num_tokens = training.micro_batch_size * training.max_sequence_tokens
+    return num_tokens * dimensions.vocabulary * (2 * b + 2 * FP32_BYTES)
+
+
+def kv_cache_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
+    """Keys and values of a decoding batch whose prompts and responses are as long as they may be.
+
+    ``2 b L kv_width`` per token (the model's context is the most tokens there are of a sequence).
+    """
+    evaluation = trial.evaluation
+    length = trial.training.max_sequence_tokens + evaluation.max_new_tokens
+    if dimensions.context_tokens is not None:
+        length = min(length, dimensions.context_tokens)
+    num_tokens = evaluation.batch_size * length
+    if evaluation.max_batch_tokens is not None:
+        num_tokens = min(num_tokens, max(evaluation.max_batch_tokens, length))
+    b = NUMBER_BYTES[trial.model.dtype]
+    return num_tokens * 2 * b * dimensions.num_layers * dimensions.kv_width
+
+
+def _gradients(num_trained: int, num_workers: int, zero_stage: int) -> int:
+    """fp32 gradients, split from stage 2 on, and the reduction buffer in fp32."""
+    buffer = FP32_BYTES * min(MAX_BUCKET_NUMBERS, num_trained)
+    return _split(FP32_BYTES * num_trained, num_workers, zero_stage >= 2) + buffer
+
+
+def _split(num_bytes: int, num_workers: int, is_split: bool) -> int:
+    return math.ceil(num_bytes / num_workers) if is_split else num_bytes
+
+
+def _padded(num_tokens: int) -> int:
+    """As batches are padded: to a multiple of 8."""
+    return -(-num_tokens // 8) * 8

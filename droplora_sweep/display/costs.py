@@ -1,0 +1,63 @@
+"""What a plan's costs look like in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .values import format_bytes, format_count, format_params
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from droplora_sweep.costs import Memory
+    from droplora_sweep.driver.plan_costs import Costs
+    from droplora_sweep.spec import SweepSpec
+
+
+def cost_rows(
+    sweep: SweepSpec, costs: Costs, num_trials: int | None, utilisation: float
+) -> Iterator[tuple[str, str]]:
+    """A title and a text for each row of a plan; all are upper bounds."""
+    yield "tokens per trial", f"at most {format_count(costs.num_tokens)}"
+    place = "GPU" if sweep.group.gpus_per_worker else "worker"
+    yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
+    yield "  training", _parts(costs.memory)
+    decoding = format_bytes(costs.memory.decoding)
+    yield "  evaluation", f"{format_bytes(costs.memory.evaluation)}, KV cache {decoding}"
+    if costs.gpu_bytes is not None:
+        yield "fits", _fit(costs)
+    elif sweep.group.gpus_per_worker:
+        yield "fits", "not known: which GPUs? name them with --gpu, or give --gpu-memory"
+    if costs.gpu is not None and costs.trial_gpu_hours is not None:
+        all_trials = ""
+        if num_trials is not None:
+            all_trials = f", {num_trials * costs.trial_gpu_hours:,.1f} for all trials"
+        peak = costs.gpu.peak_flops / 1e12
+        yield (
+            "GPU hours",
+            f"at most {costs.trial_gpu_hours:,.1f} for a trial's training{all_trials}, assuming "
+            f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; evaluations come on top; "
+            "--calibrate measures)",
+        )
+
+
+def _parts(memory: Memory) -> str:
+    parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "reserve")
+    named = ", ".join(f"{name} {format_bytes(getattr(memory, name))}" for name in parts)
+    return f"{format_bytes(memory.training)}: {named}"
+
+
+def _fit(costs: Costs) -> str:
+    assert costs.gpu_bytes is not None
+    name = f"{costs.gpu.name}, " if costs.gpu else ""
+    room = f"{name}{format_bytes(costs.gpu_bytes)}"
+    if costs.misfit is None:
+        return f"every setting, into {room}"
+    memory = costs.misfit.memory
+    part = memory.largest_part
+    setting = format_params(costs.misfit.setting) or "every setting"
+    return (
+        f"NOT {setting}: needs {format_bytes(memory.peak)}, "
+        f"{format_bytes(costs.misfit.missing_bytes)} more than {room}; its largest part is "
+        f"{part}, {format_bytes(getattr(memory, part))}"
+    )

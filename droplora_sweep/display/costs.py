@@ -36,8 +36,8 @@ def cost_rows(
         yield (
             "GPU hours",
             f"at most {costs.trial_gpu_hours:,.1f} for a trial's training{all_trials}, assuming "
-            f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; evaluations come on top; "
-            "--calibrate measures)",
+            f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; "
+            "evaluations come on top)",
         )
 
 

@@ -21,7 +21,7 @@ from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
 from .driver.starting import Begin, Finished, decide_start, start_lines
 from .errors import InputError, SweepError
-from .selection import best_per_benchmark, decisions_text
+from .selection import best_per_benchmark, decisions_text, is_behind
 from .spec import fingerprint, package_versions, trial_limit
 from .storage import local_storage
 from .tracking import (
@@ -218,6 +218,7 @@ def _drive(
                 client_resources=HEAD_SHARE,
                 should_stop=watch,
                 scratch=scratch,
+                is_behind=partial(is_behind, subject=sweep.search.metric.removeprefix("val/")),
             )
             recorder.close()
             outcome, reason = watch.outcome, watch.reason

@@ -52,7 +52,8 @@ def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
     ending = ENDINGS[trial.state]
     if ending is not None and max(scores, default=0) not in finite:
         ending = "failed"
-    return KnownTrial(trial.number, trial.trial_id, trial.drawn, ending, finite)
+    outcomes = {each.evaluation: each.outcomes for each in trial.reports if each.outcomes}
+    return KnownTrial(trial.number, trial.trial_id, trial.drawn, ending, finite, outcomes)
 
 
 def _from_past(past: PastTrial) -> KnownTrial:
@@ -79,7 +80,13 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
     if not trial.reports:
         return OpenTrial(suggestion, None)
     last = trial.reports[-1]
-    report = LastReport(last.evaluation, last.num_evaluations, last.step, dict(last.metrics))
+    report = LastReport(
+        last.evaluation,
+        last.num_evaluations,
+        last.step,
+        dict(last.metrics),
+        dict(last.outcomes),
+    )
     return OpenTrial(suggestion, report)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.groups import Adjustment, Outcome
     from droplora_sweep.search import Ending, Suggestion
+    from droplora_sweep.search.rules import Outcomes
     from droplora_sweep.tracking import LedgerWriter
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Recorder:
         step: int,
         metrics: dict[str, float],
         num_evaluations: int,
+        outcomes: Outcomes | None = None,
     ) -> None:
         """Record an evaluation."""
         self._write(
@@ -84,6 +86,7 @@ class Recorder:
             step,
             metrics,
             num_evaluations=num_evaluations,
+            outcomes=outcomes,
         )
 
     def adjusted(self, adjustments: Iterable[Adjustment]) -> None:

@@ -107,6 +107,15 @@ def example_scores(
     }
 
 
+def outcomes(results: Iterable[ExampleResult]) -> dict[str, list[float | None]]:
+    """Each example's score by benchmark, in the order of the example ids.
+
+    Trials of one sweep have the same examples, so that the lists of two can be paired.
+    """
+    scores = example_scores((one.benchmark, one.example_id, one.score) for one in results)
+    return {name: [examples[one] for one in sorted(examples)] for name, examples in scores.items()}
+
+
 def score(results: Iterable[ExampleResult]) -> dict[str, float]:
     """Each benchmark's mean score in [0, 1], and ``mean``: their unweighted mean, as in the paper.
 

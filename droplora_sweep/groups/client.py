@@ -64,6 +64,7 @@ class TrialClient(tune.Trainable):
         return {
             **message.metrics,
             "metric_names": sorted(message.metrics),
+            "outcomes": message.outcomes,
             "step": message.step,
             "evaluation": message.evaluation,
             "num_evaluations": message.num_evaluations,

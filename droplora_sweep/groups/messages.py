@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -44,6 +44,7 @@ class Message:
         step: Optimiser steps taken.
         metrics: Metric name to value.
         failure: Why the trial cannot give a result; None in a report.
+        outcomes: Each example's score by benchmark, see ``evaluation.results.outcomes``.
     """
 
     evaluation: int
@@ -51,6 +52,7 @@ class Message:
     step: int
     metrics: dict[str, float]
     failure: str | None = None
+    outcomes: dict[str, list[float | None]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

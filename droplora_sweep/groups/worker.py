@@ -193,8 +193,14 @@ class _Line:
     def _decide(self, report: Report | None) -> bool:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
         if report is not None:
+            from droplora_sweep.evaluation.results import outcomes
+
             message = Message(
-                report.evaluation, report.num_evaluations, report.step, report.metrics
+                report.evaluation,
+                report.num_evaluations,
+                report.step,
+                report.metrics,
+                outcomes=outcomes(report.results),
             )
             self._tell("report", self._group, message, report.results)
         last, evaluation = self._share(

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from droplora_sweep.spec import Scalar, TrialSpec
 
+    from .rules import Outcomes
     from .suggestion import Suggestion
 
 Ending = Literal["complete", "stopped", "failed"]
@@ -25,6 +26,7 @@ class KnownTrial:
         drawn: Searched values as drawn.
         ending: None while it runs; ``failed`` also where its score is not finite.
         scores: The search's metric at each evaluation, by its number; finite.
+        outcomes: Each example's score by benchmark, by evaluation, where the ledger has them.
     """
 
     number: int
@@ -32,6 +34,7 @@ class KnownTrial:
     drawn: Mapping[str, Scalar]
     ending: Ending | None
     scores: Mapping[int, float]
+    outcomes: Mapping[int, Outcomes] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -60,12 +63,14 @@ class LastReport:
         num_evaluations: Evaluations of a trial that runs to its end.
         step: Optimiser steps taken.
         metrics: By name; may hold NaN.
+        outcomes: Each example's score by benchmark, where the stopping rule asks for them.
     """
 
     evaluation: int
     num_evaluations: int
     step: int
     metrics: Mapping[str, float]
+    outcomes: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ray import tune
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
-from .scheduler import make_scheduler
+from .scheduler import is_paired, make_scheduler
 from .searcher import DELIVERED_AGAIN
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
 
     from .known import Ending, KnownTrial
+    from .rules import IsBehind, Outcomes
     from .searcher import StudySearcher
     from .suggestion import Suggestion
 
@@ -41,8 +42,12 @@ class TrialListener(Protocol):
         step: int,
         metrics: dict[str, float],
         num_evaluations: int,
+        outcomes: Outcomes | None = None,
     ) -> None:
-        """The trial gave an evaluation; it waits for the scheduler."""
+        """The trial gave an evaluation; it waits for the scheduler.
+
+        Each example's score is given where the stopping rule depends on it.
+        """
 
     def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
         """The trial is over: at its end, stopped by the scheduler, or failed with a reason."""
@@ -60,6 +65,7 @@ def run_search(
     client_resources: dict[str, float],
     should_stop: Callable[[], bool],
     scratch: Path,
+    is_behind: IsBehind,
 ) -> None:
     """Run trials until the searcher has no more or ``should_stop`` says so.
 
@@ -77,6 +83,7 @@ def run_search(
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
         should_stop: Asked at every turn of Tune's loop.
         scratch: Folder for Tune's own files; nothing in it is read again.
+        is_behind: For the rule ``hopeless``: whether a trial is behind another beyond chance.
     """
     stopper = _StopWhen(should_stop, searcher)
     ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
@@ -86,7 +93,7 @@ def run_search(
         tune.with_resources(client, tune.PlacementGroupFactory([client_resources])),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=make_scheduler(sweep, known),
+            scheduler=make_scheduler(sweep, known, is_behind),
             # The searcher says when there are no more.
             num_samples=-1,
             reuse_actors=True,
@@ -96,7 +103,7 @@ def run_search(
         run_config=tune.RunConfig(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
-            callbacks=[_Forwarder(searcher, listener, stopper)],
+            callbacks=[_Forwarder(searcher, listener, stopper, has_outcomes=is_paired(sweep))],
             stop=stopper,
             # A client holds nothing: the next one asks the pool where its trial is.
             failure_config=tune.FailureConfig(max_failures=MAX_CLIENT_RESTARTS),
@@ -156,9 +163,15 @@ class _Forwarder(_DriverOnly, tune.Callback):
     """
 
     def __init__(
-        self, searcher: StudySearcher, listener: TrialListener, stopper: _StopWhen
+        self,
+        searcher: StudySearcher,
+        listener: TrialListener,
+        stopper: _StopWhen,
+        *,
+        has_outcomes: bool,
     ) -> None:
         self._searcher = searcher
+        self._has_outcomes = has_outcomes
         self._listener = listener
         self._stopper = stopper
         self._last_heard: dict[str, int] = {}
@@ -182,6 +195,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
                 result["step"],
                 metrics,
                 result["num_evaluations"],
+                result["outcomes"] if self._has_outcomes else None,
             )
 
     def on_trial_complete(

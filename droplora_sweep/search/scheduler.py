@@ -1,14 +1,22 @@
-"""When a trial is stopped early: Ray Tune's schedulers, which spare the baselines."""
+"""When a trial is stopped early: schedulers of Ray Tune, which spare the baselines.
+
+All decide at once and hold nobody up: Tune's own Hyperband pauses trials until a bracket is full,
+which would keep groups idle, and cannot be filled with what was reported before a sweep went on.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from droplora_sweep.spec import AshaSpec
+from droplora_sweep.spec import AshaSpec, HopelessSpec, HyperbandSpec, MedianSpec
+
+from .rules import Evaluated, below_median, bracket_of, is_hopeless
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,9 +27,48 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
 
     from .known import KnownTrial
+    from .rules import IsBehind, Outcomes, Rule
 
 BASELINE = "is_baseline"
 """In a trial's config: what the others are compared with, and so needs its full length."""
+
+NUMBER = "number"
+"""In a trial's config: its number in the study."""
+
+
+def is_paired(sweep: SweepSpec) -> bool:
+    """Whether the stopping rule decides by each example's score."""
+    return isinstance(sweep.search.stopping, HopelessSpec)
+
+
+def make_scheduler(
+    sweep: SweepSpec, known: Iterable[KnownTrial] = (), is_behind: IsBehind | None = None
+) -> TrialScheduler:
+    """Tune's scheduler for the sweep's stopping rule.
+
+    Args:
+        sweep: Has the rule.
+        known: Trials of before; decisions are taken as if they had reported here.
+        is_behind: For the rule ``hopeless``, see ``is_hopeless``.
+    """
+    stopping = sweep.search.stopping
+    scheduler: _Asha | _Hyperband | _RuleScheduler
+    if isinstance(stopping, AshaSpec):
+        scheduler = _asha(sweep, stopping.grace_evaluations, stopping.reduction_factor)
+    elif isinstance(stopping, HyperbandSpec):
+        scheduler = _Hyperband(sweep, stopping)
+    elif isinstance(stopping, MedianSpec):
+        rule: Rule = partial(below_median, min_trials=stopping.min_trials)
+        scheduler = _RuleScheduler(sweep, rule, stopping.grace_evaluations)
+    elif isinstance(stopping, HopelessSpec):
+        assert is_behind is not None, "hopeless needs a comparison"
+        rule = partial(is_hopeless, is_behind=is_behind)
+        scheduler = _RuleScheduler(sweep, rule, stopping.grace_evaluations)
+    else:
+        return FIFOScheduler()
+    for trial in known:
+        scheduler.recall(trial)
+    return scheduler
 
 
 @dataclass(frozen=True)
@@ -31,19 +78,24 @@ class _Entry:
     trial_id: str
 
 
-class _AshaThatSparesBaselines(AsyncHyperBandScheduler):
+def _entry(trial: Trial) -> Any:
+    # ASHA reads no more of a trial than its id.
+    return _Entry(trial.config["trial_id"])
+
+
+class _Asha(AsyncHyperBandScheduler):
     """ASHA whose rungs count the baselines' scores, and never stop a baseline.
 
     Its rungs know trials by the ledger's ids. So they can be filled with what was reported before
     a sweep went on, and a trial that goes on is the one they know.
     """
 
-    def recall(self, trial_id: str, scores: Mapping[int, float]) -> None:
+    def recall(self, trial: KnownTrial) -> None:
         """Put an earlier trial's score at each evaluation into the rungs."""
         controller: Any = None
-        entry: Any = _Entry(trial_id)
+        entry: Any = _Entry(trial.name)
         super().on_trial_add(controller, entry)
-        for evaluation, score in sorted(scores.items()):
+        for evaluation, score in sorted(trial.decided_scores.items()):
             result = {self._time_attr: evaluation, self._metric: score}
             super().on_trial_result(controller, entry, result)
 
@@ -69,32 +121,92 @@ class _AshaThatSparesBaselines(AsyncHyperBandScheduler):
         super().on_trial_remove(tune_controller, _entry(trial))
 
 
-def _entry(trial: Trial) -> Any:
-    # ASHA reads no more of a trial than its id.
-    return _Entry(trial.config["trial_id"])
-
-
-def make_scheduler(sweep: SweepSpec, known: Iterable[KnownTrial] = ()) -> TrialScheduler:
-    """Tune's scheduler for the sweep's stopping rule.
+def _asha(sweep: SweepSpec, grace_evaluations: int, reduction_factor: int) -> _Asha:
+    """ASHA for the sweep's evaluations.
 
     ``max_t`` lies one past the last evaluation: at the last one itself ASHA would stop a trial
     that is complete.
-
-    Args:
-        sweep: Has the rule.
-        known: Trials of before; decisions are taken as if they had reported here.
     """
-    stopping = sweep.search.stopping
-    if not isinstance(stopping, AshaSpec):
-        return FIFOScheduler()
-    scheduler = _AshaThatSparesBaselines(
+    num_evaluations = sweep.evaluation.num_evaluations
+    return _Asha(
         time_attr="evaluation",
         metric=sweep.search.metric,
         mode="max",
-        grace_period=min(stopping.grace_evaluations, sweep.evaluation.num_evaluations),
-        reduction_factor=stopping.reduction_factor,
-        max_t=sweep.evaluation.num_evaluations + 1,
+        grace_period=min(grace_evaluations, num_evaluations),
+        reduction_factor=reduction_factor,
+        max_t=num_evaluations + 1,
     )
-    for trial in known:
-        scheduler.recall(trial.name, trial.decided_scores)
-    return scheduler
+
+
+class _Hyperband(FIFOScheduler):
+    """Brackets of ASHA with later and later first rungs; trials have theirs by their numbers.
+
+    The brackets that Ray's ASHA has itself are drawn at random, so that a trial that goes on might
+    find itself in another.
+    """
+
+    def __init__(self, sweep: SweepSpec, options: HyperbandSpec) -> None:
+        super().__init__()
+        grace = min(options.grace_evaluations, sweep.evaluation.num_evaluations)
+        self._factor = options.reduction_factor
+        self._brackets: list[_Asha] = []
+        while grace <= sweep.evaluation.num_evaluations:
+            self._brackets.append(_asha(sweep, grace, self._factor))
+            grace *= self._factor
+
+    def recall(self, trial: KnownTrial) -> None:
+        """See `_Asha.recall`."""
+        self._bracket(trial.number).recall(trial)
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        self._bracket(trial.config[NUMBER]).on_trial_add(tune_controller, trial)
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        bracket = self._bracket(trial.config[NUMBER])
+        return bracket.on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        bracket = self._bracket(trial.config[NUMBER])
+        bracket.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        self._bracket(trial.config[NUMBER]).on_trial_remove(tune_controller, trial)
+
+    def _bracket(self, number: int) -> _Asha:
+        return self._brackets[bracket_of(number, len(self._brackets), self._factor)]
+
+
+class _RuleScheduler(FIFOScheduler):
+    """Stops by a pure rule over every trial's evaluations, those of earlier drivers included."""
+
+    def __init__(self, sweep: SweepSpec, rule: Rule, grace_evaluations: int) -> None:
+        super().__init__()
+        self._score_metric = sweep.search.metric
+        self._num_evaluations = sweep.evaluation.num_evaluations
+        self._rule = rule
+        self._grace_evaluations = grace_evaluations
+        self._histories: defaultdict[str, dict[int, Evaluated]] = defaultdict(dict)
+
+    def recall(self, trial: KnownTrial) -> None:
+        """Know an earlier trial's evaluations."""
+        for evaluation, score in trial.decided_scores.items():
+            outcomes: Outcomes = trial.outcomes.get(evaluation, {})
+            self._histories[trial.name][evaluation] = Evaluated(score, outcomes)
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
+    ) -> str:
+        score, evaluation = result.get(self._score_metric, math.nan), result.get("evaluation", 0)
+        if not math.isfinite(score):
+            return TrialScheduler.CONTINUE
+        name = trial.config["trial_id"]
+        self._histories[name][evaluation] = Evaluated(score, result.get("outcomes", {}))
+        may_stop = self._grace_evaluations <= evaluation < self._num_evaluations
+        if not may_stop or trial.config[BASELINE]:
+            return TrialScheduler.CONTINUE
+        is_stopped = self._rule(self._histories, name, evaluation)
+        return TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE

@@ -20,7 +20,7 @@ from droplora_sweep.spec import GridSpec, QuasiRandomSpec, baselines, resolve, t
 from .known import Known
 from .points import grid_points, quasi_random_point
 from .samplers import make_sampler
-from .scheduler import BASELINE
+from .scheduler import BASELINE, NUMBER
 from .suggestion import suggest
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class StudySearcher(Searcher):
             "spec": suggestion.spec_to_run.model_dump_json(),
             "last_report": last_report and asdict(last_report),
             BASELINE: suggestion.spec in self._baselines,
+            NUMBER: suggestion.number,
         }
 
     def suggestion(self, trial_id: str) -> Suggestion:

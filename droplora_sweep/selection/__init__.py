@@ -14,6 +14,7 @@ from .decisions import (
 )
 from .exploration import Marginal, explore, marginal_text
 from .finalists import Finalists, choose_finalists
+from .hopeless import is_behind
 from .intervals import Estimate
 from .paper import PaperResult, paper_results
 from .sentences import decision_text, decisions_text
@@ -51,6 +52,7 @@ __all__ = [
     "decision_text",
     "decisions_text",
     "explore",
+    "is_behind",
     "marginal_text",
     "next_step",
     "paper_results",

@@ -51,6 +51,8 @@ class HopelessSpec(SpecModel):
 
     At the same evaluation, the 95 % interval of its difference to the best must lie below 0,
     paired by examples; where they cannot be paired, its own interval must lie below the best's.
+    The best of several is ahead by luck too: of ten equal trials, about a quarter are stopped at
+    one of four evaluations (simulated, 200 examples). That saves time and decides nothing.
     """
 
     kind: Literal["hopeless"] = "hopeless"

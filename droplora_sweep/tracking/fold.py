@@ -175,6 +175,7 @@ def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
         step=payload["step"],
         metrics=_metrics(payload),
         time=event.time,
+        outcomes=payload.get("outcomes", {}),
     )
     # A trial that is taken up from a checkpoint repeats the evaluations after it.
     before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)

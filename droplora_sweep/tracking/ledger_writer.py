@@ -189,15 +189,22 @@ class LedgerWriter(Ledger):
         metrics: Mapping[str, float],
         *,
         num_evaluations: int,
+        outcomes: Mapping[str, Sequence[float | None]] | None = None,
     ) -> None:
-        """Record one evaluation (counted from 1, of so many in all) of a running trial."""
-        payload = {
+        """Record one evaluation (counted from 1, of so many in all) of a running trial.
+
+        Each example's score by benchmark, in the order of the example ids, is kept where a
+        stopping rule decides by it, so that it decides alike when the sweep goes on.
+        """
+        payload: dict[str, Any] = {
             "trial_id": trial_id,
             "evaluation": evaluation,
             "num_evaluations": num_evaluations,
             "step": step,
             "metrics": json_metrics(metrics),
         }
+        if outcomes:
+            payload["outcomes"] = {name: list(scores) for name, scores in outcomes.items()}
         self._append(EventKind.TRIAL_REPORTED, payload)
 
     def trial_adjusted(self, trial_id: str, settings: Mapping[str, Scalar], reason: str) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -74,6 +74,8 @@ class Report:
         step: Optimiser steps taken.
         metrics: ``val/<benchmark>``, ``val/mean``, ``train/loss``, … by name; may hold NaN.
         time: When it was reported, UTC.
+        outcomes: Each example's score by benchmark, in the order of the example ids; empty unless
+            the sweep's stopping rule decides by them.
     """
 
     evaluation: int
@@ -81,6 +83,7 @@ class Report:
     step: int
     metrics: Mapping[str, float]
     time: datetime
+    outcomes: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,7 @@ def test_open_trials_go_on_first_under_their_ids_and_the_number_of_trials_is_the
         "num_evaluations": 3,
         "step": 10,
         "metrics": {"val/mean": 0.2},
+        "outcomes": {},
     }
     assert second["last_report"] is None
     assert searcher.suggest("c") == Searcher.FINISHED

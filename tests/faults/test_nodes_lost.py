@@ -153,7 +153,7 @@ def test_a_job_that_ray_stops_is_resumable(tmp_path: Path) -> None:
             assert "was stopped" in stopped.stdout, stopped.stdout + stopped.stderr
             row.injected = 1
             said = cluster.run("job", "logs", *name[:2], "sweep").stdout
-            assert f"resumable: droplora-sweep resume {NAME}" in said
+            assert f"resumable: droplora-sweep resume {NAME}" in said, said
             assert Ledger.open(tmp_path, NAME).record.reason == "SIGTERM"
             check_placement_groups(cluster)
         resumed = start(command(tmp_path, "resume", NAME, "--address", "local"), mark)

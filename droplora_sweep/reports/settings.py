@@ -15,16 +15,17 @@ SECTIONS = ("model", "task", "adapter", "training", "evaluation", "search", "con
 def setting_rows(record: SweepRecord) -> tuple[tuple[str, str], ...]:
     """Every setting by dotted path, then versions and data, as texts."""
     rows = [
-        (path, _text(value))
+        (path, setting_text(value))
         for section in SECTIONS
-        for path, value in _leaves(section, record.spec.get(section))
+        for path, value in leaves(section, record.spec.get(section))
     ]
     rows += [(f"version of {name}", version) for name, version in record.versions.items()]
     rows += [(f"data of {name}", digest[:16]) for name, digest in record.data_digests.items()]
     return tuple(rows)
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Each value under a path that is set, by its dotted path."""
     if isinstance(value, dict):
         yield from _children(path, value)
     elif value is not None and value != []:
@@ -33,10 +34,13 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _children(path: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, child in value.items():
-        yield from _leaves(f"{path}.{name}", child)
+        yield from leaves(f"{path}.{name}", child)
 
 
-def _text(value: object) -> str:
+def setting_text(value: object) -> str:
+    """A setting as a file has it."""
+    if value is None:
+        return "not set"
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -53,6 +53,11 @@ class GradedDifference:
     differences: tuple[float, ...]
 
     @property
+    def num_examples(self) -> int:
+        """All examples."""
+        return len(self.differences)
+
+    @property
     def difference(self) -> Estimate:
         """First minus second."""
         return bounded_mean(self.differences, -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Sweeps in every state, as records; no ledger, no training."""
+"""Sweeps in every state, as records and as ledgers; nothing is trained."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.reports import gather_facts
 from droplora_sweep.selection import Arm, Rule, Run, decide, tabulate
-from droplora_sweep.spec import SweepSpec, TaskSpec
-from droplora_sweep.tracking import Report, SweepOutcome, SweepRecord, TrialRecord, TrialState
+from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
+from droplora_sweep.tracking import (
+    LedgerWriter,
+    Report,
+    SweepOutcome,
+    SweepRecord,
+    TrialRecord,
+    TrialState,
+    trial_id,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NUM_EXAMPLES = 40
@@ -147,3 +156,31 @@ def confirm(truths, subject="arc", num_seeds=5, num_examples=2000):
         for seed in range(num_seeds)
     ]
     return decide(tabulate(runs), subject, arms, Rule(looks=(num_seeds,), margin=0.005))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A storage with one sweep, ``demo``, of two complete trials."""
+    write_sweep(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def write_sweep(folder, name="demo", num_correct=(5, 7)):
+    """A sweep of two complete trials, p = 0 and p = 0.2, as a driver writes it."""
+    sweep = SweepSpec(name=name, task=TaskSpec(name="toy", benchmarks=("choice",)))
+    ledger = LedgerWriter.create(folder, sweep, data_digests={"choice/validation": "ab" * 32})
+    for number, rate in enumerate((0.0, 0.2)):
+        adapter = AdapterSpec(rank=8, pruning_rate=rate)
+        spec = sweep.trial.model_copy(update={"adapter": adapter})
+        fingerprint = f"{number:08x}"
+        trial = trial_id(number, fingerprint)
+        params = {"adapter.rank": 8, "adapter.pruning_rate": rate}
+        ledger.trial_started(trial, number, fingerprint, spec, params)
+        score = {"val/choice": num_correct[number] / 10, "train/loss": 1.0}
+        ledger.trial_reported(trial, 1, 10, score, num_evaluations=1)
+        results = [
+            ExampleResult("choice", f"e{index}", "a", "a", "a", index < num_correct[number], 3)
+            for index in range(10)
+        ]
+        ledger.trial_finished(trial, TrialState.COMPLETE, results=results)
+    ledger.close()

@@ -1,4 +1,4 @@
-"""`report`, and what `sync` does with it, on a ledger that a driver wrote."""
+"""`report`, `compare`, and what `sync` does with a report, on ledgers that a driver wrote."""
 
 import subprocess
 import sys
@@ -6,38 +6,10 @@ import sys
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.reports import try_to_write
-from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
 from droplora_sweep.storage import local_storage
-from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
 
-
-@pytest.fixture
-def storage(tmp_path):
-    """A storage with one sweep, ``demo``, of two complete trials."""
-    write_sweep(tmp_path / "results")
-    return tmp_path / "results"
-
-
-def write_sweep(folder):
-    sweep = SweepSpec(name="demo", task=TaskSpec(name="toy", benchmarks=("choice",)))
-    ledger = LedgerWriter.create(folder, sweep, versions={"torch": "2.13.0"})
-    for number, rate in enumerate((0.0, 0.2)):
-        adapter = AdapterSpec(rank=8, pruning_rate=rate)
-        spec = sweep.trial.model_copy(update={"adapter": adapter})
-        fingerprint = f"{number:08x}"
-        name = trial_id(number, fingerprint)
-        params = {"adapter.rank": 8, "adapter.pruning_rate": rate}
-        ledger.trial_started(name, number, fingerprint, spec, params)
-        score = {"val/choice": 0.5 + rate, "train/loss": 1.0}
-        ledger.trial_reported(name, 1, 10, score, num_evaluations=1)
-        results = [
-            ExampleResult("choice", f"e{index}", "a", "a", "a", index < 5 + 10 * rate, 3)
-            for index in range(10)
-        ]
-        ledger.trial_finished(name, TrialState.COMPLETE, results=results)
-    ledger.close()
+from .conftest import write_sweep
 
 
 def run(*arguments):
@@ -122,3 +94,48 @@ def test_a_report_that_cannot_be_made_is_told_in_one_line_without_secrets(tmp_pa
 
     assert try_to_write(broken, tmp_path) == "RuntimeError: no font for [redacted]"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_says_how_each_pair_was_compared(storage, capsys):
+    write_sweep(storage, "other", num_correct=(7, 9))
+    assert run("compare", "demo", "other", "--storage", str(storage)) == 0
+    printed = capsys.readouterr()
+    assert "p = 0.2: 70.0 %" in printed.out
+    assert "p = 0.2: 90.0 %" in printed.out
+    assert "+20.0 points [" in printed.out
+    assert "best trials paired on 10 examples, one seed each" in printed.out
+    assert printed.err == (
+        f"no link to MLflow's comparison: {storage} has no mlflow.db: publish the sweeps with "
+        "`sync`\n"
+    )
+    assert not (storage / "mlflow.db").exists()
+
+
+def test_compare_takes_sweeps_of_other_storages(storage, tmp_path, capsys):
+    write_sweep(tmp_path / "elsewhere", "demo")
+    other = str(tmp_path / "elsewhere" / "demo")
+    assert run("compare", "demo", other, "--storage", str(storage)) == 0
+    printed = capsys.readouterr()
+    assert "+0.0 points [" in printed.out
+    assert printed.err == (
+        "no link to MLflow's comparison: the sweeps are in different MLflow stores; `sync` them to "
+        "one server, and give it as --mlflow-uri\n"
+    )
+
+
+@pytest.mark.parametrize("names", [["demo"], ["demo", "demo"]])
+def test_compare_needs_two_sweeps(storage, names, capsys):
+    assert run("compare", *names, "--storage", str(storage)) == 2
+    assert capsys.readouterr().err == (
+        f"NAME...: must be two different sweeps or more, got {', '.join(names)}\n"
+    )
+
+
+def test_compare_names_a_sweep_that_is_not_there(storage, tmp_path, capsys):
+    assert run("compare", "demo", f"{tmp_path}/nowhere/x", "--storage", str(storage)) == 1
+    assert capsys.readouterr().err == (
+        f"name: must be a sweep in {tmp_path}/nowhere, got 'x'; it has none\n"
+    )
+    secret = ["--mlflow-uri", "http://ann:tulip@host"]
+    assert run("compare", "demo", "other", "--storage", str(storage), *secret) == 2
+    assert "tulip" not in capsys.readouterr().err

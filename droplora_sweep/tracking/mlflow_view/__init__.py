@@ -6,6 +6,13 @@ from .environment import set_environment
 set_environment()
 
 from .fetching import fetched_adapter  # noqa: E402
+from .links import comparison_link  # noqa: E402
 from .publisher import MlflowPublisher, PublishReport, publish_all  # noqa: E402
 
-__all__ = ["MlflowPublisher", "PublishReport", "fetched_adapter", "publish_all"]
+__all__ = [
+    "MlflowPublisher",
+    "PublishReport",
+    "comparison_link",
+    "fetched_adapter",
+    "publish_all",
+]

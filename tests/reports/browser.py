@@ -1,0 +1,30 @@
+"""A headless Chromium, or the reason why there is none."""
+
+import shutil
+import subprocess
+
+import pytest
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+def browse(address, folder, *options, timeout_s=180):
+    """What Chromium prints for a page; its profile goes into ``folder``."""
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={folder}/profile",
+        *options,
+        address,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, check=True, cwd=folder
+    )
+    return done.stdout

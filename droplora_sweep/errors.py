@@ -45,5 +45,9 @@ class TrialInterruptedError(DropLoRASweepError):
     """A trial is to stop where it is, to be taken up again; nothing is wrong with it."""
 
 
+class TrialStoppedError(DropLoRASweepError):
+    """A trial is to end where it is, for good; nothing is wrong with it."""
+
+
 class SweepError(DropLoRASweepError):
     """The sweep as a whole cannot start or go on."""

@@ -21,7 +21,7 @@ from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
 from .driver.starting import Begin, Finished, decide_start, start_lines
 from .errors import InputError, SweepError
-from .selection import best_per_benchmark, decisions_text, is_behind
+from .selection import best_per_benchmark, decisions_text, is_behind, winners
 from .spec import fingerprint, package_versions, trial_limit
 from .storage import local_storage
 from .tracking import (
@@ -34,14 +34,15 @@ from .tracking import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from .display.noise import NoiseLog
     from .display.progress import Progress
+    from .driver.control import Identify
     from .driver.preflight import Prepared
     from .driver.starting import Start
-    from .selection import Decision
-    from .spec import SweepSpec, TrialSpec
+    from .selection import Decision, Winner
+    from .spec import AdapterStart, SweepSpec, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,15 @@ def decide(ledger: Ledger) -> list[Decision]:
     return best_per_benchmark(ledger.search_records(), ledger.scores)
 
 
+def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
+    """The setting to use on each benchmark.
+
+    Raises:
+        SweepError: No trial is complete.
+    """
+    return winners(decide(ledger), (), ())
+
+
 def protocol(ledger: Ledger) -> str:
     """By which protocol the sweep's responses are read."""
     return str(ledger.record.spec["evaluation"]["protocol"])
@@ -167,20 +177,21 @@ def protocol(ledger: Ledger) -> str:
 def _drive(
     sweep: SweepSpec,
     ledger: LedgerWriter,
-    identify: Callable[[int, TrialSpec], tuple[str, str]],
+    identify: Identify,
     interruption: Interruption,
     progress: Progress,
     scratch: Path,
     folders: Sequence[Path],
 ) -> SweepResult:
     """Start groups, search, and bring ledger and MLflow to a final state, whatever happens."""
+    from .driver.control import Control
     from .driver.recorder import Recorder
     from .driver.watch import Watch
     from .groups.client import TrialClient
     from .groups.manager import GroupManager
     from .groups.pool import HEAD_SHARE, start_pool
     from .reports import leave_report
-    from .search import StudySearcher, reconciled_study, run_search
+    from .search import Pins, StudySearcher, reconciled_study, run_search
     from .tracking.mlflow_view import MlflowPublisher
 
     known = known_of(ledger.record, sweep.search.metric)
@@ -196,12 +207,15 @@ def _drive(
         publisher = MlflowPublisher(
             ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
         )
+        searcher = StudySearcher(sweep, study, identify, lambda: groups.num_groups, known)
+        pins = Pins(trial.trial_id for trial in ledger.records() if trial.pinned_by is not None)
         watch = Watch(
             interruption,
             ledger,
             groups,
             recorder,
             pool,
+            Control(sweep, ledger, searcher, pins, pool, identify),
             folders=folders,
             grace_s=sweep.group.grace_s,
             tick=progress.tick,
@@ -211,10 +225,11 @@ def _drive(
                 TrialClient,
                 pool_name,
                 sweep,
-                StudySearcher(sweep, study, identify, lambda: groups.num_groups, known),
+                searcher,
                 recorder,
                 trials_folder=ledger.trials_location,
                 known=known.trials.values(),
+                pins=pins,
                 client_resources=HEAD_SHARE,
                 should_stop=watch,
                 scratch=scratch,
@@ -240,9 +255,10 @@ def _identify(
     num_workers: int,
     number: int,
     spec: TrialSpec,
+    start: AdapterStart | None = None,
 ) -> tuple[str, str]:
     """Trial id and fingerprint of a numbered trial."""
-    digest = fingerprint(spec, data_digests, versions, num_workers=num_workers)
+    digest = fingerprint(spec, data_digests, versions, num_workers=num_workers, start=start)
     return trial_id(number, digest), digest
 
 

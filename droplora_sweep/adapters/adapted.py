@@ -7,12 +7,18 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import (
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from safetensors.torch import load
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import Fault, InputError, TrialError
 
 from .droplora import DropLoraConfig, set_step, unmasked_layers
-from .export import adapter_files
+from .export import WEIGHTS_FILE, adapter_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,6 +89,17 @@ class Adapted(ABC):
         """
         assert not facts, f"{type(self).__name__} decides nothing, got {facts}"
 
+    def start_from(self, files: Mapping[str, bytes]) -> None:
+        """Take the values of a trained adapter, before anything is trained.
+
+        Args:
+            files: What `files` of a trial with the same method, rank and targets gave.
+
+        Raises:
+            TrialError: It is not of the same shapes, or the method cannot start from one.
+        """
+        raise TrialError(f"{type(self).__name__} cannot start from an adapter")
+
     @property
     def num_trainable(self) -> int:
         """Numbers that are trained now; shared ones count once."""
@@ -127,6 +144,14 @@ class PeftAdapted(Adapted):
     def set_step(self, step: int, num_steps: int) -> None:
         """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
         set_step(self.model, step, num_steps)
+
+    def start_from(self, files: Mapping[str, bytes]) -> None:
+        """Take a plain adapter's values; the base model's precision stays."""
+        weights = load(files[WEIGHTS_FILE])
+        shapes = {name: tensor.shape for name, tensor in self.weights().items()}
+        if {name: tensor.shape for name, tensor in weights.items()} != shapes:
+            raise TrialError("the adapter to start from has other shapes than the trial's")
+        set_peft_model_state_dict(self.peft_model, weights, adapter_name=ADAPTER)
 
     def files(self, trial: TrialSpec) -> dict[str, bytes]:
         """The trained adapter, as any PEFT loads it."""

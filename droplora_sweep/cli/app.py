@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
 Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
-rule, 3 done but some trials failed, 75 interrupted and resumable.
+rule, 3 done but some trials failed or a rerun came out otherwise, 75 interrupted and resumable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typer
 
 from droplora_sweep.errors import DropLoRASweepError, InputError
 
-from . import planning, reporting, results, running, scoring
+from . import live, planning, reporting, results, running, scoring, winners
 from .options import EXIT_BAD_INPUT, EXIT_FAILED
 from .printing import complain
 
@@ -28,10 +28,16 @@ app.command()(planning.plan)
 app.command()(running.run)
 app.command()(running.resume)
 app.command()(running.stop)
+app.command()(live.stop_trial)
+app.command()(live.pin)
+app.command()(live.clone)
 app.command()(results.status)
-app.command()(results.best)
+app.command()(winners.best)
 app.command()(reporting.report)
 app.command()(reporting.compare)
+app.command()(winners.register)
+app.command()(winners.export)
+app.command()(winners.rerun)
 app.command("eval")(scoring.evaluate)
 app.command()(scoring.compress)
 app.command()(results.sync)

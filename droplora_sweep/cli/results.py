@@ -1,4 +1,4 @@
-"""What a sweep has found: show it, publish it, open MLflow on it."""
+"""Where a sweep stands: show it, publish it, open MLflow on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.storage import storage_name
 
 from .options import DEFAULT_STORAGE, Name, Storage
-from .printing import own_console, print_decisions, resume_command
+from .printing import own_console, resume_command
 
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
@@ -34,18 +34,6 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
         why = record.reason or "its driver died"
         line = f"interrupted, {why}; resumable: {resume_command(storage, name)}"
     console.print(f"{name}: {line}", highlight=False, soft_wrap=True)
-
-
-def best(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Show the best pruning rate per benchmark, and how sure that is."""
-    from droplora_sweep.selection import explore, marginal_text
-    from droplora_sweep.tracking import Ledger
-
-    console = own_console()
-    print_decisions(console, storage, name)
-    for marginal in explore(Ledger.open(storage, name).search_records()):
-        if marginal.points:
-            console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
 
 
 def sync(

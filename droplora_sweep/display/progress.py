@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Steps = Mapping[str, tuple[int, int]]
 
 
+ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
+
+
 @dataclass
 class _Row:
     params: Mapping[str, object]
@@ -124,7 +127,16 @@ class LineProgress:
     def event(self, event: Event) -> None:
         self._sweep.add(event)
         trial_id = event.trial_id
+        if event.kind is EventKind.TRIAL_CLONED:
+            payload = event.payload
+            self.say(
+                f"{payload['clone_id']} queued    {format_params(payload['params'])}, a clone of "
+                f"{payload['clone_of']} by {payload['by']}"
+            )
         if trial_id is None:
+            return
+        if event.kind in ASKED:
+            self.say(f"{trial_id} {ASKED[event.kind]} by {event.payload['by']}")
             return
         row = self._sweep.rows[trial_id]
         if event.kind is EventKind.TRIAL_STARTED:

@@ -82,6 +82,10 @@ def trials_notes(record: SweepRecord) -> list[str]:
         for name, value in most.items()
         if name.startswith(LONG_PROMPTS)
     }
+    notes += [
+        f"{clone.trial_id} is queued: a clone of {clone.clone_of}, by {clone.by}"
+        for clone in record.queued_clones
+    ]
     policy = record.spec["evaluation"].get("on_long_prompt", "truncate")
     return [*notes, *long_prompts_text(num_long, policy)]
 
@@ -156,8 +160,14 @@ def _add_saved(table: Table, saved: Saved, whom: str) -> None:
 def _state(trial: TrialRecord, *, is_live: bool) -> str:
     if not trial.is_finished and not is_live:
         return "interrupted"
-    origin = f" (of {trial.origin})" if trial.origin else ""
-    return f"{trial.state.lower()}{origin}" + (f": {trial.reason}" if trial.reason else "")
+    marks = [
+        *([f"of {trial.origin}"] if trial.origin else []),
+        *([f"clone of {trial.clone_of.partition('-')[0]}"] if trial.clone_of else []),
+        *(["from its adapter"] if trial.start else []),
+        *(["pinned"] if trial.pinned_by else []),
+    ]
+    marked = f" ({', '.join(marks)})" if marks else ""
+    return f"{trial.state.lower()}{marked}" + (f": {trial.reason}" if trial.reason else "")
 
 
 def _seconds(trial: TrialRecord) -> float | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from droplora_sweep.search import Ending
-    from droplora_sweep.tracking import PastTrial, SweepRecord, TrialRecord
+    from droplora_sweep.tracking import PastTrial, QueuedClone, SweepRecord, TrialRecord
 
 ENDINGS: Mapping[TrialState, Ending | None] = {
     TrialState.RUNNING: None,
@@ -37,11 +37,14 @@ def known_of(record: SweepRecord, metric: str) -> Known:
     trials = record.search_trials
     own = {trial.number: known_trial(trial, metric) for trial in trials}
     finished = [trial for trial in trials if trial.is_finished]
+    queued = {clone.number: _from_clone(clone) for clone in record.queued_clones}
     return Known(
-        trials={**past, **own},
+        trials={**past, **own, **queued},
         open=tuple(open_trial(trial) for trial in trials if not trial.is_finished),
         ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
         specs=tuple(spec_of(trial) for trial in trials),
+        clones=tuple(queued_suggestion(clone) for clone in record.queued_clones),
+        cloned=frozenset(trial.fingerprint for trial in trials if trial.clone_of is not None),
     )
 
 
@@ -52,12 +55,33 @@ def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
     ending = ENDINGS[trial.state]
     if ending is not None and max(scores, default=0) not in finite:
         ending = "failed"
+    if ending is not None and not trial.is_comparable:
+        # The sampler is to learn nothing from it.
+        ending = "failed"
     outcomes = {each.evaluation: each.outcomes for each in trial.reports if each.outcomes}
     return KnownTrial(trial.number, trial.trial_id, trial.drawn, ending, finite, outcomes)
 
 
 def _from_past(past: PastTrial) -> KnownTrial:
     return KnownTrial(past.number, past.origin, past.drawn, ENDINGS[past.state], past.scores)
+
+
+def _from_clone(clone: QueuedClone) -> KnownTrial:
+    return KnownTrial(clone.number, clone.trial_id, clone.drawn, None, {})
+
+
+def queued_suggestion(clone: QueuedClone) -> Suggestion:
+    """A trial that was made by hand, as the search hands it out."""
+    return Suggestion(
+        clone.number,
+        clone.trial_id,
+        clone.fingerprint,
+        dict(clone.drawn),
+        TrialSpec.model_validate_json(json.dumps(clone.spec)),
+        clone_of=clone.clone_of,
+        start=clone.start,
+        shown=dict(clone.params),
+    )
 
 
 def _told_again(trial: KnownTrial) -> float | None:
@@ -76,6 +100,8 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
         dict(trial.adjusted),
         trial.stage,
         trial.arm,
+        trial.clone_of,
+        trial.start,
     )
     if not trial.reports:
         return OpenTrial(suggestion, None)

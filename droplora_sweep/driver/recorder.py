@@ -67,6 +67,8 @@ class Recorder:
             suggestion.params,
             stage=Stage(suggestion.stage),
             arm=suggestion.arm,
+            clone_of=suggestion.clone_of,
+            start=suggestion.start,
         )
 
     def reported(
@@ -100,6 +102,9 @@ class Recorder:
         failpoint("trial-ended")
         self._pool.end.remote(trial_id)
         state = STATES[ending]
+        asked_by = self._ledger.trial(trial_id).stop_asked_by
+        if state is TrialState.STOPPED and asked_by is not None:
+            reason = f"droplora-sweep stop-trial, by {asked_by}"
         self._pending.append(self._collector.submit(self._collect, trial_id, state, reason))
 
     def check(self) -> None:

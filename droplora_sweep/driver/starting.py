@@ -90,10 +90,14 @@ def decide_start(
         raise InputError([*faults, Fault("", record.name, remedy)])
     finished = [trial for trial in record.trials if trial.is_finished]
     num_open = len(record.trials) - len(finished)
-    num_searched = sum(trial.is_finished for trial in record.search_trials)
+    num_searched = sum(
+        trial.is_finished and trial.clone_of is None for trial in record.search_trials
+    )
     limit, before = trial_limit(sweep), trial_limit(recorded_sweep(record))
     is_longer = before is not None and (limit is None or limit > max(before, num_searched))
-    is_complete = record.outcome is SweepOutcome.COMPLETE and not num_open
+    is_complete = (
+        record.outcome is SweepOutcome.COMPLETE and not num_open and not record.queued_clones
+    )
     if is_complete and not is_longer:
         return Finished(len(finished))
     return GoOn(len(finished), num_open, tuple(found))

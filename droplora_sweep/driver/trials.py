@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from droplora_sweep.tracking import Ledger, TrialRecord
 
 
-def find_trial(ledger: Ledger, name: str) -> TrialRecord:
-    """The trial with an adapter that a user means by an id or the start of one, e.g. ``t0003``.
+def named_trial(ledger: Ledger, name: str) -> TrialRecord:
+    """The trial that a user means by an id or the start of one, e.g. ``t0003``.
 
     Raises:
-        SweepError: None or several match, or the one that does has no adapter.
+        SweepError: None or several match.
     """
     sweep = ledger.record.name
     trials = ledger.records()
@@ -29,7 +29,16 @@ def find_trial(ledger: Ledger, name: str) -> TrialRecord:
             f"trial: must be one of {sweep}'s, got {name}{several}; "
             f"`droplora-sweep status {sweep}` lists them"
         )
-    [trial] = matches
+    return matches[0]
+
+
+def find_trial(ledger: Ledger, name: str) -> TrialRecord:
+    """The same, of a trial that has an adapter.
+
+    Raises:
+        SweepError: None or several match, or the one that does has no adapter.
+    """
+    trial = named_trial(ledger, name)
     if trial.adapter is None:
         why = f": {trial.reason}" if trial.reason else ""
         state = trial.state.lower()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.tracking import LedgerWriter
 
+    from .control import Control
     from .interruption import Interruption
     from .recorder import Recorder
 
@@ -47,6 +48,7 @@ class Watch:
         groups: GroupManager,
         recorder: Recorder,
         pool: ActorHandle[Any],
+        control: Control,
         *,
         folders: Sequence[Path],
         grace_s: float,
@@ -59,6 +61,7 @@ class Watch:
         self._groups = groups
         self._recorder = recorder
         self._pool = pool
+        self._control = control
         self._folders = folders
         self._next_disk_look = 0.0
         self._grace_s = grace_s
@@ -85,6 +88,7 @@ class Watch:
             self._ledger.require_lease()
             self._recorder.check()
             self._groups.check()
+            self._control()
             adjustments: Any = ray.get(self._pool.take_adjustments.remote())
             self._recorder.adjusted(adjustments)
         except (SweepError, OSError) as error:

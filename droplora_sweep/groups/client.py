@@ -26,6 +26,7 @@ class TrialClient(tune.Trainable):
 
     Each result has the evaluation's metrics, its 1-based number and its step; a trial that failed
     has ``failure`` and no metric, so that neither scheduler nor sampler sees a number.
+    One that was stopped by hand has ``is_stopped``, beside what its last evaluation gave, if any.
     Tune calls `step` again only when its scheduler lets the trial go on.
     """
 
@@ -34,6 +35,7 @@ class TrialClient(tune.Trainable):
         self._pool = find_pool(config["pool"])
         self._trial_id: str = config["trial_id"]
         self._evaluation = 0
+        self._last_evaluation: dict[str, Any] = {}
         self._last_report: dict[str, Any] | None = config["last_report"]
         delivered = self._last_report["evaluation"] if self._last_report else 0
         folder = below(config["trials_folder"], self._trial_id)
@@ -57,11 +59,13 @@ class TrialClient(tune.Trainable):
             message = answer
         if message.failure is not None:
             return {"failure": message.failure, "done": True}
+        if message.is_stopped:
+            return {**self._last_evaluation, "is_stopped": True, "done": True}
         return self._result(message)
 
     def _result(self, message: Message) -> dict[str, Any]:
         self._evaluation = message.evaluation
-        return {
+        self._last_evaluation = {
             **message.metrics,
             "metric_names": sorted(message.metrics),
             "outcomes": message.outcomes,
@@ -70,3 +74,4 @@ class TrialClient(tune.Trainable):
             "num_evaluations": message.num_evaluations,
             "done": message.evaluation == message.num_evaluations,
         }
+        return dict(self._last_evaluation)

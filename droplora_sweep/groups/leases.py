@@ -28,6 +28,7 @@ class _Trial:
     attempt: int = 0
     group: str | None = None
     ended: bool = False
+    stopped: bool = False
     mail: deque[Message] = field(default_factory=deque)
     delivered: int = 0
     passed: set[int] = field(default_factory=set)
@@ -54,6 +55,8 @@ class LeaseBook:
         self._words: dict[str, Words] = {}
         self._adjustments: list[Adjustment] = []
         self._progress: dict[str, tuple[int, int]] = {}
+        self._stops: set[str] = set()
+        self._starts: dict[str, dict[str, bytes]] = {}
         self.closed = False
 
     # What clients and the driver ask.
@@ -76,6 +79,26 @@ class LeaseBook:
         passed = set(range(1, delivered))
         self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
         self._queue.append(trial_id)
+        if trial_id in self._stops:
+            self.stop(trial_id)
+
+    def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
+        """Have a trial, once it is submitted, start from this adapter."""
+        self._starts[trial_id] = files
+
+    def stop(self, trial_id: str) -> None:
+        """Somebody wants no more of the trial: it ends at its next step, or before its first.
+
+        It leaves the results of its last evaluation; an adapter too where it waits at one.
+        """
+        self._stops.add(trial_id)
+        trial = self._trials.get(trial_id)
+        if trial is None or trial.ended or trial.outcome is not None:
+            return
+        trial.stopped = True
+        if trial_id in self._queue:
+            self._queue.remove(trial_id)
+            self._conclude_stopped(trial, {})
 
     def receive(self, trial_id: str) -> Message | None:
         """The trial's first message that the scheduler has not decided on, if there is one.
@@ -145,7 +168,9 @@ class LeaseBook:
         trial.group = None
         self._progress.pop(trial_id, None)
         words = self._words.get(group, Words())
-        if trial.ended:
+        if trial.stopped:
+            self._conclude_stopped(trial, {})
+        elif trial.ended:
             self._conclude(trial, Outcome({}, (), "its group died as it ended", trial.attempt))
         elif words.out_of_memory:
             self._adjust(trial_id, trial, words)
@@ -166,12 +191,17 @@ class LeaseBook:
         trial.attempt += 1
         trial.group = group
         self._leases[group] = trial_id
-        return Lease(trial_id, trial.spec, trial.attempt, trial.folder)
+        start = self._starts.get(trial_id)
+        return Lease(trial_id, trial.spec, trial.attempt, trial.folder, start)
 
-    def step(self, group: str, step: int, num_steps: int) -> None:
-        """The group's trial has come this far."""
+    def step(self, group: str, step: int, num_steps: int) -> Decision | None:
+        """The group's trial has come this far; whether it is to end or to be interrupted there."""
         if group in self._leases:
             self._progress[self._leases[group]] = (step, num_steps)
+        if self.closed:
+            return Decision.INTERRUPT
+        is_stopped = group in self._leases and self._held_by(group).stopped
+        return Decision.END if is_stopped else None
 
     def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
         """One evaluation's result; delivered once, however often the trial is repeated."""
@@ -184,6 +214,8 @@ class LeaseBook:
     def decision(self, group: str, evaluation: int) -> Decision | None:
         """Whether to train past this evaluation; None while the scheduler has not decided."""
         trial = self._held_by(group)
+        if trial.stopped:
+            return Decision.END
         if evaluation in trial.passed:
             return Decision.GO_ON
         if trial.ended:
@@ -193,12 +225,18 @@ class LeaseBook:
     def finish(self, group: str, files: dict[str, bytes]) -> None:
         """The trial is over, at its end or where it was told to stop."""
         trial = self._release(group)
-        self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
+        if trial.stopped:
+            self._conclude_stopped(trial, files)
+        else:
+            self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
 
     def give_back(self, group: str) -> None:
         """The group stops, and not because of its trial: the next one to ask goes on with it."""
         trial_id = self._leases[group]
         trial = self._release(group)
+        if trial.stopped:
+            self._conclude_stopped(trial, {})
+            return
         trial.attempt -= 1
         self._queue.appendleft(trial_id)
 
@@ -236,6 +274,10 @@ class LeaseBook:
     def _fail(self, trial: _Trial, reason: str, log: str = "") -> None:
         trial.mail.append(Message(0, 0, 0, {}, reason))
         self._conclude(trial, Outcome({}, (), reason, trial.attempt, log))
+
+    def _conclude_stopped(self, trial: _Trial, files: dict[str, bytes]) -> None:
+        trial.mail.append(Message(0, 0, 0, {}, is_stopped=True))
+        self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
 
     @staticmethod
     def _conclude(trial: _Trial, outcome: Outcome) -> None:

@@ -26,17 +26,19 @@ class Lease:
         attempt: 1, or more where earlier groups were lost with this trial.
         folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
             that keeps none.
+        start: The adapter that training starts from, as files; None starts it anew.
     """
 
     trial_id: str
     spec: str
     attempt: int
     folder: str | None = None
+    start: dict[str, bytes] | None = None
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a trial's client receives: the metrics of one evaluation, or the reason of failure.
+    """What a trial's client receives: an evaluation's metrics, or that there will be none.
 
     Attributes:
         evaluation: 1-based number of the evaluation; 0 in a failure.
@@ -45,6 +47,7 @@ class Message:
         metrics: Metric name to value.
         failure: Why the trial cannot give a result; None in a report.
         outcomes: Each example's score by benchmark, see ``evaluation.results.outcomes``.
+        is_stopped: The trial has been stopped as somebody asked.
     """
 
     evaluation: int
@@ -52,6 +55,7 @@ class Message:
     step: int
     metrics: dict[str, float]
     failure: str | None = None
+    is_stopped: bool = False
     outcomes: dict[str, list[float | None]] = field(default_factory=dict, repr=False)
 
 

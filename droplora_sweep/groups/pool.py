@@ -84,6 +84,12 @@ class _Pool:
     async def end(self, trial_id: str) -> None:
         await self._do(lambda: self._book.end(trial_id))
 
+    async def stop(self, trial_id: str) -> None:
+        await self._do(lambda: self._book.stop(trial_id))
+
+    async def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
+        await self._do(lambda: self._book.start_from(trial_id, files))
+
     async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
 
@@ -151,10 +157,9 @@ class _Pool:
         await self.sign(group, in_steps=False)
         return await self._wait(look, wait_s)
 
-    async def step(self, group: str, step: int, num_steps: int) -> bool:
-        """Take note of a trial's progress; whether the pool is closed."""
-        self._book.step(group, step, num_steps)
-        return self._book.closed
+    async def step(self, group: str, step: int, num_steps: int) -> Decision | None:
+        """Take note of a trial's progress; whether it is to end, or to be interrupted."""
+        return self._book.step(group, step, num_steps)
 
     async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
         await self.sign(group, in_steps=False)

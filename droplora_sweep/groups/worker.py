@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from droplora_sweep.errors import TrialError, TrialInterruptedError
+from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
 from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
 from droplora_sweep.storage import is_url
 
@@ -53,6 +53,7 @@ class _Signal(IntFlag):
     CHECKPOINT = 1
     LOOK = 2
     CLOSED = 4
+    STOPPED = 8
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -155,8 +156,14 @@ class _Line:
         self._checkpoints = self._checkpoints_of(lease)
         try:
             files = resident.run(
-                spec, self._decide, on_step=self._on_step, checkpoints=self._checkpoints
+                spec,
+                self._decide,
+                on_step=self._on_step,
+                checkpoints=self._checkpoints,
+                start=lease.start,
             )
+        except TrialStoppedError:
+            self._tell("finish", self._group, {})
         except TrialInterruptedError:
             self._tell("give_back", self._group)
         except TrialError as error:
@@ -218,6 +225,7 @@ class _Line:
 
         Raises:
             TrialInterruptedError: The pool is closed, or a node is about to be taken away.
+            TrialStoppedError: Somebody has had the trial stopped.
         """
         import torch
         import torch.distributed as dist
@@ -226,6 +234,8 @@ class _Line:
         dist.broadcast(box, src=0, group=self._control)
         signal = _Signal(int(box.item()))
         is_preempted = bool(signal & _Signal.LOOK) and self.is_preempted()
+        if signal & _Signal.STOPPED:
+            raise TrialStoppedError("somebody wants no more of it")
         if is_preempted or signal & (_Signal.CLOSED | _Signal.CHECKPOINT):
             # A checkpoint follows, and has no pace.
             self._signs.show(in_steps=False)
@@ -237,8 +247,9 @@ class _Line:
 
     def _signal(self, step: int, num_steps: int) -> _Signal:
         """What rank 0 wants of all."""
-        if self._hears_closing(step, num_steps):
-            return _Signal.CLOSED
+        word = self._heard(step, num_steps)
+        if word is not None:
+            return _Signal.STOPPED if word is Decision.END else _Signal.CLOSED
         signal = _Signal.NOTHING
         if self._checkpoints is not None and self._checkpoints.is_due(step):
             signal |= _Signal.CHECKPOINT
@@ -247,15 +258,16 @@ class _Line:
             signal |= _Signal.LOOK
         return signal
 
-    def _hears_closing(self, step: int, num_steps: int) -> bool:
+    def _heard(self, step: int, num_steps: int) -> Decision | None:
         """Tell the pool the step without waiting for its answer, which the next call reads."""
         if self._step_reply is None and time.monotonic() >= self._next_step_at:
             self._next_step_at = time.monotonic() + STEP_INTERVAL_S
             self._step_reply = self._pool.step.remote(self._group, step, num_steps)
         if self._step_reply is None or not ray.wait([self._step_reply], timeout=0)[0]:
-            return False
+            return None
         reply, self._step_reply = self._step_reply, None
-        return bool(ray.get(reply))
+        word: Decision | None = ray.get(reply)
+        return word
 
     def _tell(self, method: str, *args: Any) -> None:
         if self._rank == 0:

@@ -1,6 +1,7 @@
 """Which trials are run and which go on: Optuna draws, Ray Tune schedules."""
 
 from .known import Ending, Known, KnownTrial, LastReport, OpenTrial
+from .pins import Pins
 from .reconciling import reconciled_study
 from .runner import TrialListener, run_search
 from .searcher import StudySearcher
@@ -12,6 +13,7 @@ __all__ = [
     "KnownTrial",
     "LastReport",
     "OpenTrial",
+    "Pins",
     "StudySearcher",
     "Suggestion",
     "TrialListener",

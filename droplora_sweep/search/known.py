@@ -95,9 +95,13 @@ class Known:
         open: Those that go on, in the order in which they do.
         ended: Score of every finished trial of this sweep, None where it has none, by fingerprint.
         specs: What has been run or is running here.
+        clones: Trials made by hand that have not started, in the order in which they were made.
+        cloned: Fingerprints of those that have; they come on top of the planned trials.
     """
 
     trials: Mapping[int, KnownTrial] = field(default_factory=dict)
     open: tuple[OpenTrial, ...] = ()
     ended: Mapping[str, float | None] = field(default_factory=dict)
     specs: tuple[TrialSpec, ...] = ()
+    clones: tuple[Suggestion, ...] = ()
+    cloned: frozenset[str] = frozenset()

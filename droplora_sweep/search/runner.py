@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ray import tune
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
+from .pins import Pins
 from .scheduler import is_paired, make_scheduler
-from .searcher import DELIVERED_AGAIN
+from .searcher import DELIVERED_AGAIN, IS_STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,6 +63,7 @@ def run_search(
     *,
     trials_folder: str,
     known: Iterable[KnownTrial] = (),
+    pins: Pins | None = None,
     client_resources: dict[str, float],
     should_stop: Callable[[], bool],
     scratch: Path,
@@ -80,6 +82,7 @@ def run_search(
         listener: Hears of them.
         trials_folder: Each trial has its folder of its own in it.
         known: Trials of earlier drivers, for the scheduler to compare with.
+        pins: Trials that the scheduler must not stop; may grow while they run.
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
         should_stop: Asked at every turn of Tune's loop.
         scratch: Folder for Tune's own files; nothing in it is read again.
@@ -103,7 +106,11 @@ def run_search(
         run_config=tune.RunConfig(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
-            callbacks=[_Forwarder(searcher, listener, stopper, has_outcomes=is_paired(sweep))],
+            callbacks=[
+                _Forwarder(
+                    searcher, listener, stopper, pins or Pins(), has_outcomes=is_paired(sweep)
+                )
+            ],
             stop=stopper,
             # A client holds nothing: the next one asks the pool where its trial is.
             failure_config=tune.FailureConfig(max_failures=MAX_CLIENT_RESTARTS),
@@ -167,9 +174,11 @@ class _Forwarder(_DriverOnly, tune.Callback):
         searcher: StudySearcher,
         listener: TrialListener,
         stopper: _StopWhen,
+        pins: Pins,
         *,
         has_outcomes: bool,
     ) -> None:
+        self._pins = pins
         self._searcher = searcher
         self._has_outcomes = has_outcomes
         self._listener = listener
@@ -177,6 +186,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self._last_heard: dict[str, int] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        self._pins.started(trial)
         if trial.trial_id not in self._last_heard:
             self._last_heard[trial.trial_id] = 0
             self._listener.started(self._searcher.suggestion(trial.trial_id))
@@ -184,7 +194,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        if "failure" in result or result.get(DELIVERED_AGAIN):
+        if "failure" in result or IS_STOPPED in result or result.get(DELIVERED_AGAIN):
             return
         if result["evaluation"] > self._last_heard[trial.trial_id]:
             self._last_heard[trial.trial_id] = result["evaluation"]
@@ -201,13 +211,14 @@ class _Forwarder(_DriverOnly, tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
+        self._pins.ended(trial)
         if self._stopper.has_stopped:
             return
         result = trial.last_result
         ending: Ending
         if "failure" in result:
             ending = "failed"
-        elif result["evaluation"] < result["num_evaluations"]:
+        elif IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
             ending = "stopped"
         else:
             ending = "complete"

@@ -21,10 +21,10 @@ from .known import Known
 from .points import grid_points, quasi_random_point
 from .samplers import make_sampler
 from .scheduler import BASELINE, NUMBER
-from .suggestion import suggest
+from .suggestion import distribution, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 DELIVERED_AGAIN = "delivered_again"
 """In a result: the study and the ledger have it from an earlier driver."""
+
+IS_STOPPED = "is_stopped"
+"""In a result: somebody had the trial stopped; what else is in it is of its last evaluation."""
 
 MAX_REPEATS = 50
 """Draws of trials that were run before, in a row, until the space counts as exhausted."""
@@ -67,8 +70,11 @@ class StudySearcher(Searcher):
         known = known or Known()
         self._open = deque(known.open)
         self._ended = dict(known.ended)
-        self._num_suggested = len(known.ended)
+        self._clones = deque(known.clones)
+        # Clones come on top of the planned trials.
+        self._num_suggested = len(known.ended.keys() - known.cloned)
         self._is_abandoned = False
+        self._is_exhausted = False
         self._baselines: list[TrialSpec] = []
         self._limit = trial_limit(sweep)
         self._grid = (
@@ -83,9 +89,12 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's config; None while there is no room, FINISHED at the end."""
-        is_full = self._limit is not None and self._num_suggested >= self._limit
-        if is_full and not self._open:
-            return Searcher.FINISHED
+        is_full = self._is_exhausted or (
+            self._limit is not None and self._num_suggested >= self._limit
+        )
+        if is_full and not self._open and not self._clones:
+            # While trials run, somebody may still clone one.
+            return None if self._live else Searcher.FINISHED
         if len(self._live) >= self._room():
             return None
         last_report: LastReport | None = None
@@ -93,13 +102,17 @@ class StudySearcher(Searcher):
             taken_up = self._open.popleft()
             drawn = self._find(taken_up.suggestion.number), taken_up.suggestion
             last_report = taken_up.last_report
+        elif self._clones:
+            clone = self._clones.popleft()
+            drawn = self._find(clone.number), clone
         elif (new := self._draw_new()) is not None:
             drawn = new
         else:
-            return Searcher.FINISHED
+            self._is_exhausted = True
+            return None if self._live else Searcher.FINISHED
         self._live[trial_id] = drawn
-        self._num_suggested += 1
         suggestion = drawn[1]
+        self._num_suggested += suggestion.clone_of is None
         return {
             "trial_id": suggestion.trial_id,
             "spec": suggestion.spec_to_run.model_dump_json(),
@@ -125,14 +138,43 @@ class StudySearcher(Searcher):
         trial, suggestion = self._live.pop(trial_id)
         score = (result or {}).get(self.metric)
         self._ended[suggestion.fingerprint] = None
-        if error or result is None or score is None or not math.isfinite(score):
+        has_score = score is not None and math.isfinite(score)
+        is_foreign = suggestion.clone_of is not None and not suggestion.params
+        if error or result is None or not has_score or is_foreign:
             self._study.tell(trial, state=OptunaState.FAIL)
-        elif result["evaluation"] < result["num_evaluations"]:
+        elif IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
             self._report(trial, result)
             self._study.tell(trial, state=OptunaState.PRUNED)
         else:
             self._ended[suggestion.fingerprint] = score
             self._study.tell(trial, score)
+
+    def reserve(self, drawn: Mapping[str, Scalar]) -> int:
+        """The number, in the study, of a trial that somebody makes.
+
+        Args:
+            drawn: As the study would have drawn it; empty where it could not have, or is to learn
+                nothing from it.
+        """
+        parameters = self._sweep.search.parameters
+        domains = {path: distribution(parameters[path]) for path in drawn}
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=OptunaState.RUNNING, params=dict(drawn), distributions=domains
+            )
+        )
+        return self._study.get_trials(deepcopy=False)[-1].number
+
+    def queue(self, clone: Suggestion) -> None:
+        """Run a trial that somebody made as soon as there is room, before others are drawn."""
+        self._clones.append(clone)
+
+    def is_known(self, fingerprint: str) -> bool:
+        """Whether the trial was run, is running or is queued."""
+        running = {suggestion.fingerprint for _, suggestion in self._live.values()}
+        waiting = {each.fingerprint for each in self._clones}
+        waiting |= {each.suggestion.fingerprint for each in self._open}
+        return fingerprint in running | waiting | self._ended.keys()
 
     def abandon(self) -> None:
         """The sweep is cut short: trials that Tune ends from here on go on some other day."""
@@ -178,7 +220,7 @@ class StudySearcher(Searcher):
             if trial is None:
                 return None
             suggestion = suggest(trial, self._sweep, self._identify)
-            if not self._is_known(suggestion.fingerprint):
+            if not self.is_known(suggestion.fingerprint):
                 return trial, suggestion
             score = self._ended.get(suggestion.fingerprint)
             if score is None:
@@ -209,10 +251,6 @@ class StudySearcher(Searcher):
         assert self._grid is not None
         for point in self._grid:
             _, fingerprint = self._identify(0, resolve(point, self._sweep))
-            if not self._is_known(fingerprint):
+            if not self.is_known(fingerprint):
                 return point
         return None
-
-    def _is_known(self, fingerprint: str) -> bool:
-        running = {suggestion.fingerprint for _, suggestion in self._live.values()}
-        return fingerprint in running or fingerprint in self._ended

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from droplora_sweep.spec import Parameter, Scalar, SweepSpec, TrialSpec
+    from droplora_sweep.spec import AdapterStart, Parameter, Scalar, SweepSpec, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Suggestion:
         adjusted: Fields that a trial taken up again goes on with otherwise, by dotted path.
         stage: ``search``, or ``confirm`` for a setting that is repeated with a seed of its own.
         arm: Of a confirmation trial, the name of the setting that it repeats.
+        clone_of: The trial that somebody had this one made from; None where the search drew it.
+        start: The adapter that its training starts from; None for a fresh one.
+        shown: Of a clone, its searched fields and those that were set; None for other trials.
     """
 
     number: int
@@ -46,6 +49,9 @@ class Suggestion:
     adjusted: Mapping[str, Scalar] = field(default_factory=dict)
     stage: str = "search"
     arm: str | None = None
+    clone_of: str | None = None
+    start: AdapterStart | None = None
+    shown: Mapping[str, Scalar] | None = None
 
     @property
     def spec_to_run(self) -> TrialSpec:
@@ -55,6 +61,8 @@ class Suggestion:
     @property
     def settings(self) -> dict[str, Scalar]:
         """Searched values by dotted path as the trial has them: alpha, not its ratio."""
+        if self.shown is not None:
+            return dict(self.shown)
         values = {path: get_field(self.spec, path) for path in self.params}
         return {path: value for path, value in values.items() if value is not None}
 

@@ -20,6 +20,7 @@ from .paper import PaperResult, paper_results
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
 from .trials import MEAN, Scores, TrialRecord
+from .winners import Winner, winner_tags, winner_text, winners, winners_json
 
 __all__ = [
     "MEAN",
@@ -44,6 +45,7 @@ __all__ = [
     "Step",
     "TrialRecord",
     "Verdict",
+    "Winner",
     "best_per_benchmark",
     "choose_finalists",
     "confirmed_text",
@@ -58,4 +60,8 @@ __all__ = [
     "paper_results",
     "score_estimate",
     "tabulate",
+    "winner_tags",
+    "winner_text",
+    "winners",
+    "winners_json",
 ]

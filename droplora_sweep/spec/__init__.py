@@ -9,7 +9,7 @@ from .budget import BudgetSpec
 from .confirm import ConfirmSpec
 from .fingerprint import fingerprint, package_versions
 from .limits import trial_limit
-from .loader import SweepFile, load_sweep, load_sweep_file
+from .loader import SweepFile, load_changed_trial, load_sweep, load_sweep_file
 from .objectives import is_maximized, metric_of
 from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
@@ -25,7 +25,16 @@ from .sampler import (
 )
 from .schema import json_schema
 from .search import SearchSpec
-from .space import active_order, all_settings, baselines, grid_size, is_active, resolve
+from .space import (
+    active_order,
+    all_settings,
+    baselines,
+    drawn_values,
+    grid_size,
+    is_active,
+    resolve,
+)
+from .start import AdapterStart
 from .stopping import (
     AshaSpec,
     HopelessSpec,
@@ -48,6 +57,7 @@ __all__ = [
     "PLUGIN_GROUP",
     "RESERVED_NAMES",
     "AdapterSpec",
+    "AdapterStart",
     "AshaSpec",
     "BenchmarkSpec",
     "BudgetSpec",
@@ -90,12 +100,14 @@ __all__ = [
     "all_settings",
     "baselines",
     "dotted",
+    "drawn_values",
     "fingerprint",
     "grid_size",
     "is_active",
     "is_hub_id",
     "is_maximized",
     "json_schema",
+    "load_changed_trial",
     "load_sweep",
     "load_sweep_file",
     "local_folder",

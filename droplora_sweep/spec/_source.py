@@ -73,7 +73,7 @@ def read_source(file: str | FilePath, overrides: Sequence[str] = ()) -> Source:
     source.places[()] = f"{name}:1"
     for override in overrides:
         if not _is_of_layers(override):
-            _apply(source, override)
+            apply_override(source, override)
     return source
 
 
@@ -118,7 +118,8 @@ def path_of(text: str) -> Path:
     return (*head, ".".join(rest))
 
 
-def _apply(source: Source, override: str) -> None:
+def apply_override(source: Source, override: str) -> None:
+    """Replace one value, ``path=value``; what cannot be read becomes a problem of the source."""
     place = _place(override)
     text, equals, value_text = override.partition("=")
     if not equals or not all(text.split(".")):

@@ -12,6 +12,7 @@ from droplora_sweep import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .start import AdapterStart
     from .trial import TrialSpec
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed")
@@ -27,6 +28,7 @@ def fingerprint(
     packages: Mapping[str, str],
     *,
     num_workers: int,
+    start: AdapterStart | None = None,
 ) -> str:
     """Sha256 of everything that changes a trial's result, as 64 hex digits.
 
@@ -41,12 +43,13 @@ def fingerprint(
         data_digests: Digest of each split that is read, by name.
         packages: Version by package, as ``package_versions`` gives them.
         num_workers: Workers that share a global batch; each draws its own masks and dropout.
+        start: The adapter that training starts from; of a fresh one, None, nothing is counted.
     """
     adapter = trial.adapter.canonical()
     judge = trial.evaluation.judge
     evaluation = trial.evaluation.model_dump(mode="json") | {"judge": judge and judge.what_rates()}
     unused = set() if trial.model.quantization != "none" else {QUANTIZER}
-    content = {
+    content: dict[str, object] = {
         "trial": {
             **trial.model_dump(mode="json"),
             "adapter": adapter.model_dump(mode="json"),
@@ -56,6 +59,8 @@ def fingerprint(
         "packages": {name: packages[name] for name in packages if name not in unused},
         "num_workers": num_workers,
     }
+    if start is not None:
+        content["start"] = start.digest
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -16,8 +16,10 @@ from ._messages import nearest_key, translate
 from ._parameter_rules import Finding
 from ._rules import find_broken_rules
 from ._secrets import find_secrets
-from ._source import Source, dotted, path_of, read_source
+from ._source import Source, apply_override, dotted, path_of, read_source
+from .fields import COMPOUND_FIELDS, is_scalar_field, is_searchable
 from .sweep import SweepSpec
+from .trial import TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,6 +98,50 @@ def load_sweep_file(
         InputError: With every fault of the file and of the overrides.
     """
     source = read_source(file, overrides)
+    return _checked(source, check_folders=check_folders, needs_data=needs_data)
+
+
+def load_changed_trial(sweep: SweepSpec, trial: TrialSpec, overrides: Sequence[str]) -> SweepFile:
+    """A trial of a sweep with other settings, by the rules of a file that searches nothing.
+
+    Args:
+        sweep: The trial's sweep.
+        trial: The trial.
+        overrides: ``path=value`` strings that replace its fields, in order.
+
+    Raises:
+        InputError: With every fault of the overrides.
+    """
+    data = {**sweep.model_dump(mode="json"), **trial.model_dump(mode="json")}
+    data["search"] = {**data["search"], "parameters": {}}
+    source = Source(sweep.name, data, {(): sweep.name})
+    for override in overrides:
+        apply_override(source, override)
+    for path in source.overridden:
+        problem = _unchangeable(path)
+        if problem is not None:
+            source.problems.append((path, source.where(path), problem))
+    return _checked(source)
+
+
+def _unchangeable(path: Path) -> str | None:
+    """Why a trial of a sweep cannot have another value there; None where it can."""
+    field = dotted(path)
+    if path[0] in SweepSpec.model_fields and path[0] not in TrialSpec.model_fields:
+        return "must be a field of a trial"
+    if field in COMPOUND_FIELDS:
+        return "must be one field that a search may vary, e.g. adapter.rank"
+    if is_scalar_field(field) and not is_searchable(field):
+        return "must be as in the other trials of the sweep, with which it is compared"
+    return None
+
+
+def _checked(source: Source, *, check_folders: bool = True, needs_data: bool = True) -> SweepFile:
+    """The sweep of a source.
+
+    Raises:
+        InputError: With every fault.
+    """
     faults = [Fault(place, dotted(path), problem) for path, place, problem in source.problems]
     faulty = _Paths(path for path, _, _ in source.problems if path)
     for path, problem in find_secrets(source.data):

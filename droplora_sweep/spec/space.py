@@ -140,6 +140,26 @@ def resolve(values: Mapping[str, Scalar], sweep: SweepSpec) -> TrialSpec:
         raise InputError([Fault("", dotted(path), rule) for path, rule in translated]) from None
 
 
+def drawn_values(spec: TrialSpec, sweep: SweepSpec) -> dict[str, Scalar] | None:
+    """The raw values that `resolve` makes this trial of; None where the space does not have it."""
+    values: dict[str, Scalar] = {}
+    for path in active_order(sweep):
+        if not is_active(path, values, sweep):
+            continue
+        parameter, value = sweep.search.parameters[path], get_field(spec, path)
+        if value is None:
+            return None
+        if parameter.ratio_of is not None:
+            base = get_field(spec, parameter.ratio_of)
+            if not isinstance(value, int | float) or not isinstance(base, int | float) or not base:
+                return None
+            value = value / base
+        if not parameter.contains(value):
+            return None
+        values[path] = parameter.nearest(value)
+    return values if resolve(values, sweep) == spec else None
+
+
 def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
     """Raw values of the trials to run first: the paper's setting, and the same without pruning.
 

@@ -29,6 +29,8 @@ EVENTS = "events"
 LOG = "driver.log"
 _OF_THIS_MACHINE = (EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db")
 CHECKPOINTS = "checkpoints"
+REQUESTS = "requests"
+"""Folder of what the driver of this machine is asked."""
 
 
 class Mirror:
@@ -156,6 +158,7 @@ class Mirror:
             if path.is_symlink() or any(part.startswith(".") for part in key.parts):
                 continue
             is_local = len(key.parts) == 2 and key.name.startswith(_OF_THIS_MACHINE)
+            is_local = is_local or key.parts[1] == REQUESTS
             if path.is_file() and not is_local and not _is_of_workers(key):
                 found.append(key.as_posix())
         yield from sorted(found, key=lambda key: (key.endswith(MANIFEST), key))

@@ -9,8 +9,10 @@ from .driver_lease import Holder, LeaseLostError
 from .failpoints import failpoint
 from .ledger import Ledger
 from .ledger_writer import LedgerWriter
+from .mailbox import Answer, Ask, Mailbox, Request, ask_driver, require_driver
 from .records import (
     PastTrial,
+    QueuedClone,
     Report,
     Stage,
     SweepOutcome,
@@ -26,17 +28,23 @@ from .ui import ui_command
 from .ui_login import ui_login
 
 __all__ = [
+    "Answer",
+    "Ask",
     "Holder",
     "LeaseLostError",
     "Ledger",
     "LedgerWriter",
+    "Mailbox",
     "PastTrial",
+    "QueuedClone",
     "Report",
+    "Request",
     "Stage",
     "SweepOutcome",
     "SweepRecord",
     "TrialRecord",
     "TrialState",
+    "ask_driver",
     "failpoint",
     "has_sweep",
     "is_stop_requested",
@@ -44,6 +52,7 @@ __all__ = [
     "read_results",
     "read_scores",
     "request_stop",
+    "require_driver",
     "require_new",
     "sweep_names",
     "trial_id",

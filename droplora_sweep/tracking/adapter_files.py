@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from droplora_sweep.publishing import publish_folder, verify_folder
+from droplora_sweep.publishing import MANIFEST, publish_folder, verify_folder
+
+from .model_card import CARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +25,15 @@ def publish_adapter(directory: Path, files: Mapping[str, bytes | Callable[[Path]
     """
     assert files, "an adapter has files"
     return publish_folder(directory, files)
+
+
+def plain_files(directory: Path) -> dict[str, bytes]:
+    """An adapter's files by name, without its card and its manifest."""
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(directory.iterdir())
+        if path.is_file() and path.name not in (MANIFEST, CARD)
+    }
 
 
 def verify_adapter(directory: Path, digest: str | None = None) -> None:

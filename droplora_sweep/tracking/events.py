@@ -22,6 +22,9 @@ class EventKind(StrEnum):
     TRIAL_ADJUSTED = "trial_adjusted"
     TRIAL_FINISHED = "trial_finished"
     TRIAL_TESTED = "trial_tested"
+    TRIAL_STOP_ASKED = "trial_stop_asked"
+    TRIAL_PINNED = "trial_pinned"
+    TRIAL_CLONED = "trial_cloned"
     SWEEP_FINISHED = "sweep_finished"
 
 

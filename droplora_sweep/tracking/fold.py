@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.spec import AdapterStart
+
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, TEST_RESULTS, trial_directory
 from .records import (
     PastTrial,
+    QueuedClone,
     Report,
     Stage,
     SweepOutcome,
@@ -100,6 +103,8 @@ class SweepFold:
                 outcome=SweepOutcome(payload["outcome"]),
                 reason=payload["reason"],
             )
+        if event.kind is EventKind.TRIAL_CLONED:
+            return replace(self._sweep, clones=(*self._sweep.clones, _clone(payload)))
         return self._next_trial(event)
 
     def _next_trial(self, event: Event) -> TrialRecord:
@@ -113,6 +118,10 @@ class SweepFold:
         assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
         if event.kind is EventKind.TRIAL_REPORTED:
             return _reported(trial, event)
+        if event.kind is EventKind.TRIAL_STOP_ASKED:
+            return replace(trial, stop_asked_by=payload["by"])
+        if event.kind is EventKind.TRIAL_PINNED:
+            return replace(trial, pinned_by=payload["by"])
         if event.kind is EventKind.TRIAL_ADJUSTED:
             return replace(trial, adjusted={**trial.adjusted, **payload["settings"]})
         return self._finished(trial, event)
@@ -156,10 +165,24 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             origin=payload.get("origin"),
             stage=Stage(payload.get("stage", Stage.SEARCH)),
             arm=payload.get("arm"),
+            clone_of=payload.get("clone_of"),
+            start=_start(payload.get("start")),
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
     return replace(trial, attempts=trial.attempts + 1)
+
+
+def _start(fields: Mapping[str, Any] | None) -> AdapterStart | None:
+    return None if fields is None else AdapterStart(**fields)
+
+
+def _clone(payload: Mapping[str, Any]) -> QueuedClone:
+    # Its id goes by another name than that of events about trials that there are.
+    fields = {name: value for name, value in payload.items() if name != "clone_id"}
+    return QueuedClone(
+        **{**fields, "trial_id": payload["clone_id"], "start": _start(payload["start"])}
+    )
 
 
 def _past(fields: Mapping[str, Any]) -> PastTrial:

@@ -72,8 +72,11 @@ class Ledger:
         return list(self.record.trials)
 
     def search_records(self) -> list[TrialRecord]:
-        """The trials of the search stage: what search-stage statistics are made from."""
-        return list(self.record.search_trials)
+        """The trials of the search stage that search-stage statistics are made from.
+
+        Clones are among them where their scores may be compared, see `TrialRecord.is_comparable`.
+        """
+        return [trial for trial in self.record.search_trials if trial.is_comparable]
 
     def confirm_records(self) -> list[TrialRecord]:
         """The trials of the confirmation stage."""

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
-from droplora_sweep.redaction import redact
 
 from .event_log import EventLog
 from .events import EventKind, json_metrics
 from .failpoints import failpoint
 from .fold import SweepFold
+from .held_ledger import HeldLedger
 from .layout import EVENTS, sweep_directory, trial_directory
-from .ledger import Ledger
 from .records import Stage
 from .sweep_files import write_spec, write_summary
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
@@ -27,33 +26,17 @@ from .sweep_hold import SweepHold
 from .trial_files import describe_trial, publish_test_results, publish_trial_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
+    from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec
 
-    from .driver_lease import Holder
-    from .events import Event
-    from .records import PastTrial, SweepOutcome, TrialRecord, TrialState
+    from .records import PastTrial, QueuedClone, SweepOutcome, TrialRecord, TrialState
 
 
-class LedgerWriter(Ledger):
+class LedgerWriter(HeldLedger):
     """A ledger that its driver writes to, from any of its threads."""
-
-    def __init__(
-        self,
-        directory: Path,
-        fold: SweepFold,
-        log: EventLog,
-        hold: SweepHold,
-        torn: str | None = None,
-    ) -> None:
-        super().__init__(directory, fold, torn)
-        self._log = log
-        self._hold = hold
-        self._is_closed = False
-        self._listeners: list[Callable[[Event], None]] = []
 
     @classmethod
     def create(
@@ -129,18 +112,6 @@ class LedgerWriter(Ledger):
         ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
         return ledger
 
-    @property
-    def holder(self) -> Holder:
-        """This driver, as the lease names it."""
-        return self._hold.holder
-
-    def subscribe(self, listener: Callable[[Event], None]) -> None:
-        """Call ``listener`` with every event after it is durable.
-
-        It is called on the writing thread, which holds the ledger's lock meanwhile.
-        """
-        self._listeners.append(listener)
-
     def trial_started(
         self,
         trial_id: str,
@@ -152,6 +123,8 @@ class LedgerWriter(Ledger):
         origin: str | None = None,
         stage: Stage = Stage.SEARCH,
         arm: str | None = None,
+        clone_of: str | None = None,
+        start: AdapterStart | None = None,
     ) -> None:
         """Record that a group takes up a trial, for the first time or again.
 
@@ -165,6 +138,8 @@ class LedgerWriter(Ledger):
             origin: The trial of another sweep whose results it takes over.
             stage: What it is run for.
             arm: Of a confirmation trial, the setting that it repeats.
+            clone_of: The trial that somebody had this one made from.
+            start: The adapter that its training starts from.
         """
         self.require_lease()
         payload = {
@@ -177,6 +152,8 @@ class LedgerWriter(Ledger):
             "origin": origin,
             "stage": stage.value,
             "arm": arm,
+            "clone_of": clone_of,
+            "start": start and asdict(start),
         }
         describe_trial(trial_directory(self.directory, trial_id), payload)
         self._append(EventKind.TRIAL_STARTED, payload)
@@ -211,6 +188,20 @@ class LedgerWriter(Ledger):
         """Record fields, by dotted path, that a running trial goes on with otherwise, and why."""
         payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
         self._append(EventKind.TRIAL_ADJUSTED, payload)
+
+    def trial_stop_asked(self, trial_id: str, by: str) -> bool:
+        """Record who wants a running trial stopped; False where it has ended meanwhile."""
+        return self._append_of_running(EventKind.TRIAL_STOP_ASKED, trial_id, by)
+
+    def trial_pinned(self, trial_id: str, by: str) -> bool:
+        """Record who wants a trial spared by the scheduler; False where it has ended meanwhile."""
+        return self._append_of_running(EventKind.TRIAL_PINNED, trial_id, by)
+
+    def trial_cloned(self, clone: QueuedClone) -> None:
+        """Record a trial that was made by hand, to be run."""
+        self.require_lease()
+        fields = asdict(clone)
+        self._append(EventKind.TRIAL_CLONED, {"clone_id": fields.pop("trial_id"), **fields})
 
     def trial_finished(
         self,
@@ -289,21 +280,6 @@ class LedgerWriter(Ledger):
         write_summary(self.directory, summary or {})
         self._append(EventKind.SWEEP_FINISHED, {"outcome": outcome.value, "reason": reason})
 
-    def require_lease(self) -> None:
-        """See that this driver may write files of the sweep.
-
-        Raises:
-            LeaseLostError: Another driver has taken over.
-        """
-        self._hold.check()
-
-    def close(self) -> None:
-        """Give back the log's file and the lease; the records stay readable."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._log.close()
-            self._hold.close()
-
     def _begin(
         self,
         kind: EventKind,
@@ -317,17 +293,3 @@ class LedgerWriter(Ledger):
         driver = {"host": process.host, "pid": process.pid}
         common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
         self._append(kind, {**payload, **common})
-
-    def _append(self, kind: EventKind, payload: Mapping[str, Any]) -> None:
-        assert not self._is_closed, "this ledger was closed"
-        if payload.get("reason"):
-            # The one text of unknown origin; the spec is refused where it holds a secret.
-            payload = {**payload, "reason": redact(payload["reason"])}
-        with self._lock:
-            event = self._log.next_event(kind, payload)
-            self._fold.check(event)
-            self._hold.write(self._log, event)
-            self._fold.add(event)
-            failpoint(kind.replace("_", "-"))
-            for listener in self._listeners:
-                listener(event)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from droplora_sweep.spec import AdapterSpec, ModelSpec
+
+from .card_forms import Form, loading_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,25 +38,13 @@ read by the `{protocol}` protocol.{perplexity}
 
 Fingerprint: `{fingerprint}`
 
-## Loading
+{data}## Loading
 
-```python
 {loading}
-```
 {notes}"""
 
-_LOAD_ADAPTER = """\
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-base = AutoModelForCausalLM.from_pretrained({base!r}{revision}, dtype="{dtype}")
-model = PeftModel.from_pretrained(base, "path/of/this/folder"{precision})"""
-
-_LOAD_FULL_MODEL = """\
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/of/this/folder", dtype="{dtype}")
-tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
+CARD = "README.md"
+"""Name of the card's file."""
 
 _BUILTIN_NOTE = """
 `builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`.
@@ -92,8 +83,25 @@ _FILES = {
 }
 
 
-def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]) -> str:
-    """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load."""
+def model_card(
+    trial: TrialRecord,
+    sweep_name: str,
+    metrics: Mapping[str, float],
+    *,
+    form: Form = Form.ADAPTER,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    data: Mapping[str, str] | None = None,
+) -> str:
+    """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load.
+
+    Args:
+        trial: What was trained.
+        sweep_name: Its sweep's.
+        metrics: What the trial ended with.
+        form: What the files beside the card are.
+        intervals: 95 % interval of a score, by benchmark.
+        data: Digest of each split, by ``<benchmark>/<split>``.
+    """
     spec = trial.spec
     adjusted = "".join(
         f"\nIt went on with `{path}: {value}` when it ran out of memory.\n"
@@ -101,52 +109,55 @@ def model_card(trial: TrialRecord, sweep_name: str, metrics: Mapping[str, float]
     )
     adapter = AdapterSpec.model_validate(spec["adapter"])
     model = ModelSpec.model_validate(spec["model"])
-    loading = _LOAD_FULL_MODEL if adapter.method == "full" else _LOAD_ADAPTER
+    if adapter.method == "full":
+        form = Form.WHOLE
     return _CARD.format(
-        head=yaml.safe_dump(_metadata(adapter, model), sort_keys=False),
+        head=yaml.safe_dump(_metadata(adapter, model, form), sort_keys=False),
         trial_id=trial.trial_id,
         sweep=sweep_name,
-        what=_what(adapter, model, spec["task"]["benchmarks"]),
-        scores=_scores(metrics),
+        what=_what(adapter, model, spec["task"]["benchmarks"], form),
+        scores=_scores(metrics, intervals or {}),
         seed=spec["seed"],
         protocol=spec["evaluation"]["protocol"],
         perplexity=_perplexity(metrics),
         spec=yaml.safe_dump(dict(spec), sort_keys=False),
         fingerprint=trial.fingerprint,
-        loading=loading.format(
-            base=model.path,
-            revision=f", revision={model.revision!r}" if model.revision else "",
-            dtype=model.dtype,
-            # PEFT would load a bfloat16 adapter in float32, and its scores would differ.
-            precision="" if model.dtype == "float32" else ", autocast_adapter_dtype=False",
-        ),
+        data=_data(data or {}),
+        loading=loading_text(form, model),
         notes=_notes(model) + adjusted,
     )
 
 
-def _metadata(adapter: AdapterSpec, model: ModelSpec) -> dict[str, Any]:
-    if adapter.method == "full":
+def _metadata(adapter: AdapterSpec, model: ModelSpec, form: Form) -> dict[str, Any]:
+    tags = sorted({"lora", adapter.method, *(("droplora",) if adapter.is_pruned else ())})
+    if form in (Form.WHOLE, Form.MERGED):
         return {
             "base_model": model.path,
             "base_model_relation": "finetune",
             "library_name": "transformers",
-            "tags": ["full-fine-tuning"],
+            "tags": ["full-fine-tuning"] if form is Form.WHOLE else tags,
         }
     return {
         "base_model": model.path,
         "library_name": "peft",
-        "tags": sorted({"lora", adapter.method, *(("droplora",) if adapter.is_pruned else ())}),
+        "tags": tags,
         "pruning_rate": adapter.pruning_rate,
         "mask": adapter.mask,
     }
 
 
-def _what(adapter: AdapterSpec, model: ModelSpec, benchmarks: list[str]) -> str:
+def _what(adapter: AdapterSpec, model: ModelSpec, benchmarks: list[str], form: Form) -> str:
     task = f"trained on {', '.join(benchmarks)}"
-    if adapter.method == "full":
+    if form is Form.WHOLE:
         return (
             f"{_method(adapter)} of `{model.path}`, {task}. Its files are those of a full model, "
             "not of an adapter."
+        )
+    if form is Form.MERGED:
+        return (
+            f"{_method(adapter)} of rank {adapter.rank}, {task}, and merged into the weights of "
+            f"`{model.path}`. Its files are those of a full model in {model.dtype}; the update was "
+            "added in float32."
         )
     files = _FILES.get(adapter.method, "a plain LoRA adapter")
     if adapter.is_pruned and adapter.mask == "learned":
@@ -195,9 +206,26 @@ def _perplexity(metrics: Mapping[str, float]) -> str:
     )
 
 
-def _scores(metrics: Mapping[str, float]) -> str:
+def _data(digests: Mapping[str, str]) -> str:
+    """Which examples were used: two trials of equal digests have read the same."""
+    if not digests:
+        return ""
+    rows = "\n".join(f"| {name} | `{digest}` |" for name, digest in digests.items())
+    return f"## Data\n\n| split | digest of its examples |\n|---|---|\n{rows}\n\n"
+
+
+def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
     scores = {name: value for name, value in metrics.items() if name.startswith("val/")}
     if not scores:
         return "None was reported."
-    rows = [f"| {name.removeprefix('val/')} | {scores[name]:.4f} |" for name in sorted(scores)]
-    return "\n".join(["| benchmark | score |", "|---|---|", *rows])
+    names = {name: name.removeprefix("val/") for name in sorted(scores)}
+    if not intervals:
+        rows = [f"| {short} | {scores[name]:.4f} |" for name, short in names.items()]
+        return "\n".join(["| benchmark | score |", "|---|---|", *rows])
+    rows = []
+    for name, short in names.items():
+        low, high = intervals.get(short, (math.nan, math.nan))
+        shown = "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
+        rows.append(f"| {short} | {scores[name]:.4f} | {shown} |")
+    head = ["| benchmark | score | 95 % interval over examples |", "|---|---|---|"]
+    return "\n".join([*head, *rows])

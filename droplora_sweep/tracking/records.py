@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from droplora_sweep.spec import Scalar
+    from droplora_sweep.spec import AdapterStart, Scalar
 
 TRIAL_ID = re.compile(r"[tc]\d{4,}-[0-9a-f]{8}")
 
@@ -117,6 +117,11 @@ class TrialRecord:
         test_scores: Score on the test split by benchmark; of winners, after all is decided. No
             function that selects is given a record's test scores.
         test_results: Parquet file of the test split's per-example results, None without one.
+        clone_of: The trial that somebody had this one made from, with other settings; None where
+            the search drew it.
+        start: The adapter that its training started from; None for a fresh one.
+        stop_asked_by: Who had it stopped, ``user@host``.
+        pinned_by: Who had it pinned: the scheduler never stops it.
     """
 
     trial_id: str
@@ -141,15 +146,55 @@ class TrialRecord:
     arm: str | None = None
     test_scores: Mapping[str, float] = field(default_factory=dict)
     test_results: Path | None = None
+    clone_of: str | None = None
+    start: AdapterStart | None = None
+    stop_asked_by: str | None = None
+    pinned_by: str | None = None
 
     @property
     def is_finished(self) -> bool:
         return self.state is not TrialState.RUNNING
 
     @property
+    def is_comparable(self) -> bool:
+        """Whether search-stage statistics may set its score beside the drawn trials' scores.
+
+        A clone that started from an adapter was trained for longer than they were, and one outside
+        of the search space with settings that none of them could have.
+        """
+        return self.clone_of is None or (self.start is None and bool(self.drawn))
+
+    @property
     def is_tested(self) -> bool:
         """Whether it was scored on the test split, which happens once."""
         return self.test_results is not None
+
+
+@dataclass(frozen=True)
+class QueuedClone:
+    """A trial that somebody made, until a group takes it up.
+
+    Attributes:
+        trial_id: Its name.
+        number: Its number in the study.
+        fingerprint: Digest of everything that changes its result.
+        spec: The ``TrialSpec``, as JSON values.
+        params: Its searched fields, and those that were set, by dotted path.
+        drawn: As the search would have drawn it; empty where it could not have.
+        clone_of: The trial it was made from.
+        start: The adapter that its training starts from; None for a fresh one.
+        by: Who made it, ``user@host``.
+    """
+
+    trial_id: str
+    number: int
+    fingerprint: str
+    spec: Mapping[str, Any]
+    params: Mapping[str, Scalar]
+    drawn: Mapping[str, Scalar]
+    clone_of: str
+    start: AdapterStart | None
+    by: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +236,7 @@ class SweepRecord:
         trials: In the order of their first start.
         num_starts: How many drivers worked on it: above 1 if it was resumed.
         past: What the sampler knows from another sweep; empty unless the sweep is a fork.
+        clones: Every trial that was made by hand, also those that have started since.
     """
 
     sweep_id: str
@@ -205,6 +251,13 @@ class SweepRecord:
     trials: tuple[TrialRecord, ...] = ()
     num_starts: int = 1
     past: tuple[PastTrial, ...] = ()
+    clones: tuple[QueuedClone, ...] = ()
+
+    @property
+    def queued_clones(self) -> tuple[QueuedClone, ...]:
+        """The clones that no group has taken up yet."""
+        started = {trial.trial_id for trial in self.trials}
+        return tuple(clone for clone in self.clones if clone.trial_id not in started)
 
     @property
     def search_trials(self) -> tuple[TrialRecord, ...]:

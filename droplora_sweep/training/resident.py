@@ -25,7 +25,7 @@ from .reading import key_of, read
 from .reporting import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from droplora_sweep.adapters import Adapted
     from droplora_sweep.evaluation import ExampleResult
@@ -79,6 +79,7 @@ class Resident:
         *,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | None = None,
+        start: Mapping[str, bytes] | None = None,
     ) -> dict[str, bytes]:
         """Train and evaluate one trial, from its newest usable checkpoint on.
 
@@ -91,6 +92,8 @@ class Resident:
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
             checkpoints: Where it is saved and taken up, on all ranks or on none. It is closed here.
+            start: Files of an adapter of the same shapes, whose values training starts from where
+                there is no checkpoint yet; None for a fresh one.
 
         Returns:
             The files of what was trained on rank 0, as it was when it was last evaluated; {}
@@ -101,9 +104,10 @@ class Resident:
             TrialError: Training diverged, on every rank; the resident stays usable.
             TrialInterruptedError: ``decide`` or ``on_step`` raised it, on every rank; where there
                 are checkpoints, one was written.
+            TrialStoppedError: ``on_step`` raised it, on every rank.
         """
         try:
-            return self._run(spec, decide, on_step, checkpoints)
+            return self._run(spec, decide, on_step, checkpoints, start)
         finally:
             if checkpoints is not None:
                 checkpoints.close()
@@ -114,6 +118,7 @@ class Resident:
         decide: Decide,
         on_step: OnStep | None,
         checkpoints: Checkpoints | None,
+        start: Mapping[str, bytes] | None,
     ) -> dict[str, bytes]:
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         reading = self._read(spec)
@@ -127,6 +132,8 @@ class Resident:
         try:
             if saved is not None:
                 adapted.resume(saved.facts)
+            elif start is not None:
+                adapted.start_from(start)
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.

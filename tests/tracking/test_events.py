@@ -54,10 +54,10 @@ def test_every_cut_is_noticed():
 
 def test_an_event_of_a_newer_version_is_told_from_damage():
     class NewerKind:
-        value = "trial_cloned"
+        value = "trial_dreamt"
 
     with pytest.raises(
-        UnknownEventError, match=r"kind must be one of .*, got trial_cloned; a newer"
+        UnknownEventError, match=r"kind must be one of .*, got trial_dreamt; a newer"
     ):
         decode(encode(Event(0, EVENT.time, NewerKind, {})))
 

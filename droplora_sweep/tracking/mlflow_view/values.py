@@ -118,6 +118,13 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
         tags["arm"] = trial.arm
     if trial.reason:
         tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
+    given = {
+        "clone_of": trial.clone_of,
+        "started_from": None if trial.start is None else trial.start.trial_id,
+        "pinned_by": trial.pinned_by,
+        "stop_asked_by": trial.stop_asked_by,
+    }
+    tags |= {name: value for name, value in given.items() if value is not None}
     # Params are immutable: they say what was asked for.
     for path, value in trial.adjusted.items():
         tags[f"adjusted.{param_name(path)}"] = str(value)

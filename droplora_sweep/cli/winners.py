@@ -1,0 +1,205 @@
+"""What a sweep has found, taken out of it: the best settings, registered and exported adapters."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from droplora_sweep.errors import Fault, InputError, SweepError
+
+from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usable_path
+from .printing import own_console, print_decisions
+
+if TYPE_CHECKING:
+    from droplora_sweep.selection import Winner
+    from droplora_sweep.tracking import Ledger
+
+Task = Annotated[
+    str | None, typer.Option(help="One benchmark, or mean; all of them if not set.", metavar="TASK")
+]
+
+
+def best(
+    name: Name,
+    task: Task = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Show the best pruning rate per benchmark, and how sure that is."""
+    import json
+
+    from droplora_sweep.selection import explore, marginal_text, winner_text, winners_json
+    from droplora_sweep.sweep import protocol
+    from droplora_sweep.tracking import Ledger
+
+    ledger = Ledger.open(storage, name)
+    found = _winners(ledger, task)
+    if as_json:
+        settings = {trial.trial_id: trial.params for trial in ledger.records()}
+        content = winners_json(name, protocol(ledger), found, settings)
+        print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201 - plain JSON
+        return
+    console = own_console()
+    if task is None:
+        print_decisions(console, storage, name)
+        for marginal in explore(ledger.search_records()):
+            if marginal.points:
+                console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
+    else:
+        for winner in found:
+            console.print(winner_text(winner), highlight=False, soft_wrap=True)
+
+
+def register(
+    name: Name,
+    task: Task = None,
+    model_name: Annotated[
+        str | None, typer.Option("--model", help="The registered model; NAME if not set.")
+    ] = None,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="MLflow server; the sweep's own if not set.")
+    ] = None,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Register the best adapters as MLflow model versions, with the alias best-TASK."""
+    from droplora_sweep.driver.trials import find_trial
+    from droplora_sweep.selection import winner_tags
+    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.tracking import Ledger
+
+    require_no_secret("--mlflow-uri", mlflow_uri or "")
+    ledger = Ledger.open(storage, name)
+    found = [
+        (winner, find_trial(ledger, winner.trial_id))
+        for winner in _winners(ledger, task)
+        if winner.trial_id is not None
+    ]
+    if not found:
+        raise SweepError(f"{name}: has no adapter to register yet")
+    # mlflow and torch take seconds to import, which a wrong name does not cost.
+    from droplora_sweep.tracking.mlflow_view.registry import alias_for, register
+
+    uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
+    console = own_console()
+    for winner, trial in found:
+        with console.status(f"registering {trial.trial_id}"):
+            made = register(
+                ledger,
+                trial,
+                model_name or name,
+                alias_for(winner.benchmark),
+                uri,
+                winner_tags(winner),
+            )
+        how = "" if made.is_new else ", which was there already"
+        line = f"{made.uri}: version {made.version}{how}, {trial.trial_id} ({winner.verdict})"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def export(
+    name: Name,
+    output: Annotated[
+        Path, typer.Option(help="The new folder.", callback=usable_path, show_default=False)
+    ],
+    trial: Annotated[
+        str | None,
+        typer.Argument(help="A trial's id or its start; else give --task.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The best trial of a benchmark, or of mean.", metavar="TASK")
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="adapter|merged|gguf",
+            help="An adapter folder, the merged model, or what llama.cpp's converter reads.",
+        ),
+    ] = "adapter",
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Write a trial's adapter to a folder of its own, with a model card."""
+    from droplora_sweep.driver.trials import find_trial
+    from droplora_sweep.tracking import Ledger
+
+    if (trial is None) == (task is None):
+        problem = "must be given, or else --task, and not both"
+        raise InputError([Fault("", "TRIAL", problem)])
+    forms = ("adapter", "merged", "gguf")
+    if form not in forms:
+        raise InputError([Fault("", "--format", f"must be one of {', '.join(forms)}, got {form}")])
+    ledger = Ledger.open(storage, name)
+    if trial is None:
+        [winner] = _winners(ledger, task)
+        if winner.trial_id is None:
+            raise SweepError(f"{name}: has no trial to export for {task}: {winner.verdict}")
+        trial = winner.trial_id
+    found = find_trial(ledger, trial)
+    # torch takes seconds to import, which a wrong name does not cost.
+    from droplora_sweep.driver.exporting import Format
+    from droplora_sweep.driver.exporting import export as write
+
+    console = own_console()
+    with console.status(f"exporting {found.trial_id}"):
+        write(ledger, found, output, Format(form))
+    console.print(f"{found.trial_id}: {form} in {output}", highlight=False, soft_wrap=True)
+
+
+def rerun(
+    name: Name,
+    trial: Annotated[
+        str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Keep the rerun's adapter and results here.", callback=usable_path),
+    ] = None,
+    address: Address = "auto",
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Train a trial again as it was, and say whether it came out as before."""
+    from droplora_sweep.driver.preflight import check_sandbox, prepare
+    from droplora_sweep.driver.recorded import recorded_file
+    from droplora_sweep.driver.trials import named_trial
+    from droplora_sweep.tracking import Ledger
+
+    ledger = Ledger.open(storage, name)
+    found = named_trial(ledger, trial)
+    prepared = prepare(recorded_file(ledger.record, storage))
+    check_sandbox(prepared.file, prepared.task)
+    # torch takes seconds to import, which a wrong name does not cost.
+    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.driver.rerunning import rerun
+
+    with NoiseLog() as log:
+        say = partial(log.console.print, highlight=False, markup=False)
+        result = rerun(prepared, ledger, found, address=address, output=output, say=say)
+    console = own_console()
+    for line in (f"{found.trial_id}: {result.outcome.value}", *result.details):
+        console.print(line, highlight=False, soft_wrap=True)
+    for line in result.circumstances:
+        console.print(f"what is otherwise: {line}", highlight=False, soft_wrap=True)
+    if not result.is_success:
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def _winners(ledger: Ledger, task: str | None) -> tuple[Winner, ...]:
+    """The sweep's winners, or that of one benchmark.
+
+    Raises:
+        InputError: The sweep has no such benchmark.
+        SweepError: No trial is complete.
+    """
+    from droplora_sweep.sweep import winners_of
+
+    found = winners_of(ledger)
+    if task is None:
+        return found
+    chosen = tuple(winner for winner in found if winner.benchmark == task)
+    if not chosen:
+        known = ", ".join(winner.benchmark for winner in found)
+        raise InputError([Fault("", "--task", f"must be one of {known}, got {task}")])
+    return chosen

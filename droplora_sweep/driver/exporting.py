@@ -1,0 +1,186 @@
+"""A trial's adapter as users take it away: an adapter folder, a merged model, or ready for GGUF."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import warnings
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.adapters.export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.files import disk_faults_named
+from droplora_sweep.publishing import publish_folder
+from droplora_sweep.selection.intervals import mean as mean_estimate
+from droplora_sweep.selection.intervals import mean_score
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.tracking import verify_adapter
+from droplora_sweep.tracking.adapter_files import plain_files
+from droplora_sweep.tracking.card_forms import Form
+from droplora_sweep.tracking.model_card import CARD, model_card
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from droplora_sweep.selection import Estimate
+    from droplora_sweep.tracking import Ledger, TrialRecord
+
+    Files = dict[str, bytes | Callable[[Path], None]]
+
+BASE = "base"
+"""Folder of the base model's configuration and tokenizer, which the GGUF converter reads."""
+BASE_FILES = ("*.json", "tokenizer.model", "*.jinja", "merges.txt", "vocab.txt")
+INDEX_ENDING = ".safetensors.index.json"
+
+
+class Format(StrEnum):
+    """What an export is."""
+
+    ADAPTER = "adapter"
+    MERGED = "merged"
+    GGUF = "gguf"
+
+
+def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> None:
+    """Write a trial's adapter to a folder of its own, all of it or nothing.
+
+    Args:
+        ledger: The trial's sweep.
+        trial: Has an adapter.
+        output: The folder; must not exist.
+        form: What is written.
+
+    Raises:
+        InputError: The folder exists, or the trial's method has no such form.
+        SweepError: The adapter's files are damaged, or the folder cannot be written.
+    """
+    if output.exists():
+        raise InputError([Fault("", "--output", f"must be new, got {output}, which exists")])
+    refuse_without_form(trial, form)
+    assert trial.adapter is not None, "find_trial gives trials with an adapter"
+    verify_adapter(trial.adapter, trial.adapter_digest)
+    kept = plain_files(trial.adapter)
+    card = _card(ledger, trial, form)
+    with disk_faults_named(output), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
+        files: Files = {**kept}
+        if form is Format.GGUF:
+            files = {**_for_gguf(kept), **_base_files(trial)}
+        elif form is Format.MERGED and not _is_whole(trial):
+            files = _merged(trial, Path(scratch))
+        publish_folder(output.resolve(), {**files, CARD: card.encode()})
+
+
+def refuse_without_form(trial: TrialRecord, form: Format) -> None:
+    """Refuse a form that the trial's method does not have.
+
+    Raises:
+        InputError: With the reason.
+    """
+    method = trial.spec["adapter"]["method"]
+    if method == "full" and form is not Format.MERGED:
+        problem = f"must be merged for {trial.trial_id}, a whole model without adapter, got {form}"
+        raise InputError([Fault("", "--format", problem)])
+    if method == "dora" and form is Format.GGUF:
+        problem = (
+            f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
+            "not DoRA's magnitudes, got gguf"
+        )
+        raise InputError([Fault("", "--format", problem)])
+
+
+def estimates(ledger: Ledger, trial: TrialRecord) -> dict[str, Estimate]:
+    """The trial's validation score with its 95 % interval over examples, by benchmark, and mean."""
+    found = {}
+    for benchmark, scores in (ledger.scores(trial.trial_id) or {}).items():
+        known = [score for score in scores.values() if score is not None]
+        if known:
+            found[benchmark] = mean_score(known)
+    return {**found, "mean": mean_estimate(list(found.values()))} if found else {}
+
+
+def _card(ledger: Ledger, trial: TrialRecord, form: Format) -> str:
+    record = ledger.record
+    intervals = {name: (one.low, one.high) for name, one in estimates(ledger, trial).items()}
+    return model_card(
+        trial,
+        record.name,
+        trial.metrics,
+        form=Form(form.value),
+        intervals=intervals,
+        data=record.data_digests,
+    )
+
+
+def _is_whole(trial: TrialRecord) -> bool:
+    return bool(trial.spec["adapter"]["method"] == "full")
+
+
+def _for_gguf(files: Mapping[str, bytes]) -> Files:
+    """Weights and configuration with the scaling that llama.cpp computes: alpha / rank, for all.
+
+    rsLoRA's alpha / sqrt(rank) is written as the alpha that gives the same.
+    """
+    config: dict[str, Any] = json.loads(files[CONFIG_FILE])
+    assert not config.get("rank_pattern"), "a trial has one rank"
+    assert not config.get("alpha_pattern"), "a trial has one alpha"
+    if config.get("use_rslora"):
+        config["lora_alpha"] = config["lora_alpha"] * math.sqrt(config["r"])
+        config["use_rslora"] = False
+    changed = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+    return {
+        CONFIG_FILE: changed,
+        WEIGHTS_FILE: files[WEIGHTS_FILE],
+        SETTINGS_FILE: files[SETTINGS_FILE],
+    }
+
+
+def _base_files(trial: TrialRecord) -> Files:
+    """The base model's configuration and tokenizer, without its weights."""
+    from droplora_sweep.models import resolve_model
+
+    folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model).path
+    return {
+        f"{BASE}/{path.name}": path.read_bytes()
+        for pattern in BASE_FILES
+        for path in sorted(folder.glob(pattern))
+        if path.is_file() and not path.name.endswith(INDEX_ENDING)
+    }
+
+
+def _merged(trial: TrialRecord, scratch: Path) -> Files:
+    """The base model with the update added to its weights.
+
+    The sum is computed in float32 and stored in the trial's precision, so that it is rounded once.
+    """
+    import torch
+    from peft import PeftModel
+
+    from droplora_sweep.models import load_base_model, load_tokenizer
+    from droplora_sweep.models.loading import DTYPES
+
+    spec = TrialSpec.model_validate(dict(trial.spec)).model
+    plain = spec.model_copy(update={"quantization": "none", "dtype": "float32"})
+    base = load_base_model(plain)
+    with warnings.catch_warnings():
+        # That PEFT calls what transformers deprecates is nothing to tell a user.
+        warnings.simplefilter("ignore", FutureWarning)
+        adapted: Any = PeftModel.from_pretrained(base, str(trial.adapter))
+        merged = adapted.merge_and_unload(safe_merge=True)
+    torch.nn.Module.to(merged, DTYPES[spec.dtype])
+    merged.config.dtype = DTYPES[spec.dtype]
+    merged.save_pretrained(scratch, max_shard_size="5GB")
+    load_tokenizer(plain).save_pretrained(scratch)
+    return _moved(scratch.iterdir())
+
+
+def _moved(paths: Iterable[Path]) -> Files:
+    return {path.name: partial(_move, path) for path in sorted(paths)}
+
+
+def _move(source: Path, target: Path) -> None:
+    shutil.move(source, target)

@@ -1,0 +1,182 @@
+"""What a sweep recommends per benchmark, in one form whether it was confirmed or not.
+
+Where a benchmark's arms were confirmed, the recommended arm wins, and the trial that stands for it
+is its first run: of equal runs the one with the best score would be the luckiest, not the best.
+Else the best search-stage trial does, and is marked as exploratory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .confirmation import Arm
+    from .confirmed import ConfirmedDecision
+    from .decisions import Decision
+    from .intervals import Estimate
+
+SCHEMA = 1
+"""Version of `winners_json`; a field is only ever added within one."""
+
+
+class ArmRun(Protocol):
+    """A confirmation trial of a ledger."""
+
+    @property
+    def trial_id(self) -> str:
+        """Name of the trial."""
+
+    @property
+    def number(self) -> int:
+        """Its place among the confirmation trials."""
+
+    @property
+    def state(self) -> str:
+        """``RUNNING``, ``COMPLETE``, ``STOPPED`` or ``FAILED``."""
+
+    @property
+    def arm(self) -> str | None:
+        """The setting that it repeats."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The setting to use on one benchmark.
+
+    Attributes:
+        benchmark: Its name, or ``mean``.
+        kind: Whether arms were confirmed with several seeds, or search-stage trials compared.
+        pruning_rate: The rate to use; None where nothing can be said.
+        trial_id: The trial that has the setting, and an adapter.
+        mean: Its score with the 95 % interval: over seeds and examples where confirmed, over
+            examples alone where not. None without per-example results.
+        difference: To p = 0; None for p = 0 itself, and where the two cannot be compared.
+        p_value: Of that difference, corrected for the number of settings compared.
+        verdict: In words.
+    """
+
+    benchmark: str
+    kind: Literal["confirmed", "exploratory"]
+    pruning_rate: float | None
+    trial_id: str | None
+    mean: Estimate | None
+    difference: Estimate | None
+    p_value: float | None
+    verdict: str
+
+
+def winners(
+    explored: Sequence[Decision],
+    confirmed: Sequence[ConfirmedDecision],
+    runs: Sequence[ArmRun],
+) -> tuple[Winner, ...]:
+    """One winner per benchmark, in the order of the exploratory decisions.
+
+    Args:
+        explored: From the search stage.
+        confirmed: From the confirmation stage; empty where there was none.
+        runs: The confirmation trials.
+    """
+    by_name = {decision.benchmark: decision for decision in confirmed}
+    found = []
+    for decision in explored:
+        sure = by_name.get(decision.benchmark)
+        winner = None if sure is None else _confirmed(sure, runs)
+        found.append(winner or _explored(decision))
+    return tuple(found)
+
+
+def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | None:
+    """None where the runs say nothing, or none of the recommended arm's is complete."""
+    arm = decision.recommended
+    trial = None if arm is None else _first_run(arm, runs)
+    if arm is None or trial is None:
+        return None
+    rate = next(each for each in decision.rates if each.arm == arm)
+    return Winner(
+        benchmark=decision.benchmark,
+        kind="confirmed",
+        pruning_rate=arm.pruning_rate,
+        trial_id=trial,
+        mean=rate.mean,
+        difference=None if rate.difference is None else rate.difference.estimate,
+        p_value=rate.adjusted_p_value,
+        verdict=decision.verdict.value,
+    )
+
+
+def _first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
+    complete = [run for run in runs if run.arm == arm.name and run.state == "COMPLETE"]
+    return min(complete, key=lambda run: run.number).trial_id if complete else None
+
+
+def _explored(decision: Decision) -> Winner:
+    best, comparison = decision.best, decision.comparison
+    is_compared = best is not None and best.pruning_rate > 0 and comparison is not None
+    return Winner(
+        benchmark=decision.benchmark,
+        kind="exploratory",
+        pruning_rate=None if best is None else best.pruning_rate,
+        trial_id=None if best is None else best.trial_id,
+        mean=None if best is None else best.estimate,
+        difference=comparison.difference if is_compared and comparison else None,
+        p_value=comparison.adjusted_p_value if is_compared and comparison else None,
+        verdict=decision.verdict.value,
+    )
+
+
+def winner_text(winner: Winner) -> str:
+    """One line."""
+    if winner.pruning_rate is None:
+        return f"{winner.benchmark}: {winner.verdict}"
+    parts = [f"{winner.benchmark}: p = {winner.pruning_rate:g} ({winner.trial_id})"]
+    if winner.mean is not None:
+        parts.append(f"with {_percent(winner.mean)}")
+    if winner.difference is not None:
+        parts.append(f"{_points(winner.difference)} against p = 0")
+    return f"{', '.join(parts)}; {winner.verdict}; {winner.kind}"
+
+
+def winner_tags(winner: Winner) -> dict[str, str]:
+    """What a registered version says of how it was chosen; it may win on several benchmarks."""
+    tags = {"kind": winner.kind, "verdict": winner.verdict}
+    if winner.pruning_rate is not None:
+        tags["pruning_rate"] = f"{winner.pruning_rate:g}"
+    if winner.mean is not None:
+        tags["score"] = _percent(winner.mean)
+    return {f"{winner.benchmark}/{name}": value for name, value in tags.items()}
+
+
+def _percent(one: Estimate) -> str:
+    return f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]"
+
+
+def _points(one: Estimate) -> str:
+    return f"{100 * one.value:+.1f} points [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+
+
+def winners_json(
+    sweep: str,
+    protocol: str,
+    found: Sequence[Winner],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """For other programs: every field is always there, null where there is no value.
+
+    Args:
+        sweep: The sweep's name.
+        protocol: How responses were read.
+        found: One winner per benchmark.
+        settings: By trial id, its searched fields by dotted path.
+    """
+    benchmarks = []
+    for winner in found:
+        fields = asdict(winner)
+        setting = settings.get(winner.trial_id or "")
+        fields["setting"] = None if setting is None else dict(setting)
+        fields["trial"] = fields.pop("trial_id")
+        benchmarks.append(fields)
+    return {"schema": SCHEMA, "sweep": sweep, "protocol": protocol, "benchmarks": benchmarks}

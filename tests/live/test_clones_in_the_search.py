@@ -1,0 +1,127 @@
+"""Clones run before what is drawn next, on top of the planned trials; pins spare a trial."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from droplora_sweep.search import Pins, StudySearcher, Suggestion
+from droplora_sweep.search.scheduler import BASELINE
+from droplora_sweep.spec import SweepSpec
+from droplora_sweep.spec.fields import with_fields
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import TrialSpec
+
+SWEEP = SweepSpec.model_validate(
+    {
+        "name": "s",
+        "search": {
+            "num_trials": 1,
+            "queue_baselines": False,
+            "parameters": {"adapter.pruning_rate": {"values": [0.0, 0.2, 0.4]}},
+        },
+    }
+)
+
+
+def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
+    return f"t{number}", f"p{spec.adapter.pruning_rate:g} seed{spec.seed}"
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(direction="maximize")
+
+
+@pytest.fixture
+def searcher(study: optuna.Study) -> StudySearcher:
+    return StudySearcher(SWEEP, study, identify, lambda: 1)
+
+
+def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> Suggestion:
+    spec = with_fields(SWEEP.trial, {"seed": seed, **drawn})
+    number = searcher.reserve(drawn)
+    name, fingerprint = identify(number, spec)
+    clone = Suggestion(number, name, fingerprint, drawn, spec, clone_of="t0", shown={"seed": seed})
+    searcher.queue(clone)
+    return clone
+
+
+def result(score: float, evaluation: int = 3, **more: Any) -> dict[str, Any]:
+    return {"val/mean": score, "evaluation": evaluation, "num_evaluations": 3, **more}
+
+
+def test_a_clone_can_be_made_as_long_as_a_trial_runs(searcher: StudySearcher) -> None:
+    assert searcher.suggest("a") is not None
+    assert searcher.suggest("b") is None
+    queue(searcher, 7, {})
+    assert searcher.suggest("b") is None
+    searcher.on_trial_complete("a", result(0.5))
+    config = searcher.suggest("b")
+    assert config["trial_id"] == "t1"
+    searcher.on_trial_complete("b", result(0.6))
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_the_sampler_learns_from_a_clone_that_it_could_have_drawn(
+    searcher: StudySearcher, study: optuna.Study
+) -> None:
+    queue(searcher, SWEEP.seed, {"adapter.pruning_rate": 0.2})
+    queue(searcher, 7, {})
+    for name, score in (("a", 0.5), ("b", 0.9)):
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, result(score))
+    inside, outside = study.trials
+    assert (inside.state, inside.value) == (TrialState.COMPLETE, 0.5)
+    assert inside.params == {"adapter.pruning_rate": 0.2}
+    assert outside.state is TrialState.FAIL
+    # The planned trial is still to come.
+    assert searcher.suggest("c") is not None
+
+
+def test_the_same_clone_is_known_while_it_waits_runs_and_has_ended(
+    searcher: StudySearcher,
+) -> None:
+    clone = queue(searcher, 7, {})
+    assert searcher.is_known(clone.fingerprint)
+    searcher.suggest("a")
+    assert searcher.is_known(clone.fingerprint)
+    searcher.on_trial_complete("a", result(0.5))
+    assert searcher.is_known(clone.fingerprint)
+    assert not searcher.is_known("another")
+
+
+def test_a_trial_stopped_by_hand_is_pruned_at_its_last_score(
+    searcher: StudySearcher, study: optuna.Study
+) -> None:
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(0.4, 1))
+    searcher.on_trial_complete("a", result(0.4, 1, is_stopped=True))
+    [trial] = study.trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.4)
+
+
+def test_one_that_never_gave_a_score_has_failed_for_the_sampler(
+    searcher: StudySearcher, study: optuna.Study
+) -> None:
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {"is_stopped": True})
+    assert study.trials[0].state is TrialState.FAIL
+
+
+def test_a_pin_makes_the_scheduler_spare_a_trial_as_it_does_baselines() -> None:
+    def tune_trial(name: str) -> Any:
+        return SimpleNamespace(config={"trial_id": name, BASELINE: False})
+
+    pins = Pins(["before"])
+    before, later, never = (tune_trial(name) for name in ("before", "later", "never"))
+    for trial in (before, later, never):
+        pins.started(trial)
+    pins.add("later")
+    assert [trial.config[BASELINE] for trial in (before, later, never)] == [True, True, False]

@@ -54,24 +54,28 @@ def test_a_storage_that_runs_full_stops_the_sweep_which_goes_on_when_there_is_ro
     assert not found
 
 
-def test_a_full_temporary_folder_of_ray_stops_the_sweep_which_goes_on_in_another(
-    small_disk: Path, tmp_path: Path
+@pytest.mark.parametrize("left_bytes", [32_000_000, 0])
+def test_a_full_temporary_folder_of_ray_costs_no_result(
+    small_disk: Path, tmp_path: Path, left_bytes: int
 ) -> None:
+    """Ray's own processes may end without any room, and every driver with them, before a word."""
     mark = str(tmp_path)
-    with recorded("Ray's temporary folder runs full") as row:
+    with recorded(f"Ray's temporary folder runs full, {left_bytes // 10**6} MB left") as row:
         with running_cluster([1], {MARK: mark}, folders=[small_disk]) as cluster:
             address, environment = cluster.address, cluster.environment
             driver = start(command(tmp_path, address=address, **SETTINGS), mark, environment)
             wait_for(driver, "started", trial=0)
-            fill(small_disk)
+            fill(small_disk, left_bytes)
             row.injected = 1
             code, output = to_end(driver)
-            assert code == 75, output
-            assert f"interrupted by a full disk: {small_disk}/" in output
+            if left_bytes:
+                assert code == 75, output
+                assert f"interrupted by a full disk: {small_disk}/" in output
+            assert code in (1, 75), output
             assert "Traceback" not in output
         resumed = start(command(tmp_path, "resume", NAME, "--address", "local"), mark)
         code, output = to_end(resumed)
         assert code == 0, output
         found = problems(tmp_path, NAME, NUM_TINY, mark)
-        row.result = "; ".join(found) or "stopped with the path, resumed, nothing lost"
+        row.result = "; ".join(found) or "stopped, resumed, nothing lost"
     assert not found

@@ -34,7 +34,7 @@ RANK = "TrainWorker"
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
 """Folder of the memory controller and its limit's file, in versions 1 and 2 of cgroups."""
-LIMIT_BYTES = 8 * 2**20
+LIMIT_BYTES = 4096
 
 
 @pytest.fixture

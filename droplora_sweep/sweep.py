@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .display.progress import make_progress
+from .driver.budget import spent
 from .driver.connection import LOCAL, connect, local_node, resolve_address
 from .driver.disk_room import full_disk, full_disk_named
 from .driver.forking import past_of, take_over
@@ -220,6 +222,14 @@ def _drive(
             grace_s=sweep.group.grace_s,
             tick=progress.tick,
         )
+        searcher = StudySearcher(
+            sweep,
+            study,
+            identify,
+            lambda: groups.num_groups,
+            known,
+            budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
+        )
         try:
             run_search(
                 TrialClient,
@@ -236,7 +246,9 @@ def _drive(
                 is_behind=partial(is_behind, subject=sweep.search.metric.removeprefix("val/")),
             )
             recorder.close()
-            outcome, reason = watch.outcome, watch.reason
+            outcome, reason = watch.outcome, watch.reason or searcher.ended_by
+            if searcher.ended_by is not None:
+                progress.say(searcher.ended_by)
         finally:
             recorder.abandon()
             recorder.close()

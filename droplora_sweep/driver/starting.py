@@ -9,6 +9,7 @@ from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.spec import trial_limit
 from droplora_sweep.tracking import SweepOutcome
 
+from .budget import spent
 from .changes import changes
 from .recorded import recorded_sweep
 
@@ -93,8 +94,10 @@ def decide_start(
     num_searched = sum(
         trial.is_finished and trial.clone_of is None for trial in record.search_trials
     )
-    limit, before = trial_limit(sweep), trial_limit(recorded_sweep(record))
-    is_longer = before is not None and (limit is None or limit > max(before, num_searched))
+    before, limit = recorded_sweep(record), trial_limit(sweep)
+    has_new_limits = (trial_limit(before), before.search.budget) != (limit, sweep.search.budget)
+    has_room = (limit is None or num_searched < limit) and spent(record, sweep.search) is None
+    is_longer = has_new_limits and has_room
     is_complete = (
         record.outcome is SweepOutcome.COMPLETE and not num_open and not record.queued_clones
     )

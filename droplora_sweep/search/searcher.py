@@ -51,6 +51,10 @@ class StudySearcher(Searcher):
             before is not run again, its first result is told instead.
         room: How many trials may run now; the cluster can grow and shrink.
         known: The trials of earlier drivers; those that are open go on before any is drawn.
+        budget_spent: Says what is spent, once something is: no trial is drawn any more then.
+
+    Attributes:
+        ended_by: What was spent; None while nothing is.
     """
 
     def __init__(
@@ -60,12 +64,15 @@ class StudySearcher(Searcher):
         identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
         known: Known | None = None,
+        budget_spent: Callable[[], str | None] = lambda: None,
     ) -> None:
         super().__init__(metric=sweep.search.metric, mode="max")
         self._sweep = sweep
         self._study = study
         self._identify = identify
         self._room = room
+        self._budget_spent = budget_spent
+        self.ended_by: str | None = None
         self._live: dict[str, tuple[optuna.trial.Trial, Suggestion]] = {}
         known = known or Known()
         self._open = deque(known.open)
@@ -97,6 +104,10 @@ class StudySearcher(Searcher):
             return None if self._live else Searcher.FINISHED
         if len(self._live) >= self._room():
             return None
+        if not self._open:
+            self.ended_by = self.ended_by or self._budget_spent()
+            if self.ended_by is not None:
+                return Searcher.FINISHED
         last_report: LastReport | None = None
         if self._open:
             taken_up = self._open.popleft()

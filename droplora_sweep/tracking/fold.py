@@ -13,7 +13,9 @@ from .records import (
     PastTrial,
     QueuedClone,
     Report,
+    Session,
     Stage,
+    StartingPoint,
     SweepOutcome,
     SweepRecord,
     TrialRecord,
@@ -48,13 +50,15 @@ class SweepFold:
         self._directory = directory
         self._sweep: SweepRecord | None = None
         self._trials: dict[str, TrialRecord] = {}
+        self._sessions: list[Session] = []
         for event in events:
             self.add(event)
 
     @property
     def record(self) -> SweepRecord:
         assert self._sweep is not None, "the log is empty"
-        return replace(self._sweep, trials=tuple(self._trials.values()))
+        trials, sessions = tuple(self._trials.values()), tuple(self._sessions)
+        return replace(self._sweep, trials=trials, sessions=sessions)
 
     def trial(self, trial_id: str) -> TrialRecord:
         """The trial as of the last event."""
@@ -66,6 +70,10 @@ class SweepFold:
 
     def add(self, event: Event) -> None:
         after = self._after(event)
+        if event.kind in (EventKind.SWEEP_STARTED, EventKind.SWEEP_RESUMED):
+            self._sessions.append(_session(event))
+        else:
+            self._sessions[-1] = replace(self._sessions[-1], last=event.time)
         if isinstance(after, SweepRecord):
             self._sweep = after
         else:
@@ -84,6 +92,7 @@ class SweepFold:
                 versions=payload["versions"],
                 started=event.time,
                 past=tuple(map(_past, payload.get("past", ()))),
+                points=tuple(StartingPoint(**each) for each in payload.get("points", ())),
             )
         assert self._sweep is not None, f"{event.kind} before {EventKind.SWEEP_STARTED}"
         if event.kind is EventKind.SWEEP_RESUMED:
@@ -162,6 +171,7 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             drawn=payload.get("drawn", payload["params"]),
             state=TrialState.RUNNING,
             started=event.time,
+            taken_up=(event.time,),
             origin=payload.get("origin"),
             stage=Stage(payload.get("stage", Stage.SEARCH)),
             arm=payload.get("arm"),
@@ -170,7 +180,14 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
-    return replace(trial, attempts=trial.attempts + 1)
+    taken_up = (*trial.taken_up, event.time)
+    return replace(trial, attempts=trial.attempts + 1, taken_up=taken_up)
+
+
+def _session(event: Event) -> Session:
+    group = event.payload["spec"]["group"]
+    gpus_per_trial = group["num_workers"] * max(1, group["gpus_per_worker"])
+    return Session(event.time, event.time, gpus_per_trial)
 
 
 def _start(fields: Mapping[str, Any] | None) -> AdapterStart | None:

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation import ExampleResult
     from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec
 
-    from .records import PastTrial, QueuedClone, SweepOutcome, TrialRecord, TrialState
+    from .records import (
+        PastTrial,
+        QueuedClone,
+        StartingPoint,
+        SweepOutcome,
+        TrialRecord,
+        TrialState,
+    )
 
 
 class LedgerWriter(HeldLedger):
@@ -47,6 +54,7 @@ class LedgerWriter(HeldLedger):
         data_digests: Mapping[str, str] | None = None,
         versions: Mapping[str, str] | None = None,
         past: Sequence[PastTrial] = (),
+        points: Sequence[StartingPoint] = (),
     ) -> LedgerWriter:
         """Start a sweep's ledger in a folder of its name.
 
@@ -55,7 +63,8 @@ class LedgerWriter(HeldLedger):
             sweep: The resolved spec.
             data_digests: Digest of each split that is used, by ``<benchmark>/<split>``.
             versions: Version of each package that takes part in a result.
-            past: What a fork starts from.
+            past: What a fork or a warm start begins with.
+            points: Settings to run early.
 
         Raises:
             SweepError: If the name is taken or the folder cannot be written.
@@ -83,6 +92,7 @@ class LedgerWriter(HeldLedger):
                 "name": sweep.name,
                 "data_digests": dict(data_digests or {}),
                 "past": [asdict(each) for each in past],
+                "points": [asdict(each) for each in points],
             },
         )
         return ledger

@@ -104,6 +104,7 @@ class TrialRecord:
         started: First start, UTC.
         finished: End, UTC; None while it runs.
         attempts: How often it was started: above 1 if it was taken up again.
+        taken_up: When it was started, UTC, each time.
         adapter: Folder of the published adapter, None without one.
         adapter_digest: sha256 of the adapter's MANIFEST.json.
         results: Parquet file of the last evaluation's per-example results, None without one.
@@ -137,6 +138,7 @@ class TrialRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     finished: datetime | None = None
     attempts: int = 1
+    taken_up: tuple[datetime, ...] = ()
     adapter: Path | None = None
     adapter_digest: str | None = None
     results: Path | None = None
@@ -199,16 +201,17 @@ class QueuedClone:
 
 @dataclass(frozen=True)
 class PastTrial:
-    """A finished trial of the sweep that a fork starts from, as its sampler and rungs see it.
+    """A finished trial of another sweep, which a fork or a warm start begins with.
 
     Attributes:
-        number: Its number in the fork's study.
+        number: Its number in the new study.
         origin: The sweep and the trial: ``first/t0007-3f2a91bc``.
         drawn: Searched values as drawn.
         state: COMPLETE or STOPPED.
-        scores: The fork's metric at each evaluation, by its number; finite.
+        scores: The new sweep's metric at each evaluation, by its number; finite.
         taken_over: Its id in the fork, which has its results as its own: it is the same trial
             there. None for one that only informs.
+        is_prior: Whether it came by ``search.warm_start``: it informs the sampler, and no rung.
     """
 
     number: int
@@ -217,6 +220,35 @@ class PastTrial:
     state: TrialState
     scores: Mapping[int, float]
     taken_over: str | None = None
+    is_prior: bool = False
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """A setting that was among the best of another task or model, to be run early.
+
+    Attributes:
+        origin: The sweep and the trial it is from.
+        values: Searched values as they would be drawn.
+    """
+
+    origin: str
+    values: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One driver's work on a sweep.
+
+    Attributes:
+        start: When it began or went on, UTC.
+        last: Its last event, UTC.
+        gpus_per_trial: GPUs of a group; its workers where it trains on CPU.
+    """
+
+    start: datetime
+    last: datetime
+    gpus_per_trial: int
 
 
 @dataclass(frozen=True)
@@ -235,8 +267,11 @@ class SweepRecord:
         reason: Why it was interrupted or failed.
         trials: In the order of their first start.
         num_starts: How many drivers worked on it: above 1 if it was resumed.
-        past: What the sampler knows from another sweep; empty unless the sweep is a fork.
+        past: What the sampler knows from other sweeps; empty unless the sweep is a fork or has a
+            warm start.
+        points: Settings of other tasks or models that are run early.
         clones: Every trial that was made by hand, also those that have started since.
+        sessions: Each driver's work, in order.
     """
 
     sweep_id: str
@@ -251,6 +286,8 @@ class SweepRecord:
     trials: tuple[TrialRecord, ...] = ()
     num_starts: int = 1
     past: tuple[PastTrial, ...] = ()
+    points: tuple[StartingPoint, ...] = ()
+    sessions: tuple[Session, ...] = ()
     clones: tuple[QueuedClone, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from droplora_sweep.costs import ASSUMED_UTILISATION
 
 from .options import Address, File, Overrides
 from .printing import own_console
+
+if TYPE_CHECKING:
+    from droplora_sweep.driver.calibration import Calibration
+    from droplora_sweep.spec import SweepFile
 
 
 def validate(file: File, overrides: Overrides = None) -> None:
@@ -41,10 +45,14 @@ def plan(
             min=0.01, max=1, help="Share of a GPU's peak that training is taken to reach."
         ),
     ] = ASSUMED_UTILISATION,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time steps and an evaluation on one group first.")
+    ] = False,
 ) -> None:
-    """Show the resolved spec and what a sweep would take; start nothing."""
+    """Show the resolved spec and what a sweep would take; start no sweep."""
     import yaml
 
+    from droplora_sweep.display.costs import calibration_lines
     from droplora_sweep.display.tables import plan_table
     from droplora_sweep.driver.connection import nodes_at
     from droplora_sweep.driver.plan import make_plan
@@ -55,14 +63,36 @@ def plan(
 
     memory_bytes = None if gpu_memory is None else round(gpu_memory * 1e9)
     assumed = Assumed(find_gpu(gpu), memory_bytes, utilisation)
-    found = survey(load_sweep_file(file, overrides or (), needs_data=False))
+    loaded = load_sweep_file(file, overrides or (), needs_data=calibrate)
+    found = survey(loaded)
     nodes = nodes_at(address)
-    if not lacks_gpus_at_all(found.sweep.group, nodes):
+    if calibrate or not lacks_gpus_at_all(found.sweep.group, nodes):
         check_room(found.file, nodes)
     console = own_console()
     resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
     console.print(resolved, highlight=False, markup=False)
-    console.print(plan_table(found, make_plan(found, nodes, assumed), utilisation))
+    made = make_plan(found, nodes, assumed)
+    console.print(plan_table(found, made, utilisation))
+    if calibrate:
+        measured = _calibrate(loaded, address)
+        for line in calibration_lines(found.sweep, made, measured):
+            console.print(line, highlight=False, soft_wrap=True)
+
+
+def _calibrate(file: SweepFile, address: str) -> Calibration:
+    """Time one group; the log of what it says stays only where it fails."""
+    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.driver.calibration import calibrate
+    from droplora_sweep.driver.connection import resolve_address
+    from droplora_sweep.driver.preflight import check_sandbox, prepare
+
+    prepared = prepare(file)
+    check_sandbox(file, prepared.task)
+    with NoiseLog() as log:
+        log.console.print(f"noise goes to {log.path}")
+        measured = calibrate(prepared, resolve_address(address), log.console.print)
+    log.path.unlink()
+    return measured
 
 
 def schema() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .values import format_bytes, format_count, format_params
+from .values import format_bytes, format_count, format_params, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from droplora_sweep.costs import Memory
+    from droplora_sweep.costs.hindsight import Hindsight
+    from droplora_sweep.driver.calibration import Calibration
+    from droplora_sweep.driver.plan import Plan
     from droplora_sweep.driver.plan_costs import Costs
     from droplora_sweep.spec import SweepSpec
 
@@ -39,6 +42,45 @@ def cost_rows(
             f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; "
             "evaluations come on top)",
         )
+
+
+def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> Iterator[str]:
+    """What a timed minute means for a sweep whose trials all run to their end."""
+    pace, num_steps = measured.pace, plan.num_steps[1]
+    yield (
+        f"measured on one group: {pace.step_s:.3g} s per step of "
+        f"{measured.tokens_per_step:,.0f} tokens, {format_seconds(pace.evaluation_s)} per "
+        f"evaluation, {format_seconds(pace.overhead_s)} beside them per trial, "
+        f"{format_seconds(pace.start_s)} to start, "
+        f"{format_bytes(measured.peak_memory_bytes)} of memory at most"
+    )
+    num_evaluations = sweep.evaluation.num_evaluations
+    trial_s = pace.trial_seconds(num_steps, num_evaluations)
+    yield f"a trial of {num_steps} steps: {format_seconds(trial_s)}"
+    if plan.num_trials is None or not plan.num_groups:
+        return
+    sweep_s = pace.sweep_seconds(
+        num_steps, num_evaluations, num_trials=plan.num_trials, num_groups=plan.num_groups
+    )
+    num_gpus = sweep.group.num_workers * sweep.group.gpus_per_worker
+    hours = plan.num_trials * trial_s * num_gpus / 3600
+    gpus = f", {hours:,.1f} GPU hours" if num_gpus else ""
+    yield (
+        f"all {plan.num_trials} trials on {plan.num_groups} groups, none stopped early: "
+        f"{format_seconds(sweep_s)}{gpus}"
+    )
+
+
+def hindsight_line(found: Hindsight | None) -> str | None:
+    """How well the first trial foretold the others."""
+    if found is None:
+        return None
+    low, middle, high = found.ratios
+    return (
+        f"time: {found.num_trials} trials took {format_seconds(found.real_s)} of training and "
+        f"evaluation; at the pace of the first it were {format_seconds(found.estimated_s)} "
+        f"(estimated / real per trial: median {middle:.2f}, {low:.2f} to {high:.2f})"
+    )
 
 
 def _parts(memory: Memory) -> str:

@@ -28,10 +28,18 @@ def best(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
-    """Show the best pruning rate per benchmark, and how sure that is."""
+    """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
-    from droplora_sweep.selection import explore, marginal_text, winner_text, winners_json
+    from droplora_sweep.display.methods import methods_notes, methods_table
+    from droplora_sweep.selection import (
+        compare_methods,
+        compared_fields,
+        explore,
+        marginal_text,
+        winner_text,
+        winners_json,
+    )
     from droplora_sweep.sweep import protocol
     from droplora_sweep.tracking import Ledger
 
@@ -45,6 +53,12 @@ def best(
     console = own_console()
     if task is None:
         print_decisions(console, storage, name)
+        fields = compared_fields(ledger.record.spec)
+        methods = compare_methods(ledger.search_records(), fields, ledger.scores)
+        if methods is not None:
+            console.print(methods_table(methods))
+            for line in methods_notes(methods):
+                console.print(line, highlight=False, soft_wrap=True)
         for marginal in explore(ledger.search_records()):
             if marginal.points:
                 console.print(marginal_text(marginal), highlight=False, soft_wrap=True)

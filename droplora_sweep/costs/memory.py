@@ -46,7 +46,7 @@ class Memory:
         activations: Kept for the backward pass.
         logits: Of every token, with their log-probabilities and gradients.
         decoding: The KV cache of an evaluation's largest batch.
-        reserve: See ``RESERVE_BYTES``.
+        reserve: See ``RESERVE_BYTES``; none on a CPU.
     """
 
     weights: int
@@ -56,7 +56,7 @@ class Memory:
     activations: int
     logits: int
     decoding: int
-    reserve: int = RESERVE_BYTES
+    reserve: int
 
     @property
     def training(self) -> int:
@@ -120,6 +120,7 @@ def training_memory(
         activations=activation_bytes(dimensions, trial, on_gpu=on_gpu),
         logits=logit_bytes(dimensions, trial),
         decoding=kv_cache_bytes(dimensions, trial),
+        reserve=RESERVE_BYTES if on_gpu else 0,
     )
 
 

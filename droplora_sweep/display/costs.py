@@ -85,7 +85,8 @@ def hindsight_line(found: Hindsight | None) -> str | None:
 
 def _parts(memory: Memory) -> str:
     parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "reserve")
-    named = ", ".join(f"{name} {format_bytes(getattr(memory, name))}" for name in parts)
+    sizes = {name: int(getattr(memory, name)) for name in parts}
+    named = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items() if size)
     return f"{format_bytes(memory.training)}: {named}"
 
 

@@ -21,6 +21,7 @@ from .known import Known
 from .points import grid_points, quasi_random_point
 from .samplers import make_sampler
 from .scheduler import BASELINE, NUMBER
+from .shares import Shares, propose
 from .suggestion import distribution, suggest
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class StudySearcher(Searcher):
         self._grid = (
             grid_points(sweep, sweep.seed) if isinstance(sweep.search.sampler, GridSpec) else None
         )
+        planned = [spec for spec in known.specs if identify(0, spec)[1] not in known.cloned]
+        self._shares = Shares(sweep, planned) if sweep.search.compare else None
         if sweep.search.queue_baselines:
             self._queue_baselines(known)
 
@@ -226,8 +229,22 @@ class StudySearcher(Searcher):
         """Nothing to restore, see `save`."""
 
     def _draw_new(self) -> tuple[optuna.trial.Trial, Suggestion] | None:
+        if self._shares is None:
+            return self._draw_unknown(None)
+        while (variant := self._shares.next()) is not None:
+            drawn = self._draw_unknown(variant)
+            if drawn is not None:
+                self._shares.take(drawn[1].spec)
+                return drawn
+            self._shares.exhaust(variant)
+        return None
+
+    def _draw_unknown(
+        self, variant: dict[str, Scalar] | None
+    ) -> tuple[optuna.trial.Trial, Suggestion] | None:
+        """A trial that was not run before, of this variant unless one is queued."""
         for _ in range(MAX_REPEATS):
-            trial = self._ask()
+            trial = self._ask(variant)
             if trial is None:
                 return None
             suggestion = suggest(trial, self._sweep, self._identify)
@@ -240,7 +257,7 @@ class StudySearcher(Searcher):
                 self._study.tell(trial, score)
         return None
 
-    def _ask(self) -> optuna.trial.Trial | None:
+    def _ask(self, variant: dict[str, Scalar] | None) -> optuna.trial.Trial | None:
         """The study's next trial, a queued one first; None where a grid has no more."""
         trials = self._study.get_trials(deepcopy=False)
         num_waiting = sum(trial.state is OptunaState.WAITING for trial in trials)
@@ -248,7 +265,9 @@ class StudySearcher(Searcher):
         self._study.sampler = make_sampler(self._sweep, num_drawn)
         sampler = self._sweep.search.sampler
         if not num_waiting:
-            if self._grid is not None:
+            if variant is not None:
+                self._study.enqueue_trial(propose(self._study, self._sweep, variant, num_drawn))
+            elif self._grid is not None:
                 point = self._next_of_grid()
                 if point is None:
                     return None

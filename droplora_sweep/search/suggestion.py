@@ -82,7 +82,7 @@ def suggest(
     params: dict[str, Scalar] = {}
     for path in active_order(sweep):
         if is_active(path, params, sweep):
-            params[path] = _draw(trial, path, sweep.search.parameters[path])
+            params[path] = draw(trial, path, sweep.search.parameters[path])
     spec = resolve(params, sweep)
     trial_id, fingerprint = identify(trial.number, spec)
     return Suggestion(trial.number, trial_id, fingerprint, params, spec)
@@ -99,7 +99,8 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(parameter.min, parameter.max, log=log, step=parameter.step)
 
 
-def _draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
+def draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
+    """The parameter's raw value in this trial."""
     domain = distribution(parameter)
     if isinstance(domain, CategoricalDistribution):
         value: Scalar = trial.suggest_categorical(path, domain.choices)  # type: ignore[assignment]

@@ -16,7 +16,8 @@ from .exploration import Marginal, explore, marginal_text
 from .finalists import Finalists, choose_finalists
 from .hopeless import is_behind
 from .intervals import Estimate
-from .paper import PaperResult, paper_results
+from .methods import MethodRow, MethodTable, compare_methods, compared_fields
+from .paper import PaperResult, paper_result, paper_results
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
 from .trials import MEAN, Scores, TrialRecord
@@ -36,6 +37,8 @@ __all__ = [
     "Finalist",
     "Finalists",
     "Marginal",
+    "MethodRow",
+    "MethodTable",
     "PaperResult",
     "RateRow",
     "Rule",
@@ -48,6 +51,8 @@ __all__ = [
     "Winner",
     "best_per_benchmark",
     "choose_finalists",
+    "compare_methods",
+    "compared_fields",
     "confirmed_text",
     "confirmed_texts",
     "decide",
@@ -57,6 +62,7 @@ __all__ = [
     "is_behind",
     "marginal_text",
     "next_step",
+    "paper_result",
     "paper_results",
     "score_estimate",
     "tabulate",

@@ -6,8 +6,10 @@ from ._source import dotted
 from .adapter import AdapterSpec, LoraDropSpec
 from .base import Scalar
 from .budget import BudgetSpec
+from .comparing import variant_key
 from .confirm import ConfirmSpec
 from .fingerprint import fingerprint, package_versions
+from .first_trials import baselines
 from .limits import trial_limit
 from .loader import SweepFile, load_changed_trial, load_sweep, load_sweep_file
 from .objectives import is_maximized, metric_of
@@ -28,11 +30,11 @@ from .search import SearchSpec
 from .space import (
     active_order,
     all_settings,
-    baselines,
     drawn_values,
     grid_size,
     is_active,
     resolve,
+    variants,
 )
 from .start import AdapterStart
 from .stopping import (
@@ -117,4 +119,6 @@ __all__ = [
     "require_no_secret",
     "resolve",
     "trial_limit",
+    "variant_key",
+    "variants",
 ]

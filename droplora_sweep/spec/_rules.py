@@ -9,9 +9,10 @@ from ._messages import shown
 from ._parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
 from ._search_rules import find_broken_search, find_unfit_space
 from ._source import dotted
+from .comparing import find_unfair_comparison
 from .composition import find_impossible_combinations
+from .first_trials import baselines
 from .paths import is_data_file_name, is_hub_id, local_folder
-from .space import baselines
 from .study_url import study_url_problem
 from .task import plugin_names
 
@@ -50,6 +51,7 @@ def find_broken_rules(
         findings += [
             *find_impossible_combinations(sweep),
             *find_unfit_space(sweep),
+            *find_unfair_comparison(sweep),
             *_num_trials(sweep),
         ]
     return findings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from .base import Count, SpecModel
 from .budget import BudgetSpec
@@ -10,6 +12,10 @@ from .parameters import Parameter
 from .sampler import SamplerSpec, TpeSpec
 from .stopping import AshaSpec, StoppingSpec
 from .warm_start import WarmStartSpec
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class SearchSpec(SpecModel):
@@ -43,6 +49,14 @@ class SearchSpec(SpecModel):
     """Where Optuna's study is kept: ``postgresql://USER@HOST/DATABASE`` (needs the extra
     ``postgresql``), ``journal:///PATH`` (an Optuna journal file), or null for ``study.db`` in the
     sweep's folder."""
+    compare: Annotated[
+        tuple[str, ...],
+        Field(strict=False),
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    ] = ()
+    """Searched fields whose values are variants to be compared fairly, e.g. ``adapter.method``:
+    each variant has as many trials, begins with the paper's setting, and is proposed by its own
+    trials alone. Needs ``stopping: {kind: none}``."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """What is searched: dotted path of a trial's field to its domain."""
 

@@ -14,7 +14,7 @@ from droplora_sweep.errors import Fault, InputError
 
 from ._messages import translate
 from ._source import dotted
-from .fields import get_field, mapping_of, with_fields
+from .fields import get_field, with_fields
 from .parameters import Parameter, Range, same
 
 if TYPE_CHECKING:
@@ -23,35 +23,6 @@ if TYPE_CHECKING:
     from .base import Scalar
     from .sweep import SweepSpec
     from .trial import TrialSpec
-
-PAPER: Mapping[str, Scalar] = {
-    "adapter.method": "droplora",
-    "adapter.rank": 32,
-    "adapter.alpha": 64,
-    "adapter.pruning_rate": 0.5,
-    "adapter.mask": "token",
-    "adapter.rescale": True,
-    "adapter.dropout": 0.05,
-    "training.learning_rate": 3e-4,
-    "training.epochs": 3,
-    "training.global_batch_size": 128,
-    "training.warmup_steps": 100,
-    "training.weight_decay": 0.1,
-    "seed": 42,
-}
-"""DropLoRA's setting in arXiv 2508.17337: Table 7 (commonsense); the pruning rate is Table 5's.
-
-Table 7 gives pruning rates from 0.1 to 0.5; Table 5's best run names one: rank 32 with 0.5. Mask,
-rescaling, weight decay and seed are the released code's.
-"""
-
-RATE = "adapter.pruning_rate"
-
-SAME_METHOD = {"droplora": "lora", "lora": "droplora"}
-"""Two names of one method: where one is not searched, the other stands in for it."""
-
-PAPER_ALPHA_PER_RANK = 2
-"""Every LoRA, DoRA and DropLoRA column of Table 7 has alpha = 2 * rank."""
 
 
 def dependencies(parameter: Parameter) -> tuple[str, ...]:
@@ -160,26 +131,17 @@ def drawn_values(spec: TrialSpec, sweep: SweepSpec) -> dict[str, Scalar] | None:
     return values if resolve(values, sweep) == spec else None
 
 
-def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
-    """Raw values of the trials to run first: the paper's setting, and the same without pruning.
+def variants(sweep: SweepSpec) -> list[dict[str, Scalar]]:
+    """The searched values that make each variant, in the file's order; none without a comparison.
 
-    Every value of ``PAPER`` is brought to the nearest member of its domain, and so is the trial's
-    default of a parameter the paper does not name; a module's own pruning rate is what the pruning
-    rate is. Alpha follows the rank that was found, as in Table 7. The second has pruning rate 0, or
-    method ``lora`` where the domain of the pruning rate has no 0; it is left out where neither is
-    searched, or where it equals the first.
+    >>> from droplora_sweep.spec import SweepSpec
+    >>> parameters = {"adapter.method": {"values": ["lora", "dora"]}}
+    >>> search = {"compare": ["adapter.method"], "parameters": parameters}
+    >>> variants(SweepSpec.model_validate({"name": "q", "search": search}))
+    [{'adapter.method': 'lora'}, {'adapter.method': 'dora'}]
     """
-    paper = _nearest_setting(PAPER, sweep)
-    unpruned = _nearest_setting({**PAPER, RATE: 0.0}, sweep)
-    if _is_pruned(unpruned, sweep):
-        plain = {**PAPER, "adapter.method": "lora", RATE: 0.0}
-        unpruned = _nearest_setting(plain, sweep)
-    is_control = not _is_pruned(unpruned, sweep)
-    return (paper, unpruned) if is_control and unpruned != paper else (paper,)
-
-
-def _is_pruned(values: Mapping[str, Scalar], sweep: SweepSpec) -> bool:
-    return resolve(values, sweep).adapter.is_pruned
+    paths = [path for path in active_order(sweep) if path in sweep.search.compare]
+    return list(_expanded(paths, {}, sweep)) if paths else []
 
 
 def grid_size(sweep: SweepSpec) -> int | None:
@@ -219,37 +181,6 @@ def _settings(
             yield from _settings(order[1:], {**values, order[0]: member}, sweep)
 
 
-def _nearest_setting(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
-    """Two passes, since alpha follows the rank that the first one found."""
-    values = _nearest_values(setting, sweep)
-    rank = field_value("adapter.rank", values, sweep)
-    assert isinstance(rank, int)
-    return _nearest_values({**setting, "adapter.alpha": PAPER_ALPHA_PER_RANK * rank}, sweep)
-
-
-def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
-    values: dict[str, Scalar] = {}
-    for path in active_order(sweep):
-        if not is_active(path, values, sweep):
-            continue
-        parameter = sweep.search.parameters[path]
-        target = _target(path, setting, sweep)
-        if parameter.ratio_of is not None and isinstance(target, int | float):
-            base = field_value(parameter.ratio_of, values, sweep)
-            target = target / base if isinstance(base, int | float) and base else target
-        if path == "adapter.method" and isinstance(target, str) and not parameter.contains(target):
-            target = SAME_METHOD.get(target, target)
-        values[path] = parameter.nearest(target)
-    return values
-
-
-def _target(path: str, setting: Mapping[str, Scalar], sweep: SweepSpec) -> Scalar | None:
-    """What the parameter should be: as the setting has it, else the trial's default."""
-    if path in setting:
-        return setting[path]
-    return setting[RATE] if mapping_of(path) else get_field(sweep.trial, path)
-
-
 def _ordered(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """Takes, again and again, the first parameter whose dependencies are all taken."""
     order: list[str] = []
@@ -268,3 +199,15 @@ def _ordered(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
         order.append(ready)
         waiting.remove(ready)
     return tuple(order)
+
+
+def _expanded(
+    paths: list[str], values: Mapping[str, Scalar], sweep: SweepSpec
+) -> Iterator[dict[str, Scalar]]:
+    if not paths:
+        yield dict(values)
+    elif not is_active(paths[0], values, sweep):
+        yield from _expanded(paths[1:], values, sweep)
+    else:
+        for member in sweep.search.parameters[paths[0]].members or ():
+            yield from _expanded(paths[1:], {**values, paths[0]: member}, sweep)

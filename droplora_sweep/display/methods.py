@@ -1,0 +1,85 @@
+"""Methods side by side, as in the paper's tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from .values import UNKNOWN, format_params, format_score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from droplora_sweep.selection import MethodRow, MethodTable
+    from droplora_sweep.selection.intervals import Estimate
+
+RATING_SCALE = 10
+"""The paper gives MT-Bench's ratings from 1 to 10, a tenth of which is the score."""
+
+
+def methods_table(found: MethodTable) -> Table:
+    """The best setting of each variant, in percent; the paper's numbers below, where it has any."""
+    table = Table(title="Best setting of each method, in % with 95 % intervals (validation)")
+    table.add_column("method")
+    for name in found.benchmarks:
+        table.add_column(name, justify="right")
+    table.add_column("less the reference", justify="right")
+    table.add_column("trials", justify="right")
+    table.add_column("best setting")
+    for index, row in enumerate(found.rows):
+        is_reference = index == found.reference
+        table.add_row(
+            format_params(row.variant),
+            *(_score(row, name) for name in found.benchmarks),
+            "reference" if is_reference else _difference(row.difference),
+            str(row.num_trials),
+            UNKNOWN if row.best is None else f"{row.best[:5]} {format_params(row.settings)}",
+        )
+        if row.paper is not None:
+            source = f"  paper, {row.paper.source}"
+            if not row.paper.own_run:
+                source += " (cited)"
+            numbers = (_paper_score(row, name) for name in found.benchmarks)
+            table.add_row(f"[dim]{source}[/dim]", *numbers)
+    return table
+
+
+def methods_notes(found: MethodTable) -> Iterator[str]:
+    """What the table's numbers are, and are not."""
+    yield (
+        "Exploratory: each row is the best of its trials, on the examples that chose it, with one "
+        "seed; intervals and paired differences cover the choice of examples alone."
+    )
+    if len({row.num_trials for row in found.rows}) > 1:
+        yield (
+            "Not every method has had as many trials; the best of more is higher by luck alone. "
+            "`search.compare` gives each the same number."
+        )
+    if any(row.paper is not None for row in found.rows):
+        yield (
+            "The paper's numbers are of the test split, one run each (arXiv 2508.17337); ours are "
+            "of the validation split."
+        )
+
+
+def _score(row: MethodRow, name: str) -> str:
+    interval = row.intervals.get(name)
+    if interval is None:
+        return format_score(row.scores.get(name))
+    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _difference(difference: Estimate | None) -> str:
+    if difference is None:
+        return UNKNOWN
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _paper_score(row: MethodRow, name: str) -> str:
+    assert row.paper is not None
+    score = row.paper.scores.get(name)
+    if score is None:
+        return ""
+    return f"[dim]{RATING_SCALE * score if name == 'mt_bench' else score:.2f}[/dim]"

@@ -1,0 +1,111 @@
+"""What runs first: the paper's setting, brought into the search space, and what to compare it with.
+
+Values are *raw*, as in `space`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fields import get_field, mapping_of
+from .space import active_order, field_value, is_active, resolve, variants
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .base import Scalar
+    from .sweep import SweepSpec
+
+PAPER: Mapping[str, Scalar] = {
+    "adapter.method": "droplora",
+    "adapter.rank": 32,
+    "adapter.alpha": 64,
+    "adapter.pruning_rate": 0.5,
+    "adapter.mask": "token",
+    "adapter.rescale": True,
+    "adapter.dropout": 0.05,
+    "training.learning_rate": 3e-4,
+    "training.epochs": 3,
+    "training.global_batch_size": 128,
+    "training.warmup_steps": 100,
+    "training.weight_decay": 0.1,
+    "seed": 42,
+}
+"""DropLoRA's setting in arXiv 2508.17337: Table 7 (commonsense); the pruning rate is Table 5's.
+
+Table 7 gives pruning rates from 0.1 to 0.5; Table 5's best run names one: rank 32 with 0.5. Mask,
+rescaling, weight decay and seed are the released code's.
+"""
+
+METHOD = "adapter.method"
+RATE = "adapter.pruning_rate"
+
+SAME_METHOD = {"droplora": "lora", "lora": "droplora"}
+"""Two names of one method: where one is not searched, the other stands in for it."""
+
+PAPER_ALPHA_PER_RANK = 2
+"""Every LoRA, DoRA and DropLoRA column of Table 7 has alpha = 2 * rank."""
+
+
+def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
+    """Raw values of the trials to run first: the paper's setting, and the same without pruning.
+
+    Every value of ``PAPER`` is brought to the nearest member of its domain, and so is the trial's
+    default of a parameter the paper does not name; a module's own pruning rate is what the pruning
+    rate is. Alpha follows the rank that was found, as in Table 7. The second has pruning rate 0, or
+    method ``lora`` where the domain of the pruning rate has no 0; it is left out where neither is
+    searched, or where it equals the first.
+
+    Of a comparison each variant has its own: the paper's setting with the variant's values, where
+    nothing but DropLoRA is pruned.
+    """
+    if sweep.search.compare:
+        return tuple(_variant_baseline(variant, sweep) for variant in variants(sweep))
+    paper = _nearest_setting(PAPER, sweep)
+    unpruned = _nearest_setting({**PAPER, RATE: 0.0}, sweep)
+    if _is_pruned(unpruned, sweep):
+        plain = {**PAPER, "adapter.method": "lora", RATE: 0.0}
+        unpruned = _nearest_setting(plain, sweep)
+    is_control = not _is_pruned(unpruned, sweep)
+    return (paper, unpruned) if is_control and unpruned != paper else (paper,)
+
+
+def _variant_baseline(variant: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
+    method = field_value(METHOD, variant, sweep)
+    rate = PAPER[RATE] if method == PAPER[METHOD] else 0.0
+    return _nearest_setting({**PAPER, METHOD: method or "", RATE: rate, **variant}, sweep)
+
+
+def _is_pruned(values: Mapping[str, Scalar], sweep: SweepSpec) -> bool:
+    return resolve(values, sweep).adapter.is_pruned
+
+
+def _nearest_setting(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
+    """Two passes, since alpha follows the rank that the first one found."""
+    values = _nearest_values(setting, sweep)
+    rank = field_value("adapter.rank", values, sweep)
+    assert isinstance(rank, int)
+    return _nearest_values({**setting, "adapter.alpha": PAPER_ALPHA_PER_RANK * rank}, sweep)
+
+
+def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
+    values: dict[str, Scalar] = {}
+    for path in active_order(sweep):
+        if not is_active(path, values, sweep):
+            continue
+        parameter = sweep.search.parameters[path]
+        target = _target(path, setting, sweep)
+        if parameter.ratio_of is not None and isinstance(target, int | float):
+            base = field_value(parameter.ratio_of, values, sweep)
+            target = target / base if isinstance(base, int | float) and base else target
+        if path == "adapter.method" and isinstance(target, str) and not parameter.contains(target):
+            target = SAME_METHOD.get(target, target)
+        values[path] = parameter.nearest(target)
+    return values
+
+
+def _target(path: str, setting: Mapping[str, Scalar], sweep: SweepSpec) -> Scalar | None:
+    """What the parameter should be: as the setting has it, else the trial's default."""
+    if path in setting:
+        return setting[path]
+    return setting[RATE] if mapping_of(path) else get_field(sweep.trial, path)

@@ -66,7 +66,7 @@ def _reason(answer: Answer) -> str:
     parts = []
     if answer.gain is not None:
         parts.append(
-            f"Trained again with the same seeds, p = {answer.gain_of:g} scores "
+            f"Trained again with the same {answer.num_seeds} seeds, p = {answer.gain_of:g} scores "
             f"{points(answer.gain)} against p = 0, in {_what(answer)}."
         )
     if answer.probability_best is not None:

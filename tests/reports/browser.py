@@ -13,7 +13,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not in
 
 
 def browse(address, folder, *options, timeout_s=180):
-    """What Chromium prints for a page; its profile goes into ``folder``."""
+    """Open a page; what Chromium printed. Its profile goes into ``folder``."""
     command = [
         CHROMIUM,
         "--headless",
@@ -24,7 +24,6 @@ def browse(address, folder, *options, timeout_s=180):
         *options,
         address,
     ]
-    done = subprocess.run(
+    return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout_s, check=True, cwd=folder
     )
-    return done.stdout

@@ -24,7 +24,7 @@ def test_a_rate_that_is_confirmed_to_be_better_is_to_be_used(alone):
     answer, shown = first(alone, decision)
     assert answer.certainty is shown.certainty is Certainty.SETTLED
     assert shown.advice == "Use a pruning rate of 0.2."
-    assert shown.reason.startswith("Trained again with the same seeds, p = 0.2 scores +")
+    assert shown.reason.startswith("Trained again with the same 5 seeds, p = 0.2 scores +")
     assert "with > 99 % probability" in shown.reason or "with 100 % probability" in shown.reason
     assert answer.verdict == "better than p = 0"
     assert answer.sentence.startswith("arc: use p = 0.2 (t0001-00000001)")

@@ -68,7 +68,7 @@ def test_the_link_shows_exactly_the_runs_that_were_compared(storage, ui, tmp_pat
         if line.startswith("MLflow: ")
     ]
     assert link.startswith(f"{ui}/#/compare-runs?runs=")
-    page = browse(link, tmp_path, "--virtual-time-budget=60000", "--dump-dom")
+    page = browse(link, tmp_path, "--virtual-time-budget=60000", "--dump-dom").stdout
     assert "Comparing 2 Runs from 2 Experiments" in page
     assert set(re.findall(r"t000\d r=8 p=[0-9.]+", page)) == {"t0001 r=8 p=0.2"}
     # A server as --mlflow-uri has its UI at the same address.

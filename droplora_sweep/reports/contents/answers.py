@@ -50,6 +50,7 @@ class Answer:
         gain: Of the rate (of the best other one, where it is 0) over p = 0.
         gain_of: The rate whose gain that is.
         probability_best: That the rate is the best of those confirmed.
+        num_seeds: Seeds that it rests on; 1 for a hint.
         verdict: What can be said against p = 0, in few words.
         sentence: The whole decision in plain words.
     """
@@ -63,6 +64,7 @@ class Answer:
     gain: Estimate | None = None
     gain_of: float | None = None
     probability_best: float | None = None
+    num_seeds: int = 1
     verdict: str = ""
     sentence: str = ""
 
@@ -104,6 +106,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
         gain=None if difference is None else difference.estimate,
         gain_of=None if shown is None else shown.arm.pruning_rate,
         probability_best=used.probability_best,
+        num_seeds=decision.num_seeds,
         verdict=decision.verdict.value,
         sentence=confirmed_text(decision),
     )

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 PLAIN = frozenset({"lora", "droplora"})
 """Two names of one method, which the pruning rate tells apart."""
 
+FIRST = ("LoRA (p = 0)", "DropLoRA (p > 0)")
+"""The two lines of the paper's figure, drawn alike in every panel."""
+
 
 @dataclass(frozen=True)
 class RankPoint:
@@ -64,7 +67,7 @@ def rank_panels(facts: Facts) -> tuple[RankPanel, ...]:
 def method_label(method: str, pruning_rate: float) -> str:
     """How a method is called with and without pruning."""
     if method in PLAIN:
-        return "DropLoRA (p > 0)" if pruning_rate > 0 else "LoRA (p = 0)"
+        return FIRST[pruning_rate > 0]
     return f"{method}, p > 0" if pruning_rate > 0 else method
 
 
@@ -76,7 +79,9 @@ def _panel(facts: Facts, ranked: list[Candidate], subject: str) -> RankPanel:
             before = of_method.get(one.rank)
             if before is None or one.scores[subject] > before.scores[subject]:
                 of_method[one.rank] = one
-    names = sorted(best, key=lambda name: (not name.startswith(("LoRA", "DropLoRA")), name))
+    names = sorted(
+        best, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)
+    )
     return RankPanel(
         subject,
         tuple((name, _points(facts, best[name], subject)) for name in names),

@@ -51,6 +51,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    "legend.handlelength": 3,
     "lines.linewidth": 1.8,
     "figure.facecolor": "white",
     # Names come from users: a dollar sign in one is no formula.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.ticker import MaxNLocator
+
 from .canvas import (
     BLACK,
     BLUE,
@@ -46,6 +48,7 @@ def draw_rungs(rungs: tuple[Rung, ...], alt: str) -> Picture:
 def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
     axes.set_title(shortened(panel.metric))
     axes.set_xlabel("optimiser step")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     if panel.metric.startswith("val/"):
         percent(axes)
     named: set[str] = set()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.reports.contents.rates import RatePanel, RatePoint
 
+MOST_TICKS = 9
+
 
 def draw_rates(panels: Sequence[RatePanel]) -> Picture:
     """One panel per subject: the rates with their intervals, and p = 0 as a line."""
@@ -22,7 +24,7 @@ def draw_rates(panels: Sequence[RatePanel]) -> Picture:
 def _draw(axes: Axes, panel: RatePanel) -> None:
     axes.set_title(shortened(panel.subject))
     axes.set_xlabel("pruning rate p")
-    axes.set_ylabel("validation score")
+    axes.set_ylabel("score")
     percent(axes)
     if panel.marginal:
         rates = [rate for rate, _ in panel.marginal]
@@ -45,6 +47,9 @@ def _draw(axes: Axes, panel: RatePanel) -> None:
         )
     label = "confirmed mean" if panel.is_confirmed else "best trial of each rate"
     _points(axes, panel.points, label)
+    tried = {rate for rate, _ in panel.trials} | {point.pruning_rate for point in panel.points}
+    if len(tried) <= MOST_TICKS:
+        axes.set_xticks(sorted(tried))
     legend_below(axes)
 
 
@@ -69,7 +74,6 @@ def _points(axes: Axes, points: Sequence[RatePoint], label: str) -> None:
             axes.errorbar(
                 point.pruning_rate, point.score, yerr=_positive(ends), color=BLUE, capsize=4
             )
-    axes.set_xticks(sorted(set(rates)) if len(set(rates)) <= 9 else axes.get_xticks())
 
 
 def _positive(ends: list[list[float]]) -> list[list[float]]:

@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
 
 
+def asked_line(event: Event) -> str | None:
+    """What somebody asked of the running sweep; None of other events."""
+    payload = event.payload
+    if event.kind is EventKind.TRIAL_CLONED:
+        params = format_params(payload["params"])
+        clone = f"a clone of {payload['clone_of']}, by {payload['by']}"
+        return f"{payload['clone_id']} queued    {params}, {clone}"
+    if event.kind in ASKED:
+        return f"{event.trial_id} {ASKED[event.kind]} by {payload['by']}"
+    return None
+
+
 @dataclass
 class _Row:
     params: Mapping[str, object]
@@ -127,16 +139,10 @@ class LineProgress:
     def event(self, event: Event) -> None:
         self._sweep.add(event)
         trial_id = event.trial_id
-        if event.kind is EventKind.TRIAL_CLONED:
-            payload = event.payload
-            self.say(
-                f"{payload['clone_id']} queued    {format_params(payload['params'])}, a clone of "
-                f"{payload['clone_of']} by {payload['by']}"
-            )
-        if trial_id is None:
+        if (line := asked_line(event)) is not None:
+            self.say(line)
             return
-        if event.kind in ASKED:
-            self.say(f"{trial_id} {ASKED[event.kind]} by {event.payload['by']}")
+        if trial_id is None:
             return
         row = self._sweep.rows[trial_id]
         if event.kind is EventKind.TRIAL_STARTED:
@@ -189,6 +195,8 @@ class TableProgress:
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)
+        if (line := asked_line(event)) is not None:
+            self.say(line)
 
     def tick(self, steps: Steps) -> None:
         self._steps = dict(steps)

@@ -11,7 +11,7 @@ from rich.console import Console
 from droplora_sweep.display.progress import LineProgress, TableProgress, make_progress
 from droplora_sweep.display.values import format_bytes, format_count, format_seconds
 from droplora_sweep.spec import SweepSpec, TrialSpec
-from droplora_sweep.tracking import LedgerWriter, TrialState
+from droplora_sweep.tracking import LedgerWriter, QueuedClone, TrialState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,28 @@ def show(ledger: LedgerWriter, kind: Any, *, is_terminal: bool) -> str:
         ledger.trial_reported(TRIAL, 1, 5, METRICS, num_evaluations=2)
         ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_somebody_asked_is_shown_as_it_happens(
+    ledger: LedgerWriter, is_terminal: bool
+) -> None:
+    stream = io.StringIO()
+    kind = TableProgress if is_terminal else LineProgress
+    console = Console(file=stream, force_terminal=is_terminal, width=140, highlight=False)
+    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    clone = QueuedClone(
+        "t0001-0123abce", 1, "0123abce", {}, {"adapter.rank": 4}, {}, TRIAL, None, "ada@host"
+    )
+    with kind(console, 2, "val/mean") as progress:
+        ledger.subscribe(progress.event)
+        ledger.trial_pinned(TRIAL, "ada@host")
+        ledger.trial_stop_asked(TRIAL, "ada@host")
+        ledger.trial_cloned(clone)
+    shown = stream.getvalue()
+    assert f"{TRIAL} is pinned by ada@host" in shown
+    assert f"{TRIAL} is stopped by ada@host" in shown
+    assert f"t0001-0123abce queued    r=4, a clone of {TRIAL}, by ada@host" in shown
 
 
 def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(

@@ -21,6 +21,9 @@ def mirror(url: str) -> Mirror:
     publish_folder(root / ADAPTER, {"adapter_model.safetensors": b"weights", "a.json": b"{}"})
     (root / "demo" / "sweep.yaml").write_text("name: demo\n")
     (root / "demo" / "driver.log").write_text("noise\n")
+    # What the driver of this machine is asked.
+    (root / "demo" / "requests").mkdir()
+    (root / "demo" / "requests" / "t-1.request").write_text("{}")
     (root / "demo" / "study.db-wal").write_text("")
     (root / "demo" / ".sweep.yaml.tmp-1").write_text("torn")
     (root / "mlflow.db").write_text("")

@@ -36,6 +36,7 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_trials_are_stopped_pinned_and_cloned_and_all_of_it_outlives_the_driver(
     call: Any, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ class StudySearcher(Searcher):
         self._num_suggested = len(known.ended.keys() - known.cloned)
         self._is_abandoned = False
         self._is_exhausted = False
+        self.is_over = False
         self._baselines: list[TrialSpec] = []
         self._limit = trial_limit(sweep)
         self._grid = (
@@ -104,13 +105,13 @@ class StudySearcher(Searcher):
         )
         if is_full and not self._open and not self._clones:
             # While trials run, somebody may still clone one.
-            return None if self._live else Searcher.FINISHED
+            return None if self._live else self._finished()
         if len(self._live) >= self._room():
             return None
         if not self._open:
             self.ended_by = self.ended_by or self._budget_spent()
             if self.ended_by is not None:
-                return Searcher.FINISHED
+                return self._finished()
         last_report: LastReport | None = None
         if self._open:
             taken_up = self._open.popleft()
@@ -123,7 +124,7 @@ class StudySearcher(Searcher):
             drawn = new
         else:
             self._is_exhausted = True
-            return None if self._live else Searcher.FINISHED
+            return None if self._live else self._finished()
         self._live[trial_id] = drawn
         suggestion = drawn[1]
         self._num_suggested += suggestion.clone_of is None
@@ -134,6 +135,11 @@ class StudySearcher(Searcher):
             BASELINE: suggestion.spec in self._baselines,
             NUMBER: suggestion.number,
         }
+
+    def _finished(self) -> str:
+        """No more trials are handed out."""
+        self.is_over = True
+        return str(Searcher.FINISHED)
 
     def suggestion(self, trial_id: str) -> Suggestion:
         """What a running Tune trial is."""

@@ -66,7 +66,9 @@ def test_a_clone_can_be_made_as_long_as_a_trial_runs(searcher: StudySearcher) ->
     config = searcher.suggest("b")
     assert config["trial_id"] == "t1"
     searcher.on_trial_complete("b", result(0.6))
+    assert not searcher.is_over
     assert searcher.suggest("c") == Searcher.FINISHED
+    assert searcher.is_over
 
 
 def test_the_sampler_learns_from_a_clone_that_it_could_have_drawn(

@@ -56,6 +56,7 @@ class StudySearcher(Searcher):
 
     Attributes:
         ended_by: What was spent; None while nothing is.
+        is_over: Whether the search has ended: it hands out no more trials.
     """
 
     def __init__(

@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.selection import MEAN, best_per_benchmark, explore, score_estimate
+from droplora_sweep.selection import (
+    MEAN,
+    best_per_benchmark,
+    compare_methods,
+    compared_fields,
+    explore,
+    score_estimate,
+)
 from droplora_sweep.selection.trials import benchmarks, candidates
 from droplora_sweep.tracking.records import TrialState
 
@@ -18,7 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from droplora_sweep.selection import ConfirmedDecision, Decision, Estimate, Marginal, Scores
+    from droplora_sweep.selection import (
+        ConfirmedDecision,
+        Decision,
+        Estimate,
+        Marginal,
+        MethodTable,
+        Scores,
+    )
     from droplora_sweep.selection.trials import Candidate
     from droplora_sweep.tracking.records import SweepRecord, TrialRecord
 
@@ -34,6 +48,7 @@ class Facts:
         undecided: Why there are none, else "".
         marginals: Score at each rate with the other parameters averaged out, exploratory.
         confirmed: The confirm stage's, one per subject; empty where it has not begun.
+        methods: The variants that the sweep compares, None where it compares none.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
 
@@ -43,6 +58,7 @@ class Facts:
     undecided: str
     marginals: tuple[Marginal, ...]
     confirmed: tuple[ConfirmedDecision, ...]
+    methods: MethodTable | None
     estimates: Mapping[str, Mapping[str, Estimate]]
 
     @cached_property
@@ -113,6 +129,7 @@ def gather_facts(
         undecided=undecided,
         marginals=tuple(explore(searched)) if decisions else (),
         confirmed=tuple(confirmed),
+        methods=compare_methods(searched, compared_fields(record.spec), known.get),
         estimates=_estimates(searched, known),
     )
 

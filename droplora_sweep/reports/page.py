@@ -27,6 +27,7 @@ from .figures.importance import draw_importance
 from .figures.ranks import draw_ranks
 from .figures.rates import draw_rates
 from .headline import headline
+from .method_rows import methods_table, methods_text
 from .settings import setting_rows
 from .tables import answers_table, confirmed_table, rates_table, trials_table
 from .wording import hours, moment, quantity
@@ -72,6 +73,8 @@ def make_report(facts: Facts) -> Report:
         answers_table=answers_table(found),
         confirmed_tables=[confirmed_table(one) for one in facts.confirmed if one.rates],
         rates_table=rates_table(facts),
+        methods_table=None if facts.methods is None else methods_table(facts.methods),
+        methods_notes=[] if facts.methods is None else methods_text(facts.methods),
         trials_table=trials_table(facts),
         marginals=[marginal_text(one) for one in facts.marginals if one.points],
         importance=shares,

@@ -8,6 +8,7 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.reports import make_report, write_report
+from droplora_sweep.reports.method_rows import methods_table
 from droplora_sweep.tracking import SweepOutcome
 
 from .conftest import Sweep, confirm
@@ -172,3 +173,15 @@ def test_a_folder_that_cannot_be_written_is_named(report, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError, match=rf"^{tmp_path}/file.*: cannot write: "):
         write_report(report, tmp_path / "file" / "reports")
+
+
+def test_a_sweep_that_compares_methods_shows_them_side_by_side():
+    sweep = Sweep(search={"parameters": {"adapter.method": {"values": ["lora", "dora"]}}})
+    sweep.trial(0.0, 0.5, method="lora", params={"adapter.method": "lora"})
+    sweep.trial(0.0, 0.6, method="dora", params={"adapter.method": "dora"})
+    table = methods_table(sweep.facts().methods)
+    assert [[cell.text for cell in row[:5]] for row in table.rows] == [
+        ["method=lora", "50.0 %", "50.0 %", "50.0 %", "reference"],
+        ["method=dora", "60.0 %", "60.0 %", "60.0 %", table.rows[1][4].text],
+    ]
+    assert table.rows[1][4].text.startswith("+10.0 points [")

@@ -148,7 +148,8 @@ class PeftAdapted(Adapted):
     def start_from(self, files: Mapping[str, bytes]) -> None:
         """Take a plain adapter's values; the base model's precision stays."""
         weights = load(files[WEIGHTS_FILE])
-        shapes = {name: tensor.shape for name, tensor in self.weights().items()}
+        mine = get_peft_model_state_dict(self.peft_model, adapter_name=ADAPTER)
+        shapes = {name: tensor.shape for name, tensor in mine.items()}
         if {name: tensor.shape for name, tensor in weights.items()} != shapes:
             raise TrialError("the adapter to start from has other shapes than the trial's")
         set_peft_model_state_dict(self.peft_model, weights, adapter_name=ADAPTER)

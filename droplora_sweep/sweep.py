@@ -22,6 +22,7 @@ from .driver.history import known_of
 from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
 from .driver.starting import Begin, Finished, decide_start, start_lines
+from .driver.warm_start import earlier_trials, warm_start
 from .errors import InputError, SweepError
 from .selection import best_per_benchmark, decisions_text, is_behind, winners
 from .spec import fingerprint, package_versions, trial_limit
@@ -93,6 +94,7 @@ def run_sweep(
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
         return _finished_before(sweep, storage)
+    earlier = earlier_trials(prepared) if isinstance(start, Begin) else []
     if address == LOCAL:
         check_room(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({address})")
@@ -107,8 +109,14 @@ def run_sweep(
         identify = partial(_identify, digests, versions, sweep.group.num_workers)
         if isinstance(start, Begin):
             past = () if origin is None else past_of(origin.record, sweep, identify)
+            priors, points = warm_start(earlier, sweep, digests, len(past))
             ledger = LedgerWriter.create(
-                storage, sweep, data_digests=digests, versions=versions, past=past
+                storage,
+                sweep,
+                data_digests=digests,
+                versions=versions,
+                past=(*past, *priors),
+                points=points,
             )
         else:
             ledger = LedgerWriter.resume(storage, sweep, versions=versions)
@@ -238,7 +246,7 @@ def _drive(
                 searcher,
                 recorder,
                 trials_folder=ledger.trials_location,
-                known=known.trials.values(),
+                known=[trial for trial in known.trials.values() if not trial.is_prior],
                 pins=pins,
                 client_resources=HEAD_SHARE,
                 should_stop=watch,

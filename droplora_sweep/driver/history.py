@@ -44,6 +44,7 @@ def known_of(record: SweepRecord, metric: str) -> Known:
         ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
         specs=tuple(spec_of(trial) for trial in trials),
         clones=tuple(queued_suggestion(clone) for clone in record.queued_clones),
+        points=tuple(point.values for point in record.points),
         cloned=frozenset(trial.fingerprint for trial in trials if trial.clone_of is not None),
     )
 
@@ -63,7 +64,14 @@ def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
 
 
 def _from_past(past: PastTrial) -> KnownTrial:
-    return KnownTrial(past.number, past.origin, past.drawn, ENDINGS[past.state], past.scores)
+    return KnownTrial(
+        past.number,
+        past.origin,
+        past.drawn,
+        ENDINGS[past.state],
+        past.scores,
+        is_prior=past.is_prior,
+    )
 
 
 def _from_clone(clone: QueuedClone) -> KnownTrial:

@@ -27,6 +27,7 @@ class KnownTrial:
         ending: None while it runs; ``failed`` also where its score is not finite.
         scores: The search's metric at each evaluation, by its number; finite.
         outcomes: Each example's score by benchmark, by evaluation, where the ledger has them.
+        is_prior: Whether it is of an earlier sweep and informs the sampler alone.
     """
 
     number: int
@@ -35,6 +36,7 @@ class KnownTrial:
     ending: Ending | None
     scores: Mapping[int, float]
     outcomes: Mapping[int, Outcomes] = field(default_factory=dict)
+    is_prior: bool = False
 
     @property
     def score(self) -> float | None:
@@ -97,6 +99,7 @@ class Known:
         specs: What has been run or is running here.
         clones: Trials made by hand that have not started, in the order in which they were made.
         cloned: Fingerprints of those that have; they come on top of the planned trials.
+        points: Raw values of settings to run after the baselines, unless they were.
     """
 
     trials: Mapping[int, KnownTrial] = field(default_factory=dict)
@@ -105,3 +108,4 @@ class Known:
     specs: tuple[TrialSpec, ...] = ()
     clones: tuple[Suggestion, ...] = ()
     cloned: frozenset[str] = frozenset()
+    points: tuple[Mapping[str, Scalar], ...] = ()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from .known import Ending, KnownTrial
 
+ORIGIN = "of_earlier_sweep"
+"""User attribute of a trial in the study that is none of the sweep's own."""
+
 STATES: Mapping[Ending | None, OptunaState] = {
     None: OptunaState.RUNNING,
     "complete": OptunaState.COMPLETE,
@@ -118,5 +121,6 @@ def _frozen(trial: KnownTrial, sweep: SweepSpec, num_complete: int) -> FrozenTri
         params=dict(trial.drawn),
         distributions={path: distribution(parameters[path]) for path in trial.drawn},
         intermediate_values=dict(trial.scores),
+        user_attrs={ORIGIN: trial.name} if trial.is_prior else {},
         system_attrs=population_attributes(sweep, num_complete),
     )

@@ -38,6 +38,9 @@ DELIVERED_AGAIN = "delivered_again"
 IS_STOPPED = "is_stopped"
 """In a result: somebody had the trial stopped; what else is in it is of its last evaluation."""
 
+QUEUED = "queued"
+"""User attribute of a trial that waits in the study: which of the first ones it is."""
+
 MAX_REPEATS = 50
 """Draws of trials that were run before, in a row, until the space counts as exhausted."""
 
@@ -93,7 +96,8 @@ class StudySearcher(Searcher):
         planned = [spec for spec in known.specs if identify(0, spec)[1] not in known.cloned]
         self._shares = Shares(sweep, planned) if sweep.search.compare else None
         if sweep.search.queue_baselines:
-            self._queue_baselines(known)
+            self._baselines = [resolve(values, sweep) for values in baselines(sweep)]
+        self._queue(known)
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         """Tune offers metric, mode and space; all three are the sweep's."""
@@ -109,10 +113,10 @@ class StudySearcher(Searcher):
             return None if self._live else self._finished()
         if len(self._live) >= self._room():
             return None
-        if not self._open:
+        if not self._open and not self._clones:
             self.ended_by = self.ended_by or self._budget_spent()
             if self.ended_by is not None:
-                return self._finished()
+                return None if self._live else self._finished()
         last_report: LastReport | None = None
         if self._open:
             taken_up = self._open.popleft()
@@ -207,16 +211,14 @@ class StudySearcher(Searcher):
         if score is not None and math.isfinite(score) and not is_delivered_again:
             trial.report(score, step=result["evaluation"])
 
-    def _queue_baselines(self, known: Known) -> None:
-        queued = {
-            trial.user_attrs.get(BASELINE)
-            for trial in self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-        }
-        for index, values in enumerate(baselines(self._sweep)):
-            spec = resolve(values, self._sweep)
-            self._baselines.append(spec)
-            if index not in queued and spec not in known.specs:
-                self._study.enqueue_trial(values, user_attrs={BASELINE: index})
+    def _queue(self, known: Known) -> None:
+        """Baselines and starting points that neither were run nor wait in the study."""
+        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        queued = {trial.user_attrs.get(QUEUED) for trial in waiting}
+        first = baselines(self._sweep) if self._sweep.search.queue_baselines else ()
+        for index, values in enumerate((*first, *known.points)):
+            if index not in queued and resolve(dict(values), self._sweep) not in known.specs:
+                self._study.enqueue_trial(dict(values), user_attrs={QUEUED: index})
 
     def _find(self, number: int) -> optuna.trial.Trial:
         """The running trial of that number, of an earlier driver."""

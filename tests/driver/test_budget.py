@@ -126,8 +126,9 @@ def test_a_spent_budget_draws_no_more_and_lets_what_runs_end() -> None:
     )
     assert searcher.suggest("a") is not None
     said[0] = "spent"
-    assert searcher.suggest("b") == Searcher.FINISHED
+    assert searcher.suggest("b") is None
     searcher.on_trial_complete("a", {"val/mean": 0.5, "evaluation": 1, "num_evaluations": 1})
+    assert searcher.suggest("b") == Searcher.FINISHED
     assert (searcher.ended_by, study.best_value) == ("spent", 0.5)
 
 

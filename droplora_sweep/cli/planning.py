@@ -81,6 +81,8 @@ def plan(
 
 def _calibrate(file: SweepFile, address: str) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
+    import signal
+
     from droplora_sweep.display.noise import NoiseLog
     from droplora_sweep.driver.calibration import calibrate
     from droplora_sweep.driver.connection import resolve_address
@@ -88,6 +90,8 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
 
     prepared = prepare(file)
     check_sandbox(file, prepared.task)
+    # What ends a job ends it like Ctrl-C: the group, its Ray and its folder go too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with NoiseLog() as log:
         log.console.print(f"noise goes to {log.path}")
         measured = calibrate(prepared, resolve_address(address), log.console.print)

@@ -18,6 +18,8 @@ from .options import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from droplora_sweep.tracking import SweepRecord
+
 
 def own_console() -> Console:
     console = Console()
@@ -40,7 +42,7 @@ def print_result(console: Console, storage: Path, name: str) -> None:
 
     record = Ledger.open(storage, name).record
     console.print(trials_table(record, is_live=False))
-    for line in trials_notes(record):
+    for line in (*trials_notes(record), *time_lines(record)):
         console.print(line, highlight=False, soft_wrap=True)
     try:
         print_decisions(console, storage, name)
@@ -51,6 +53,16 @@ def print_result(console: Console, storage: Path, name: str) -> None:
         console.print(f"\nreport: {os.path.relpath(page)}", highlight=False, soft_wrap=True)
     command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
     console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
+
+
+def time_lines(record: SweepRecord) -> list[str]:
+    """Estimated against real time, where there is something to tell."""
+    from droplora_sweep.costs.hindsight import look_back
+    from droplora_sweep.display.costs import hindsight_line
+    from droplora_sweep.driver.timing import timed_trials
+
+    line = hindsight_line(look_back(timed_trials(record)))
+    return [] if line is None else [line]
 
 
 def print_decisions(console: Console, storage: Path, name: str) -> None:

@@ -12,23 +12,19 @@ from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.storage import storage_name
 
 from .options import DEFAULT_STORAGE, Name, Storage
-from .printing import own_console, resume_command
+from .printing import own_console, resume_command, time_lines
 
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
-    from droplora_sweep.costs.hindsight import look_back
-    from droplora_sweep.display.costs import hindsight_line
     from droplora_sweep.display.tables import trials_notes, trials_table
-    from droplora_sweep.driver.timing import timed_trials
     from droplora_sweep.tracking import Ledger, SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
     console = own_console()
     console.print(trials_table(record, is_live=holder is not None))
-    times = hindsight_line(look_back(timed_trials(record)))
-    for line in (*trials_notes(record), *([] if times is None else [times])):
+    for line in (*trials_notes(record), *time_lines(record)):
         console.print(line, highlight=False, soft_wrap=True)
     if holder is not None:
         line = f"running on {holder}"

@@ -123,13 +123,21 @@ def trials_table(facts: Facts) -> Table:
         (
             Cell(trial.trial_id),
             Cell(format_params(trial.params) or UNKNOWN),
-            *(Cell(score(trial.metrics.get(f"val/{subject}"))) for subject in facts.subjects),
+            *(Cell(score(_score(trial, subject))) for subject in facts.subjects),
             Cell(_duration(trial)),
             Cell(_state(trial, is_live=facts.is_live), trial.reason or ""),
         )
         for trial in facts.record.trials
     )
-    return Table("Every trial; scores of those that ended early are not final", columns, rows)
+    caption = "Every trial; scores of those that ended early are not final"
+    if facts.record.confirm_trials:
+        caption += "; those of confirmation runs (c...) are on examples of their own"
+    return Table(caption, columns, rows)
+
+
+def _score(trial: TrialRecord, subject: str) -> float | None:
+    """On validation examples, or on those of the confirmation."""
+    return trial.metrics.get(f"val/{subject}", trial.metrics.get(f"confirm/{subject}"))
 
 
 def _duration(trial: TrialRecord) -> str:

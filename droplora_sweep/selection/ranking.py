@@ -87,6 +87,8 @@ def probability_best(found: Components) -> Array:
     noise = generator.standard_normal((NUM_DRAWS, num_arms)) @ root.T
     df = found.interaction_df
     noise *= np.sqrt(df / generator.chisquare(df, (NUM_DRAWS, 1)))
-    winners = np.argmax(found.means + noise, axis=1)
-    result: Array = np.bincount(winners, minlength=num_arms) / NUM_DRAWS
+    drawn = found.means + noise
+    is_best = drawn == drawn.max(axis=1, keepdims=True)
+    # Arms that never disagree are equally likely to be the best.
+    result: Array = (is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0)
     return result

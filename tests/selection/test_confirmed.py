@@ -169,3 +169,11 @@ def test_rates_that_do_not_matter_seldom_win(num_seeds):
         for draw in range(400)
     ]
     assert np.mean(wins) <= 0.05
+
+
+def test_arms_that_never_disagree_are_equally_likely_to_be_the_best():
+    scores_ASE = np.zeros((2, 3, 40))
+    decision = decide(
+        table_of([0.0, 0.4], choice=scores_ASE), "choice", arms_of([0.0, 0.4]), PLAIN_TEST
+    )
+    assert [one.probability_best for one in decision.rates] == [0.5, 0.5]

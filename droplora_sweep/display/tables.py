@@ -139,6 +139,8 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
     if plan.costs is not None:
         for title, text in cost_rows(sweep, plan.costs, plan.num_trials, utilisation):
             table.add_row(title, text)
+    else:
+        table.add_row("memory", "not known: only models with Llama's layers are counted")
     for title, lines in (("note", plan.notes), ("not checked", plan.unchecked)):
         for index, line in enumerate(lines):
             table.add_row("" if index else title, line)

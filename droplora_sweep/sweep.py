@@ -1,6 +1,9 @@
 """A sweep from start to end: the parts, in the order in which they act.
 
 search space -> trial spec -> training on a group -> evaluation -> ledger -> selection
+
+A run has three stages: search finds good settings, confirm repeats the best of them with several
+seeds and decides, test scores the winners once on the split that nothing before has seen.
 """
 
 from __future__ import annotations
@@ -9,43 +12,37 @@ import contextlib
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .display.progress import make_progress
 from .driver.budget import spent
+from .driver.confirming import looked_at_note
 from .driver.connection import LOCAL, connect, local_node, resolve_address
+from .driver.deciding import confirmed, decide, protocol, summary, winners_of
 from .driver.disk_room import full_disk, full_disk_named
 from .driver.forking import past_of, take_over
 from .driver.history import known_of
+from .driver.identity import Identity
 from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
-from .driver.starting import Begin, Finished, decide_start, start_lines
+from .driver.starting import Begin, Finished, find_start, start_lines
 from .driver.warm_start import earlier_trials, warm_start
-from .errors import InputError, SweepError
-from .selection import best_per_benchmark, decisions_text, is_behind, winners
-from .spec import fingerprint, package_versions, trial_limit
+from .errors import SweepError
+from .spec import package_versions, trial_limit
 from .storage import local_storage
-from .tracking import (
-    Ledger,
-    LedgerWriter,
-    SweepOutcome,
-    has_sweep,
-    require_new,
-    trial_id,
-)
+from .tracking import Ledger, LedgerWriter, SweepOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .display.noise import NoiseLog
     from .display.progress import Progress
-    from .driver.control import Identify
     from .driver.preflight import Prepared
-    from .driver.starting import Start
-    from .selection import Decision, Winner
-    from .spec import AdapterStart, SweepSpec, TrialSpec
+    from .spec import SweepSpec
+
+
+__all__ = ["SweepResult", "confirmed", "decide", "protocol", "run_sweep", "winners_of"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def run_sweep(
     sweep, storage = prepared.sweep, local_storage(prepared.sweep.storage)
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     versions = package_versions()
-    start = _decide_start(prepared, storage, versions)
+    start = find_start(prepared, storage, versions)
     progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric)
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
@@ -106,7 +103,7 @@ def run_sweep(
         if (disk := full_disk(folders)) is not None:
             raise SweepError(disk)
         digests = prepared.data_digests()
-        identify = partial(_identify, digests, versions, sweep.group.num_workers)
+        identify = Identity(digests, versions, sweep.group.num_workers)
         if isinstance(start, Begin):
             past = () if origin is None else past_of(origin.record, sweep, identify)
             priors, points = warm_start(earlier, sweep, digests, len(past))
@@ -129,27 +126,14 @@ def run_sweep(
             for line in (*take_over(ledger), *start_lines(start, ledger.torn)):
                 progress.say(line)
             progress.say(f"noise goes to {log.path}")
-            if note := remote_code_note(sweep):
-                progress.say(note)
+            for note in (remote_code_note(sweep), origin and looked_at_note(origin.record)):
+                if note:
+                    progress.say(note)
             progress.start_from(ledger.record)
             with progress:
                 return _drive(
                     sweep, ledger, identify, interruption, progress, Path(scratch), folders
                 )
-
-
-def _decide_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]) -> Start:
-    """Begin, go on or leave alone the sweep of this name, from what the storage holds."""
-    name = prepared.sweep.name
-    if not has_sweep(storage, name):
-        require_new(storage, name)
-        return Begin()
-    ledger = Ledger.open(storage, name)
-    digests = prepared.data_digests()
-    try:
-        return decide_start(ledger.record, ledger.holder, prepared.sweep, digests, versions)
-    except InputError as error:
-        raise prepared.file.locate(error) from error
 
 
 def _finished_before(sweep: SweepSpec, storage: Path) -> SweepResult:
@@ -161,47 +145,24 @@ def _finished_before(sweep: SweepSpec, storage: Path) -> SweepResult:
     return SweepResult(ledger, SweepOutcome.COMPLETE, None, published.error)
 
 
-def decide(ledger: Ledger) -> list[Decision]:
-    """The best pruning rate per benchmark, from what a sweep's ledger holds.
-
-    Raises:
-        SweepError: No trial is complete.
-    """
-    return best_per_benchmark(ledger.search_records(), ledger.scores)
-
-
-def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
-    """The setting to use on each benchmark.
-
-    Raises:
-        SweepError: No trial is complete.
-    """
-    return winners(decide(ledger), (), ())
-
-
-def protocol(ledger: Ledger) -> str:
-    """By which protocol the sweep's responses are read."""
-    return str(ledger.record.spec["evaluation"]["protocol"])
-
-
 def _drive(
     sweep: SweepSpec,
     ledger: LedgerWriter,
-    identify: Identify,
+    identify: Identity,
     interruption: Interruption,
     progress: Progress,
     scratch: Path,
     folders: Sequence[Path],
 ) -> SweepResult:
-    """Start groups, search, and bring ledger and MLflow to a final state, whatever happens."""
+    """Start groups, go through the stages, and bring ledger and MLflow to a final state."""
     from .driver.control import Control
     from .driver.recorder import Recorder
+    from .driver.stages import Stages
     from .driver.watch import Watch
-    from .groups.client import TrialClient
     from .groups.manager import GroupManager
-    from .groups.pool import HEAD_SHARE, start_pool
+    from .groups.pool import start_pool
     from .reports import leave_report
-    from .search import Pins, StudySearcher, reconciled_study, run_search
+    from .search import Pins, StudySearcher, reconciled_study
     from .tracking.mlflow_view import MlflowPublisher
 
     known = known_of(ledger.record, sweep.search.metric)
@@ -217,7 +178,14 @@ def _drive(
         publisher = MlflowPublisher(
             ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
         )
-        searcher = StudySearcher(sweep, study, identify, lambda: groups.num_groups, known)
+        searcher = StudySearcher(
+            sweep,
+            study,
+            identify,
+            lambda: groups.num_groups,
+            known,
+            budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
+        )
         pins = Pins(trial.trial_id for trial in ledger.records() if trial.pinned_by is not None)
         watch = Watch(
             interruption,
@@ -230,61 +198,22 @@ def _drive(
             grace_s=sweep.group.grace_s,
             tick=progress.tick,
         )
-        searcher = StudySearcher(
-            sweep,
-            study,
-            identify,
-            lambda: groups.num_groups,
-            known,
-            budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
+        stages = Stages(
+            sweep, ledger, identify, pool_name, groups, recorder, watch, scratch, progress
         )
         try:
-            run_search(
-                TrialClient,
-                pool_name,
-                sweep,
-                searcher,
-                recorder,
-                trials_folder=ledger.trials_location,
-                known=[trial for trial in known.trials.values() if not trial.is_prior],
-                pins=pins,
-                client_resources=HEAD_SHARE,
-                should_stop=watch,
-                scratch=scratch,
-                is_behind=partial(is_behind, subject=sweep.search.metric.removeprefix("val/")),
-            )
+            stages.search(searcher, known, pins)
+            stages.confirm()
             recorder.close()
+            stages.test()
             outcome, reason = watch.outcome, watch.reason or searcher.ended_by
-            if searcher.ended_by is not None:
-                progress.say(searcher.ended_by)
         finally:
             recorder.abandon()
             recorder.close()
             if outcome is SweepOutcome.COMPLETE and (problem := leave_report(ledger)):
                 progress.say(problem)
             try:
-                ledger.sweep_finished(outcome, reason=reason, summary=_summary(ledger))
+                ledger.sweep_finished(outcome, reason=reason, summary=summary(ledger))
             finally:
                 published = publisher.close()
     return SweepResult(ledger, outcome, reason, published.error)
-
-
-def _identify(
-    data_digests: Mapping[str, str],
-    versions: Mapping[str, str],
-    num_workers: int,
-    number: int,
-    spec: TrialSpec,
-    start: AdapterStart | None = None,
-) -> tuple[str, str]:
-    """Trial id and fingerprint of a numbered trial."""
-    digest = fingerprint(spec, data_digests, versions, num_workers=num_workers, start=start)
-    return trial_id(number, digest), digest
-
-
-def _summary(ledger: Ledger) -> dict[str, str]:
-    """What the parent run shows, by file name; README.md is its description."""
-    try:
-        return {"README.md": decisions_text(decide(ledger), protocol(ledger))}
-    except SweepError as error:
-        return {"README.md": str(error)}

@@ -26,6 +26,7 @@ SETTINGS = [
     *("--set", "task.num_validation=8"),
     *("--set", "evaluation.num_evaluations=2"),
     *("--set", "training.epochs=1"),
+    *("--set", "confirm=null"),
 ]
 
 SCORE_WITH_PLAIN_PEFT = """

@@ -36,12 +36,13 @@ def complain(text: str) -> None:
 
 
 def print_result(console: Console, storage: Path, name: str) -> None:
-    from droplora_sweep.display.tables import trials_notes, trials_table
+    from droplora_sweep.display.tables import trials_notes, trials_tables
     from droplora_sweep.reports import PAGE
     from droplora_sweep.tracking import Ledger
 
     record = Ledger.open(storage, name).record
-    console.print(trials_table(record, is_live=False))
+    for table in trials_tables(record, is_live=False):
+        console.print(table)
     for line in (*trials_notes(record), *time_lines(record)):
         console.print(line, highlight=False, soft_wrap=True)
     try:
@@ -66,15 +67,20 @@ def time_lines(record: SweepRecord) -> list[str]:
 
 
 def print_decisions(console: Console, storage: Path, name: str) -> None:
+    from droplora_sweep.display.confirmed import arms_table, on_test_table
     from droplora_sweep.display.tables import rates_table
-    from droplora_sweep.selection import decisions_text
-    from droplora_sweep.sweep import decide, protocol
+    from droplora_sweep.driver.deciding import conclusion, confirmed, decide, on_test
     from droplora_sweep.tracking import Ledger
 
     ledger = Ledger.open(storage, name)
-    decisions = decide(ledger)
-    console.print(rates_table(decisions))
-    console.print(decisions_text(decisions, protocol(ledger)), highlight=False, soft_wrap=True)
+    decisions = [one for one in confirmed(ledger) if one.rates]
+    if decisions:
+        console.print(arms_table(decisions))
+    else:
+        console.print(rates_table(decide(ledger)))
+    if found := on_test(ledger):
+        console.print(on_test_table(found))
+    console.print(conclusion(ledger), highlight=False, soft_wrap=True)
 
 
 def resume_command(storage: Path, name: str) -> str:

@@ -46,6 +46,7 @@ class _Row:
     params: Mapping[str, object]
     started: float
     stage: str = "waiting"
+    part: int = 0
     score: float | None = None
     seconds: float | None = None
 
@@ -61,7 +62,10 @@ class Progress(Protocol):
         """Show one line that stays."""
 
     def start_from(self, record: SweepRecord) -> None:
-        """Count what earlier drivers finished."""
+        """Count what earlier drivers finished of the search."""
+
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        """Another part of the sweep begins, with trials of its own, some of them done before."""
 
     def event(self, event: Event) -> None:
         """An event of the ledger; called on the thread that wrote it."""
@@ -79,15 +83,23 @@ class _Sweep:
     num_done_before: int = 0
     rows: dict[str, _Row] = field(default_factory=dict)
     first_start: float | None = None
+    part: int = 0
 
     def start_from(self, record: SweepRecord) -> None:
-        self.num_done_before = sum(trial.is_finished for trial in record.trials)
+        self.num_done_before = sum(trial.is_finished for trial in record.search_trials)
+
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        self.metric, self.num_trials, self.num_done_before = metric, num_trials, num_done
+        self.first_start = None
+        self.part += 1
 
     def add(self, event: Event) -> None:
         now = time.monotonic()
         if event.kind is EventKind.TRIAL_STARTED:
             self.first_start = self.first_start or now
-            self.rows[event.payload["trial_id"]] = _Row(event.payload["params"], now)
+            self.rows[event.payload["trial_id"]] = _Row(
+                event.payload["params"], now, part=self.part
+            )
         elif event.kind is EventKind.TRIAL_REPORTED:
             row = self.rows[event.payload["trial_id"]]
             row.score = float(event.payload["metrics"].get(self.metric, "nan"))
@@ -107,7 +119,8 @@ class _Sweep:
 
     @property
     def _num_done_now(self) -> int:
-        return sum(row.seconds is not None for row in self.rows.values())
+        done = (row for row in self.rows.values() if row.seconds is not None)
+        return sum(row.part == self.part for row in done)
 
     def seconds_left(self) -> float | None:
         """From the pace since this driver's first trial started; None where it cannot be told."""
@@ -135,6 +148,9 @@ class LineProgress:
 
     def start_from(self, record: SweepRecord) -> None:
         self._sweep.start_from(record)
+
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        self._sweep.begin(metric, num_trials, num_done)
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)
@@ -192,6 +208,9 @@ class TableProgress:
 
     def start_from(self, record: SweepRecord) -> None:
         self._sweep.start_from(record)
+
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        self._sweep.begin(metric, num_trials, num_done)
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)

@@ -31,17 +31,32 @@ RATIO = "perplexity/ratio"
 LONG_PROMPTS = "long_prompts/"
 
 
-def trials_table(record: SweepRecord, *, is_live: bool) -> Table:
-    """Every trial: searched values, scores in percent, time, state.
+def trials_tables(record: SweepRecord, *, is_live: bool) -> list[Table]:
+    """Every trial of the search, and every run of the confirmation where there are any.
 
     Args:
         record: The sweep.
         is_live: Whether a driver works on it; else its running trials are interrupted.
     """
+    what = f"Trials of {record.name}: validation accuracy"
+    tables = [_trials_table(what, record.search_trials, record, "val", is_live=is_live)]
+    if record.confirm_trials:
+        is_new = (record.spec.get("confirm") or {}).get("examples", "new") == "new"
+        what = f"Confirmation runs of {record.name}: accuracy on "
+        what += "the confirmation split" if is_new else "the validation split"
+        prefix = "confirm" if is_new else "val"
+        tables.append(_trials_table(what, record.confirm_trials, record, prefix, is_live=is_live))
+    return tables
+
+
+def _trials_table(
+    what: str, trials: Sequence[TrialRecord], record: SweepRecord, prefix: str, *, is_live: bool
+) -> Table:
+    """Searched values, scores in percent, time, state."""
     benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
     protocol = record.spec["evaluation"].get("protocol", "paper")
-    table = Table(title=f"Trials of {record.name}: validation accuracy in % ({protocol} protocol)")
-    has_text = any(RATIO in trial.metrics for trial in record.trials)
+    table = Table(title=f"{what} in % ({protocol} protocol)")
+    has_text = any(RATIO in trial.metrics for trial in trials)
     table.add_column("trial", no_wrap=True)
     table.add_column("parameters")
     for name in (*benchmarks, "mean"):
@@ -50,11 +65,12 @@ def trials_table(record: SweepRecord, *, is_live: bool) -> Table:
         table.add_column("perplexity", justify="right")
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state")
-    for trial in record.trials:
+    for trial in trials:
+        scores = [trial.metrics.get(f"{prefix}/{name}") for name in (*benchmarks, "mean")]
         table.add_row(
             trial.trial_id,
             format_params(trial.params),
-            *(format_score(trial.metrics.get(f"val/{name}")) for name in (*benchmarks, "mean")),
+            *map(format_score, scores),
             *([format_ratio(trial.metrics.get(RATIO))] if has_text else []),
             format_seconds(_seconds(trial)),
             _state(trial, is_live=is_live),

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 FREE = (
     "search.num_trials",
     "search.budget",
+    "confirm",
     "group",
     "checkpoint",
     "tracking",
     "storage",
 )
 """Fields, and sections with all their fields, that a sweep may go on with other values of: they
-change how long it runs, where and how it is shown, and no trial's spec. Where ``group.num_workers``
+change how long it runs, where and how it is shown, and no trial's spec. `confirm` and the number of
+trials are free until the first confirmation run (see `starting`). Where ``group.num_workers``
 changes, trials started from then on have other fingerprints."""
 
 MAX_SHOWN_CHARACTERS = 60

@@ -101,7 +101,7 @@ class Control:
         return Answer(True, f"{trial.trial_id}: ends at its next step")
 
     def _clone(self, request: Request, parent: TrialRecord) -> Answer:
-        if self._searcher.is_over:
+        if self._searcher.is_over or self._ledger.record.confirm_trials:
             return Answer(False, f"{parent.trial_id}: the search has ended, and clones are of it")
         spec = TrialSpec.model_validate_json(json.dumps(request.spec))
         before = TrialSpec.model_validate_json(json.dumps(parent.spec))

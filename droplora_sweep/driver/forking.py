@@ -8,16 +8,25 @@ of the new sweep's trials. What informs the sampler is kept in the ledger's firs
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.publishing import MANIFEST
+from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import TrialSpec, resolve
-from droplora_sweep.tracking import Ledger, PastTrial, TrialState, read_results, verify_adapter
+from droplora_sweep.tracking import (
+    Ledger,
+    PastTrial,
+    Stage,
+    TrialState,
+    has_sweep,
+    read_results,
+    verify_adapter,
+)
 
 from .history import known_trial
+from .recorded import recorded_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,32 +93,64 @@ def take_over(ledger: LedgerWriter) -> list[str]:
     return problems
 
 
+def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
+    """Complete confirmation runs of the sweeps that a fork starts from: sweep, run by fingerprint.
+
+    A sweep that is not in the storage any more has none.
+    """
+    found: dict[str, tuple[str, TrialRecord]] = {}
+    forked = [past for past in ledger.record.past if not past.is_prior]
+    for name in dict.fromkeys(past.origin.partition("/")[0] for past in forked):
+        if has_sweep(ledger.storage, name):
+            for trial in Ledger.open(ledger.storage, name).confirm_records():
+                if trial.state is TrialState.COMPLETE:
+                    found.setdefault(trial.fingerprint, (name, trial))
+    return found
+
+
+def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], suggestion: Suggestion) -> None:
+    """Take over a confirmation run: as ``suggestion``, with all that it left but test scores."""
+    sweep_name, trial = donor
+    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", suggestion)
+
+
 def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
     assert past.taken_over is not None
     sweep_name, _, name = past.origin.partition("/")
     trial = Ledger.open(ledger.storage, sweep_name).trial(name)
+    spec = recorded_trial(trial)
+    suggestion = Suggestion(
+        past.number, past.taken_over, trial.fingerprint, dict(trial.drawn), spec
+    )
+    _copy_trial(ledger, trial, past.origin, suggestion)
+
+
+def _copy_trial(
+    ledger: LedgerWriter, trial: TrialRecord, origin: str, suggestion: Suggestion
+) -> None:
     if trial.adapter is not None:
         verify_adapter(trial.adapter, trial.adapter_digest)
-    spec = TrialSpec.model_validate_json(json.dumps(trial.spec))
     ledger.trial_started(
-        past.taken_over,
-        past.number,
+        suggestion.trial_id,
+        suggestion.number,
         trial.fingerprint,
-        spec,
+        suggestion.spec,
         trial.params,
         trial.drawn,
-        past.origin,
+        origin,
+        stage=Stage(suggestion.stage),
+        arm=suggestion.arm,
     )
     for report in trial.reports:
         ledger.trial_reported(
-            past.taken_over,
+            suggestion.trial_id,
             report.evaluation,
             report.step,
             report.metrics,
             num_evaluations=report.num_evaluations,
         )
     ledger.trial_finished(
-        past.taken_over,
+        suggestion.trial_id,
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,

@@ -11,6 +11,8 @@ from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tracking import TrialState
 
+from .recorded import recorded_trial
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,7 +44,7 @@ def known_of(record: SweepRecord, metric: str) -> Known:
         trials={**past, **own, **queued},
         open=tuple(open_trial(trial) for trial in trials if not trial.is_finished),
         ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
-        specs=tuple(spec_of(trial) for trial in trials),
+        specs=tuple(recorded_trial(trial) for trial in trials),
         clones=tuple(queued_suggestion(clone) for clone in record.queued_clones),
         points=tuple(point.values for point in record.points),
         cloned=frozenset(trial.fingerprint for trial in trials if trial.clone_of is not None),
@@ -104,7 +106,7 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
         trial.trial_id,
         trial.fingerprint,
         dict(trial.drawn),
-        spec_of(trial),
+        recorded_trial(trial),
         dict(trial.adjusted),
         trial.stage,
         trial.arm,
@@ -122,8 +124,3 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
         dict(last.outcomes),
     )
     return OpenTrial(suggestion, report)
-
-
-def spec_of(trial: TrialRecord) -> TrialSpec:
-    """The trial's spec, from its JSON values."""
-    return TrialSpec.model_validate_json(json.dumps(trial.spec))

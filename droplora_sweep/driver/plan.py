@@ -102,7 +102,7 @@ def make_plan(
     )
     room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
-    lines = [remote_code_note(sweep), _judge_note(found, num_trials or 1)]
+    lines = [_confirm_note(sweep), remote_code_note(sweep), _judge_note(found, num_trials or 1)]
     return Plan(
         num_trials=num_trials,
         num_settings=settings,
@@ -137,6 +137,17 @@ def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_trials: 
         adapter_bytes=sizes[False],
         full_model_bytes=sizes[True],
         disk_bytes=2 * num_trials * max(size for size in sizes.values() if size is not None),
+    )
+
+
+def _confirm_note(sweep: SweepSpec) -> str | None:
+    """What is trained after the search; the search decides how much of it."""
+    if sweep.confirm is None:
+        return None
+    fewest, most = sweep.confirm.num_runs(len(sweep.task.benchmarks))
+    return (
+        f"confirmation trains {fewest} to {most} further runs of full length after the search, "
+        "which count in neither trials nor costs above; then winners are scored on the test split"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.spec import SweepSpec
+from droplora_sweep.spec import SweepSpec, TrialSpec
 from droplora_sweep.spec.loader import recorded_sweep_file
 from droplora_sweep.storage import storage_name
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.spec import SweepFile
-    from droplora_sweep.tracking import SweepRecord
+    from droplora_sweep.tracking import SweepRecord, TrialRecord
 
 
 def recorded_sweep(record: SweepRecord) -> SweepSpec:
@@ -33,6 +33,11 @@ def recorded_sweep(record: SweepRecord) -> SweepSpec:
             f"{record.name}: was started by droplora-sweep {wrote}, whose spec this version "
             f"cannot read: {error.errors()[0]['msg']}"
         ) from error
+
+
+def recorded_trial(record: TrialRecord) -> TrialSpec:
+    """The trial's spec, from its JSON values."""
+    return TrialSpec.model_validate_json(json.dumps(record.spec))
 
 
 def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -> SweepFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WAIT_S = 2.0
+DRAIN_INTERVAL_S = 0.2
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -114,6 +115,13 @@ class Recorder:
         for future in [future for future in self._pending if future.done()]:
             self._pending.remove(future)
             future.result()
+
+    def drain(self, should_stop: Callable[[], bool]) -> None:
+        """Wait until every trial that has ended is recorded, or it is told to stop."""
+        while any(not future.done() for future in self._pending) and not should_stop():
+            wait(self._pending, timeout=DRAIN_INTERVAL_S)
+        if not self._abandoned.is_set():
+            self.check()
 
     def abandon(self) -> None:
         """The sweep is cut short: what has not been recorded stays RUNNING, to be taken up again.

@@ -29,7 +29,7 @@ from droplora_sweep.tasks import load_task
 from droplora_sweep.tracking import write_results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from transformers import PreTrainedModel
 
@@ -60,15 +60,25 @@ class Scorer:
         path = spec.evaluation.held_out_text
         self._held_out = None if path is None else read_held_out_text(path).text
 
-    def __call__(self, adapter: Path | None, split: Split = "validation") -> list[ExampleResult]:
+    def __call__(
+        self,
+        adapter: Path | None,
+        split: Split = "validation",
+        benchmarks: Collection[str] | None = None,
+    ) -> list[ExampleResult]:
         """Every example's result.
 
         Args:
             adapter: Its folder; None scores the base model.
             split: Which examples.
+            benchmarks: Which of the task's; None for all.
         """
+        task = self._task
+        if benchmarks is not None:
+            kept = tuple(one for one in task.benchmarks if one.name in benchmarks)
+            task = replace(task, benchmarks=kept)
         with self._adapted(adapter) as model:
-            return evaluate(model, self._tokenizer, self._task, self._evaluation, split=split)
+            return evaluate(model, self._tokenizer, task, self._evaluation, split=split)
 
     def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
         """What the results come to, ratings and pass@k included."""

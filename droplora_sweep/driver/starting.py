@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.spec import trial_limit
-from droplora_sweep.tracking import SweepOutcome
+from droplora_sweep.tracking import Ledger, SweepOutcome, has_sweep, require_new
 
 from .budget import spent
 from .changes import changes
@@ -15,11 +15,13 @@ from .recorded import recorded_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from droplora_sweep.spec import SweepSpec
     from droplora_sweep.tracking import Holder, SweepRecord
 
     from .changes import Change
+    from .preflight import Prepared
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,25 @@ class Finished:
 Start = Begin | GoOn | Finished
 
 
+def find_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]) -> Start:
+    """Begin, go on or leave alone the sweep of a name, from what the storage holds.
+
+    Raises:
+        SweepError: Another driver works on it, or its name is taken by something else.
+        InputError: It differs in what its trials' results depend on; each fault at its line.
+    """
+    name = prepared.sweep.name
+    if not has_sweep(storage, name):
+        require_new(storage, name)
+        return Begin()
+    ledger = Ledger.open(storage, name)
+    digests = prepared.data_digests()
+    try:
+        return decide_start(ledger.record, ledger.holder, prepared.sweep, digests, versions)
+    except InputError as error:
+        raise prepared.file.locate(error) from error
+
+
 def decide_start(
     record: SweepRecord | None,
     holder: Holder | None,
@@ -74,7 +95,8 @@ def decide_start(
 
     Raises:
         SweepError: Another driver works on it.
-        InputError: It differs in what its trials' results depend on; one fault for each field.
+        InputError: It differs in what its trials' results depend on, or in what is fixed since
+            its confirmation began; one fault for each field.
     """
     if record is None:
         return Begin()
@@ -82,8 +104,12 @@ def decide_start(
         raise SweepError(f"{record.name}: must have one driver, and is held by {holder}")
     found = changes(record, sweep, data_digests, versions)
     refused = [change for change in found if not change.is_free]
-    if refused:
+    settled = [change for change in found if change.is_free and _is_settled(change, record)]
+    if refused or settled:
         faults = [Fault("", change.field, change.problem) for change in refused]
+        faults += [
+            Fault("", each.field, f"{each.problem}, {_why_settled(record)}") for each in settled
+        ]
         remedy = (
             f"must be as when {record.name} was started; start a new sweep from its results with "
             "--fork NEWNAME, or from nothing with another --name"
@@ -98,12 +124,38 @@ def decide_start(
     has_new_limits = (trial_limit(before), before.search.budget) != (limit, sweep.search.budget)
     has_room = (limit is None or num_searched < limit) and spent(record, sweep.search) is None
     is_longer = has_new_limits and has_room
+    is_longer |= any(_is_of_confirmation(change) for change in found)
     is_complete = (
         record.outcome is SweepOutcome.COMPLETE and not num_open and not record.queued_clones
     )
     if is_complete and not is_longer:
         return Finished(len(finished))
     return GoOn(len(finished), num_open, tuple(found))
+
+
+def _is_of_confirmation(change: Change) -> bool:
+    return change.field.partition(".")[0] == "confirm"
+
+
+def _is_settled(change: Change, record: SweepRecord) -> bool:
+    """Whether a field that is free at first is not any more.
+
+    What is compared, and at which numbers of seeds it is decided, is fixed by the first
+    confirmation run; that more runs may be paid for is not. After the test split was scored
+    nothing more is decided.
+    """
+    if not record.confirm_trials:
+        return False
+    if change.field == "confirm.max_runs":
+        return any(trial.is_tested for trial in record.trials)
+    is_of_length = change.field.startswith(("search.num_trials", "search.budget"))
+    return _is_of_confirmation(change) or is_of_length
+
+
+def _why_settled(record: SweepRecord) -> str:
+    if any(trial.is_tested for trial in record.trials):
+        return "and the test split has been scored, after which nothing is decided anew"
+    return "and its finalists are being confirmed, for which this is fixed"
 
 
 def start_lines(start: Start, torn: str | None) -> list[str]:

@@ -82,6 +82,10 @@ class GroupManager:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Take no more trials, and wait until the groups have given back what they held."""
         self.close(CLOSE_TIMEOUT_S)
         self._grower.join()
         assert self._close_by is not None

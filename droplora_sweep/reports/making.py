@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from droplora_sweep.driver.deciding import confirmed
 from droplora_sweep.redaction import redact
 from droplora_sweep.tracking.records import SweepOutcome
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 def facts_of(ledger: Ledger) -> Facts:
     """What is known of a sweep in any state."""
-    return gather_facts(ledger.record, ledger.scores, is_live=ledger.holder is not None)
+    is_live = ledger.holder is not None
+    return gather_facts(ledger.record, ledger.scores, confirmed(ledger), is_live=is_live)
 
 
 def leave_report(ledger: Ledger) -> str | None:
@@ -35,8 +37,8 @@ def leave_report(ledger: Ledger) -> str | None:
     """
 
     def make() -> Report:
-        facts = gather_facts(replace(ledger.record, outcome=SweepOutcome.COMPLETE), ledger.scores)
-        return make_report(facts)
+        record = replace(ledger.record, outcome=SweepOutcome.COMPLETE)
+        return make_report(gather_facts(record, ledger.scores, confirmed(ledger)))
 
     problem = try_to_write(make, ledger.summary_directory)
     return problem and f"no report ({problem}); `droplora-sweep report` makes it later"

@@ -2,6 +2,7 @@
 
 from .known import Ending, Known, KnownTrial, LastReport, OpenTrial
 from .pins import Pins
+from .queue import QueueSearcher
 from .reconciling import reconciled_study
 from .runner import TrialListener, run_search
 from .searcher import StudySearcher
@@ -14,6 +15,7 @@ __all__ = [
     "LastReport",
     "OpenTrial",
     "Pins",
+    "QueueSearcher",
     "StudySearcher",
     "Suggestion",
     "TrialListener",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
 
     from .known import Ending, KnownTrial
+    from .queue import QueueSearcher
     from .rules import IsBehind, Outcomes
     from .searcher import StudySearcher
     from .suggestion import Suggestion
@@ -58,7 +59,7 @@ def run_search(
     client: type[tune.Trainable],
     pool_name: str,
     sweep: SweepSpec,
-    searcher: StudySearcher,
+    searcher: StudySearcher | QueueSearcher,
     listener: TrialListener,
     *,
     trials_folder: str,
@@ -78,7 +79,7 @@ def run_search(
         client: The Tune trainable that leases a group for a trial.
         pool_name: The pool in which clients find groups.
         sweep: What to run.
-        searcher: Draws the trials.
+        searcher: Draws the trials, or hands them out.
         listener: Hears of them.
         trials_folder: Each trial has its folder of its own in it.
         known: Trials of earlier drivers, for the scheduler to compare with.
@@ -148,7 +149,9 @@ class _DriverOnly:
 class _StopWhen(_DriverOnly, tune.Stopper):
     """Asks at every turn; once told to stop, the trials' ends that follow are not their own."""
 
-    def __init__(self, should_stop: Callable[[], bool], searcher: StudySearcher) -> None:
+    def __init__(
+        self, should_stop: Callable[[], bool], searcher: StudySearcher | QueueSearcher
+    ) -> None:
         self._should_stop = should_stop
         self._searcher = searcher
         self.has_stopped = False
@@ -171,7 +174,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
 
     def __init__(
         self,
-        searcher: StudySearcher,
+        searcher: StudySearcher | QueueSearcher,
         listener: TrialListener,
         stopper: _StopWhen,
         pins: Pins,

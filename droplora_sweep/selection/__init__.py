@@ -17,9 +17,11 @@ from .finalists import Finalists, choose_finalists
 from .hopeless import is_behind
 from .intervals import Estimate
 from .methods import MethodRow, MethodTable, compare_methods, compared_fields
+from .on_test import WinnerOnTest, winner_on_test_text, winners_on_test
 from .paper import PaperResult, paper_result, paper_results
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
+from .standing import Standing, all_arms, arms_to_test, choose_questions, stand
 from .trials import MEAN, Scores, TrialRecord
 from .winners import Winner, winner_tags, winner_text, winners, winners_json
 
@@ -45,12 +47,17 @@ __all__ = [
     "Run",
     "ScoreTable",
     "Scores",
+    "Standing",
     "Step",
     "TrialRecord",
     "Verdict",
     "Winner",
+    "WinnerOnTest",
+    "all_arms",
+    "arms_to_test",
     "best_per_benchmark",
     "choose_finalists",
+    "choose_questions",
     "compare_methods",
     "compared_fields",
     "confirmed_text",
@@ -65,9 +72,12 @@ __all__ = [
     "paper_result",
     "paper_results",
     "score_estimate",
+    "stand",
     "tabulate",
+    "winner_on_test_text",
     "winner_tags",
     "winner_text",
     "winners",
     "winners_json",
+    "winners_on_test",
 ]

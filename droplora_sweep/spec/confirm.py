@@ -66,6 +66,16 @@ class ConfirmSpec(SpecModel):
             looks.append(min(last, math.ceil(1.5 * looks[-1])))
         return tuple(looks)
 
+    def num_runs(self, num_benchmarks: int) -> tuple[int, int]:
+        """Fewest and most runs: from one rate beside p = 0, to other arms for every benchmark.
+
+        >>> ConfirmSpec(rates=2, seeds=3).num_runs(1), ConfirmSpec(max_runs=20).num_runs(3)
+        ((6, 9), (6, 20))
+        """
+        num_subjects = num_benchmarks + (num_benchmarks > 1)
+        most = num_subjects * (self.rates + 1) * self.looks[-1]
+        return 2 * self.seeds, most if self.max_runs is None else min(most, self.max_runs)
+
     def seeds_after(self, seed: int) -> tuple[int, ...]:
         """The seeds of the runs, in order: those that follow the search's own, which picked.
 

@@ -22,6 +22,7 @@ SMALL = [
     *("--set", "task.num_train=32"),
     *("--set", "task.num_validation=8"),
     *("--set", "evaluation.num_evaluations=1"),
+    *("--set", "confirm=null"),
 ]
 
 

@@ -92,8 +92,8 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
 
 def sweep_params(sweep: SweepRecord) -> dict[str, str]:
     """Settings of the sweep itself; what trials share is in their own runs."""
-    sections = ("search", "group", "tracking")
-    spec = {section: sweep.spec[section] for section in sections if section in sweep.spec}
+    sections = ("search", "confirm", "group", "tracking")
+    spec = {section: sweep.spec[section] for section in sections if sweep.spec.get(section)}
     fields = {
         path: value
         for path, value in _leaves(spec)
@@ -192,10 +192,13 @@ def trials_table(trials: Iterable[TrialRecord]) -> dict[str, list[Any]]:
     rows = [(trial, dict(_leaves(trial.spec))) for trial in trials]
     params = _union(trial.params for trial, _ in rows)
     metrics = _union(trial.metrics for trial, _ in rows)
-    columns = ["trial", *map(param_name, params), *metrics, "state", "seconds", "reason"]
+    columns = ["trial", "stage", "arm", *map(param_name, params), *metrics]
+    columns += ["state", "seconds", "reason"]
     data = [
         [
             trial.trial_id,
+            trial.stage.value,
+            trial.arm,
             # Where the search chose a ratio, the trial's own value is what readers expect.
             *(fields.get(name, trial.params.get(name)) for name in params),
             *(_finite(trial.metrics.get(name)) for name in metrics),

@@ -1,0 +1,61 @@
+"""Tables of what was confirmed, and of what the winners score on the test split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from .values import UNKNOWN, format_score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from droplora_sweep.selection import ConfirmedDecision, Estimate, WinnerOnTest
+
+
+def arms_table(decisions: Sequence[ConfirmedDecision]) -> Table:
+    """Every confirmed rate of every benchmark; what to use is marked with a star."""
+    table = Table(title="Confirmed rates, in % with 95 % intervals over new seeds and new examples")
+    columns = ("benchmark", "pruning rate", "setting of", "mean", "against p = 0", "best of all")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "setting of" else "right")
+    for decision in decisions:
+        for index, rate in enumerate(decision.rates):
+            difference = None if rate.difference is None else rate.difference.estimate
+            is_recommended = rate.arm == decision.recommended
+            cells = (
+                decision.benchmark if index == 0 else "",
+                f"{rate.arm.pruning_rate:g}" + " *" * is_recommended,
+                rate.arm.name,
+                _interval(rate.mean),
+                _interval(difference, "+.1f") + " !" * rate.is_clear,
+                f"{rate.probability_best:.0%}",
+            )
+            table.add_row(*cells, style="bold" if is_recommended else None)
+        table.add_section()
+    table.caption = "*: use this one; !: clearly different, for all rates together"
+    return table
+
+
+def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
+    """The recommended rate of each benchmark on the test split, beside p = 0."""
+    table = Table(title="Test split, in %, scored once after the decision")
+    for column in ("benchmark", "pruning rate", "score", "p = 0", "difference"):
+        table.add_column(column, justify="right")
+    for one in tested:
+        table.add_row(
+            one.benchmark,
+            f"{one.arm.pruning_rate:g}",
+            format_score(one.score),
+            format_score(one.baseline_score),
+            _interval(one.difference, "+.1f"),
+        )
+    return table
+
+
+def _interval(estimate: Estimate | None, shown: str = ".1f") -> str:
+    if estimate is None:
+        return UNKNOWN
+    value, low, high = (100 * one for one in (estimate.value, estimate.low, estimate.high))
+    return f"{value:{shown}} \\[{low:{shown}}, {high:{shown}}]"

@@ -1,0 +1,113 @@
+"""What a sweep's ledger says of the best pruning rate: by search, by confirmation, on test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.selection import (
+    best_per_benchmark,
+    confirmed_texts,
+    decisions_text,
+    winner_on_test_text,
+    winners,
+    winners_on_test,
+)
+
+from .confirming import confirmation_of, wanted_on_test
+
+if TYPE_CHECKING:
+    from droplora_sweep.selection import ConfirmedDecision, Decision, Winner, WinnerOnTest
+    from droplora_sweep.tracking import Ledger
+
+    from .confirming import Confirmation
+
+
+def decide(ledger: Ledger) -> list[Decision]:
+    """The best pruning rate per benchmark, as far as search-stage trials tell.
+
+    Raises:
+        SweepError: No trial is complete.
+    """
+    return best_per_benchmark(ledger.search_records(), ledger.scores)
+
+
+def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
+    """The setting to use on each benchmark: the confirmed one, else the best of the search.
+
+    Raises:
+        SweepError: No trial is complete.
+    """
+    return winners(decide(ledger), confirmed(ledger), ledger.confirm_records())
+
+
+def confirmed(ledger: Ledger) -> tuple[ConfirmedDecision, ...]:
+    """The decision per benchmark from the confirmation stage; empty before its first look."""
+    found = _confirmation(ledger)
+    return () if found is None else found.standing.decisions
+
+
+def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
+    """What the winners and p = 0 scored on the test split; empty before that."""
+    found = _confirmation(ledger)
+    if found is None:
+        return ()
+    runs = {
+        (trial.arm, trial.spec["seed"]): ledger.test_scores(trial.trial_id) or {}
+        for trial in ledger.confirm_records()
+        if trial.is_tested and trial.arm is not None
+    }
+    return winners_on_test(found.questions, found.standing.decisions, runs)
+
+
+def protocol(ledger: Ledger) -> str:
+    """By which protocol the sweep's responses are read."""
+    return str(ledger.record.spec["evaluation"]["protocol"])
+
+
+def conclusion(ledger: Ledger) -> str:
+    """The decisions in words: confirmed where there are any, else exploratory and labelled so.
+
+    Raises:
+        SweepError: No trial is complete.
+    """
+    decisions = confirmed(ledger)
+    if not decisions:
+        return decisions_text(decide(ledger), protocol(ledger))
+    lines = [confirmed_texts(decisions), *map(winner_on_test_text, on_test(ledger))]
+    return "\n".join([*lines, f"Scores are by the {protocol(ledger)} protocol."])
+
+
+def stage_text(ledger: Ledger) -> str | None:
+    """How far a sweep with a confirmation is; None for one without."""
+    record = ledger.record
+    if record.spec.get("confirm") is None:
+        return None
+    found = _confirmation(ledger)
+    if found is None:
+        return "stage: search"
+    standing = found.standing
+    if standing.missing:
+        num_done = len(standing.needed) - len(standing.missing)
+        seeds = len({seed for _, seed in standing.needed})
+        return (
+            f"stage: confirmation, {num_done} of {len(standing.needed)} runs "
+            f"({found.num_arms} arms, {seeds} seeds)"
+        )
+    if wanted := wanted_on_test(found, record):
+        return f"stage: test split, {len(wanted)} winners' runs to score"
+    return f"stage: confirmed, {standing.step.action}"
+
+
+def summary(ledger: Ledger) -> dict[str, str]:
+    """What the parent run shows, by file name; README.md is its description."""
+    try:
+        return {"README.md": conclusion(ledger)}
+    except SweepError as error:
+        return {"README.md": str(error)}
+
+
+def _confirmation(ledger: Ledger) -> Confirmation | None:
+    record = ledger.record
+    # Before its first run there is nothing to decide on, and the search may go on.
+    return confirmation_of(record, ledger.scores) if record.confirm_trials else None

@@ -1,0 +1,174 @@
+"""The stages of a run: search, confirm, test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from droplora_sweep.groups.client import TrialClient
+from droplora_sweep.groups.pool import HEAD_SHARE
+from droplora_sweep.search import QueueSearcher, run_search
+from droplora_sweep.selection import Action, is_behind
+from droplora_sweep.spec import NoStoppingSpec, SearchSpec
+
+from .confirming import confirmation_of, wanted_on_test
+from .runs import queue_of, take_over_runs
+from .testing import score_on_test
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.search import Known, OpenTrial, Pins, StudySearcher
+    from droplora_sweep.search.rules import IsBehind
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tracking import LedgerWriter
+
+    from .confirming import Confirmation
+    from .identity import Identity
+    from .recorder import Recorder
+    from .watch import Watch
+
+
+class Teller(Protocol):
+    """Shows the user what happens."""
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        """A stage begins, with trials of its own, some of them done before."""
+
+
+@dataclass
+class Stages:
+    """What the stages of one run share.
+
+    Attributes:
+        sweep: What is run.
+        ledger: Where everything is recorded.
+        identify: Names trials.
+        pool_name: Where trials and groups meet.
+        groups: The groups.
+        recorder: Writes what happens into the ledger.
+        watch: Whether to stop.
+        scratch: Folder for Ray Tune's files.
+        progress: Shows the user what happens.
+    """
+
+    sweep: SweepSpec
+    ledger: LedgerWriter
+    identify: Identity
+    pool_name: str
+    groups: GroupManager
+    recorder: Recorder
+    watch: Watch
+    scratch: Path
+    progress: Teller
+
+    @property
+    def _is_behind(self) -> IsBehind:
+        return partial(is_behind, subject=self.sweep.search.metric.removeprefix("val/"))
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.watch.reason is not None
+
+    def search(self, searcher: StudySearcher, known: Known, pins: Pins) -> None:
+        """Draw and run trials until there are enough, or it is told to stop.
+
+        A search whose finalists are being confirmed is over: only what was left running goes on.
+
+        Args:
+            searcher: Draws the trials.
+            known: What it starts from.
+            pins: Trials that the scheduler must not stop.
+        """
+        if self.ledger.record.confirm_trials and not known.open and not known.clones:
+            return
+        run_search(
+            TrialClient,
+            self.pool_name,
+            self.sweep,
+            searcher,
+            self.recorder,
+            trials_folder=self.ledger.trials_location,
+            known=[trial for trial in known.trials.values() if not trial.is_prior],
+            pins=pins,
+            client_resources=HEAD_SHARE,
+            should_stop=self.watch,
+            scratch=self.scratch,
+            is_behind=self._is_behind,
+        )
+        self.recorder.drain(self.watch)
+        if searcher.ended_by is not None:
+            self.progress.say(searcher.ended_by)
+
+    def confirm(self) -> None:
+        """Train what the confirmation still needs, look by look, until it is decided."""
+        if self.is_stopped or self.sweep.confirm is None:
+            return
+        while (confirmation := self._look()) is not None:
+            taken = take_over_runs(confirmation, self.ledger, self.identify)
+            for line in taken:
+                self.progress.say(line)
+            if not taken:
+                self._run(queue_of(confirmation, self.ledger, self.identify), confirmation)
+            if self.is_stopped:
+                return
+
+    def test(self) -> None:
+        """Score the winners and p = 0 on the test split, once, now that all is decided."""
+        if self.is_stopped or self.sweep.confirm is None:
+            return
+        record = self.ledger.record
+        confirmation = confirmation_of(record, self.ledger.scores)
+        assert confirmation is not None, "the sweep has `confirm`"
+        wanted = wanted_on_test(confirmation, record)
+        if wanted:
+            self.groups.end()
+            score_on_test(self.ledger, wanted, self.sweep.group, self.watch, self.progress.say)
+
+    def _look(self) -> Confirmation | None:
+        """The confirmation where runs are missing; None, said why, where it is over."""
+        confirmation = confirmation_of(self.ledger.record, self.ledger.scores)
+        assert confirmation is not None, "the sweep has `confirm`"
+        if not confirmation.questions:
+            self.progress.say("confirmation: nothing to confirm, no trial with p > 0 is complete")
+            return None
+        if confirmation.standing.missing:
+            return confirmation
+        step = confirmation.standing.step
+        if step.action is not Action.ADD_SEEDS:
+            self.progress.say(f"confirmation: {step.action}")
+        return None
+
+    def _run(self, queue: list[OpenTrial], confirmation: Confirmation) -> None:
+        confirm = self.sweep.confirm
+        assert confirm is not None, "the sweep has `confirm`"
+        needed, missing = confirmation.standing.needed, confirmation.standing.missing
+        seeds = dict.fromkeys(seed for _, seed in needed)
+        prefix = "confirm" if confirm.examples == "new" else "val"
+        self.progress.say(
+            f"confirmation: {confirmation.num_arms} arms, seeds {', '.join(map(str, seeds))}: "
+            f"{len(missing)} of {len(needed)} runs to go"
+        )
+        metric = f"{prefix}/mean"
+        self.progress.begin(metric, len(needed), len(needed) - len(missing))
+        # Its runs are drawn by nobody and stopped by nobody.
+        search = SearchSpec(num_trials=len(queue), metric="val/mean", stopping=NoStoppingSpec())
+        name = f"{self.sweep.name}-confirm-{len(needed)}"
+        run_search(
+            TrialClient,
+            self.pool_name,
+            self.sweep.model_copy(update={"search": search, "name": name}),
+            QueueSearcher(queue, lambda: self.groups.num_groups, metric=metric),
+            self.recorder,
+            trials_folder=self.ledger.trials_location,
+            client_resources=HEAD_SHARE,
+            should_stop=self.watch,
+            scratch=self.scratch,
+            is_behind=self._is_behind,
+        )
+        self.recorder.drain(self.watch)

@@ -75,7 +75,7 @@ class Facts:
     @cached_property
     def complete(self) -> tuple[Candidate, ...]:
         """The search-stage trials that trained to their full length, with their finite scores."""
-        return tuple(candidates(self.searched))
+        return tuple(candidates(self.record.comparable_trials))
 
     @property
     def as_of(self) -> datetime:
@@ -114,7 +114,7 @@ def gather_facts(
         confirmed: What the confirm stage decided.
         is_live: Whether a driver works on the sweep now.
     """
-    searched = record.search_trials
+    searched = record.comparable_trials
     known = {one.trial_id: scores(one.trial_id) for one in searched if _is_complete(one)}
     decisions: tuple[Decision, ...] = ()
     undecided = ""

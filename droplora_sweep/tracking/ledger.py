@@ -76,7 +76,7 @@ class Ledger:
 
         Clones are among them where their scores may be compared, see `TrialRecord.is_comparable`.
         """
-        return [trial for trial in self.record.search_trials if trial.is_comparable]
+        return list(self.record.comparable_trials)
 
     def confirm_records(self) -> list[TrialRecord]:
         """The trials of the confirmation stage."""

@@ -302,6 +302,11 @@ class SweepRecord:
         return tuple(trial for trial in self.trials if trial.stage is Stage.SEARCH)
 
     @property
+    def comparable_trials(self) -> tuple[TrialRecord, ...]:
+        """Those of the search stage whose scores may be set side by side."""
+        return tuple(trial for trial in self.search_trials if trial.is_comparable)
+
+    @property
     def confirm_trials(self) -> tuple[TrialRecord, ...]:
         """The trials of the confirmation stage."""
         return tuple(trial for trial in self.trials if trial.stage is Stage.CONFIRM)

@@ -99,7 +99,7 @@ def test_params_of_the_sweep_leave_out_what_may_hold_a_password(make_driver):
     tracking = {"mlflow_uri": "http://user:secret@host"}
     sweep = make_driver(tracking=tracking).ledger.record
     assert "secret" not in json.dumps(values.sweep_params(sweep))
-    assert values.sweep_params(sweep)["search_num_trials"] == "12"
+    assert values.sweep_params(sweep)["search_num_startup_trials"] == "8"
 
 
 @pytest.mark.parametrize(

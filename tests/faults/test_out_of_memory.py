@@ -35,6 +35,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
 """Folder of the memory controller and its limit's file, in versions 1 and 2 of cgroups."""
 LIMIT_BYTES = 4096
+SETTINGS = {
+    **TINY,
+    **ONE_WORKER,
+    # Steps live on memory that the process has had before; evaluation takes much more of it.
+    "task.num_validation": 256,
+    "evaluation.batch_size": 256,
+}
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def test_a_trial_whose_worker_the_kernel_killed_for_memory_fails_and_the_others_
 ) -> None:
     mark = str(tmp_path)
     with recorded("out of memory: the kernel kills a worker") as row:
-        driver = start(command(tmp_path, **TINY, **ONE_WORKER), mark)
+        driver = start(command(tmp_path, **SETTINGS), mark)
         wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
         [rank] = actors(mark, RANK)
         (scarce / "cgroup.procs").write_text(str(rank.pid))
@@ -77,7 +84,7 @@ def test_a_trial_whose_worker_the_kernel_killed_for_memory_goes_on_with_half_the
 ) -> None:
     mark = str(tmp_path)
     with recorded("out of memory: the kernel kills a worker, half the micro-batch") as row:
-        settings = {**TINY, **ONE_WORKER, "group.halve_micro_batch_on_oom": "true"}
+        settings = {**SETTINGS, "group.halve_micro_batch_on_oom": "true"}
         driver = start(command(tmp_path, **settings), mark)
         wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
         [rank] = actors(mark, RANK)

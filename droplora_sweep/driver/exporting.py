@@ -27,7 +27,7 @@ from droplora_sweep.tracking.model_card import CARD, model_card
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from droplora_sweep.selection import Estimate
+    from droplora_sweep.selection import Estimate, Scores
     from droplora_sweep.tracking import Ledger, TrialRecord
 
     Files = dict[str, bytes | Callable[[Path], None]]
@@ -93,11 +93,11 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
         raise InputError([Fault("", "--format", problem)])
 
 
-def estimates(ledger: Ledger, trial: TrialRecord) -> dict[str, Estimate]:
-    """The trial's validation score with its 95 % interval over examples, by benchmark, and mean."""
+def estimates(scores: Scores | None) -> dict[str, Estimate]:
+    """A trial's score with its 95 % interval over examples, by benchmark, and the mean of them."""
     found = {}
-    for benchmark, scores in (ledger.scores(trial.trial_id) or {}).items():
-        known = [score for score in scores.values() if score is not None]
+    for benchmark, by_example in (scores or {}).items():
+        known = [score for score in by_example.values() if score is not None]
         if known:
             found[benchmark] = mean_score(known)
     return {**found, "mean": mean_estimate(list(found.values()))} if found else {}
@@ -105,14 +105,16 @@ def estimates(ledger: Ledger, trial: TrialRecord) -> dict[str, Estimate]:
 
 def _card(ledger: Ledger, trial: TrialRecord, form: Format) -> str:
     record = ledger.record
-    intervals = {name: (one.low, one.high) for name, one in estimates(ledger, trial).items()}
+    validation = estimates(ledger.scores(trial.trial_id))
+    test = estimates(ledger.test_scores(trial.trial_id))
     return model_card(
         trial,
         record.name,
         trial.metrics,
         form=Form(form.value),
-        intervals=intervals,
+        intervals={name: (one.low, one.high) for name, one in validation.items()},
         data=record.data_digests,
+        test={name: (one.value, one.low, one.high) for name, one in test.items()},
     )
 
 

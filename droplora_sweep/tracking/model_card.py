@@ -31,7 +31,7 @@ _CARD = """\
 Scores of one training run with seed {seed}, on the split that the sweep selects on; responses were
 read by the `{protocol}` protocol.{perplexity}
 
-## Settings
+{test}## Settings
 
 ```yaml
 {spec}```
@@ -91,6 +91,7 @@ def model_card(
     form: Form = Form.ADAPTER,
     intervals: Mapping[str, tuple[float, float]] | None = None,
     data: Mapping[str, str] | None = None,
+    test: Mapping[str, tuple[float, float, float]] | None = None,
 ) -> str:
     """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load.
 
@@ -101,6 +102,7 @@ def model_card(
         form: What the files beside the card are.
         intervals: 95 % interval of a score, by benchmark.
         data: Digest of each split, by ``<benchmark>/<split>``.
+        test: Score on the test split with its 95 % interval, by benchmark; of winners alone.
     """
     spec = trial.spec
     adjusted = "".join(
@@ -123,6 +125,7 @@ def model_card(
         spec=yaml.safe_dump(dict(spec), sort_keys=False),
         fingerprint=trial.fingerprint,
         data=_data(data or {}),
+        test=_test(test or {}),
         loading=loading_text(form, model),
         notes=_notes(model) + adjusted,
     )
@@ -212,6 +215,18 @@ def _data(digests: Mapping[str, str]) -> str:
         return ""
     rows = "\n".join(f"| {name} | `{digest}` |" for name, digest in digests.items())
     return f"## Data\n\n| split | digest of its examples |\n|---|---|\n{rows}\n\n"
+
+
+def _test(scores: Mapping[str, tuple[float, float, float]]) -> str:
+    """What a winner scored after everything was decided."""
+    if not scores:
+        return ""
+    rows = "".join(
+        f"| {name} | {score:.4f} | {low:.4f} to {high:.4f} |\n"
+        for name, (score, low, high) in scores.items()
+    )
+    head = "| benchmark | score | 95 % interval over examples |\n|---|---|---|\n"
+    return f"## Test scores, read once and after the choice was made\n\n{head}{rows}\n"
 
 
 def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:

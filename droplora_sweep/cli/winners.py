@@ -32,11 +32,13 @@ def best(
     import json
 
     from droplora_sweep.display.methods import methods_notes, methods_table
+    from droplora_sweep.display.pareto import pareto_table
     from droplora_sweep.selection import (
         compare_methods,
         compared_fields,
         explore,
         marginal_text,
+        pareto_front,
         winner_text,
         winners_json,
     )
@@ -59,6 +61,9 @@ def best(
             console.print(methods_table(methods))
             for line in methods_notes(methods):
                 console.print(line, highlight=False, soft_wrap=True)
+        if objectives := ledger.record.spec["search"].get("objectives"):
+            front = pareto_front(ledger.search_records(), objectives)
+            console.print(pareto_table(front, objectives))
         for marginal in explore(ledger.search_records()):
             if marginal.points:
                 console.print(marginal_text(marginal), highlight=False, soft_wrap=True)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from droplora_sweep.search.known import Known, KnownTrial, LastReport, OpenTrial
 from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import TrialSpec
+from droplora_sweep.spec.objectives import SECONDS, objective_values
 from droplora_sweep.tracking import TrialState
 
 from .recorded import recorded_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from droplora_sweep.search import Ending
+    from droplora_sweep.search.telling import Told
     from droplora_sweep.tracking import PastTrial, QueuedClone, SweepRecord, TrialRecord
 
 ENDINGS: Mapping[TrialState, Ending | None] = {
@@ -37,7 +39,8 @@ def known_of(record: SweepRecord, metric: str) -> Known:
     """
     past = {each.number: _from_past(each) for each in record.past}
     trials = record.search_trials
-    own = {trial.number: known_trial(trial, metric) for trial in trials}
+    objectives = record.spec["search"].get("objectives", ())
+    own = {trial.number: known_trial(trial, metric, objectives) for trial in trials}
     finished = [trial for trial in trials if trial.is_finished]
     queued = {clone.number: _from_clone(clone) for clone in record.queued_clones}
     return Known(
@@ -51,8 +54,12 @@ def known_of(record: SweepRecord, metric: str) -> Known:
     )
 
 
-def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
-    """One trial of a ledger; without a finite last score it counts as failed."""
+def known_trial(trial: TrialRecord, metric: str, objectives: Sequence[str] = ()) -> KnownTrial:
+    """One trial of a ledger; without a finite last score it counts as failed.
+
+    So does one without a finite value of every objective, where there are several, and one that was
+    stopped then (see ``search.telling``).
+    """
     scores = {each.evaluation: each.metrics.get(metric, math.nan) for each in trial.reports}
     finite = {number: score for number, score in scores.items() if math.isfinite(score)}
     ending = ENDINGS[trial.state]
@@ -62,7 +69,22 @@ def known_trial(trial: TrialRecord, metric: str) -> KnownTrial:
         # The sampler is to learn nothing from it.
         ending = "failed"
     outcomes = {each.evaluation: each.outcomes for each in trial.reports if each.outcomes}
-    return KnownTrial(trial.number, trial.trial_id, trial.drawn, ending, finite, outcomes)
+    seconds = {
+        each.evaluation: each.metrics[SECONDS] for each in trial.reports if SECONDS in each.metrics
+    }
+    values = objective_values(objectives, trial.metrics, math.fsum(seconds.values()))
+    if objectives and (ending == "stopped" or (ending == "complete" and values is None)):
+        ending = "failed"
+    return KnownTrial(
+        trial.number,
+        trial.trial_id,
+        trial.drawn,
+        ending,
+        finite,
+        outcomes,
+        values if objectives and ending == "complete" else None,
+        seconds,
+    )
 
 
 def _from_past(past: PastTrial) -> KnownTrial:
@@ -94,9 +116,9 @@ def queued_suggestion(clone: QueuedClone) -> Suggestion:
     )
 
 
-def _told_again(trial: KnownTrial) -> float | None:
+def _told_again(trial: KnownTrial) -> Told:
     """What a draw that repeats the trial is told."""
-    return trial.score if trial.ending == "complete" else None
+    return trial.told if trial.ending == "complete" else None
 
 
 def open_trial(trial: TrialRecord) -> OpenTrial:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .rules import Outcomes
     from .suggestion import Suggestion
+    from .telling import Told
 
 Ending = Literal["complete", "stopped", "failed"]
 
@@ -27,6 +28,8 @@ class KnownTrial:
         ending: None while it runs; ``failed`` also where its score is not finite.
         scores: The search's metric at each evaluation, by its number; finite.
         outcomes: Each example's score by benchmark, by evaluation, where the ledger has them.
+        values: Its value of each of several objectives; None with one, and where one is missing.
+        seconds: Seconds of training that each evaluation took since the one before.
         is_prior: Whether it is of an earlier sweep and informs the sampler alone.
     """
 
@@ -36,6 +39,8 @@ class KnownTrial:
     ending: Ending | None
     scores: Mapping[int, float]
     outcomes: Mapping[int, Outcomes] = field(default_factory=dict)
+    values: tuple[float, ...] | None = None
+    seconds: Mapping[int, float] = field(default_factory=dict)
     is_prior: bool = False
 
     @property
@@ -44,6 +49,11 @@ class KnownTrial:
         if self.ending in (None, "failed") or not self.scores:
             return None
         return self.scores[max(self.scores)]
+
+    @property
+    def told(self) -> Told:
+        """What a study is told of it once it is complete: its score, or all its values."""
+        return self.score if self.values is None else self.values
 
     @property
     def decided_scores(self) -> dict[int, float]:
@@ -95,7 +105,8 @@ class Known:
     Attributes:
         trials: Every known trial, by number.
         open: Those that go on, in the order in which they do.
-        ended: Score of every finished trial of this sweep, None where it has none, by fingerprint.
+        ended: What the study was told of every finished trial of this sweep, by fingerprint: its
+            score, or its value of each objective; None where it has none.
         specs: What has been run or is running here.
         clones: Trials made by hand that have not started, in the order in which they were made.
         cloned: Fingerprints of those that have; they come on top of the planned trials.
@@ -104,7 +115,7 @@ class Known:
 
     trials: Mapping[int, KnownTrial] = field(default_factory=dict)
     open: tuple[OpenTrial, ...] = ()
-    ended: Mapping[str, float | None] = field(default_factory=dict)
+    ended: Mapping[str, Told] = field(default_factory=dict)
     specs: tuple[TrialSpec, ...] = ()
     clones: tuple[Suggestion, ...] = ()
     cloned: frozenset[str] = frozenset()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
 
     from .known import Ending, KnownTrial
+    from .telling import Told
 
 ORIGIN = "of_earlier_sweep"
 """User attribute of a trial in the study that is none of the sweep's own."""
@@ -38,12 +39,12 @@ class Untold:
     Attributes:
         number: Of which trial.
         state: COMPLETE, PRUNED or FAIL.
-        score: Of a complete trial.
+        told: Score, or value of each objective, of a complete trial.
     """
 
     number: int
     state: OptunaState
-    score: float | None = None
+    told: Told = None
 
 
 def untold_endings(
@@ -72,8 +73,8 @@ def untold_endings(
         if found is None or found.params != trial.drawn:
             return None
         if found.state is OptunaState.RUNNING and state is not OptunaState.RUNNING:
-            score = trial.score if state is OptunaState.COMPLETE else None
-            endings.append(Untold(number, state, score))
+            value = trial.told if state is OptunaState.COMPLETE else None
+            endings.append(Untold(number, state, value))
         elif found.state is not state:
             return None
     endings += [
@@ -92,14 +93,14 @@ def reconciled_study(
     if endings is None:
         return _remade(study, known, sweep)
     for ending in endings:
-        study.tell(ending.number, ending.score, state=ending.state)
+        study.tell(ending.number, ending.told, state=ending.state)
     return study
 
 
 def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec) -> optuna.Study:
-    name, storage = study.study_name, study._storage
+    name, storage, directions = study.study_name, study._storage, study.directions
     optuna.delete_study(study_name=name, storage=storage)
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     num_complete = 0
     for number in range(max(known, default=-1) + 1):
         # A number that the ledger does not know was of a draw that was never run.
@@ -114,13 +115,18 @@ def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSp
 
 
 def _frozen(trial: KnownTrial, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
-    parameters = sweep.search.parameters
+    parameters, state = sweep.search.parameters, STATES[trial.ending]
+    values = None if trial.score is None else [trial.score]
+    if sweep.search.objectives:
+        values = None if trial.values is None else list(trial.values)
+        # Of another sweep's trials that a fork knows, the score alone is known.
+        state = OptunaState.FAIL if state is OptunaState.COMPLETE and values is None else state
     return optuna.trial.create_trial(
-        state=STATES[trial.ending],
-        value=trial.score,
+        state=state,
+        values=values,
         params=dict(trial.drawn),
         distributions={path: distribution(parameters[path]) for path in trial.drawn},
-        intermediate_values=dict(trial.scores),
+        intermediate_values={} if sweep.search.objectives else dict(trial.scores),
         user_attrs={ORIGIN: trial.name} if trial.is_prior else {},
         system_attrs=population_attributes(sweep, num_complete),
     )

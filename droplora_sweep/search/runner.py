@@ -10,7 +10,7 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from .pins import Pins
 from .scheduler import is_paired, make_scheduler
-from .searcher import DELIVERED_AGAIN, IS_STOPPED
+from .telling import DELIVERED_AGAIN, IS_STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,7 +6,6 @@ running for ever, and cannot run a trial only once; this one keeps Optuna's stat
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from .samplers import make_sampler
 from .scheduler import BASELINE, NUMBER
 from .shares import Shares, propose
 from .suggestion import distribution, suggest
+from .telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
     from .known import LastReport
     from .suggestion import Suggestion
-
-DELIVERED_AGAIN = "delivered_again"
-"""In a result: the study and the ledger have it from an earlier driver."""
-
-IS_STOPPED = "is_stopped"
-"""In a result: somebody had the trial stopped; what else is in it is of its last evaluation."""
 
 QUEUED = "queued"
 """User attribute of a trial that waits in the study: which of the first ones it is."""
@@ -80,6 +74,7 @@ class StudySearcher(Searcher):
         self.ended_by: str | None = None
         self._live: dict[str, tuple[optuna.trial.Trial, Suggestion]] = {}
         known = known or Known()
+        self._telling = Telling(study, sweep, known.trials)
         self._open = deque(known.open)
         self._ended = dict(known.ended)
         self._clones = deque(known.clones)
@@ -152,7 +147,7 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell the study an intermediate score, which TPE uses for trials stopped early."""
-        self._report(self._live[trial_id][0], result)
+        self._telling.report(self._live[trial_id][0], result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -161,18 +156,9 @@ class StudySearcher(Searcher):
         if self._is_abandoned:
             return
         trial, suggestion = self._live.pop(trial_id)
-        score = (result or {}).get(self.metric)
-        self._ended[suggestion.fingerprint] = None
-        has_score = score is not None and math.isfinite(score)
         is_foreign = suggestion.clone_of is not None and not suggestion.params
-        if error or result is None or not has_score or is_foreign:
-            self._study.tell(trial, state=OptunaState.FAIL)
-        elif IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
-            self._report(trial, result)
-            self._study.tell(trial, state=OptunaState.PRUNED)
-        else:
-            self._ended[suggestion.fingerprint] = score
-            self._study.tell(trial, score)
+        last = None if error or is_foreign else result
+        self._ended[suggestion.fingerprint] = self._telling.end(trial, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
         """The number, in the study, of a trial that somebody makes.
@@ -204,12 +190,6 @@ class StudySearcher(Searcher):
     def abandon(self) -> None:
         """The sweep is cut short: trials that Tune ends from here on go on some other day."""
         self._is_abandoned = True
-
-    def _report(self, trial: optuna.trial.Trial, result: dict[str, Any]) -> None:
-        score = result.get(self.metric)
-        is_delivered_again = result.get(DELIVERED_AGAIN, False)
-        if score is not None and math.isfinite(score) and not is_delivered_again:
-            trial.report(score, step=result["evaluation"])
 
     def _queue(self, known: Known) -> None:
         """Baselines and starting points that neither were run nor wait in the study."""
@@ -259,11 +239,7 @@ class StudySearcher(Searcher):
             suggestion = suggest(trial, self._sweep, self._identify)
             if not self.is_known(suggestion.fingerprint):
                 return trial, suggestion
-            score = self._ended.get(suggestion.fingerprint)
-            if score is None:
-                self._study.tell(trial, state=OptunaState.FAIL)
-            else:
-                self._study.tell(trial, score)
+            self._telling.again(trial, self._ended.get(suggestion.fingerprint))
         return None
 
     def _ask(self, variant: dict[str, Scalar] | None) -> optuna.trial.Trial | None:

@@ -19,6 +19,7 @@ from .intervals import Estimate
 from .methods import MethodRow, MethodTable, compare_methods, compared_fields
 from .on_test import WinnerOnTest, winner_on_test_text, winners_on_test
 from .paper import PaperResult, paper_result, paper_results
+from .pareto import ParetoPoint, pareto_front
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
 from .standing import Standing, all_arms, arms_to_test, choose_questions, stand
@@ -42,6 +43,7 @@ __all__ = [
     "MethodRow",
     "MethodTable",
     "PaperResult",
+    "ParetoPoint",
     "RateRow",
     "Rule",
     "Run",
@@ -71,6 +73,7 @@ __all__ = [
     "next_step",
     "paper_result",
     "paper_results",
+    "pareto_front",
     "score_estimate",
     "stand",
     "tabulate",

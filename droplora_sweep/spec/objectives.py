@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SECONDS = "train_seconds"
+"""The metric of training time, of each evaluation since the one before."""
+
 COSTS = {
     "trainable_parameters": "trainable_parameters",
-    "seconds": "train_seconds",
+    "seconds": SECONDS,
     "memory": "peak_memory_gb",
     "forgetting": "perplexity/ratio",
 }
@@ -26,3 +35,20 @@ def metric_of(objective: str) -> str:
 def is_maximized(objective: str) -> bool:
     """Whether more of it is better."""
     return objective not in COSTS
+
+
+def objective_values(
+    objectives: Sequence[str], metrics: Mapping[str, float], seconds: float
+) -> tuple[float, ...] | None:
+    """A trial's value of each objective; None where one is missing or not finite.
+
+    Args:
+        objectives: ``search.objectives``.
+        metrics: The trial's last ones.
+        seconds: Of training, over the whole trial.
+    """
+    values = tuple(
+        seconds if COSTS.get(name) == SECONDS else metrics.get(metric_of(name), math.nan)
+        for name in objectives
+    )
+    return values if all(map(math.isfinite, values)) else None

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.spec.objectives import is_maximized
 from droplora_sweep.spec.study_url import JOURNAL, POSTGRESQL
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ BUSY_TIMEOUT_S = 60
 
 
 def open_study(path: Path, url: str | None, sweep: SweepRecord) -> optuna.Study:
-    """Create or load the study; it maximises.
+    """Create or load the study; it maximises, or each of several objectives has its direction.
 
     Args:
         path: The sweep's own sqlite file, used where there is no URL.
@@ -35,11 +37,16 @@ def open_study(path: Path, url: str | None, sweep: SweepRecord) -> optuna.Study:
     Raises:
         SweepError: The storage cannot be opened.
     """
+    objectives = sweep.spec["search"].get("objectives") or ("mean",)
+    directions = [
+        StudyDirection.MAXIMIZE if is_maximized(one) else StudyDirection.MINIMIZE
+        for one in objectives
+    ]
     name = sweep.name if url is None else f"{sweep.name}-{sweep.sweep_id[:8]}"
     try:
         storage = _sqlite(path) if url is None else _open_url(url)
         return optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
     # Blind on purpose: databases and their drivers raise what they like, and none may have a URL
     # or a file that another program damaged end in a traceback.

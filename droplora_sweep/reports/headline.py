@@ -38,7 +38,7 @@ class Headline:
 def headline(answers: tuple[Answer, ...]) -> Headline:
     """Sum up the answers, of which the first is the mean or the only benchmark."""
     first = answers[0]
-    settings = f"With {first.settings} ({first.trial})." if first.settings else ""
+    settings = f"With {first.settings} (as {first.short_trial})." if first.settings else ""
     return Headline(
         _advice(first), settings, first.certainty, _reason(first), _differences(answers)
     )

@@ -61,7 +61,7 @@ def answers_table(answers: Sequence[Answer]) -> Table:
         rows.append(
             (
                 Cell(one.subject),
-                Cell(rate, f"{one.settings} ({one.trial})" if one.settings else one.trial),
+                Cell(rate, f"{one.settings} ({one.short_trial})" if one.settings else one.trial),
                 Cell(f"{one.certainty.mark} {one.certainty}", one.verdict),
                 Cell(score(one.score), interval(one.score)),
                 Cell(points(one.gain), of),

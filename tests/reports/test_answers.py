@@ -100,6 +100,6 @@ def test_the_settings_that_go_with_the_rate_are_named(alone):
     alone.trial(0.0, 0.5)
     alone.trial(0.2, 0.7, rank=16, params={"training.learning_rate": 3e-4})
     _, shown = first(alone)
-    assert shown.settings == "With rank 16, learning rate 0.0003 (t0001-00000001)."
+    assert shown.settings == "With rank 16, learning rate 0.0003 (as t0001)."
     _, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}))
-    assert shown.settings == "With rank 16, learning rate 0.0003 (t0001-00000001)."
+    assert shown.settings == "With rank 16, learning rate 0.0003 (as t0001)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 RATE = "adapter.pruning_rate"
+FINGERPRINT = re.compile(r"-[0-9a-f]{8}")
 
 
 class Certainty(StrEnum):
@@ -67,6 +69,11 @@ class Answer:
     num_seeds: int = 1
     verdict: str = ""
     sentence: str = ""
+
+    @property
+    def short_trial(self) -> str:
+        """The trial without its fingerprint, ``t0007`` or ``t0007@p=0``; commands take that."""
+        return FINGERPRINT.sub("", self.trial)
 
 
 SETTLED = frozenset(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.errors import SweepError
 from droplora_sweep.files import replace_file
 
 if TYPE_CHECKING:
@@ -61,11 +62,19 @@ def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def _table(path: Path, columns: Sequence[str]) -> pa.Table:
-    """These columns, in this order; what an older file lacks is filled in."""
+    """These columns, in this order; what an older file lacks is filled in.
+
+    Raises:
+        SweepError: The file is missing or damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise SweepError(f"{path}: results must be readable, but the file {kind}") from error
     types = dict(zip(COLUMNS, _types(), strict=True))
     for name in columns:
         if name not in table.column_names:

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.tracking import read_results, read_scores, write_results
 
@@ -42,3 +44,14 @@ def test_files_of_before_there_were_samples_and_ratings_are_read(tmp_path):
     first, second = read_results(path)
     assert (first["score"], first["sample"], first["turn"]) == (1.0, 0, 1)
     assert second["rating"] is second["prompt_digest"] is second["note"] is None
+
+
+def test_results_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "results.parquet"
+    with pytest.raises(SweepError) as missing:
+        read_scores(path)
+    assert str(missing.value) == f"{path}: results must be readable, but the file is missing"
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(SweepError) as damaged:
+        read_results(path)
+    assert str(damaged.value) == f"{path}: results must be readable, but the file is damaged"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Marginal,
         MethodTable,
         Scores,
+        WinnerOnTest,
     )
     from droplora_sweep.selection.trials import Candidate
     from droplora_sweep.tracking.records import SweepRecord, TrialRecord
@@ -48,6 +49,7 @@ class Facts:
         undecided: Why there are none, else "".
         marginals: Score at each rate with the other parameters averaged out, exploratory.
         confirmed: The confirm stage's, one per subject; empty where it has not begun.
+        on_test: The recommended rates on the test split; empty before it is scored, once.
         methods: The variants that the sweep compares, None where it compares none.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
@@ -58,6 +60,7 @@ class Facts:
     undecided: str
     marginals: tuple[Marginal, ...]
     confirmed: tuple[ConfirmedDecision, ...]
+    on_test: tuple[WinnerOnTest, ...]
     methods: MethodTable | None
     estimates: Mapping[str, Mapping[str, Estimate]]
 
@@ -103,6 +106,7 @@ def gather_facts(
     record: SweepRecord,
     scores: Callable[[str], Scores | None],
     confirmed: Sequence[ConfirmedDecision] = (),
+    on_test: Sequence[WinnerOnTest] = (),
     *,
     is_live: bool = False,
 ) -> Facts:
@@ -112,6 +116,7 @@ def gather_facts(
         record: The sweep, in any state.
         scores: A trial's score on each example by its id, None where it has none.
         confirmed: What the confirm stage decided.
+        on_test: What the decided rates scored on the test split.
         is_live: Whether a driver works on the sweep now.
     """
     searched = record.comparable_trials
@@ -129,6 +134,7 @@ def gather_facts(
         undecided=undecided,
         marginals=tuple(explore(searched)) if decisions else (),
         confirmed=tuple(confirmed),
+        on_test=tuple(on_test),
         methods=compare_methods(searched, compared_fields(record.spec), known.get),
         estimates=_estimates(searched, known),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from droplora_sweep.driver.deciding import confirmed
+from droplora_sweep.driver.deciding import confirmed, on_test
 from droplora_sweep.redaction import redact
 from droplora_sweep.tracking.records import SweepOutcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.tracking import Ledger, SweepRecord
 
     from .facts import Facts
     from .page import Report
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 def facts_of(ledger: Ledger) -> Facts:
     """What is known of a sweep in any state."""
-    is_live = ledger.holder is not None
-    return gather_facts(ledger.record, ledger.scores, confirmed(ledger), is_live=is_live)
+    return _gathered(ledger, ledger.record, is_live=ledger.holder is not None)
 
 
 def leave_report(ledger: Ledger) -> str | None:
@@ -38,7 +37,7 @@ def leave_report(ledger: Ledger) -> str | None:
 
     def make() -> Report:
         record = replace(ledger.record, outcome=SweepOutcome.COMPLETE)
-        return make_report(gather_facts(record, ledger.scores, confirmed(ledger)))
+        return make_report(_gathered(ledger, record, is_live=False))
 
     problem = try_to_write(make, ledger.summary_directory)
     return problem and f"no report ({problem}); `droplora-sweep report` makes it later"
@@ -54,3 +53,7 @@ def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
         first_line = str(error).strip().partition("\n")[0]
         return redact(f"{type(error).__name__}: {first_line}")
     return None
+
+
+def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
+    return gather_facts(record, ledger.scores, confirmed(ledger), on_test(ledger), is_live=is_live)

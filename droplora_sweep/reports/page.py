@@ -29,7 +29,7 @@ from .figures.rates import draw_rates
 from .headline import headline
 from .method_rows import methods_table, methods_text
 from .settings import setting_rows
-from .tables import answers_table, confirmed_table, rates_table, trials_table
+from .tables import answers_table, confirmed_table, on_test_table, rates_table, trials_table
 from .wording import hours, moment, quantity
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def make_report(facts: Facts) -> Report:
         answers=found,
         answers_table=answers_table(found),
         confirmed_tables=[confirmed_table(one) for one in facts.confirmed if one.rates],
+        on_test_table=on_test_table(facts.on_test) if facts.on_test else None,
         rates_table=rates_table(facts),
         methods_table=None if facts.methods is None else methods_table(facts.methods),
         methods_notes=[] if facts.methods is None else methods_text(facts.methods),

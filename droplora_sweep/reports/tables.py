@@ -12,7 +12,7 @@ from .wording import UNKNOWN, interval, points, score, share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import ConfirmedDecision
+    from droplora_sweep.selection import ConfirmedDecision, WinnerOnTest
     from droplora_sweep.tracking.records import TrialRecord
 
     from .contents.answers import Answer
@@ -114,6 +114,23 @@ def confirmed_table(decision: ConfirmedDecision) -> Table:
     )
     seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
     return Table(f"{decision.benchmark}: {seeds}", columns, rows)
+
+
+def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
+    """The recommended rates on the test split, beside p = 0."""
+    columns = ("benchmark", "used", "test score", "p = 0", "difference", "runs and examples")
+    rows = tuple(
+        (
+            Cell(one.benchmark),
+            Cell(f"p = {one.arm.pruning_rate:g}", one.arm.name),
+            Cell(score(one.score)),
+            Cell(score(one.baseline_score)),
+            Cell(points(one.difference)),
+            Cell(f"{one.num_seeds} seeds, {one.num_examples:,} examples"),
+        )
+        for one in tested
+    )
+    return Table("Test split, scored once, after the decision", columns, rows)
 
 
 def trials_table(facts: Facts) -> Table:

@@ -9,6 +9,7 @@ import pytest
 from droplora_sweep.errors import SweepError
 from droplora_sweep.reports import make_report, write_report
 from droplora_sweep.reports.method_rows import methods_table
+from droplora_sweep.selection import Arm, Estimate, WinnerOnTest
 from droplora_sweep.tracking import SweepOutcome
 
 from .conftest import Sweep, confirm
@@ -54,6 +55,19 @@ def test_the_answer_comes_first(report):
         )
     ]
     assert places == sorted(places)
+
+
+def test_test_scores_come_with_the_answer_and_are_said_to_choose_nothing(sweep):
+    sweep.outcome = None
+    arm = Arm("t0001-00000001", 0.2)
+    difference = Estimate(0.03, 0.01, 0.05)
+    tested = WinnerOnTest("mean", arm, 0.63, 0.6, difference, 5, 1200)
+    facts = replace(sweep.facts(), on_test=(tested,))
+    text = " ".join(Page(make_report(facts).html).text.split())
+    assert "Test split, scored once, after the decision" in text
+    assert "mean p = 0.2 t0001-00000001 63.0 % 60.0 % +3.0 points [+1.0, +5.0]" in text
+    assert "5 seeds, 1,200 examples" in text
+    assert "Nothing was chosen by these numbers" in text
 
 
 def test_every_figure_is_in_the_page_and_beside_it(report):

@@ -6,7 +6,7 @@ a crash as before, and no run that is there is asked for again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from .confirmation import Run, tabulate
@@ -75,17 +75,25 @@ def choose_questions(
 ) -> tuple[Finalists, ...]:
     """The questions of a confirmation, with as many rates as there is room for.
 
+    Each benchmark has its own finalists; where there is no room even for one rate of each, all
+    benchmarks are decided on the finalists of their mean.
+
     Args:
         records: The trials of the search stage.
         num_rates: Rates per benchmark, at most.
         num_seeds: Seeds at the first look.
         max_runs: Runs in all; None for no limit.
     """
-    for number in range(num_rates, 0, -1):
-        questions = tuple(choose_finalists(records, num_rates=number))
+    numbers = range(num_rates, 0, -1)
+    chosen = [tuple(choose_finalists(records, num_rates=number)) for number in numbers]
+    shared = [
+        tuple(replace(question, arms=questions[-1].arms) for question in questions)
+        for questions in chosen
+    ]
+    for questions in (*chosen, *shared):
         if max_runs is None or len(all_arms(questions)) * num_seeds <= max_runs:
             return questions
-    return questions
+    return shared[-1]
 
 
 def all_arms(questions: Sequence[Finalists]) -> tuple[Arm, ...]:

@@ -94,13 +94,13 @@ class Record:
 
     state = "COMPLETE"
 
-    def __init__(self, number, rate, score):
+    def __init__(self, number, rate, score, **others):
         self.number, self.trial_id = number, f"t{number:04d}"
         self.spec = {
-            "task": {"benchmarks": ["choice"]},
+            "task": {"benchmarks": ["choice", *others]},
             "adapter": {"method": "droplora", "rank": 8, "pruning_rate": rate},
         }
-        self.metrics = {"val/choice": score}
+        self.metrics = {f"val/{name}": x for name, x in {"choice": score, **others}.items()}
 
 
 @pytest.mark.parametrize(("max_runs", "num_arms"), [(None, 4), (12, 4), (11, 3), (6, 2), (8, 2)])
@@ -109,3 +109,18 @@ def test_fewer_rates_are_confirmed_where_there_is_no_room_for_more(max_runs, num
     [found] = choose_questions(records, num_rates=3, num_seeds=3, max_runs=max_runs)
     assert len(found.arms) == num_arms
     assert found.arms[0].pruning_rate == 0
+
+
+def test_benchmarks_share_the_finalists_of_their_mean_where_there_is_no_room_for_each():
+    records = [
+        Record(0, 0.0, 0.9, math=0.1),
+        Record(1, 0.0, 0.1, math=0.8),
+        Record(2, 0.2, 0.9, math=0.2),
+        Record(3, 0.4, 0.1, math=0.9),
+        Record(4, 0.3, 0.6, math=0.6),
+    ]
+    roomy = choose_questions(records, num_rates=1, num_seeds=3, max_runs=None)
+    assert [question.arms[1].name for question in roomy] == ["t0002", "t0003", "t0004"]
+    tight = choose_questions(records, num_rates=1, num_seeds=3, max_runs=6)
+    assert [question.subject for question in tight] == ["choice", "math", "mean"]
+    assert {arm.name for question in tight for arm in question.arms} == {"t0000", "t0004"}

@@ -24,11 +24,14 @@ def pareto_table(front: Sequence[ParetoPoint], objectives: Sequence[str]) -> Tab
         better = "%, high" if is_maximized(name) else "low"
         table.add_column(f"{name} ({better})", justify="right")
     for point in front:
-        table.add_row(point.trial_id, *(_shown(name, point.values[name]) for name in objectives))
+        table.add_row(
+            point.trial_id, *(objective_text(name, point.values[name]) for name in objectives)
+        )
     return table
 
 
-def _shown(objective: str, value: float) -> str:
+def objective_text(objective: str, value: float) -> str:
+    """An objective's value for people: scores in percent."""
     if objective not in COSTS:
         return format_score(value)
     if objective == "seconds":

@@ -28,6 +28,7 @@ from .figures.ranks import draw_ranks
 from .figures.rates import draw_rates
 from .headline import headline
 from .method_rows import methods_table, methods_text
+from .pareto_rows import pareto_table
 from .settings import setting_rows
 from .tables import answers_table, confirmed_table, on_test_table, rates_table, trials_table
 from .wording import hours, moment, quantity
@@ -75,6 +76,7 @@ def make_report(facts: Facts) -> Report:
         on_test_table=on_test_table(facts.on_test) if facts.on_test else None,
         rates_table=rates_table(facts),
         methods_table=None if facts.methods is None else methods_table(facts.methods),
+        pareto_table=pareto_table(facts),
         methods_notes=[] if facts.methods is None else methods_text(facts.methods),
         trials_table=trials_table(facts),
         marginals=[marginal_text(one) for one in facts.marginals if one.points],

@@ -9,6 +9,7 @@ import pytest
 from droplora_sweep.errors import SweepError
 from droplora_sweep.reports import make_report, write_report
 from droplora_sweep.reports.method_rows import methods_table
+from droplora_sweep.reports.pareto_rows import pareto_table
 from droplora_sweep.selection import Arm, Estimate, WinnerOnTest
 from droplora_sweep.tracking import SweepOutcome
 
@@ -199,3 +200,19 @@ def test_a_sweep_that_compares_methods_shows_them_side_by_side():
         ["method=dora", "60.0 %", "60.0 %", "60.0 %", table.rows[1][4].text],
     ]
     assert table.rows[1][4].text.startswith("+10.0 points [")
+
+
+def test_a_search_for_several_objectives_shows_its_front():
+    sweep = Sweep(benchmarks=("arc",))
+    sweep.spec["search"]["objectives"] = ["arc", "memory"]
+    for score, memory in ((0.5, 2.0), (0.6, 3.0), (0.4, 2.5)):
+        trial = sweep.trial(0.0, score)
+        metrics = {**trial.metrics, "peak_memory_gb": memory}
+        sweep.trials[-1] = replace(trial, metrics=metrics)
+    table = pareto_table(sweep.facts())
+    assert table.columns == ("trial", "arc (%, high)", "memory (low)")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["t0001-00000001", "60.0", "3.00 GB"],
+        ["t0000-00000000", "50.0", "2.00 GB"],
+    ]
+    assert pareto_table(Sweep().facts()) is None

@@ -31,6 +31,7 @@ SETTINGS = {
     "evaluation.num_evaluations": 3,
     "group.num_workers": 1,
     "group.max_groups": 1,
+    "confirm": "null",
     "search.num_trials": "null",
     "search.num_startup_trials": 3,
     "search.sampler": "gp",

@@ -230,7 +230,9 @@ def _test(scores: Mapping[str, tuple[float, float, float]]) -> str:
 
 
 def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    scores = {name: value for name, value in metrics.items() if name.startswith("val/")}
+    # A confirmation run is scored on examples of its own.
+    of_splits = ("val/", "confirm/")
+    scores = {name: value for name, value in metrics.items() if name.startswith(of_splits)}
     if not scores:
         return "None was reported."
     names = {name: name.removeprefix("val/") for name in sorted(scores)}

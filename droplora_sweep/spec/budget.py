@@ -20,7 +20,7 @@ class BudgetSpec(SpecModel):
     """Hours of all trials so far times the GPUs (on CPU: workers) of a group."""
     wall_clock_hours: Positive | None = None
     """Hours that drivers worked on the sweep so far, those before a resume included, the time
-    between them not."""
+    between them not; checked before each trial of the search, not in its confirmation."""
     target_score: Annotated[float, Field(ge=0, le=1)] | None = None
     """Value of ``search.metric`` that is enough, as a fraction; reached by a complete trial."""
 

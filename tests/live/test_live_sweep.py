@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.tracking import SweepRecord
 
-LONG = {**ONE_GROUP, "search.num_trials": 2, "training.epochs": 60, "checkpoint.every_steps": 20}
-"""Two trials one after the other, each of 180 steps: time to act on one."""
+LONG = {**ONE_GROUP, "search.num_trials": 2, "training.epochs": 30, "checkpoint.every_steps": 20}
+"""Two trials one after the other, each of 90 steps: time to act on one."""
 
 
 @pytest.fixture

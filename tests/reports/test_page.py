@@ -216,3 +216,17 @@ def test_a_search_for_several_objectives_shows_its_front():
         ["t0000-00000000", "50.0", "2.00 GB"],
     ]
     assert pareto_table(Sweep().facts()) is None
+
+
+@pytest.mark.parametrize(
+    ("confirm_section", "words"),
+    [
+        (None, "To settle it, run a sweep whose file has a confirm section."),
+        ({"seeds": 3}, "The confirmation has not come to a decision yet."),
+    ],
+)
+def test_a_hint_says_what_would_settle_it(confirm_section, words):
+    sweep = Sweep(benchmarks=("arc",))
+    sweep.spec["confirm"] = confirm_section
+    sweep.trial(0.0)
+    assert words in " ".join(Page(make_report(sweep.facts()).html).text.split())

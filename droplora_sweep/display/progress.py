@@ -160,7 +160,10 @@ class LineProgress:
             return
         if trial_id is None:
             return
-        row = self._sweep.rows[trial_id]
+        row = self._sweep.rows.get(trial_id)
+        if row is None:
+            # A winner that an earlier driver trained is scored on the test split.
+            return
         if event.kind is EventKind.TRIAL_STARTED:
             self.say(f"{trial_id} started   {format_params(row.params)}")
         elif event.kind is EventKind.TRIAL_REPORTED:

@@ -92,3 +92,15 @@ def test_numbers_are_written_for_people() -> None:
     ]
     assert [format_bytes(each) for each in (512, 2_037_952)] == ["512 B", "2.0 MB"]
     assert [format_count(each) for each in (12, 7168, 56_102_912)] == ["12", "7.17k", "56.10M"]
+
+
+@pytest.mark.parametrize("kind", [LineProgress, TableProgress])
+def test_a_winner_that_an_earlier_driver_trained_may_be_tested(
+    ledger: LedgerWriter, kind: Any
+) -> None:
+    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_finished(TRIAL, TrialState.COMPLETE)
+    with kind(Console(file=io.StringIO()), 2, "val/mean") as progress:
+        ledger.subscribe(progress.event)
+        ledger.trial_tested(TRIAL, [])
+    assert ledger.trial(TRIAL).is_tested

@@ -21,7 +21,7 @@ MOST_SETTINGS = 12
 def comparison_table(labels: Sequence[str], rows: Sequence[Row]) -> Table:
     """Each sweep's answer per benchmark, and each sweep but the first minus the first."""
     first, *others = (escape(label) for label in labels)
-    table = Table(title="Which rate each sweep answers, validation scores in %", show_lines=True)
+    table = Table(title="Which rate each sweep answers", show_lines=True)
     table.add_column("benchmark")
     for label in (first, *others):
         table.add_column(label)

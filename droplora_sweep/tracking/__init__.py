@@ -5,6 +5,7 @@ What is exported here reads and writes the ledger and imports neither mlflow, op
 """
 
 from .adapter_files import publish_adapter, verify_adapter
+from .clones import QueuedClone
 from .driver_lease import Holder, LeaseLostError
 from .failpoints import failpoint
 from .ledger import Ledger
@@ -12,7 +13,6 @@ from .ledger_writer import LedgerWriter
 from .mailbox import Answer, Ask, Mailbox, Request, ask_driver, require_driver
 from .records import (
     PastTrial,
-    QueuedClone,
     Report,
     Stage,
     StartingPoint,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.spec import AdapterStart
 
+from .clones import QueuedClone
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, TEST_RESULTS, trial_directory
 from .records import (
     PastTrial,
-    QueuedClone,
     Report,
     Session,
     Stage,

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation import ExampleResult
     from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec
 
+    from .clones import QueuedClone
     from .records import (
         PastTrial,
-        QueuedClone,
         StartingPoint,
         SweepOutcome,
         TrialRecord,

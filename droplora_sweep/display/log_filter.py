@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 
 from droplora_sweep.redaction import redact
@@ -19,7 +20,13 @@ MAX_LINE_BYTES = 10_000
 
 
 def main(path: str) -> None:
-    """Copy standard input to the end of a file until the input ends."""
+    """Copy standard input to the end of a file until the input ends.
+
+    Signals do not end it: `ray job stop` sends them to a driver's children too, and a driver
+    without its log's reader could not say another word.
+    """
+    for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     rest = b""
     while chunk := os.read(sys.stdin.fileno(), 65536):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
+
+import psutil
 
 from droplora_sweep.display.noise import NoiseLog
 
@@ -45,4 +49,18 @@ def test_a_log_that_cannot_be_written_holds_nobody_up() -> None:
         place.symlink_to("/dev/full")
         for _ in range(4):
             os.write(2, b"a-b.c " * 10_000 + b"\n")
+    place.unlink()
+
+
+def test_signals_to_the_whole_family_of_a_driver_leave_its_log_alone() -> None:
+    with NoiseLog() as log:
+        place = log.path
+        os.write(1, b"before\n")
+        while not place.read_bytes():
+            time.sleep(0.05)
+        [reader] = psutil.Process().children()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            reader.send_signal(each)
+        os.write(1, b"after\n")
+    assert place.read_bytes() == b"before\nafter\n"
     place.unlink()

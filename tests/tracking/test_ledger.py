@@ -16,6 +16,7 @@ from droplora_sweep.tracking import (
     Ledger,
     SweepOutcome,
     TrialState,
+    has_sweep,
     read_results,
     sweep_names,
     verify_adapter,
@@ -188,9 +189,10 @@ def test_a_taken_name_is_refused(driver, make_driver):
 
 
 @pytest.mark.parametrize("name", ["mlflow.db", "mlartifacts"])
-def test_names_of_the_mlflow_store_are_refused(make_driver, name):
-    with pytest.raises(SweepError, match=r"name: must not be one of mlartifacts, mlflow\.db"):
-        make_driver(name)
+def test_names_of_the_mlflow_store_are_refused(tmp_path, name):
+    rule = rf"name: must not be one of mlartifacts, mlflow\.db, got {name}"
+    with pytest.raises(SweepError, match=rule):
+        has_sweep(tmp_path, name)
 
 
 def test_storage_that_cannot_be_a_folder_is_refused(make_driver, tmp_path):

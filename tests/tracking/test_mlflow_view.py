@@ -371,3 +371,28 @@ def test_a_winners_test_scores_are_added_to_its_published_run(driver):
     assert len(client.get_metric_history(run.info.run_id, "test/choice")) == 1
     assert "test_results.parquet" in {each.path for each in client.list_artifacts(run.info.run_id)}
     assert (run.data.tags["stage"], run.data.tags["tested"]) == ("search", "true")
+
+
+MAKES_A_STORE = """
+import sys
+from pathlib import Path
+from droplora_sweep.tracking.mlflow_view.client import connect
+connect(Path(sys.argv[1]), None)
+"""
+
+
+@pytest.mark.slow
+def test_a_store_whose_making_was_killed_is_made_anew(make_driver):
+    driver = make_driver()
+    driver.run(0)
+    storage = driver.ledger.storage
+    command = [sys.executable, "-c", MAKES_A_STORE, str(storage)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as making:
+        while not any(path.stat().st_size for path in storage.glob(".mlflow.db.new")):
+            assert making.poll() is None
+            time.sleep(0.001)
+        making.kill()
+    assert not (storage / "mlflow.db").exists(), "killed in the middle of it"
+    report = publish_all(driver.ledger)
+    assert report.is_complete, report.error
+    assert not list(storage.glob(".mlflow.db*"))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+NEW_DATABASE = f".{MLFLOW_DATABASE}.new"
+
+
 def connect(storage: Path, uri: str | None) -> MlflowClient:
     """Client for ``uri``, or for the storage's own sqlite store, which is created where missing.
 
@@ -70,5 +73,16 @@ def _local_client(storage: Path) -> MlflowClient:
     lock_file = os.open(storage / ".mlflow.lock", os.O_CREAT | os.O_WRONLY, 0o600)
     with os.fdopen(lock_file, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        os.close(os.open(storage / MLFLOW_DATABASE, os.O_CREAT, 0o600))
+        if not (storage / MLFLOW_DATABASE).exists():
+            _make_database(storage)
         return MlflowClient(mlflow_uri(storage))
+
+
+def _make_database(storage: Path) -> None:
+    """Make the schema beside its place: MLflow cannot go on with one that was left half-made."""
+    for leftover in storage.glob(f"{NEW_DATABASE}*"):
+        leftover.unlink()
+    new = storage / NEW_DATABASE
+    os.close(os.open(new, os.O_CREAT, 0o600))
+    MlflowClient(f"sqlite:///{new.resolve()}")
+    new.rename(storage / MLFLOW_DATABASE)

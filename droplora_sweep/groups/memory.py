@@ -7,13 +7,10 @@ from pathlib import Path
 
 from droplora_sweep.spec import TrialSpec
 
-COUNTERS = (
-    # In a container, its own count; elsewhere the machine's.
-    Path("/sys/fs/cgroup/memory.events"),
-    Path("/sys/fs/cgroup/memory/memory.oom_control"),
-    Path("/proc/vmstat"),
-)
-"""Where Linux counts the processes that it killed for want of memory, in lines ``oom_kill N``."""
+CGROUP = Path("/proc/self/cgroup")
+"""Lines ``number:controllers:path``; version 2 has one, ``0::path``."""
+CGROUPS = Path("/sys/fs/cgroup")
+MACHINE = Path("/proc/vmstat")
 
 _MESSAGES = re.compile(
     r"out of memory"  # CUDA, also through NCCL and cuBLAS
@@ -35,9 +32,36 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _MESSAGES.search(str(error)) is not None
 
 
-def num_oom_kills(counters: tuple[Path, ...] = COUNTERS) -> int | None:
-    """Processes that the kernel has killed here for want of memory; None where it does not tell."""
-    for path in counters:
+def oom_counters(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> tuple[Path, ...]:
+    """Where Linux counts what it killed for want of memory, the narrowest first; not all exist.
+
+    That is this process's cgroup, then the one that is seen as the root, which in a container is
+    the container's own, then the machine.
+    """
+    try:
+        lines = cgroup.read_text().splitlines()
+    except OSError:
+        lines = []
+    fields = [line.split(":", 2) for line in lines]
+    own = {controllers: path.strip("/") for _, controllers, path in fields}
+    version_2, version_1 = cgroups, cgroups / "memory"
+    return (
+        version_2 / own.get("", "") / "memory.events",
+        version_1 / own.get("memory", "") / "memory.oom_control",
+        version_2 / "memory.events",
+        version_1 / "memory.oom_control",
+        MACHINE,
+    )
+
+
+def num_oom_kills(counters: tuple[Path, ...] | None = None) -> int | None:
+    """Processes that the kernel has killed here for want of memory; None where it does not tell.
+
+    Args:
+        counters: Files with a line ``oom_kill N``, of which the first that has one tells; those of
+            `oom_counters` where None.
+    """
+    for path in counters or oom_counters():
         try:
             lines = path.read_text().splitlines()
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,14 @@ from .sweeping import (
 from .table import recorded
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
 RANK = "TrainWorker"
 CGROUPS = Path("/sys/fs/cgroup")
-LIMITS = (("memory", "memory.limit_in_bytes"), ("", "memory.max"))
-"""Folder of the memory controller and its limit's file, in versions 1 and 2 of cgroups."""
-LIMIT_BYTES = 4096
+ROOM_BYTES = 16 * 2**20
 SETTINGS = {
     **TINY,
     **ONE_WORKER,
@@ -44,31 +44,70 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Cgroup:
+    """A cgroup whose memory can be limited.
+
+    Attributes:
+        folder: Where it is controlled.
+        limit: Name of the limit's file.
+        unlimited: What that holds where there is none.
+        anonymous: What ``memory.stat`` calls memory that cannot be taken back.
+    """
+
+    folder: Path
+    limit: str
+    unlimited: str
+    anonymous: str
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        """Move a process there, whose children will be there too."""
+        (self.folder / "cgroup.procs").write_text(str(process.pid))
+
+    def leave_room(self, room_bytes: int) -> None:
+        lines = (self.folder / "memory.stat").read_text().splitlines()
+        [used] = [line.split()[1] for line in lines if line.split()[0] == self.anonymous]
+        (self.folder / self.limit).write_text(str(int(used) + room_bytes))
+
+    def lift(self) -> None:
+        (self.folder / self.limit).write_text(self.unlimited)
+
+
 @pytest.fixture
-def scarce() -> Iterator[Path]:
-    """A cgroup with hardly any memory; what a process has when it is moved there it keeps."""
-    for controller, limit in LIMITS:
-        folder = CGROUPS / controller / f"droplora-{os.getpid()}"
+def cgroup() -> Iterator[Cgroup]:
+    name = f"droplora-{os.getpid()}"
+    versions = [
+        Cgroup(CGROUPS / "memory" / name, "memory.limit_in_bytes", "-1", "total_rss"),
+        Cgroup(CGROUPS / name, "memory.max", "max", "anon"),
+    ]
+    for each in versions:
         with suppress(OSError):
-            folder.mkdir()
-            if (folder / limit).exists():
-                (folder / limit).write_text(str(LIMIT_BYTES))
-                yield folder
-                folder.rmdir()
+            each.folder.mkdir()
+            if (each.folder / each.limit).exists():
+                yield each
+                each.folder.rmdir()
                 return
-            folder.rmdir()
+            each.folder.rmdir()
     pytest.skip("this user cannot limit a cgroup's memory")
 
 
+def exhaust(cgroup: Cgroup, driver: subprocess.Popen[str], storage: Path, mark: str) -> None:
+    """Leave the first trial no room to be evaluated in, until the kernel has ended its worker."""
+    cgroup.add(driver)
+    wait_until(lambda: bool(saved_steps(storage, 0)), driver, "a first step")
+    [rank] = actors(mark, RANK)
+    cgroup.leave_room(ROOM_BYTES)
+    rank.wait(120)
+    cgroup.lift()
+
+
 def test_a_trial_whose_worker_the_kernel_killed_for_memory_fails_and_the_others_go_on(
-    tmp_path: Path, scarce: Path
+    tmp_path: Path, cgroup: Cgroup
 ) -> None:
     mark = str(tmp_path)
     with recorded("out of memory: the kernel kills a worker") as row:
         driver = start(command(tmp_path, **SETTINGS), mark)
-        wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
-        [rank] = actors(mark, RANK)
-        (scarce / "cgroup.procs").write_text(str(rank.pid))
+        exhaust(cgroup, driver, tmp_path, mark)
         row.injected = 1
         see_its_end(driver, tmp_path, row, code=3, mark=mark)
         failed, *others = trials(tmp_path)
@@ -80,15 +119,13 @@ def test_a_trial_whose_worker_the_kernel_killed_for_memory_fails_and_the_others_
 
 
 def test_a_trial_whose_worker_the_kernel_killed_for_memory_goes_on_with_half_the_micro_batch(
-    tmp_path: Path, scarce: Path
+    tmp_path: Path, cgroup: Cgroup
 ) -> None:
     mark = str(tmp_path)
     with recorded("out of memory: the kernel kills a worker, half the micro-batch") as row:
         settings = {**SETTINGS, "group.halve_micro_batch_on_oom": "true"}
         driver = start(command(tmp_path, **settings), mark)
-        wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
-        [rank] = actors(mark, RANK)
-        (scarce / "cgroup.procs").write_text(str(rank.pid))
+        exhaust(cgroup, driver, tmp_path, mark)
         row.injected = 1
         see_its_end(driver, tmp_path, row, mark=mark)
         first, *others = trials(tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from droplora_sweep.groups.memory import is_out_of_memory, num_oom_kills
+from droplora_sweep.groups.memory import is_out_of_memory, num_oom_kills, oom_counters
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,25 @@ def test_kills_are_counted_by_the_first_place_that_tells(tmp_path):
     of_container.write_text("low 0\nmax 3\noom 2\noom_kill 1\noom_group_kill 0\n")
     assert num_oom_kills((of_container, of_machine)) == 1
     assert num_oom_kills((tmp_path / "absent",)) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "first"),
+    [
+        ("9:name=systemd:/\n4:memory:/jobs/7\n0::/\n", "memory/jobs/7/memory.oom_control"),
+        ("0::/jobs/7\n", "jobs/7/memory.events"),
+        # A path of the host's, which a container does not see.
+        ("4:memory:/docker/ab\n0::/\n", "memory/memory.oom_control"),
+    ],
+)
+def test_a_process_counts_the_kills_of_its_own_cgroup(tmp_path, lines, first):
+    own = tmp_path / "cgroup"
+    own.write_text(lines)
+    for folder in ("memory/jobs/7", "jobs/7"):
+        (tmp_path / folder).mkdir(parents=True)
+    for path, count in (("memory/memory.oom_control", 1), (first, 2)):
+        (tmp_path / path).write_text(f"oom_kill {count}\n")
+    assert num_oom_kills(oom_counters(own, tmp_path)) == 2
 
 
 def test_this_machine_tells():

@@ -106,9 +106,9 @@ def wait_for(driver: subprocess.Popen[str], text: str, trial: int) -> None:
     raise AssertionError("the driver ended before: " + "".join(lines))
 
 
-def to_end(driver: subprocess.Popen[str]) -> tuple[int, str]:
+def to_end(driver: subprocess.Popen[str], timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
     """Exit code and what is left of the output of a driver that ends by itself."""
-    output, _ = driver.communicate(timeout=TIMEOUT_S)
+    output, _ = driver.communicate(timeout=timeout_s)
     return driver.returncode, output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -62,10 +63,14 @@ def test_what_no_driver_takes_is_withdrawn(driver, mailbox):
 
 
 def test_what_a_driver_took_and_did_not_answer_is_told(driver, mailbox):
-    taker = threading.Timer(0.05, mailbox.take)
+    def take():
+        while not mailbox.take():
+            time.sleep(0.01)
+
+    taker = threading.Thread(target=take, daemon=True)
     taker.start()
     with pytest.raises(SweepError, match="its driver took the request and died, or hangs"):
-        ask_driver(driver.ledger.storage, "demo", Ask.PIN, TRIAL, wait_s=0.3)
+        ask_driver(driver.ledger.storage, "demo", Ask.PIN, TRIAL, wait_s=0.5)
     taker.join()
 
 

@@ -273,7 +273,8 @@ def test_a_trial_that_cannot_be_published_keeps_no_other_from_it(driver):
     driver.ledger.trial(names[1]).results.write_bytes(b"not parquet")
     report = publish_all(driver.ledger)
     assert report.unpublished == (names[1],)
-    assert report.error.startswith(f"{names[1]}: ArrowInvalid: ")
+    assert report.error.startswith(f"{names[1]}: SweepError: ")
+    assert report.error.endswith("results must be readable, but the file is damaged")
     _, parent, children = runs_of(driver)
     assert [children[name].data.tags.get("published") for name in names] == ["true", None, "true"]
     assert {run.info.status for run in children.values()} == {"FINISHED"}

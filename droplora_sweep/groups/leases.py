@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 
 from .memory import halved
 from .messages import Adjustment, Decision, Lease, Message, Outcome, Words
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import Turn
 
 MAX_BARREN_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
@@ -57,6 +60,7 @@ class LeaseBook:
         self._progress: dict[str, tuple[int, int]] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
+        self._turns: dict[str, dict[int, Turn]] = {}
         self.closed = False
 
     # What clients and the driver ask.
@@ -85,6 +89,14 @@ class LeaseBook:
     def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         """Have a trial, once it is submitted, start from this adapter."""
         self._starts[trial_id] = files
+
+    def join(self, trial_id: str) -> None:
+        """Make a trial, before it is leased, a member of the population."""
+        self._turns.setdefault(trial_id, {})
+
+    def turn(self, trial_id: str, turn: Turn) -> None:
+        """Have a member, submitted or not, copy another after an evaluation it has not passed."""
+        self._turns[trial_id][turn.evaluation] = turn
 
     def stop(self, trial_id: str) -> None:
         """Somebody wants no more of the trial: it ends at its next step, or before its first.
@@ -191,8 +203,9 @@ class LeaseBook:
         trial.attempt += 1
         trial.group = group
         self._leases[group] = trial_id
-        start = self._starts.get(trial_id)
-        return Lease(trial_id, trial.spec, trial.attempt, trial.folder, start)
+        start, turns = self._starts.get(trial_id), self._turns.get(trial_id)
+        in_order = None if turns is None else tuple(turns[each] for each in sorted(turns))
+        return Lease(trial_id, trial.spec, trial.attempt, trial.folder, start, in_order)
 
     def step(self, group: str, step: int, num_steps: int) -> Decision | None:
         """The group's trial has come this far; whether it is to end or to be interrupted there."""
@@ -211,13 +224,16 @@ class LeaseBook:
             trial.delivered = message.evaluation
             trial.mail.append(message)
 
-    def decision(self, group: str, evaluation: int) -> Decision | None:
-        """Whether to train past this evaluation; None while the scheduler has not decided."""
+    def decision(self, group: str, evaluation: int) -> Decision | Turn | None:
+        """Whether to train past this evaluation; None while the scheduler has not decided.
+
+        A turn lets a member train past it, with what it copies there.
+        """
         trial = self._held_by(group)
         if trial.stopped:
             return Decision.END
         if evaluation in trial.passed:
-            return Decision.GO_ON
+            return self._turns.get(self._leases[group], {}).get(evaluation, Decision.GO_ON)
         if trial.ended:
             return Decision.END
         return Decision.INTERRUPT if self.closed else None

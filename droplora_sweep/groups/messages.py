@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import Turn
 
 
 class Decision(Enum):
@@ -27,6 +30,8 @@ class Lease:
         folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
             that keeps none.
         start: The adapter that training starts from, as files; None starts it anew.
+        turns: Of a member of a population, where it copied others, in order; None for a trial that
+            is no member.
     """
 
     trial_id: str
@@ -34,6 +39,7 @@ class Lease:
     attempt: int
     folder: str | None = None
     start: dict[str, bytes] | None = None
+    turns: tuple[Turn, ...] | None = None
 
 
 @dataclass(frozen=True)

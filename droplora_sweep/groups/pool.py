@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import GroupSpec
+    from droplora_sweep.spec import GroupSpec, Turn
 
     from .messages import Adjustment, Decision, Lease, Outcome
     from .processes import Worker
@@ -89,6 +89,12 @@ class _Pool:
 
     async def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         await self._do(lambda: self._book.start_from(trial_id, files))
+
+    async def join(self, trial_id: str) -> None:
+        await self._do(lambda: self._book.join(trial_id))
+
+    async def turn(self, trial_id: str, turn: Turn) -> None:
+        await self._do(lambda: self._book.turn(trial_id, turn))
 
     async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
@@ -165,7 +171,7 @@ class _Pool:
         await self.sign(group, in_steps=False)
         await self._do(lambda: self._book.report(group, message, results))
 
-    async def decision(self, group: str, evaluation: int, wait_s: float) -> Decision | None:
+    async def decision(self, group: str, evaluation: int, wait_s: float) -> Decision | Turn | None:
         await self.sign(group, in_steps=False)
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 

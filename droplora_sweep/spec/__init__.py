@@ -15,6 +15,7 @@ from .loader import SweepFile, load_changed_trial, load_sweep, load_sweep_file
 from .objectives import is_maximized, metric_of
 from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
+from .population import PopulationSpec, Turn
 from .sampler import (
     CmaEsSpec,
     GpSpec,
@@ -80,6 +81,7 @@ __all__ = [
     "NoStoppingSpec",
     "Nsga2Spec",
     "Parameter",
+    "PopulationSpec",
     "QuasiRandomSpec",
     "RandomSpec",
     "Range",
@@ -97,6 +99,7 @@ __all__ = [
     "TrainSpec",
     "TrainingSpec",
     "TrialSpec",
+    "Turn",
     "WarmStartSpec",
     "active_order",
     "all_settings",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._messages import shown
 from ._parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
+from ._population_rules import find_unfit_population
 from ._search_rules import find_broken_search, find_unfit_space
 from ._source import dotted
 from .comparing import find_unfair_comparison
@@ -44,6 +45,7 @@ def find_broken_rules(
         *find_broken_search(sweep),
         *_study(sweep),
         *_confirm(sweep),
+        *find_unfit_population(sweep),
         *find_broken_parameters(sweep),
     ]
     # The rules below reason about the whole space, so they need every parameter to be sound.

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from .base import Count, SpecModel
 from .budget import BudgetSpec
 from .parameters import Parameter
+from .population import PopulationSpec
 from .sampler import SamplerSpec, TpeSpec
 from .stopping import AshaSpec, StoppingSpec
 from .warm_start import WarmStartSpec
@@ -41,6 +42,11 @@ class SearchSpec(SpecModel):
     stopping: StoppingSpec = AshaSpec()
     """When a trial is stopped early; ``kind`` is ``asha``, ``hyperband``, ``median``, ``hopeless``
     or ``none``."""
+    population: PopulationSpec | None = None
+    """Population-based training of the searched values as schedules; null: a trial keeps its
+    values. Needs ``stopping: {kind: none}``, a ``random`` or ``quasi_random`` sampler and no
+    ``confirm``, and searches ranges of ``adapter.pruning_rate``, ``adapter.dropout``,
+    ``training.learning_rate`` and ``training.weight_decay`` alone."""
     queue_baselines: bool = True
     """Run the paper's setting and the same with ``pruning_rate: 0`` first."""
     warm_start: tuple[WarmStartSpec, ...] = Field(default=(), strict=False)

@@ -28,7 +28,7 @@ EVENT_LOG = "events.jsonl"
 EVENTS = "events"
 LOG = "driver.log"
 _OF_THIS_MACHINE = (EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db")
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = ("checkpoints", "snapshots")
 REQUESTS = "requests"
 """Folder of what the driver of this machine is asked."""
 
@@ -215,4 +215,4 @@ class Mirror:
 
 def _is_of_workers(key: PurePath) -> bool:
     """Whether it is in ``<sweep>/trials/<trial>/checkpoints``."""
-    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] == CHECKPOINTS
+    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] in CHECKPOINTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.spec import AdapterStart
+from droplora_sweep.spec import AdapterStart, Turn
 
 from .clones import QueuedClone
 from .events import EventKind
@@ -133,6 +133,8 @@ class SweepFold:
             return replace(trial, pinned_by=payload["by"])
         if event.kind is EventKind.TRIAL_ADJUSTED:
             return replace(trial, adjusted={**trial.adjusted, **payload["settings"]})
+        if event.kind is EventKind.TRIAL_TURNED:
+            return _turned(trial, event)
         return self._finished(trial, event)
 
     def _finished(self, trial: TrialRecord, event: Event) -> TrialRecord:
@@ -220,6 +222,14 @@ def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
     # A trial that is taken up from a checkpoint repeats the evaluations after it.
     before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
     return replace(trial, reports=(*before, report), metrics=report.metrics)
+
+
+def _turned(trial: TrialRecord, event: Event) -> TrialRecord:
+    fields = {name: value for name, value in event.payload.items() if name != "trial_id"}
+    turn = Turn(**fields)
+    last = max((each.evaluation for each in trial.turns), default=0)
+    assert turn.evaluation > last, f"{trial.trial_id} has turned at evaluation {turn.evaluation}"
+    return replace(trial, turns=(*trial.turns, turn))
 
 
 def _metrics(payload: Mapping[str, Any]) -> dict[str, float]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec
+    from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec, Turn
 
     from .clones import QueuedClone
     from .records import (
@@ -198,6 +198,10 @@ class LedgerWriter(HeldLedger):
         """Record fields, by dotted path, that a running trial goes on with otherwise, and why."""
         payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
         self._append(EventKind.TRIAL_ADJUSTED, payload)
+
+    def trial_turned(self, trial_id: str, turn: Turn) -> None:
+        """Record what a running member of a population does after an evaluation, also nothing."""
+        self._append(EventKind.TRIAL_TURNED, {"trial_id": trial_id, **asdict(turn)})
 
     def trial_stop_asked(self, trial_id: str, by: str) -> bool:
         """Record who wants a running trial stopped; False where it has ended meanwhile."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from droplora_sweep.spec import AdapterStart, Scalar
+    from droplora_sweep.spec import AdapterStart, Scalar, Turn
 
     from .clones import QueuedClone
 
@@ -123,6 +123,7 @@ class TrialRecord:
         clone_of: The trial that somebody had this one made from, with other settings; None where
             the search drew it.
         start: The adapter that its training started from; None for a fresh one.
+        turns: Of a member of a population, what it did after each evaluation that was decided on.
         stop_asked_by: Who had it stopped, ``user@host``.
         pinned_by: Who had it pinned: the scheduler never stops it.
     """
@@ -152,6 +153,7 @@ class TrialRecord:
     test_results: Path | None = None
     clone_of: str | None = None
     start: AdapterStart | None = None
+    turns: tuple[Turn, ...] = ()
     stop_asked_by: str | None = None
     pinned_by: str | None = None
 
@@ -164,9 +166,17 @@ class TrialRecord:
         """Whether search-stage statistics may set its score beside the drawn trials' scores.
 
         A clone that started from an adapter was trained for longer than they were, and one outside
-        of the search space with settings that none of them could have.
+        of the search space with settings that none of them could have. A member of a population
+        that has copied another's weights has the score of a schedule, and of two trials' training.
         """
+        if self.schedule:
+            return False
         return self.clone_of is None or (self.start is None and bool(self.drawn))
+
+    @property
+    def schedule(self) -> tuple[Turn, ...]:
+        """The turns at which it copied another member; before the first it had its own values."""
+        return tuple(turn for turn in self.turns if turn.source is not None)
 
     @property
     def is_tested(self) -> bool:

@@ -156,6 +156,7 @@ def _drive(
 ) -> SweepResult:
     """Start groups, go through the stages, and bring ledger and MLflow to a final state."""
     from .driver.control import Control
+    from .driver.population import Population, has_copied
     from .driver.recorder import Recorder
     from .driver.stages import Stages
     from .driver.watch import Watch
@@ -172,7 +173,8 @@ def _drive(
     ledger.subscribe(progress.event)
     outcome = SweepOutcome.FAILED
     reason: str | None = "a bug or a broken machine, see the log"
-    recorder = Recorder(ledger, pool)
+    population = Population(sweep, ledger, pool) if sweep.search.population else None
+    recorder = Recorder(ledger, pool, population)
     with GroupManager(sweep, pool, pool_name, scratch, progress.say) as groups:
         # MLflow takes seconds to import, which the groups take to start.
         publisher = MlflowPublisher(
@@ -185,6 +187,7 @@ def _drive(
             lambda: groups.num_groups,
             known,
             budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
+            has_copied=lambda trial_id: has_copied(ledger.record, trial_id),
         )
         pins = Pins(trial.trial_id for trial in ledger.records() if trial.pinned_by is not None)
         watch = Watch(
@@ -199,7 +202,16 @@ def _drive(
             tick=progress.tick,
         )
         stages = Stages(
-            sweep, ledger, identify, pool_name, groups, recorder, watch, scratch, progress
+            sweep,
+            ledger,
+            identify,
+            pool_name,
+            groups,
+            recorder,
+            watch,
+            scratch,
+            progress,
+            population,
         )
         try:
             stages.search(searcher, known, pins)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from droplora_sweep.tracking.events import EventKind
 
+from .schedules import turn_text
 from .values import format_params, format_score, format_seconds
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
 
 
-def asked_line(event: Event) -> str | None:
-    """What somebody asked of the running sweep; None of other events."""
+def notable_line(event: Event) -> str | None:
+    """What somebody asked of the running sweep, or a member copied; None of other events."""
     payload = event.payload
     if event.kind is EventKind.TRIAL_CLONED:
         params = format_params(payload["params"])
         clone = f"a clone of {payload['clone_of']}, by {payload['by']}"
         return f"{payload['clone_id']} queued    {params}, {clone}"
+    if event.kind is EventKind.TRIAL_TURNED and payload["source"] is not None:
+        text = turn_text(payload["evaluation"], payload["source"], payload["settings"])
+        return f"{event.trial_id} goes on  {text}"
     if event.kind in ASKED:
         return f"{event.trial_id} {ASKED[event.kind]} by {payload['by']}"
     return None
@@ -155,7 +159,7 @@ class LineProgress:
     def event(self, event: Event) -> None:
         self._sweep.add(event)
         trial_id = event.trial_id
-        if (line := asked_line(event)) is not None:
+        if (line := notable_line(event)) is not None:
             self.say(line)
             return
         if trial_id is None:
@@ -217,7 +221,7 @@ class TableProgress:
 
     def event(self, event: Event) -> None:
         self._sweep.add(event)
-        if (line := asked_line(event)) is not None:
+        if (line := notable_line(event)) is not None:
             self.say(line)
 
     def tick(self, steps: Steps) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from droplora_sweep.costs import ASSUMED_UTILISATION
 
 from .costs import cost_rows
+from .schedules import schedules_table
 from .values import (
     format_bytes,
     format_count,
@@ -34,6 +35,8 @@ LONG_PROMPTS = "long_prompts/"
 def trials_tables(record: SweepRecord, *, is_live: bool) -> list[Table]:
     """Every trial of the search, and every run of the confirmation where there are any.
 
+    Of a population, a table of schedules too.
+
     Args:
         record: The sweep.
         is_live: Whether a driver works on it; else its running trials are interrupted.
@@ -46,6 +49,8 @@ def trials_tables(record: SweepRecord, *, is_live: bool) -> list[Table]:
         what += "the confirmation split" if is_new else "the validation split"
         prefix = "confirm" if is_new else "val"
         tables.append(_trials_table(what, record.confirm_trials, record, prefix, is_live=is_live))
+    if (schedules := schedules_table(record)) is not None:
+        tables.append(schedules)
     return tables
 
 
@@ -182,10 +187,16 @@ def _state(trial: TrialRecord, *, is_live: bool) -> str:
         *([f"of {trial.origin}"] if trial.origin else []),
         *([f"clone of {trial.clone_of.partition('-')[0]}"] if trial.clone_of else []),
         *(["from its adapter"] if trial.start else []),
+        *([_copied(trial)] if trial.schedule else []),
         *(["pinned"] if trial.pinned_by else []),
     ]
     marked = f" ({', '.join(marks)})" if marks else ""
     return f"{trial.state.lower()}{marked}" + (f": {trial.reason}" if trial.reason else "")
+
+
+def _copied(trial: TrialRecord) -> str:
+    names = [str(turn.source).partition("-")[0] for turn in trial.schedule]
+    return f"copied {', '.join(names)}"
 
 
 def _seconds(trial: TrialRecord) -> float | None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from droplora_sweep.search.rules import Outcomes
     from droplora_sweep.tracking import LedgerWriter
 
+    from .population import Population
+
 logger = logging.getLogger(__name__)
 
 WAIT_S = 2.0
@@ -46,9 +48,12 @@ class Recorder:
     a thread of its own waits for it while Tune goes on.
     """
 
-    def __init__(self, ledger: LedgerWriter, pool: ActorHandle[Any]) -> None:
+    def __init__(
+        self, ledger: LedgerWriter, pool: ActorHandle[Any], population: Population | None = None
+    ) -> None:
         self._ledger = ledger
         self._pool = pool
+        self._population = population
         self._lock = threading.Lock()
         self._collector = ThreadPoolExecutor(max_workers=1, thread_name_prefix="collector")
         self._pending: list[Future[None]] = []
@@ -81,7 +86,7 @@ class Recorder:
         num_evaluations: int,
         outcomes: Outcomes | None = None,
     ) -> None:
-        """Record an evaluation."""
+        """Record an evaluation, and what a member of a population does after it."""
         self._write(
             self._ledger.trial_reported,
             trial_id,
@@ -91,6 +96,8 @@ class Recorder:
             num_evaluations=num_evaluations,
             outcomes=outcomes,
         )
+        if self._population is not None:
+            self._write(self._population.decide, trial_id)
 
     def adjusted(self, adjustments: Iterable[Adjustment]) -> None:
         """Record what groups had to change in trials."""

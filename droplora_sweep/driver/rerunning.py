@@ -61,7 +61,7 @@ def rerun(
         say: Shows one line.
 
     Raises:
-        InputError: ``output`` exists, or the trial has not finished.
+        InputError: ``output`` exists, the trial has not finished, or it has copied another.
         SweepError: The trial's adapter is damaged, there is no such cluster, the group cannot
             start, or a signal came.
     """
@@ -69,6 +69,10 @@ def rerun(
         raise InputError([Fault("", "--output", f"must be new, got {output}, which exists")])
     if not trial.is_finished:
         raise InputError([Fault("", "TRIAL", f"must have finished, got {trial.trial_id}")])
+    if trial.schedule:
+        problem = "must have trained by itself, got a member of a population that has copied "
+        problem += f"{trial.schedule[0].source}, whose weights then are not kept"
+        raise InputError([Fault("", "TRIAL", problem)])
     if not trial.reports and trial.state is not TrialState.FAILED:
         problem = f"must have been evaluated, got {trial.trial_id}"
         raise InputError([Fault("", "TRIAL", problem)])

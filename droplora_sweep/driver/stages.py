@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .confirming import Confirmation
     from .identity import Identity
+    from .population import Population
     from .recorder import Recorder
     from .watch import Watch
 
@@ -55,6 +56,7 @@ class Stages:
         watch: Whether to stop.
         scratch: Folder for Ray Tune's files.
         progress: Shows the user what happens.
+        population: Decides what members of a population copy; None where trials are independent.
     """
 
     sweep: SweepSpec
@@ -66,6 +68,7 @@ class Stages:
     watch: Watch
     scratch: Path
     progress: Teller
+    population: Population | None = None
 
     @property
     def _is_behind(self) -> IsBehind:
@@ -87,6 +90,8 @@ class Stages:
         """
         if self.ledger.record.confirm_trials and not known.open and not known.clones:
             return
+        if self.population is not None:
+            self.population.take_up()
         run_search(
             TrialClient,
             self.pool_name,
@@ -102,6 +107,8 @@ class Stages:
             is_behind=self._is_behind,
         )
         self.recorder.drain(self.watch)
+        if self.population is not None and not self.is_stopped:
+            self.population.clear()
         if searcher.ended_by is not None:
             self.progress.say(searcher.ended_by)
 

@@ -79,7 +79,7 @@ def _of_sweep(source: WarmStartSpec, sweep: SweepSpec) -> list[Earlier]:
     return [
         Earlier(f"{record.name}/{one.trial_id}", one.spec, one.metrics, record.data_digests)
         for one in record.search_trials
-        if one.state is TrialState.COMPLETE
+        if one.state is TrialState.COMPLETE and not one.schedule
     ]
 
 

@@ -19,7 +19,8 @@ class TrialClient(tune.Trainable):
     """Leases a group for one trial; holds no model, no data and no GPU.
 
     The config names the pool (``pool``), the trial (``trial_id``), the folder or URL that the
-    trial's own is in (``trials_folder``) and its spec as JSON (``spec``). ``last_report`` is the
+    trial's own is in (``trials_folder``), its spec as JSON (``spec``), and whether it is a member
+    of a population (``is_member``). ``last_report`` is the
     last evaluation of a
     trial that an earlier driver left running, else None: it is the first result, marked
     ``delivered_again``, so that the scheduler decides on it.
@@ -39,7 +40,10 @@ class TrialClient(tune.Trainable):
         self._last_report: dict[str, Any] | None = config["last_report"]
         delivered = self._last_report["evaluation"] if self._last_report else 0
         folder = below(config["trials_folder"], self._trial_id)
-        ray.get(self._pool.submit.remote(self._trial_id, config["spec"], delivered, folder))
+        is_member = config["is_member"]
+        ray.get(
+            self._pool.submit.remote(self._trial_id, config["spec"], delivered, folder, is_member)
+        )
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Serve the next trial in the same process; a new one costs seconds."""

@@ -66,7 +66,13 @@ class LeaseBook:
     # What clients and the driver ask.
 
     def submit(
-        self, trial_id: str, spec: str, delivered: int = 0, folder: str | None = None
+        self,
+        trial_id: str,
+        spec: str,
+        delivered: int = 0,
+        folder: str | None = None,
+        *,
+        is_member: bool = False,
     ) -> None:
         """Queue a trial; one that is here already has lost its client, and goes on with another.
 
@@ -77,12 +83,15 @@ class LeaseBook:
                 again, and the trial trains past all but the last of them; past that one, once the
                 scheduler says so here.
             folder: The trial's folder in the sweep's storage, where its checkpoints are.
+            is_member: Whether it is of a population, and may take turns.
         """
         if trial_id in self._trials:
             return
         passed = set(range(1, delivered))
         self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
         self._queue.append(trial_id)
+        if is_member:
+            self._turns.setdefault(trial_id, {})
         if trial_id in self._stops:
             self.stop(trial_id)
 
@@ -90,13 +99,9 @@ class LeaseBook:
         """Have a trial, once it is submitted, start from this adapter."""
         self._starts[trial_id] = files
 
-    def join(self, trial_id: str) -> None:
-        """Make a trial, before it is leased, a member of the population."""
-        self._turns.setdefault(trial_id, {})
-
     def turn(self, trial_id: str, turn: Turn) -> None:
         """Have a member, submitted or not, copy another after an evaluation it has not passed."""
-        self._turns[trial_id][turn.evaluation] = turn
+        self._turns.setdefault(trial_id, {})[turn.evaluation] = turn
 
     def stop(self, trial_id: str) -> None:
         """Somebody wants no more of the trial: it ends at its next step, or before its first.

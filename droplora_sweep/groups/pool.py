@@ -66,9 +66,16 @@ class _Pool:
             return found
 
     async def submit(
-        self, trial_id: str, spec: str, delivered: int = 0, folder: str | None = None
+        self,
+        trial_id: str,
+        spec: str,
+        delivered: int = 0,
+        folder: str | None = None,
+        is_member: bool = False,
     ) -> None:
-        await self._do(lambda: self._book.submit(trial_id, spec, delivered, folder))
+        await self._do(
+            lambda: self._book.submit(trial_id, spec, delivered, folder, is_member=is_member)
+        )
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
         def look() -> Message | None:
@@ -89,9 +96,6 @@ class _Pool:
 
     async def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         await self._do(lambda: self._book.start_from(trial_id, files))
-
-    async def join(self, trial_id: str) -> None:
-        await self._do(lambda: self._book.join(trial_id))
 
     async def turn(self, trial_id: str, turn: Turn) -> None:
         await self._do(lambda: self._book.turn(trial_id, turn))

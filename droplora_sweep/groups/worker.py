@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import os
 import time
-import traceback
 from enum import IntFlag
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,22 +13,21 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
-from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
+from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec, Turn
 from droplora_sweep.storage import is_url
 
-from .memory import is_out_of_memory
-from .messages import Decision, Message, Words
+from .last_words import last_words
+from .messages import Decision, Message
 from .pool import find_pool
-from .processes import NUM_LINES, this_worker
+from .processes import this_worker
 from .signs import Signs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ray.actor import ActorHandle
 
     from droplora_sweep.training import Report, Resident
     from droplora_sweep.training.checkpoints.store import Checkpoints
+    from droplora_sweep.training.membership import Membership
 
     from .messages import Lease
 
@@ -77,7 +74,7 @@ def serve(config: dict[str, Any]) -> None:
     signs = Signs(pool, config["group"], config["silence_floor_s"])
     line = _Line(pool, config["group"], rank, spec, signs)
     line.enter()
-    with _last_words(pool, config["group"], rank):
+    with last_words(pool, config["group"], rank):
         from droplora_sweep.training import Resident
 
         model = ModelSpec.model_validate_json(config["model"])
@@ -88,24 +85,6 @@ def serve(config: dict[str, Any]) -> None:
             if next(counter) == config["recycle_after"]:
                 break
     line.leave()
-
-
-@contextlib.contextmanager
-def _last_words(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
-    """Tell the pool why this process ends; Ray Train then restarts the group.
-
-    So it does for want of memory: the other workers wait for this one in a collective, and fresh
-    processes have no holes in their memory.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = traceback.format_exception_only(error)[-1].strip()
-        lines = "".join(traceback.format_exception(error)).splitlines()[-NUM_LINES:]
-        log = "\n".join((f"rank {rank}:", *lines))
-        words = Words(reason, out_of_memory=is_out_of_memory(error), log=log)
-        ray.get(pool.crash.remote(group, words))
-        raise
 
 
 class _Line:
@@ -161,6 +140,7 @@ class _Line:
                 on_step=self._on_step,
                 checkpoints=self._checkpoints,
                 start=lease.start,
+                membership=self._membership_of(lease),
             )
         except TrialStoppedError:
             self._tell("finish", self._group, {})
@@ -197,7 +177,22 @@ class _Line:
                 return None
         return Checkpoints(checkpoint_place(lease.folder), self._checkpoint)
 
-    def _decide(self, report: Report | None) -> bool:
+    def _membership_of(self, lease: Lease) -> Membership | None:
+        """Where a member of a population keeps its snapshots and finds others'.
+
+        Raises:
+            TrialError: Rank 0 cannot see the sweep.
+        """
+        if lease.turns is None:
+            return None
+        if self._checkpoints is None or lease.folder is None:
+            raise TrialError("a member of a population needs the sweep's storage on its node")
+        from droplora_sweep.training.checkpoints.snapshots import snapshots_of
+        from droplora_sweep.training.membership import Membership
+
+        return Membership(lease.turns, snapshots_of(lease.folder))
+
+    def _decide(self, report: Report | None) -> bool | Turn:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
         if report is not None:
             from droplora_sweep.evaluation.results import outcomes
@@ -218,7 +213,7 @@ class _Line:
         decision = self._ask("decision", self._group, evaluation, WAIT_S)
         if decision is Decision.INTERRUPT:
             raise TrialInterruptedError("the sweep was closed")
-        return decision is Decision.GO_ON
+        return decision if isinstance(decision, Turn) else decision is Decision.GO_ON
 
     def _on_step(self, step: int, num_steps: int) -> bool:
         """Pass the progress on; whether a checkpoint is due; the same on every rank.

@@ -50,6 +50,7 @@ class QueueSearcher(Searcher):
             "trial_id": suggestion.trial_id,
             "spec": suggestion.spec_to_run.model_dump_json(),
             "last_report": taken.last_report and asdict(taken.last_report),
+            "is_member": False,
             # Nothing stops a trial here.
             BASELINE: True,
         }

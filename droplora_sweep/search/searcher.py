@@ -50,6 +50,8 @@ class StudySearcher(Searcher):
         room: How many trials may run now; the cluster can grow and shrink.
         known: The trials of earlier drivers; those that are open go on before any is drawn.
         budget_spent: Says what is spent, once something is: no trial is drawn any more then.
+        has_copied: Whether a trial is a member of a population that has copied another: its score
+            is not that of what was drawn, and the study is not told it.
 
     Attributes:
         ended_by: What was spent; None while nothing is.
@@ -64,6 +66,7 @@ class StudySearcher(Searcher):
         room: Callable[[], int],
         known: Known | None = None,
         budget_spent: Callable[[], str | None] = lambda: None,
+        has_copied: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
         super().__init__(metric=sweep.search.metric, mode="max")
         self._sweep = sweep
@@ -71,6 +74,7 @@ class StudySearcher(Searcher):
         self._identify = identify
         self._room = room
         self._budget_spent = budget_spent
+        self._has_copied = has_copied
         self.ended_by: str | None = None
         self._live: dict[str, tuple[optuna.trial.Trial, Suggestion]] = {}
         known = known or Known()
@@ -132,6 +136,7 @@ class StudySearcher(Searcher):
             "trial_id": suggestion.trial_id,
             "spec": suggestion.spec_to_run.model_dump_json(),
             "last_report": last_report and asdict(last_report),
+            "is_member": self._sweep.search.population is not None and suggestion.clone_of is None,
             BASELINE: suggestion.spec in self._baselines,
             NUMBER: suggestion.number,
         }
@@ -157,6 +162,7 @@ class StudySearcher(Searcher):
             return
         trial, suggestion = self._live.pop(trial_id)
         is_foreign = suggestion.clone_of is not None and not suggestion.params
+        is_foreign = is_foreign or self._has_copied(suggestion.trial_id)
         last = None if error or is_foreign else result
         self._ended[suggestion.fingerprint] = self._telling.end(trial, last)
 

@@ -2,13 +2,14 @@
 
 from .local import local_storage, mirror_of, storage_name
 from .mirror import Mirror
-from .object_store import ObjectStore, StoreError, below, is_url
+from .object_store import ObjectStore, StoreError, below, beside, is_url
 
 __all__ = [
     "Mirror",
     "ObjectStore",
     "StoreError",
     "below",
+    "beside",
     "is_url",
     "local_storage",
     "mirror_of",

@@ -28,7 +28,8 @@ EVENT_LOG = "events.jsonl"
 EVENTS = "events"
 LOG = "driver.log"
 _OF_THIS_MACHINE = (EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db")
-CHECKPOINTS = ("checkpoints", "snapshots")
+OF_WORKERS = ("checkpoints", "snapshots")
+"""Folders of a trial that its workers write, in the store where there is one."""
 REQUESTS = "requests"
 """Folder of what the driver of this machine is asked."""
 
@@ -214,5 +215,5 @@ class Mirror:
 
 
 def _is_of_workers(key: PurePath) -> bool:
-    """Whether it is in ``<sweep>/trials/<trial>/checkpoints``."""
-    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] in CHECKPOINTS
+    """Whether it is in ``<sweep>/trials/<trial>/checkpoints``, or in its snapshots."""
+    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] in OF_WORKERS

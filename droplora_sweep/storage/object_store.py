@@ -62,6 +62,16 @@ def below(location: str, *parts: str) -> str:
     return "/".join([path.rstrip("/"), *parts]) + mark + options
 
 
+def beside(location: str, name: str) -> str:
+    """Another place in the folder, or below the URL, that a place is directly in.
+
+    >>> beside("s3://bucket/trials/t0001?region=eu-west-1", "t0002")
+    's3://bucket/trials/t0002?region=eu-west-1'
+    """
+    path, mark, options = location.partition("?") if is_url(location) else (location, "", "")
+    return f"{path.rstrip('/').rpartition('/')[0]}/{name}{mark}{options}"
+
+
 class ObjectStore:
     """What lies under one URL; keys are paths below it, with ``/`` between their parts."""
 

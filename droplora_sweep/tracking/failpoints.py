@@ -30,7 +30,7 @@ FAILPOINTS = (
 )
 """Each lies right after the step that its name tells of; one is in the middle of a step."""
 
-RARE_FAILPOINTS = ("trial-adjusted", "trial-stop-asked", "trial-pinned", "trial-cloned")
+RARE_FAILPOINTS = ("trial-adjusted", "trial-stop-asked", "trial-pinned", "trial-cloned", "trial-turned")
 """The same, of events that only some sweeps have."""
 
 _times_reached: Counter[str] = Counter()

@@ -109,6 +109,7 @@ def model_card(
         f"\nIt went on with `{path}: {value}` when it ran out of memory.\n"
         for path, value in trial.adjusted.items()
     )
+    adjusted += _schedule(trial)
     adapter = AdapterSpec.model_validate(spec["adapter"])
     model = ModelSpec.model_validate(spec["model"])
     if adapter.method == "full":
@@ -246,3 +247,18 @@ def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, f
         rows.append(f"| {short} | {scores[name]:.4f} | {shown} |")
     head = ["| benchmark | score | 95 % interval over examples |", "|---|---|---|"]
     return "\n".join([*head, *rows])
+
+
+def _schedule(trial: TrialRecord) -> str:
+    """What a member of a population trained with after the settings above."""
+    if not trial.schedule:
+        return ""
+    lines = [
+        f"* from evaluation {turn.evaluation}: weights and optimiser of {turn.source}, "
+        + ", ".join(f"`{path}: {value}`" for path, value in turn.settings.items())
+        for turn in trial.schedule
+    ]
+    return (
+        "\nIt was a member of a population (population-based training). The settings above are those "
+        "that it began with; then, with the step unchanged:\n\n" + "\n".join(lines) + "\n"
+    )

@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from droplora_sweep.adapters import LoraDrop
 from droplora_sweep.errors import TrialInterruptedError
+from droplora_sweep.spec import Turn
 
 from .dropping import drop_layers
 from .position import Checkpoint, Position
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .loop import Loop
 
-    Decide = Callable[[Report | None], bool]
+    Decide = Callable[[Report | None], bool | Turn]
     OnStep = Callable[[int, int], bool | None]
     Save = Callable[[Checkpoint], None]
     Validate = Callable[[], tuple[dict[str, float], list[ExampleResult]] | None]
@@ -41,6 +42,8 @@ class Course:
         num_evaluations: Of a whole trial.
         validate: Scores the validation split: metrics and results on rank 0, None elsewhere.
         save: Writes a checkpoint, called on all ranks; None where none are kept.
+        keep: Keeps a snapshot for other members of a population, called on all ranks; None for a
+            trial that is no member.
         left_out: Metrics of what the trial does not train on, for the reports.
     """
 
@@ -54,11 +57,13 @@ class Course:
         num_evaluations: int,
         validate: Validate,
         save: Save | None,
+        keep: Save | None = None,
         left_out: Mapping[str, float],
     ) -> None:
         self._position = position
         self._saved = position.place
         self._save = save
+        self._keep = keep
         self._adapted = adapted
         self._loop = loop
         self._engine = engine
@@ -73,15 +78,18 @@ class Course:
             # What a mask is after training, and an evaluation, follow the last step's rate.
             adapted.set_step(position.step - 1, loop.num_steps)
 
-    def run(self, decide: Decide, on_step: OnStep | None) -> None:
+    def run(self, decide: Decide, on_step: OnStep | None) -> Turn | None:
         """Train until the last evaluation, or until ``decide`` says no; every rank takes part.
 
         Args:
             decide: As in `Resident.run`.
             on_step: As in `Resident.run`.
 
+        Returns:
+            The turn that ``decide`` had the member of a population take, else None.
+
         Raises:
-            TrialError: Training diverged, on every rank.
+            TrialError: Training diverged, or a snapshot cannot be written; on every rank.
             TrialInterruptedError: ``decide`` or ``on_step`` raised it; a checkpoint was saved.
         """
         try:
@@ -90,11 +98,17 @@ class Course:
                 self._evaluate()
                 if is_due:
                     self._checkpoint()
-                if not decide(self._position.report):
-                    return
+                if self._keep is not None and end != self._ends[-1]:
+                    self._keep(self._state())
+                word = decide(self._position.report)
+                if isinstance(word, Turn):
+                    return word
+                if not word:
+                    return None
         except TrialInterruptedError:
             self._checkpoint()
             raise
+        return None
 
     def _train_to(self, end: int, on_step: OnStep | None) -> bool:
         """Whether a checkpoint is due at the end; it waits, so that it holds the evaluation too."""
@@ -130,5 +144,9 @@ class Course:
         if self._save is None or self._saved == self._position.place:
             return
         self._saved = self._position.place
+        self._save(self._state())
+
+    def _state(self) -> Checkpoint:
+        """All of it; a collective."""
         workers, state = dist.get_world_size(), self._engine.state()
-        self._save(Checkpoint(self._position, self._adapted.facts, workers, state))
+        return Checkpoint(self._position, self._adapted.facts, workers, state)

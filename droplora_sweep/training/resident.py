@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.spec import Turn
 
 from .course import Course
 from .decoding import Decoding
@@ -20,6 +21,7 @@ from .device import import_deepspeed, keep_what_is_here, release, settle, start_
 from .engine import started_engine
 from .forgetting import read_before
 from .loop import Loop
+from .membership import after_turn, identity_of, shared_identity, spec_after
 from .position import Position
 from .reading import key_of, read
 from .reporting import validate
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
     from .checkpoints.store import Checkpoints
     from .course import Decide, OnStep
-    from .data import TrainingData
     from .forgetting import HeldOut
+    from .membership import Membership
     from .position import Checkpoint
     from .reading import Reading
 
@@ -80,20 +82,24 @@ class Resident:
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | None = None,
         start: Mapping[str, bytes] | None = None,
+        membership: Membership | None = None,
     ) -> dict[str, bytes]:
         """Train and evaluate one trial, from its newest usable checkpoint on.
 
         Args:
             spec: The trial; its model is the resident's.
             decide: Called on every rank after each evaluation, with the report on rank 0 and None
-                elsewhere; it returns the same on all ranks, False to end the trial there. Where
-                the trial is taken up, the last report comes first once more.
+                elsewhere; it returns the same on all ranks, False to end the trial there, or a
+                `Turn` for a member to copy another. Where the trial is taken up, the last report
+                comes first once more.
             on_step: Called after each optimiser step with the steps done and their number. It
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
             checkpoints: Where it is saved and taken up, on all ranks or on none. It is closed here.
             start: Files of an adapter of the same shapes, whose values training starts from where
                 there is no checkpoint yet; None for a fresh one.
+            membership: Of a member of a population: where it copied others before, and from where
+                it copies; None for any other trial.
 
         Returns:
             The files of what was trained on rank 0, as it was when it was last evaluated; {}
@@ -101,13 +107,19 @@ class Resident:
 
         Raises:
             InputError: The task cannot be loaded, or the adapter does not fit the model.
-            TrialError: Training diverged, on every rank; the resident stays usable.
+            TrialError: Training diverged, or a member's snapshot cannot be written or copied; on
+                every rank; the resident stays usable.
             TrialInterruptedError: ``decide`` or ``on_step`` raised it, on every rank; where there
                 are checkpoints, one was written.
             TrialStoppedError: ``on_step`` raised it, on every rank.
         """
         try:
-            return self._run(spec, decide, on_step, checkpoints, start)
+            while True:
+                left = self._run(spec, decide, on_step, checkpoints, start, membership)
+                if not isinstance(left, Turn):
+                    return left
+                assert membership is not None, "members alone take turns"
+                membership = replace(membership, turns=(*membership.turns, left))
         finally:
             if checkpoints is not None:
                 checkpoints.close()
@@ -119,14 +131,29 @@ class Resident:
         on_step: OnStep | None,
         checkpoints: Checkpoints | None,
         start: Mapping[str, bytes] | None,
-    ) -> dict[str, bytes]:
+        membership: Membership | None,
+    ) -> dict[str, bytes] | Turn:
+        """Train to the end, or to a member's next turn, which is returned.
+
+        Another rate may mean other layers, so that a turn begins with a fresh adapter and engine.
+        """
+        turns = () if membership is None else membership.turns
+        spec = spec_after(spec, turns)
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         reading = self._read(spec)
         held_out = self._read_held_out(spec.evaluation.held_out_text)
         # Before anything is trained: what cannot decode it.
         self._decoding.uses_vllm(spec)
-        identity = _identity(spec, reading.data)
-        saved, goes_on = _taken_up(checkpoints, identity, decide)
+        num_sequences = len(reading.data.sequences)
+        identity = identity_of(spec, num_sequences, turns)
+        saved, word = _taken_up(checkpoints, identity, decide)
+        if isinstance(word, Turn) and word not in turns:
+            return word
+        if saved is None and membership is not None and turns:
+            saved = after_turn(membership, spec, num_sequences)
+        keep = None
+        if membership is not None:
+            keep = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:
@@ -154,10 +181,11 @@ class Resident:
                     num_evaluations=spec.evaluation.num_evaluations,
                     validate=partial(self._validate, spec, adapted, reading, held_out),
                     save=partial(checkpoints.save, identity) if checkpoints else None,
+                    keep=keep,
                     left_out=reading.left_out,
                 )
-                if goes_on:
-                    course.run(decide, on_step)
+                if word and (turn := course.run(decide, on_step)) is not None:
+                    return turn
             return self._files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
@@ -205,20 +233,9 @@ class Resident:
         return files
 
 
-def _identity(spec: TrialSpec, data: TrainingData) -> str:
-    """Which trial a checkpoint is of: its spec, and the number of its training sequences.
-
-    Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
-    goes on with a smaller one.
-    """
-    fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
-    text = f"{len(data.sequences)}\n{fields}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _taken_up(
     checkpoints: Checkpoints | None, identity: str, decide: Decide
-) -> tuple[Checkpoint | None, bool]:
+) -> tuple[Checkpoint | None, bool | Turn]:
     """Where to take a trial up, and whether it trains on from there.
 
     What was decided at its last report is asked again: who decides may have been lost meanwhile,
@@ -226,8 +243,10 @@ def _taken_up(
     """
     for checkpoint in checkpoints.usable(identity) if checkpoints else ():
         position = checkpoint.position
-        if not position.evaluation or decide(position.report):
+        if not position.evaluation:
             return checkpoint, True
+        if word := decide(position.report):
+            return checkpoint, word
         if position.is_at_report:
             return checkpoint, False
     return None, True

@@ -15,6 +15,7 @@ from droplora_sweep.tracking.layout import TRIAL
 from droplora_sweep.tracking.ui import MLFLOW_DATABASE
 
 from .client import connect, require_known_scheme
+from .values import COPIED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,12 +69,17 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Pu
                 order_by=["attributes.start_time ASC"],
                 page_token=token or None,
             )
-            trials += [_read(client, run) for run in page if "trial_id" in run.data.tags]
+            trials += [_read(client, run) for run in page if _is_of_one_setting(run.data.tags)]
             token = page.token or None
     except (MlflowException, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SweepError(f"cannot read MLflow experiment {experiment}: {reason}") from error
     return trials
+
+
+def _is_of_one_setting(tags: Mapping[str, str]) -> bool:
+    """Whether a run is a trial whose score is that of its params."""
+    return "trial_id" in tags and not any(name.startswith(COPIED) for name in tags)
 
 
 def _read(client: MlflowClient, run: Run) -> PublishedTrial:

@@ -102,6 +102,10 @@ def sweep_params(sweep: SweepRecord) -> dict[str, str]:
     return {path.replace(".", "_"): _text(value) for path, value in fields.items()}
 
 
+COPIED = "copied."
+"""Tags of a population's member: by evaluation, whom it copied and what it went on with."""
+
+
 def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
     """Tags of a trial's run; ``is_live`` says that its sweep is still going on."""
     is_interrupted = not trial.is_finished and not is_live
@@ -125,6 +129,9 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
         "stop_asked_by": trial.stop_asked_by,
     }
     tags |= {name: value for name, value in given.items() if value is not None}
+    for turn in trial.schedule:
+        values = ", ".join(f"{path}={value}" for path, value in turn.settings.items())
+        tags[f"{COPIED}{turn.evaluation}"] = f"{turn.source}: {values}"[:MAX_TAG_CHARACTERS]
     # Params are immutable: they say what was asked for.
     for path, value in trial.adjusted.items():
         tags[f"adjusted.{param_name(path)}"] = str(value)

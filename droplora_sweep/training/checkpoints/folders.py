@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
+SNAPSHOTS = "snapshots"
+"""Of a population's members, at each evaluation; see `Snapshots`."""
 _NAME = re.compile(r"step-(\d{8,})")
 
 

@@ -37,12 +37,13 @@ class CheckpointPlace(Protocol):
         """Remove them all; to be done once the trial's end is recorded."""
 
 
-def checkpoint_place(trial: str) -> CheckpointPlace:
+def checkpoint_place(trial: str, name: str = CHECKPOINTS) -> CheckpointPlace:
     """The place of a trial's checkpoints.
 
     Args:
         trial: The trial's folder, or its URL.
+        name: ``checkpoints``, or ``snapshots``.
     """
     if is_url(trial):
-        return CheckpointsInStore(below(trial, CHECKPOINTS))
-    return CheckpointsInFolder(Path(trial) / CHECKPOINTS)
+        return CheckpointsInStore(below(trial, name))
+    return CheckpointsInFolder(Path(trial) / name)

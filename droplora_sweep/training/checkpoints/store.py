@@ -76,7 +76,7 @@ class Checkpoints:
             found = None
             while names and found is None:
                 found = self._read(names.pop(0), identity)
-            shared = share_from_first(found and _without_rank_0s_part(found))
+            shared = share_from_first(found and without_rank_0s_part(found))
             if shared is None:
                 return
             self._note(shared.position)
@@ -122,6 +122,7 @@ class Checkpoints:
             return None
 
 
-def _without_rank_0s_part(checkpoint: Checkpoint) -> Checkpoint:
+def without_rank_0s_part(checkpoint: Checkpoint) -> Checkpoint:
+    """What the other ranks need to know of a checkpoint that rank 0 has."""
     position = replace(checkpoint.position, report=None)
     return replace(checkpoint, position=position, optimizer=None)

@@ -142,9 +142,7 @@ class Population:
                     logger.warning("%s: cannot remove snapshots: %s", place, error)
 
 
-def _settings_at(
-    trial: TrialRecord, evaluation: int, sweep: SweepSpec
-) -> Mapping[str, Scalar]:
+def _settings_at(trial: TrialRecord, evaluation: int, sweep: SweepSpec) -> Mapping[str, Scalar]:
     """The searched values that a member trained with up to an evaluation."""
     before = [turn for turn in trial.schedule if turn.evaluation < evaluation]
     if before:

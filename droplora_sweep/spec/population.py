@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from .base import Scalar, SpecModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MUTABLE = (
     "adapter.pruning_rate",

@@ -30,7 +30,13 @@ FAILPOINTS = (
 )
 """Each lies right after the step that its name tells of; one is in the middle of a step."""
 
-RARE_FAILPOINTS = ("trial-adjusted", "trial-stop-asked", "trial-pinned", "trial-cloned", "trial-turned")
+RARE_FAILPOINTS = (
+    "trial-adjusted",
+    "trial-stop-asked",
+    "trial-pinned",
+    "trial-cloned",
+    "trial-turned",
+)
 """The same, of events that only some sweeps have."""
 
 _times_reached: Counter[str] = Counter()

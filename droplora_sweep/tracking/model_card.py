@@ -259,6 +259,6 @@ def _schedule(trial: TrialRecord) -> str:
         for turn in trial.schedule
     ]
     return (
-        "\nIt was a member of a population (population-based training). The settings above are those "
-        "that it began with; then, with the step unchanged:\n\n" + "\n".join(lines) + "\n"
+        "\nIt was a member of a population (population-based training). The settings above are "
+        "those that it began with; then, at the same step:\n\n" + "\n".join(lines) + "\n"
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.population import MUTABLE
 
-from .position import Checkpoint
 from .schedule import evaluation_steps, num_steps
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.trial import TrialSpec
 
     from .checkpoints.snapshots import Snapshots
+    from .position import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def after_turn(membership: Membership, spec: TrialSpec, num_sequences: int) -> C
     """
     turn = membership.turns[-1]
     assert turn.source is not None, "who goes on as it is takes no turn in training"
-    ends = evaluation_steps(num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations)
+    ends = evaluation_steps(
+        num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations
+    )
     step, identity = ends[turn.evaluation - 1], shared_identity(spec, num_sequences)
     copied = membership.snapshots.read(turn.source, step, identity)
     own = membership.snapshots.read(None, step, identity)

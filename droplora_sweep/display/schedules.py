@@ -9,9 +9,9 @@ from rich.table import Table
 from .values import format_params, format_score
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.spec import Scalar
+    from droplora_sweep.spec import Scalar, Turn
     from droplora_sweep.tracking import SweepRecord
 
 
@@ -23,6 +23,11 @@ def turn_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -> s
     """
     short = source.partition("-")[0]
     return f"from evaluation {evaluation} copied {short}, {format_params(settings)}"
+
+
+def schedule_texts(schedule: Sequence[Turn]) -> list[str]:
+    """The turns of `TrialRecord.schedule`, in order."""
+    return [turn_text(each.evaluation, str(each.source), each.settings) for each in schedule]
 
 
 def schedules_table(record: SweepRecord) -> Table | None:
@@ -40,15 +45,10 @@ def schedules_table(record: SweepRecord) -> Table | None:
     table.add_column("then")
     unscored = float("-inf")
     for trial in sorted(members, key=lambda each: -each.metrics.get(metric, unscored)):
-        turns = [
-            turn_text(turn.evaluation, turn.source, turn.settings)
-            for turn in trial.schedule
-            if turn.source is not None
-        ]
         table.add_row(
             trial.trial_id.partition("-")[0],
             format_score(trial.metrics.get(metric)),
             format_params(trial.params),
-            "; ".join(turns) or "kept them",
+            "; ".join(schedule_texts(trial.schedule)) or "kept them",
         )
     return table

@@ -102,13 +102,19 @@ def make_plan(
     )
     room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
-    lines = [_confirm_note(sweep), remote_code_note(sweep), _judge_note(found, num_trials or 1)]
+    saved = None if found.model is None else _saved(found.model.shapes, sweep, num_trials or 1)
+    lines = [
+        _confirm_note(sweep),
+        remote_code_note(sweep),
+        _judge_note(found, num_trials or 1),
+        _population_note(sweep, saved, num_trials or 1),
+    ]
     return Plan(
         num_trials=num_trials,
         num_settings=settings,
         num_groups=num_groups,
         num_steps=(min(steps), max(steps)),
-        saved=None if found.model is None else _saved(found.model.shapes, sweep, num_trials or 1),
+        saved=saved,
         splits=found.splits,
         queued=baselines(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
@@ -148,6 +154,19 @@ def _confirm_note(sweep: SweepSpec) -> str | None:
     return (
         f"confirmation trains {fewest} to {most} further runs of full length after the search, "
         "which count in neither trials nor costs above; then winners are scored on the test split"
+    )
+
+
+def _population_note(sweep: SweepSpec, saved: Saved | None, num_trials: int) -> str | None:
+    """What a population keeps on top until its search is over."""
+    if sweep.search.population is None or saved is None:
+        return None
+    # The weights and AdamW's two moments in fp32.
+    snapshot_bytes = 3 * BYTES_PER_NUMBER["float32"] * saved.num_trainable_parameters[1]
+    num_snapshots = num_trials * (sweep.evaluation.num_evaluations - 1)
+    return (
+        f"population: {num_snapshots:,} snapshots of {snapshot_bytes:,} bytes are kept on top, one "
+        "of each member at each evaluation but the last, until the search is over"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.display.schedules import schedule_texts
 from droplora_sweep.display.values import format_params, format_seconds
 
 from .wording import UNKNOWN, interval, points, score, share
@@ -142,7 +143,7 @@ def trials_table(facts: Facts) -> Table:
             Cell(format_params(trial.params) or UNKNOWN),
             *(Cell(score(_score(trial, subject))) for subject in facts.subjects),
             Cell(_duration(trial)),
-            Cell(_state(trial, is_live=facts.is_live), trial.reason or ""),
+            Cell(_state(trial, is_live=facts.is_live), _why(trial)),
         )
         for trial in facts.record.trials
     )
@@ -168,3 +169,8 @@ def _state(trial: TrialRecord, *, is_live: bool) -> str:
         return "interrupted"
     origin = f" (of {trial.origin})" if trial.origin else ""
     return f"{trial.state.lower()}{origin}"
+
+
+def _why(trial: TrialRecord) -> str:
+    """Why it ended so, and what a member of a population copied on the way."""
+    return "; ".join([*filter(None, [trial.reason]), *schedule_texts(trial.schedule)])

@@ -8,8 +8,10 @@ import pytest
 
 from droplora_sweep.driver.forking import past_of
 from droplora_sweep.driver.history import known_of
+from droplora_sweep.driver.plan import make_plan
 from droplora_sweep.driver.population import has_copied, members_of, missing_turn
-from droplora_sweep.spec import SweepSpec, Turn, fingerprint, resolve
+from droplora_sweep.driver.survey import survey
+from droplora_sweep.spec import SweepSpec, Turn, fingerprint, load_sweep_file, resolve
 from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
 from droplora_sweep.tracking.model_card import model_card
 
@@ -135,3 +137,20 @@ def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver, tmp_pa
     rate = record.trials[1].schedule[0].settings[RATE]
     assert f"* from evaluation 1: weights and optimiser of {first}, `{RATE}: {rate}`" in card
     assert "population" not in model_card(record.trials[0], "q", {})
+
+
+def test_a_plan_says_what_snapshots_take(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: q\nadapter: {rank: 4}\ntask: {num_train: 32, num_validation: 8}\n"
+        "evaluation: {num_evaluations: 3}\n"
+        "search:\n  num_trials: 5\n  population: {}\n  sampler: random\n"
+        "  stopping: {kind: none}\n  parameters:\n"
+        "    adapter.pruning_rate: {min: 0.0, max: 0.9}\n"
+    )
+    found = survey(load_sweep_file(file))
+    plan = make_plan(found, [{"CPU": 4.0}])
+    assert plan.saved is not None
+    size = 12 * plan.saved.num_trainable_parameters[1]
+    [line] = [note for note in plan.notes if note.startswith("population")]
+    assert line.startswith(f"population: 10 snapshots of {size:,} bytes are kept on top")

@@ -66,10 +66,15 @@ class Coordinates:
 
 
 def coordinates(facts: Facts) -> Coordinates | None:
-    """The search-stage trials that have a score; None with fewer than two or nothing searched."""
+    """The search-stage trials that have a score; None with fewer than two or nothing searched.
+
+    Without members of a population that have copied another: they have several settings.
+    """
     metric = f"val/{facts.subjects[0]}"
     scored = [
-        trial for trial in facts.searched if math.isfinite(trial.metrics.get(metric, math.nan))
+        trial
+        for trial in facts.searched
+        if math.isfinite(trial.metrics.get(metric, math.nan)) and not trial.schedule
     ]
     names = list(dict.fromkeys(name for trial in scored for name in trial.params))
     if len(scored) < 2 or not names:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
-NUM_MEMBERS = 5
+NUM_MEMBERS = 7
 MARK = "population"
 SETTINGS = {
     **TINY,
@@ -34,11 +34,11 @@ SETTINGS = {
     "search.population": "{min_members: 2, quantile: 0.5}",
     "search.parameters": "{adapter.pruning_rate: {min: 0.0, max: 0.9}, "
     "training.learning_rate: {min: 1e-4, max: 3e-2, scale: log}}",
-    "training.epochs": 3,
+    "training.epochs": 7,
     "task.num_validation": 32,
     "evaluation.num_evaluations": 3,
 }
-TURNS_BEFORE_THE_KILL = 6
+TURNS_BEFORE_THE_KILL = 12
 
 
 @pytest.fixture
@@ -59,8 +59,9 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     left_folders |= ray_folders(MARK)
     assert code == -signal.SIGKILL, output
     again = start(run, MARK)
-    output, _ = again.communicate(timeout=TIMEOUT_S)
-    assert again.returncode == 0, output
+    later, _ = again.communicate(timeout=TIMEOUT_S)
+    assert again.returncode == 0, later
+    output += later
 
     ledger = Ledger.open(tmp_path, NAME)
     members = ledger.records()
@@ -74,7 +75,7 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     copied = [trial for trial in members if trial.schedule]
     assert copied
     for trial in copied:
-        assert f"{trial.trial_id} goes on" in output or trial.number <= 2
+        assert f"{trial.trial_id} goes on  from evaluation" in output
         assert (trial.adapter / "README.md").read_text().count("weights and optimiser of") == len(
             trial.schedule
         )

@@ -126,7 +126,8 @@ def test_without_pruning_it_is_pefts_qlora_bit_for_bit(folder, tokens, bits) -> 
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "method", ["droplora", "dora", pytest.param("lora_drop", marks=pytest.mark.slow)]
+    "method",
+    ["droplora", *(pytest.param(one, marks=pytest.mark.slow) for one in ("dora", "lora_drop"))],
 )
 def test_it_trains_saves_a_plain_adapter_and_leaves_the_base(
     folder, tokens, tmp_path, bits, dtype, method

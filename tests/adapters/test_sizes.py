@@ -50,9 +50,11 @@ def llama3_8b() -> LlamaForCausalLM:
     ("model", "spec", "millions"),
     [
         ("llama2_7b", AdapterSpec(rank=32), "56.10"),
-        ("llama2_7b", AdapterSpec(rank=64), "112.20"),
-        ("llama2_7b", AdapterSpec(rank=32, method="dora"), "56.98"),
-        ("llama3_8b", AdapterSpec(rank=32), "56.62"),
+        pytest.param("llama2_7b", AdapterSpec(rank=64), "112.20", marks=pytest.mark.slow),
+        pytest.param(
+            "llama2_7b", AdapterSpec(rank=32, method="dora"), "56.98", marks=pytest.mark.slow
+        ),
+        pytest.param("llama3_8b", AdapterSpec(rank=32), "56.62", marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

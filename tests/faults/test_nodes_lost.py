@@ -160,6 +160,7 @@ def test_a_job_that_ray_stops_is_resumable(tmp_path: Path) -> None:
         see_its_end(resumed, tmp_path, row, mark=mark)
 
 
+@pytest.mark.slow
 def test_a_group_that_can_never_fit_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with recorded("resources that can never fit") as row:
         settings = {"group.cpus_per_worker": 9999}

@@ -13,13 +13,22 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import calling
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Exit code, output and complaints of a command."""
+    return partial(calling.call, capsys)
 
 
 @pytest.fixture(scope="session")

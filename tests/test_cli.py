@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.cli import main
 from droplora_sweep.tracking import LedgerWriter
 from tests.tracking.conftest import Driver, make_sweep
 
@@ -17,20 +16,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = str(ROOT / "search_spaces" / "quickstart.yaml")
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Exit code, output and complaints of a command."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_a_valid_file_is_said_to_be_valid(call: Callable[..., tuple[int, str, str]]) -> None:

@@ -10,7 +10,6 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load
 
-from droplora_sweep.cli import main
 from droplora_sweep.driver.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.evaluation import evaluate, score
 from droplora_sweep.models import load_base_model, load_tokenizer
@@ -31,20 +30,6 @@ NUM_STEPS = 30
 BATCH_SIZE = 24
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 Call = "Callable[..., tuple[int, str, str]]"
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Exit code, output and complaints of a command."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 def make_files(spec: TrialSpec, folder: Path) -> tuple[dict[str, bytes], list[ExampleResult]]:

@@ -15,7 +15,6 @@ import yaml
 from mlflow import MlflowClient
 
 from droplora_sweep.adapters import attach
-from droplora_sweep.cli import main
 from droplora_sweep.models import load_base_model
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tracking import read_results
@@ -30,19 +29,6 @@ SPEC = {
     "task": {"benchmarks": ["builtin_choice"], "num_train": 8, "num_validation": 6, "num_test": 4},
     "evaluation": {"max_new_tokens": 4},
 }
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
-    """Exit code, output and complaints of a command."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from droplora_sweep.cli import main
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.models import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
@@ -30,20 +29,6 @@ if TYPE_CHECKING:
 
 RANK = 4
 PROMPT = "three plus four"
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Exit code, output and complaints of a command."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, captured.out, captured.err
-
-    return call
 
 
 def adapter_files(folder: Path, **config: Any) -> dict[str, bytes]:

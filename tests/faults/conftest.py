@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -47,6 +48,15 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     get_peft_model(base, config).save_pretrained(str(folder))
     (folder / "README.md").unlink()
     return folder
+
+
+@pytest.fixture
+def left_folders() -> Iterator[set[Path]]:
+    """To be filled with the folders that the Rays of killed drivers leave; removes them."""
+    folders: set[Path] = set()
+    yield folders
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ from .sweeping import (
 from .table import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -49,15 +47,6 @@ COMMIT_STEPS = (
     "trial-finished",
     "sweep-finished",
 )
-
-
-@pytest.fixture
-def left_folders() -> Iterator[set[Path]]:
-    """To be filled with the folders that the Rays of killed drivers leave; removes them."""
-    folders: set[Path] = set()
-    yield folders
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_sweep_whose_driver_was_killed_is_resumed_and_nothing_is_done_twice(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .calling import call
+from tests.calling import call
+
 from .table import recorded
 
 if TYPE_CHECKING:

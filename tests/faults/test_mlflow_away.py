@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from droplora_sweep.tracking import Ledger
 from droplora_sweep.tracking.ui import mlflow_uri
+from tests.calling import call
 
-from .calling import call
 from .mlflow_server import MlflowServer, unused_port
 from .oracle import MARK, problems
 from .sweeping import NAME, ONE_GROUP, ROOT, command, start, to_end, wait_for

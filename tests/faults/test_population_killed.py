@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ from droplora_sweep.tracking.sweep_folders import read_sweep
 from .sweeping import NAME, ONE_GROUP, TIMEOUT_S, TINY, command, ray_folders, start, to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,15 +37,6 @@ SETTINGS = {
     "evaluation.num_evaluations": 3,
 }
 TURNS_BEFORE_THE_KILL = 12
-
-
-@pytest.fixture
-def left_folders() -> Iterator[set[Path]]:
-    """To be filled with the folders that the Ray of a killed driver leaves; removes them."""
-    folders: set[Path] = set()
-    yield folders
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(

@@ -1,23 +1,14 @@
 """The address that `compare` prints, opened in a real browser on a real MLflow server."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.tracking import ui_command
+from tests.mlflow_ui import running_ui
 
 from .browser import browse, needs_chromium
 from .conftest import write_sweep
-
-START_LIMIT_S = 120
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -30,32 +21,8 @@ def ui(storage, tmp_path):
         with pytest.raises(SystemExit) as end:
             main(["sync", name, "--storage", str(storage)])
         assert end.value.code == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command, environment = ui_command(storage, port)
-    with (tmp_path / "ui.log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + START_LIMIT_S
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=10):
-                break
-        except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, (tmp_path / "ui.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "ui.log").read_text()
-            time.sleep(0.2)
-    yield address
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
+    with running_ui(storage, tmp_path, tmp_path / "ui.log") as address:
+        yield address
 
 
 @pytest.mark.timeout(600)

@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -16,8 +13,7 @@ import pytest
 from droplora_sweep.cli import main
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking import ui_command, ui_login, verify_adapter
-
-START_LIMIT_S = 120
+from tests.mlflow_ui import running_ui
 
 
 def test_the_ui_listens_on_this_machine_alone_and_is_small():
@@ -67,37 +63,13 @@ def ui(driver, tmp_path, monkeypatch):
     from droplora_sweep.tracking.mlflow_view import publish_all
 
     assert publish_all(driver.ledger).is_complete
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     login = ui_login(driver.ledger.storage)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", login.user)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", login.password)
-    command, environment = ui_command(driver.ledger.storage, port, login)
     folder = tmp_path / "cwd"
     folder.mkdir()
-    with (tmp_path / "ui.log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + START_LIMIT_S
-    while True:
-        try:
-            answer(f"{address}/health")
-            break
-        except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, (tmp_path / "ui.log").read_text()
-            assert time.monotonic() < deadline, (tmp_path / "ui.log").read_text()
-            time.sleep(0.2)
-    yield address
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(30)
+    with running_ui(driver.ledger.storage, folder, tmp_path / "ui.log", login) as address:
+        yield address
     assert list(folder.iterdir()) == []
 
 

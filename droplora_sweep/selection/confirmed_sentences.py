@@ -82,7 +82,7 @@ def _needed(decision: ConfirmedDecision) -> str:
     needed = decision.needed
     if needed is not None and needed.num_more_seeds is not None:
         more = needed.num_more_seeds
-        return f"{text}: about {more} more seed{'s' * (more > 1)} would"
+        return f"{text}: about {more:,} more seed{'s' * (more > 1)} would"
     if needed is not None and needed.num_examples is not None:
         return f"{text}, and not by seeds alone: about {needed.num_examples:,} examples would"
     return f"{text}: they score the same"

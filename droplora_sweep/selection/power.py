@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,19 @@ def needed(found: Components, pair: tuple[int, int], level: float) -> Needed:
     if gap == 0:
         return Needed(None, None)
     num_seeds = int(found.num_seeds[list(pair)].min())
-    for more in range(1, MOST_SEEDS + 1):
-        if power(found, difference, num_seeds, num_seeds + more, gap, level) >= POWER:
-            return Needed(more, None)
+
+    def suffices(more: int) -> bool:
+        return power(found, difference, num_seeds, num_seeds + more, gap, level) >= POWER
+
     quantiles = float(norm.isf(level / 2) + norm.ppf(POWER))
     share = difference.example_variance * 2 * quantiles**2 / gap**2
-    return Needed(None, math.ceil(found.num_examples * max(share, 1)))
+    most = MOST_SEEDS
+    # Where the examples would do, seeds alone do in the end.
+    while share < 1 and not suffices(most):
+        most *= 2
+    if not suffices(most):
+        return Needed(None, math.ceil(found.num_examples * share))
+    return Needed(1 + bisect_left(range(1, most + 1), True, key=suffices), None)
 
 
 def power(

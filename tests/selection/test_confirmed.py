@@ -56,6 +56,16 @@ def test_where_examples_are_few_seeds_alone_do_not_settle_it():
     assert "and not by seeds alone: about " in confirmed_text(decision)
 
 
+@pytest.mark.parametrize("draw", [14, 15, 17])
+def test_what_would_settle_it_is_more_than_there_is(draw):
+    """Runs differ much by their seeds, and the rates hardly: examples are not what is lacking."""
+    world = World(seed=0, arm_seed=1.0, arm_example=0)
+    decision = decided([0.0, 0.2], [0.60, 0.601], num_seeds=3, world=world, draw=draw)
+    assert decision.needed.num_examples is None
+    assert decision.needed.num_more_seeds > 100
+    assert f"about {decision.needed.num_more_seeds:,} more seeds would" in confirmed_text(decision)
+
+
 def test_the_smallest_rate_within_one_standard_error_of_the_best_is_recommended():
     decision = decided([0.0, 0.1, 0.3, 0.5], [0.50, 0.65, 0.651, 0.651], draw=4)
     assert decision.verdict is ConfirmedVerdict.BETTER

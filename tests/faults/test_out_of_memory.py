@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
+    import psutil
+
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
 RANK = "TrainWorker"
 CGROUPS = Path("/sys/fs/cgroup")
-ROOM_BYTES = 16 * 2**20
+STEP_BYTES = 4 * 2**20
 SETTINGS = {
     **TINY,
     **ONE_WORKER,
@@ -52,22 +54,37 @@ class Cgroup:
         folder: Where it is controlled.
         limit: Name of the limit's file.
         unlimited: What that holds where there is none.
-        anonymous: What ``memory.stat`` calls memory that cannot be taken back.
+        usage: Name of the file that says how much is used.
     """
 
     folder: Path
     limit: str
     unlimited: str
-    anonymous: str
+    usage: str
+
+    def make(self) -> bool:
+        """Whether this user can make it, and limit it."""
+        try:
+            self.folder.mkdir()
+        except OSError:
+            return False
+        if (self.folder / self.limit).exists():
+            return True
+        self.folder.rmdir()
+        return False
 
     def add(self, process: subprocess.Popen[str]) -> None:
         """Move a process there, whose children will be there too."""
         (self.folder / "cgroup.procs").write_text(str(process.pid))
 
-    def leave_room(self, room_bytes: int) -> None:
-        lines = (self.folder / "memory.stat").read_text().splitlines()
-        [used] = [line.split()[1] for line in lines if line.split()[0] == self.anonymous]
-        (self.folder / self.limit).write_text(str(int(used) + room_bytes))
+    def squeeze(self, victim: psutil.Process) -> None:
+        """Lower the limit until nothing more can be taken back, or the kernel has ended it."""
+        limit = int((self.folder / self.usage).read_text())
+        # Version 1 refuses a limit below what cannot be taken back.
+        with suppress(OSError):
+            while victim.is_running():
+                (self.folder / self.limit).write_text(str(limit))
+                limit -= STEP_BYTES
 
     def lift(self) -> None:
         (self.folder / self.limit).write_text(self.unlimited)
@@ -77,18 +94,14 @@ class Cgroup:
 def cgroup() -> Iterator[Cgroup]:
     name = f"droplora-{os.getpid()}"
     versions = [
-        Cgroup(CGROUPS / "memory" / name, "memory.limit_in_bytes", "-1", "total_rss"),
-        Cgroup(CGROUPS / name, "memory.max", "max", "anon"),
+        Cgroup(CGROUPS / "memory" / name, "memory.limit_in_bytes", "-1", "memory.usage_in_bytes"),
+        Cgroup(CGROUPS / name, "memory.max", "max", "memory.current"),
     ]
-    for each in versions:
-        with suppress(OSError):
-            each.folder.mkdir()
-            if (each.folder / each.limit).exists():
-                yield each
-                each.folder.rmdir()
-                return
-            each.folder.rmdir()
-    pytest.skip("this user cannot limit a cgroup's memory")
+    made = next((each for each in versions if each.make()), None)
+    if made is None:
+        pytest.skip("this user cannot limit a cgroup's memory")
+    yield made
+    made.folder.rmdir()
 
 
 def exhaust(cgroup: Cgroup, driver: subprocess.Popen[str], storage: Path, mark: str) -> None:
@@ -96,7 +109,7 @@ def exhaust(cgroup: Cgroup, driver: subprocess.Popen[str], storage: Path, mark: 
     cgroup.add(driver)
     wait_until(lambda: bool(saved_steps(storage, 0)), driver, "a first step")
     [rank] = actors(mark, RANK)
-    cgroup.leave_room(ROOM_BYTES)
+    cgroup.squeeze(rank)
     rank.wait(120)
     cgroup.lift()
 

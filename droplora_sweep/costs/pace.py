@@ -30,14 +30,14 @@ class Pace:
         """
         return self.overhead_s + num_steps * self.step_s + num_evaluations * self.evaluation_s
 
-    def sweep_seconds(
+    def all_seconds(
         self, num_steps: int, num_evaluations: int, *, num_trials: int, num_groups: int
     ) -> float:
-        """Of all trials, if none is stopped early: groups take them in rounds.
+        """Of trials that all run to their end: groups that have started take them in rounds.
 
         >>> pace = Pace(start_s=9, step_s=0.5, evaluation_s=4, overhead_s=1)
-        >>> pace.sweep_seconds(20, 2, num_trials=5, num_groups=2)
-        66.0
+        >>> pace.all_seconds(20, 2, num_trials=5, num_groups=2)
+        57.0
         """
         num_rounds = math.ceil(num_trials / num_groups)
-        return self.start_s + num_rounds * self.trial_seconds(num_steps, num_evaluations)
+        return num_rounds * self.trial_seconds(num_steps, num_evaluations)

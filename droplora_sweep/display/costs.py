@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .values import format_bytes, format_count, format_params, format_seconds
+from .values import format_bytes, format_count, format_params, format_seconds, format_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
 
 
-def cost_rows(
-    sweep: SweepSpec, costs: Costs, num_trials: int | None, utilisation: float
-) -> Iterator[tuple[str, str]]:
+def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tuple[str, str]]:
     """A title and a text for each row of a plan; all are upper bounds."""
+    costs = plan.costs
+    if costs is None:
+        yield "memory", "not known: only models with Llama's layers are counted"
+        return
     yield "tokens per trial", f"at most {format_count(costs.num_tokens)}"
     place = "GPU" if sweep.group.gpus_per_worker else "worker"
     yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
@@ -32,13 +34,17 @@ def cost_rows(
     elif sweep.group.gpus_per_worker:
         yield "fits", "not known: which GPUs? name them with --gpu, or give --gpu-memory"
     if costs.gpu is not None and costs.trial_gpu_hours is not None:
-        all_trials = ""
-        if num_trials is not None:
-            all_trials = f", {num_trials * costs.trial_gpu_hours:,.1f} for all trials"
+        per_trial = costs.trial_gpu_hours
+        more = ""
+        if plan.num_trials is not None:
+            more += f", {plan.num_trials * per_trial:,.1f} for all trials"
+        if plan.num_confirmed is not None:
+            hours = format_span(plan.num_confirmed, lambda number: f"{number * per_trial:,.1f}")
+            more += f", {hours} for the confirmation"
         peak = costs.gpu.peak_flops / 1e12
         yield (
             "GPU hours",
-            f"at most {costs.trial_gpu_hours:,.1f} for a trial's training{all_trials}, assuming "
+            f"at most {per_trial:,.1f} for a trial's training{more}, assuming "
             f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; "
             "evaluations come on top)",
         )
@@ -57,18 +63,27 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
     num_evaluations = sweep.evaluation.num_evaluations
     trial_s = pace.trial_seconds(num_steps, num_evaluations)
     yield f"a trial of {num_steps} steps: {format_seconds(trial_s)}"
-    if plan.num_trials is None or not plan.num_groups:
+    if not plan.num_groups:
         return
-    sweep_s = pace.sweep_seconds(
-        num_steps, num_evaluations, num_trials=plan.num_trials, num_groups=plan.num_groups
-    )
+    num_groups = plan.num_groups
     num_gpus = sweep.group.num_workers * sweep.group.gpus_per_worker
-    hours = plan.num_trials * trial_s * num_gpus / 3600
-    gpus = f", {hours:,.1f} GPU hours" if num_gpus else ""
-    yield (
-        f"all {plan.num_trials} trials on {plan.num_groups} groups, none stopped early: "
-        f"{format_seconds(sweep_s)}{gpus}"
-    )
+
+    def taken(num_runs: int, num_evaluations: int, start_s: float = 0.0) -> str:
+        all_s = pace.all_seconds(
+            num_steps, num_evaluations, num_trials=num_runs, num_groups=num_groups
+        )
+        seconds = format_seconds(start_s + all_s)
+        hours = num_runs * pace.trial_seconds(num_steps, num_evaluations) * num_gpus / 3600
+        return f"{seconds}, {hours:,.1f} GPU hours" if num_gpus else seconds
+
+    if plan.num_trials is not None:
+        time = taken(plan.num_trials, num_evaluations, pace.start_s)
+        yield f"all {plan.num_trials} trials on {num_groups} groups, none stopped early: {time}"
+    if plan.num_confirmed is not None:
+        # A run is evaluated at its end alone, there on the examples that decide.
+        runs = format_span(plan.num_confirmed, str)
+        time = format_span(plan.num_confirmed, lambda number: taken(number, 1))
+        yield f"the confirmation's {runs} runs: {time}"
 
 
 def hindsight_line(found: Hindsight | None) -> str | None:

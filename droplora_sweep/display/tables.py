@@ -17,11 +17,12 @@ from .values import (
     format_ratio,
     format_score,
     format_seconds,
+    format_span,
     long_prompts_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from droplora_sweep.driver.plan import Plan, Saved
     from droplora_sweep.driver.survey import Survey
@@ -144,6 +145,10 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
     )
     until = "until the budget is spent" if plan.num_trials is None else plan.num_trials
     table.add_row("trials", f"{until}, of {settings}")
+    if plan.num_confirmed is not None:
+        number = format_span(plan.num_confirmed, str)
+        runs = f"{number} further runs of full length, as the search's results ask for"
+        table.add_row("confirmation", f"{runs}; then winners are scored on the test split")
     for index, values in enumerate(plan.queued):
         table.add_row("queued first" if index == 0 else "", format_params(values))
     workers = f"{sweep.group.num_workers} workers each"
@@ -151,17 +156,14 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
     table.add_row("groups", side_by_side + workers)
     for name, sizes in plan.splits.items():
         table.add_row(name, ", ".join(f"{count:,} {split}" for split, count in sizes.items()))
-    table.add_row("steps per trial", "at most " + _span(plan.num_steps, str))
+    table.add_row("steps per trial", "at most " + format_span(plan.num_steps, str))
     table.add_row("evaluations per trial", str(sweep.evaluation.num_evaluations))
     if model is not None and plan.saved is not None:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
         table.add_row("base model", f"{numbers}, {format_bytes(model.weight_bytes)}")
         _add_saved(table, plan.saved, "each trial" if plan.num_trials is None else "all")
-    if plan.costs is not None:
-        for title, text in cost_rows(sweep, plan.costs, plan.num_trials, utilisation):
-            table.add_row(title, text)
-    else:
-        table.add_row("memory", "not known: only models with Llama's layers are counted")
+    for title, text in cost_rows(sweep, plan, utilisation):
+        table.add_row(title, text)
     for title, lines in (("note", plan.notes), ("not checked", plan.unchecked)):
         for index, line in enumerate(lines):
             table.add_row("" if index else title, line)
@@ -169,7 +171,7 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
 
 
 def _add_saved(table: Table, saved: Saved, whom: str) -> None:
-    trainable = _span(saved.num_trainable_parameters, format_count)
+    trainable = format_span(saved.num_trainable_parameters, format_count)
     table.add_row("trainable parameters", trainable)
     disk = f"at most {format_bytes(saved.disk_bytes)} for {whom}"
     if saved.adapter_bytes is not None:
@@ -203,8 +205,3 @@ def _seconds(trial: TrialRecord) -> float | None:
     if trial.finished is None:
         return None
     return (trial.finished - trial.started).total_seconds()
-
-
-def _span(ends: tuple[int, int], write: Callable[[int], str]) -> str:
-    low, high = ends
-    return write(low) if low == high else f"{write(low)} to {write(high)}"

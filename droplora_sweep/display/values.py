@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 UNKNOWN = "-"
 SHORT_NAMES = {"learning_rate": "lr", "pruning_rate": "p", "rank": "r"}
@@ -80,3 +80,13 @@ def long_prompts_text(num_long: Mapping[str, float], on_long_prompt: str) -> lis
         f"{name}: {number:,.0f} prompts longer than the model's context are {done}"
         for name, number in num_long.items()
     ]
+
+
+def format_span(ends: tuple[int, int], write: Callable[[int], str]) -> str:
+    """One number, or the lowest and the highest.
+
+    >>> format_span((6, 9), str), format_span((4, 4), str)
+    ('6 to 9', '4')
+    """
+    low, high = ends
+    return write(low) if low == high else f"{write(low)} to {write(high)}"

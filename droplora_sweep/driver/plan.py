@@ -44,8 +44,9 @@ class Saved:
         adapter_bytes: Size of the largest adapter; None where every trial is a full model.
         full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
             has it.
-        disk_bytes: Upper bound of what all trials (one, where their number is not known) save, in
-            the storage and again in MLflow's artifacts, every trial at the largest size.
+        disk_bytes: Upper bound of what all trials (one, where their number is not known) and all
+            runs of the confirmation save, in the storage and again in MLflow's artifacts, each at
+            the largest size.
     """
 
     num_trainable_parameters: tuple[int, int]
@@ -60,6 +61,8 @@ class Plan:
 
     Attributes:
         num_trials: Trials in all; None where only a budget of hours ends the search.
+        num_confirmed: Fewest and most runs of the confirmation, which the search's results decide;
+            None without one.
         num_settings: Different settings the space has; None where it is continuous.
         num_groups: Trials that train side by side; None where these nodes have no GPU and groups
             need some.
@@ -73,6 +76,7 @@ class Plan:
     """
 
     num_trials: int | None
+    num_confirmed: tuple[int, int] | None
     num_settings: int | None
     num_groups: int | None
     num_steps: tuple[int, int]
@@ -102,15 +106,17 @@ def make_plan(
     )
     room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
-    saved = None if found.model is None else _saved(found.model.shapes, sweep, num_trials or 1)
+    num_confirmed = sweep.confirm and sweep.confirm.num_runs(len(sweep.task.benchmarks))
+    num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
+    saved = None if found.model is None else _saved(found.model.shapes, sweep, num_saved)
     lines = [
-        _confirm_note(sweep),
         remote_code_note(sweep),
         _judge_note(found, num_trials or 1),
         _population_note(sweep, saved, num_trials or 1),
     ]
     return Plan(
         num_trials=num_trials,
+        num_confirmed=num_confirmed,
         num_settings=settings,
         num_groups=num_groups,
         num_steps=(min(steps), max(steps)),
@@ -123,7 +129,7 @@ def make_plan(
     )
 
 
-def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_trials: int) -> Saved:
+def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_saved: int) -> Saved:
     number_bytes = BYTES_PER_NUMBER[sweep.model.dtype]
     corners = [trial.adapter for trial in _adapter_corners(sweep)]
     parameters = [num_trainable_parameters(shapes, adapter) for adapter in corners]
@@ -142,18 +148,7 @@ def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_trials: 
         num_trainable_parameters=(min(parameters), max(parameters)),
         adapter_bytes=sizes[False],
         full_model_bytes=sizes[True],
-        disk_bytes=2 * num_trials * max(size for size in sizes.values() if size is not None),
-    )
-
-
-def _confirm_note(sweep: SweepSpec) -> str | None:
-    """What is trained after the search; the search decides how much of it."""
-    if sweep.confirm is None:
-        return None
-    fewest, most = sweep.confirm.num_runs(len(sweep.task.benchmarks))
-    return (
-        f"confirmation trains {fewest} to {most} further runs of full length after the search, "
-        "which count in neither trials nor costs above; then winners are scored on the test split"
+        disk_bytes=2 * num_saved * max(size for size in sizes.values() if size is not None),
     )
 
 

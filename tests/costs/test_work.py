@@ -67,4 +67,4 @@ def test_groups_take_trials_in_rounds() -> None:
     pace = Pace(start_s=10, step_s=0.5, evaluation_s=4, overhead_s=2)
 
     assert pace.trial_seconds(num_steps=20, num_evaluations=3) == 24
-    assert pace.sweep_seconds(20, 3, num_trials=7, num_groups=3) == 10 + 3 * 24
+    assert pace.all_seconds(20, 3, num_trials=7, num_groups=3) == 3 * 24

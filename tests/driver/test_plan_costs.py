@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from droplora_sweep.costs import GPUS
-from droplora_sweep.display.costs import cost_rows
+from droplora_sweep.costs.pace import Pace
+from droplora_sweep.display.costs import calibration_lines, cost_rows
+from droplora_sweep.driver.calibration import Calibration
 from droplora_sweep.driver.plan import make_plan
 from droplora_sweep.driver.plan_costs import Assumed, find_gpu
 from droplora_sweep.driver.survey import survey
@@ -46,7 +48,7 @@ def rows(tmp_path: Path) -> Any:
         assumed = Assumed(find_gpu(gpu), None if gb is None else round(gb * 1e9), 0.4)
         plan = make_plan(found, [{"CPU": 8.0}], assumed)
         assert plan.costs is not None
-        return plan.costs, dict(cost_rows(found.sweep, plan.costs, plan.num_trials, 0.4))
+        return plan.costs, dict(cost_rows(found.sweep, plan, 0.4))
 
     return make
 
@@ -79,6 +81,17 @@ def test_all_fit_where_there_is_room(rows: Any) -> None:
     assert "assuming 40% of the 312 TFLOP/s of A100-80G (not measured" in shown["GPU hours"]
 
 
+def test_the_confirmation_comes_on_top(rows: Any) -> None:
+    search = {"num_trials": 4, "parameters": {"adapter.pruning_rate": {"min": 0.0, "max": 0.5}}}
+    costs, shown = rows(gpu="L4", search=search, confirm={"rates": 2, "seeds": 3})
+
+    each = costs.trial_gpu_hours
+    assert (
+        f", {4 * each:,.1f} for all trials, {6 * each:,.1f} to {9 * each:,.1f} for the"
+        in (shown["GPU hours"])
+    )
+
+
 def test_where_the_gpus_are_not_known_that_is_said(rows: Any) -> None:
     costs, shown = rows()
 
@@ -99,3 +112,28 @@ def test_a_gpu_that_is_not_known() -> None:
         find_gpu("A1000")
 
     assert str(caught.value) == f"--gpu: must be one of {', '.join(GPUS)}, got A1000"
+
+
+def test_a_measured_pace_tells_the_search_and_its_confirmation(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    data = {
+        "name": "q",
+        "task": {"benchmarks": ["builtin_choice"], "num_train": 32},
+        "training": {"global_batch_size": 8, "epochs": 2},
+        "evaluation": {"num_evaluations": 2},
+        "search": {"num_trials": 3, "parameters": {"adapter.pruning_rate": {"min": 0, "max": 0.5}}},
+        "confirm": {"rates": 2, "seeds": 3},
+    }
+    file.write_text(yaml.safe_dump(data))
+    found = survey(load_sweep_file(file, needs_data=False))
+    plan = make_plan(found, [{"CPU": 4.0}])
+    pace = Pace(start_s=10, step_s=1, evaluation_s=2, overhead_s=1)
+
+    _, trial, search, confirmation = calibration_lines(
+        found.sweep, plan, Calibration(pace, 64, 1e9)
+    )
+
+    # 8 steps; two evaluations of a trial, one of a confirmation run; two groups of two workers.
+    assert trial == "a trial of 8 steps: 13.0 s"
+    assert search == "all 3 trials on 2 groups, none stopped early: 36.0 s"
+    assert confirmation == "the confirmation's 6 to 9 runs: 33.0 s to 55.0 s"

@@ -10,9 +10,14 @@ from droplora_sweep.driver.forking import past_of
 from droplora_sweep.driver.history import known_of
 from droplora_sweep.driver.plan import make_plan
 from droplora_sweep.driver.population import has_copied, members_of, missing_turn
+from droplora_sweep.driver.preflight import prepare
+from droplora_sweep.driver.rerunning import rerun
 from droplora_sweep.driver.survey import survey
+from droplora_sweep.driver.warm_start import earlier_trials
+from droplora_sweep.errors import InputError
 from droplora_sweep.spec import SweepSpec, Turn, fingerprint, load_sweep_file, resolve
-from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
+from droplora_sweep.tracking import Ledger, LedgerWriter, TrialState, trial_id
+from droplora_sweep.tracking.mlflow_view.values import trial_tags
 from droplora_sweep.tracking.model_card import model_card
 
 if TYPE_CHECKING:
@@ -116,7 +121,8 @@ def test_the_paper_s_setting_and_the_unpruned_one_keep_their_values(driver: Driv
     assert kept == {baseline: True, zero: True, drawn: False}
 
 
-def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver, tmp_path: Path) -> None:
+def finish_two(driver: Driver) -> tuple[str, str]:
+    """Run two members to their end, of which the second has copied the first."""
     first, second = driver.start(0.3), driver.start(0.6)
     for name, score in ((first, 0.9), (second, 0.1)):
         driver.report(name, 1, score)
@@ -124,6 +130,11 @@ def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver, tmp_pa
         for evaluation in (2, 3):
             driver.report(name, evaluation, score)
         driver.ledger.trial_finished(name, TrialState.COMPLETE, adapter_files={"a": b"b"})
+    return first, second
+
+
+def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver) -> None:
+    first, second = finish_two(driver)
     record = driver.ledger.record
     assert [trial.trial_id for trial in record.comparable_trials] == [first]
     assert has_copied(record, second)
@@ -137,6 +148,46 @@ def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver, tmp_pa
     rate = record.trials[1].schedule[0].settings[RATE]
     assert f"* from evaluation 1: weights and optimiser of {first}, `{RATE}: {rate}`" in card
     assert "population" not in model_card(record.trials[0], "q", {})
+
+
+def test_mlflow_says_whom_a_member_has_copied(driver: Driver) -> None:
+    first, _ = finish_two(driver)
+    record = driver.ledger.record
+    rate = record.trials[1].schedule[0].settings[RATE]
+    alone, copied = (trial_tags(trial, record, is_live=False) for trial in record.trials)
+    assert copied["copied.1"] == f"{first}: {RATE}={rate}"
+    assert not [name for name in alone if name.startswith("copied.")]
+
+
+def test_later_sweeps_learn_from_members_that_copied_nobody(driver: Driver, tmp_path: Path) -> None:
+    first, _ = finish_two(driver)
+    file = tmp_path / "new.yaml"
+    file.write_text(
+        f"name: new\nstorage: {tmp_path}\ntask: {{num_train: 32, num_validation: 8}}\nsearch:\n"
+        "  warm_start: [{sweep: q}]\n  parameters: {adapter.pruning_rate: {min: 0.0, max: 0.9}}\n"
+    )
+    [known] = earlier_trials(prepare(load_sweep_file(file)))
+    assert [each.origin for each in known] == [f"q/{first}"]
+
+
+def test_a_member_that_has_copied_is_not_run_again(driver: Driver, tmp_path: Path) -> None:
+    first, second = finish_two(driver)
+    file = tmp_path / "q.yaml"
+    file.write_text("name: q\ntask: {num_train: 32, num_validation: 8}\n")
+    ledger = Ledger.open(tmp_path, "q")
+    with pytest.raises(InputError) as refused:
+        rerun(
+            prepare(load_sweep_file(file)),
+            ledger,
+            ledger.trial(second),
+            address="local",
+            output=None,
+            say=print,
+        )
+    assert str(refused.value) == (
+        "TRIAL: must have trained by itself, got a member of a population that has copied "
+        f"{first}, whose weights then are not kept"
+    )
 
 
 def test_a_plan_says_what_snapshots_take(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from droplora_sweep.search import Ending
-    from droplora_sweep.search.telling import Told
+    from droplora_sweep.search.known import Told
     from droplora_sweep.tracking import PastTrial, QueuedClone, SweepRecord, TrialRecord
 
 ENDINGS: Mapping[TrialState, Ending | None] = {

@@ -106,7 +106,8 @@ def make_plan(
     )
     room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
-    num_confirmed = sweep.confirm and sweep.confirm.num_runs(len(sweep.task.benchmarks))
+    num_benchmarks = len(sweep.task.benchmarks)
+    num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)
     num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
     saved = None if found.model is None else _saved(found.model.shapes, sweep, num_saved)
     lines = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from .rules import Outcomes
     from .suggestion import Suggestion
-    from .telling import Told
+
+    Told: TypeAlias = float | Sequence[float] | None
 
 Ending = Literal["complete", "stopped", "failed"]
 

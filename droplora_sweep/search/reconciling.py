@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .known import Ending, KnownTrial
-    from .telling import Told
+    from .known import Ending, KnownTrial, Told
 
 ORIGIN = "of_earlier_sweep"
 """User attribute of a trial in the study that is none of the sweep's own."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState as OptunaState
 
 from droplora_sweep.spec.objectives import SECONDS, objective_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import optuna
 
     from droplora_sweep.spec import SweepSpec
 
-    from .known import KnownTrial
-
-    Told: TypeAlias = float | Sequence[float] | None
+    from .known import KnownTrial, Told
 
 DELIVERED_AGAIN = "delivered_again"
 """In a result: the study and the ledger have it from an earlier driver."""

@@ -12,24 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.selection import ConfirmedDecision, Estimate, WinnerOnTest
+    from droplora_sweep.selection.crossed import Difference
 
 
 def arms_table(decisions: Sequence[ConfirmedDecision]) -> Table:
     """Every confirmed rate of every benchmark; what to use is marked with a star."""
     table = Table(title="Confirmed rates, in % with 95 % intervals over new seeds and new examples")
-    columns = ("benchmark", "pruning rate", "setting of", "mean", "against p = 0", "best of all")
-    for column in columns:
+    has_controls = any(decision.controls for decision in decisions)
+    own = ("against its own p = 0",) if has_controls else ()
+    columns = ("benchmark", "pruning rate", "setting of", "mean", "against p = 0", *own)
+    for column in (*columns, "best of all"):
         table.add_column(column, justify="left" if column == "setting of" else "right")
     for decision in decisions:
-        for index, rate in enumerate(decision.rates):
-            difference = None if rate.difference is None else rate.difference.estimate
+        for index, rate in enumerate((*decision.rates, *decision.controls)):
             is_recommended = rate.arm == decision.recommended
             cells = (
                 decision.benchmark if index == 0 else "",
                 f"{rate.arm.pruning_rate:g}" + " *" * is_recommended,
                 rate.arm.name,
                 _interval(rate.mean),
-                _interval(difference, "+.1f") + " !" * rate.is_clear,
+                _difference(rate.difference) + " !" * rate.is_clear,
+                *([_difference(rate.own_difference)] if has_controls else []),
                 f"{rate.probability_best:.0%}",
             )
             table.add_row(*cells, style="bold" if is_recommended else None)
@@ -52,6 +55,10 @@ def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
             _interval(one.difference, "+.1f"),
         )
     return table
+
+
+def _difference(difference: Difference | None) -> str:
+    return _interval(None if difference is None else difference.estimate, "+.1f")
 
 
 def _interval(estimate: Estimate | None, shown: str = ".1f") -> str:

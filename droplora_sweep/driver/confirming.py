@@ -72,6 +72,7 @@ def confirmation_of(
         num_rates=sweep.confirm.rates,
         num_seeds=sweep.confirm.seeds,
         max_runs=sweep.confirm.max_runs,
+        with_controls=sweep.confirm.controls,
     )
     by_id = {trial.trial_id: trial for trial in searched}
     origins = {
@@ -169,7 +170,12 @@ def _merged(
     return tuple(
         replace(
             question,
-            arms=tuple(dict.fromkeys(replace(arm, name=same[arm.name]) for arm in question.arms)),
+            arms=tuple(
+                dict.fromkeys(
+                    replace(arm, name=same[arm.name], control=arm.control and same[arm.control])
+                    for arm in question.arms
+                )
+            ),
         )
         for question in questions
     )

@@ -69,6 +69,8 @@ def _reason(answer: Answer) -> str:
             f"Trained again with the same {answer.num_seeds} seeds, p = {answer.gain_of:g} scores "
             f"{points(answer.gain)} against p = 0, in {_what(answer)}."
         )
+    if answer.own_gain is not None:
+        parts.append(f"Against p = 0 with its own other settings it is {points(answer.own_gain)}.")
     if answer.probability_best is not None:
         parts.append(
             f"p = {answer.pruning_rate:g} is the best of the rates that were confirmed with "

@@ -73,6 +73,7 @@ def make_report(facts: Facts) -> Report:
         answers=found,
         answers_table=answers_table(found),
         confirmed_tables=[confirmed_table(one) for one in facts.confirmed if one.rates],
+        has_controls=any(one.controls for one in facts.confirmed),
         on_test_table=on_test_table(facts.on_test) if facts.on_test else None,
         rates_table=rates_table(facts),
         methods_table=None if facts.methods is None else methods_table(facts.methods),

@@ -102,16 +102,20 @@ def rates_table(facts: Facts) -> Table:
 
 def confirmed_table(decision: ConfirmedDecision) -> Table:
     """Every confirmed rate of one subject."""
-    columns = ("setting", "score", "against p = 0", "p-value", "best of all")
+    own = ("against its own p = 0",) if decision.controls else ()
+    columns = ("setting", "score", "against p = 0", *own, "p-value", "best of all")
     rows = tuple(
         (
             Cell(f"p = {one.arm.pruning_rate:g}", one.arm.name, one.arm == decision.recommended),
             Cell(score(one.mean), interval(one.mean)),
-            Cell(UNKNOWN if one.difference is None else points(one.difference.estimate)),
+            *(
+                Cell(UNKNOWN if difference is None else points(difference.estimate))
+                for difference in (one.difference, *([one.own_difference] if own else []))
+            ),
             Cell(UNKNOWN if one.adjusted_p_value is None else f"{one.adjusted_p_value:.2g}"),
             Cell(share(one.probability_best)),
         )
-        for one in decision.rates
+        for one in (*decision.rates, *decision.controls)
     )
     seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
     return Table(f"{decision.benchmark}: {seeds}", columns, rows)

@@ -31,10 +31,12 @@ class Arm:
     Attributes:
         name: Tells arms apart, e.g. the id of the search-stage trial that had this setting.
         pruning_rate: Probability of dropping a rank dimension; 0 marks the arms without pruning.
+        control: Name of the arm with p = 0 and otherwise this setting; None where it has none.
     """
 
     name: str
     pruning_rate: float
+    control: str | None = None
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,10 @@ class ConfirmedRate:
     Attributes:
         arm: The setting.
         mean: Its mean score, with the 95 % interval over new seeds and new examples.
-        difference: To p = 0; None for p = 0 itself.
-        adjusted_p_value: Of the difference, for all rates that are compared (Holm).
+        difference: To the best that p = 0 has; None for an arm with p = 0.
+        own_difference: To its control; None where that was not trained, or is the best p = 0.
+        adjusted_p_value: Of the difference, for all rates that are compared (Holm); of a gain over
+            both, where there is a control.
         is_clear: Whether the difference is significant at this look, for all rates together.
         probability_best: That this arm's true mean is the highest, given these runs.
     """
@@ -76,6 +78,7 @@ class ConfirmedRate:
     arm: Arm
     mean: Estimate
     difference: Difference | None
+    own_difference: Difference | None
     adjusted_p_value: float | None
     is_clear: bool
     probability_best: float
@@ -89,6 +92,7 @@ class ConfirmedDecision:
         benchmark: Its name.
         verdict: What can be said against p = 0.
         rates: By pruning rate; empty where nothing can be said.
+        controls: Other arms with p = 0, each with another setting that a rate was found with.
         best: The arm with the highest mean.
         recommended: The arm to use: of those proven better than p = 0 (of all, where none is) the
             smallest rate whose mean is within one standard error of the best one's.
@@ -102,6 +106,7 @@ class ConfirmedDecision:
     benchmark: str
     verdict: ConfirmedVerdict
     rates: tuple[ConfirmedRate, ...] = ()
+    controls: tuple[ConfirmedRate, ...] = ()
     best: Arm | None = None
     recommended: Arm | None = None
     groups: tuple[tuple[Arm, ...], ...] = ()
@@ -110,6 +115,12 @@ class ConfirmedDecision:
     num_seeds: int = 0
     num_examples: int = 0
 
+    @property
+    def used(self) -> ConfirmedRate | None:
+        """What is said of the recommended arm; None where nothing can be said."""
+        known = (*self.rates, *self.controls)
+        return next((one for one in known if one.arm == self.recommended), None)
+
 
 def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> ConfirmedDecision:
     """Decide for one benchmark, or for the mean over all.
@@ -117,34 +128,40 @@ def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> 
     Args:
         table: All runs.
         subject: A benchmark of the table, or ``mean``.
-        arms: The finalists of this benchmark, and one arm with p = 0.
+        arms: The finalists of this benchmark and their controls; the first with p = 0 is the best
+            that p = 0 has.
         rule: How.
     """
     table = table.restricted_to(arms)
-    kept, parts = comparable(table, subject)
-    baselines = [index for index, arm in enumerate(kept) if arm.pruning_rate == 0]
-    assert len(baselines) <= 1, "one arm of a question has p = 0"
+    baseline = next((arm for arm in arms if arm.pruning_rate == 0), None)
+    kept, parts = comparable(table, subject, baseline)
     num_runs = int(np.isfinite(run_means(parts)).sum()) if len(kept) > 1 else 0
     if num_runs - len(kept) - parts[0].shape[1] + 1 < FEWEST_DF:
         return ConfirmedDecision(subject, ConfirmedVerdict.TOO_FEW)
-    if not baselines:
+    if baseline not in kept:
         return ConfirmedDecision(subject, ConfirmedVerdict.NO_BASELINE)
-    return _decide(subject, kept, baselines[0], components(parts), len(table.seeds), rule)
+    return _decide(subject, kept, kept.index(baseline), components(parts), len(table.seeds), rule)
 
 
-def comparable(table: ScoreTable, subject: str) -> tuple[tuple[Arm, ...], list[Array]]:
+def comparable(
+    table: ScoreTable, subject: str, baseline: Arm | None
+) -> tuple[tuple[Arm, ...], list[Array]]:
     """The arms, and the part of the table, that can be compared with p = 0.
 
     An arm is compared through the seeds it shares with others: those that share fewer than two
     with p = 0 (runs that failed) are left out, and so are seeds that only one arm has.
+
+    Args:
+        table: The runs.
+        subject: A benchmark of the table, or ``mean``.
+        baseline: The arm with p = 0.
     """
     parts = table.parts(subject)
     present_AS = np.isfinite(run_means(parts))
-    rates = [arm.pruning_rate for arm in table.arms]
-    if 0 not in rates:
+    if baseline is None or baseline not in table.arms:
         rows = np.flatnonzero(present_AS.sum(axis=1) >= 2)
     else:
-        shared_A = (present_AS & present_AS[rates.index(0)]).sum(axis=1)
+        shared_A = (present_AS & present_AS[table.arms.index(baseline)]).sum(axis=1)
         rows = np.flatnonzero(shared_A >= 2)
     columns = np.flatnonzero(present_AS[rows].sum(axis=0) >= 2)
     kept = tuple(table.arms[row] for row in rows)
@@ -159,9 +176,22 @@ def _decide(
     num_seeds: int,
     rule: Rule,
 ) -> ConfirmedDecision:
-    pruned = [index for index in range(len(arms)) if index != baseline]
+    unpruned = [index for index, arm in enumerate(arms) if arm.pruning_rate == 0]
+    pruned = [index for index, arm in enumerate(arms) if arm.pruning_rate > 0]
     differences = {index: found.difference(index, baseline) for index in pruned}
-    p_values = [differences[index].p_value for index in pruned]
+    named = {arm.name: index for index, arm in enumerate(arms)}
+    controls = {index: named.get(arms[index].control or "") for index in pruned}
+    own_differences = {
+        index: found.difference(index, control)
+        for index, control in controls.items()
+        if control is not None and control != baseline
+    }
+    p_values = [
+        1.0
+        if _lacks_control(arms[index], controls[index], differences[index])
+        else _p_value(differences[index], own_differences.get(index))
+        for index in pruned
+    ]
     family = max(len(pruned), rule.num_candidates or 0)
     passed = [look for look in rule.looks if look <= num_seeds]
     clear = {
@@ -173,31 +203,34 @@ def _decide(
     }
     adjusted = dict(zip(pruned, holm(p_values, family), strict=True))
     chances = probability_best(found)
-    rates = tuple(
+    rows = [
         ConfirmedRate(
             arm=arm,
             mean=found.mean(index),
             difference=differences.get(index),
+            own_difference=own_differences.get(index),
             adjusted_p_value=adjusted.get(index),
             is_clear=index in clear,
             probability_best=float(chances[index]),
         )
         for index, arm in enumerate(arms)
-    )
+    ]
     better = [index for index in clear if differences[index].estimate.value > 0]
     rates_A = [arm.pruning_rate for arm in arms]
     best = best_of(found, rates_A, range(len(arms)))
     verdict = _verdict(differences, clear, better, rule, passed)
     if verdict in (ConfirmedVerdict.WORSE, ConfirmedVerdict.NO_GAIN):
-        recommended, pair = baseline, None
+        recommended, pair = best_of(found, rates_A, unpruned), None
     else:
         recommended = smallest_near_best(found, rates_A, better or range(len(arms)))
-        is_ahead = verdict is ConfirmedVerdict.CANNOT_TELL and best != baseline
-        pair = (best, baseline) if is_ahead else closest_rival(found, rates_A, best)
+        is_ahead = verdict is ConfirmedVerdict.CANNOT_TELL and best in pruned
+        rival = best_of(found, rates_A, unpruned)
+        pair = (best, rival) if is_ahead else closest_rival(found, rates_A, best)
     return ConfirmedDecision(
         benchmark=subject,
         verdict=verdict,
-        rates=rates,
+        rates=tuple(row for index, row in enumerate(rows) if index in (baseline, *pruned)),
+        controls=tuple(rows[index] for index in unpruned if index != baseline),
         best=arms[best],
         recommended=arms[recommended],
         groups=tuple(tuple(arms[index] for index in group) for group in groups(found)),
@@ -206,6 +239,22 @@ def _decide(
         num_seeds=int(found.num_seeds.max()),
         num_examples=found.num_examples,
     )
+
+
+def _lacks_control(arm: Arm, control: int | None, difference: Difference) -> bool:
+    """Whether a gain cannot be shown to be the rate's own: all runs of its control failed."""
+    return arm.control is not None and control is None and difference.estimate.value > 0
+
+
+def _p_value(difference: Difference, own: Difference | None) -> float:
+    """Of "no difference to p = 0": a gain must be one over the arm's control too.
+
+    Both must be shown, so that neither needs a correction for the other (intersection-union,
+    Berger 1982), and the chance of a false gain can only fall.
+    """
+    if own is None or difference.estimate.value <= 0:
+        return difference.p_value
+    return max(difference.p_value, own.p_value) if own.estimate.value > 0 else 1.0
 
 
 def _clear(

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .confirmed import ConfirmedDecision, ConfirmedRate
+    from .crossed import Difference
 
 CONFIRMED_CAVEAT = (
     "Confirmed: the same seeds and examples in every arm; intervals are 95 % and cover new seeds "
     "and new examples; a rate is called better or worse than p = 0 by luck in at most 5 % of such "
-    "sweeps, for each line. Each rate has the other settings that the search found for it, and a "
-    "difference to p = 0 is theirs as well."
+    "sweeps, for each line. Each rate has the other settings that the search found for it"
+)
+WITHOUT_CONTROLS = ", and a difference to p = 0 is theirs as well."
+WITH_CONTROLS = (
+    "; it is called better only where it also beats p = 0 with these settings, so that the gain is "
+    "its own."
 )
 
 
@@ -24,8 +29,9 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
     if decision.best is None or decision.recommended is None:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [_advice(decision), _evidence(decision)]
-    if len(decision.groups[0]) > 1:
-        rates = [f"{rate:g}" for rate in sorted(arm.pruning_rate for arm in decision.groups[0])]
+    alike = sorted({arm.pruning_rate for arm in decision.groups[0]})
+    if len(alike) > 1:
+        rates = [f"{rate:g}" for rate in alike]
         parts.append(f"cannot tell {_listed(rates)} apart")
     if decision.unsettled is not None:
         parts.append(_needed(decision))
@@ -35,7 +41,13 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
 
 def confirmed_texts(decisions: Sequence[ConfirmedDecision]) -> str:
     """Every decision on a line, then what they are worth."""
-    return "\n".join([*map(confirmed_text, decisions), CONFIRMED_CAVEAT])
+    return "\n".join([*map(confirmed_text, decisions), confirmed_caveat(decisions)])
+
+
+def confirmed_caveat(decisions: Sequence[ConfirmedDecision]) -> str:
+    """What the decisions are worth."""
+    has_controls = any(one.arm.control for decision in decisions for one in decision.rates)
+    return CONFIRMED_CAVEAT + (WITH_CONTROLS if has_controls else WITHOUT_CONTROLS)
 
 
 def _advice(decision: ConfirmedDecision) -> str:
@@ -67,12 +79,16 @@ def _evidence(decision: ConfirmedDecision) -> str:
 
 def _difference(rate: ConfirmedRate) -> str:
     assert rate.difference is not None, "p = 0 is not compared with itself"
-    estimate = rate.difference.estimate
+    text = f"{_points(rate.difference)} against p = 0"
+    if rate.own_difference is not None:
+        text += f", {_points(rate.own_difference)} against p = 0 with its own other settings"
+    return f"{text} (p-value {rate.adjusted_p_value:.2g} for all rates together)"
+
+
+def _points(difference: Difference) -> str:
+    estimate = difference.estimate
     value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
-    return (
-        f"{value:+.1f} points [{low:+.1f}, {high:+.1f}] against p = 0 "
-        f"(p-value {rate.adjusted_p_value:.2g} for all rates together)"
-    )
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _needed(decision: ConfirmedDecision) -> str:

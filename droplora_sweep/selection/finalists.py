@@ -22,9 +22,9 @@ class Finalists:
 
     Attributes:
         subject: The benchmark, or ``mean``.
-        arms: p = 0 first, then the others from the best search-stage score down. An arm has the
-            setting of the trial it is named after; a name that ends in ``@p=0`` stands for that
-            trial's setting with its pruning rates set to 0.
+        arms: p = 0 first, then the others from the best search-stage score down, then their
+            controls. An arm has the setting of the trial it is named after; a name that ends in
+            ``@p=0`` stands for that trial's setting with its pruning rates set to 0.
         num_candidates: Complete trials with p > 0 that they were picked from.
     """
 
@@ -32,9 +32,18 @@ class Finalists:
     arms: tuple[Arm, ...]
     num_candidates: int
 
+    @property
+    def baseline(self) -> Arm:
+        """The best that p = 0 has to offer."""
+        return self.arms[0]
+
 
 def choose_finalists(
-    records: Sequence[TrialRecord], *, num_rates: int = 3, spacing: float = 0.05
+    records: Sequence[TrialRecord],
+    *,
+    num_rates: int = 3,
+    spacing: float = 0.05,
+    with_controls: bool = False,
 ) -> list[Finalists]:
     """Pick the settings to confirm, for each benchmark and for their mean where there are several.
 
@@ -47,6 +56,7 @@ def choose_finalists(
             failed, or have no score on a benchmark are not picked for it.
         num_rates: At most this many arms with p > 0 for each benchmark.
         spacing: Rates closer than this count as one rate: the better trial stands for both.
+        with_controls: Whether each setting is an arm without its pruning too.
 
     Returns:
         One per benchmark that has a complete trial with p > 0; empty where there is none.
@@ -55,12 +65,20 @@ def choose_finalists(
     chosen_from = candidates([record for record in records if has_rank(record)])
     names = benchmarks(records)
     subjects = (*names, MEAN) if len(names) > 1 else names
-    found = (_finalists(subject, chosen_from, num_rates, spacing) for subject in subjects)
+    found = (
+        _finalists(subject, chosen_from, num_rates, spacing, with_controls=with_controls)
+        for subject in subjects
+    )
     return [one for one in found if one is not None]
 
 
 def _finalists(
-    subject: str, chosen_from: Sequence[Candidate], num_rates: int, spacing: float
+    subject: str,
+    chosen_from: Sequence[Candidate],
+    num_rates: int,
+    spacing: float,
+    *,
+    with_controls: bool,
 ) -> Finalists | None:
     ranked = sorted(
         (one for one in chosen_from if subject in one.scores),
@@ -74,8 +92,13 @@ def _finalists(
         distances = [abs(one.pruning_rate - other.pruning_rate) for other in picked]
         if len(picked) < num_rates and all(gap >= spacing - 1e-9 for gap in distances):
             picked.append(one)
-    arms = [Arm(one.trial_id, one.pruning_rate) for one in picked]
-    return Finalists(subject, (_baseline(ranked), *arms), len(pruned))
+    controls = {one.trial_id: one.trial_id + BASELINE_SUFFIX for one in picked if with_controls}
+    arms = (
+        _baseline(ranked),
+        *(Arm(one.trial_id, one.pruning_rate, controls.get(one.trial_id)) for one in picked),
+        *(Arm(name, 0.0) for name in controls.values()),
+    )
+    return Finalists(subject, tuple(dict.fromkeys(arms)), len(pruned))
 
 
 def _baseline(ranked: Sequence[Candidate]) -> Arm:

@@ -71,6 +71,8 @@ def winner_on_test_text(tested: WinnerOnTest) -> str:
     text = f"{tested.benchmark} on test: p = {rate:g} scores {tested.score:.1%}"
     if rate > 0:
         text += f", p = 0 {tested.baseline_score:.1%}"
+    elif tested.baseline_score != tested.score:
+        text += f", the search's best p = 0 {tested.baseline_score:.1%}"
     if tested.difference is not None:
         one = tested.difference
         value, low, high = (100 * x for x in (one.value, one.low, one.high))
@@ -81,7 +83,7 @@ def winner_on_test_text(tested: WinnerOnTest) -> str:
 def _tested(
     question: Finalists, winner: Arm, runs: Mapping[tuple[str, int], Scores]
 ) -> WinnerOnTest | None:
-    baseline = next(arm for arm in question.arms if arm.pruning_rate == 0)
+    baseline = question.baseline
     arms = {arm.name: arm for arm in (baseline, winner)}
     own = {key: scores for key, scores in runs.items() if key[0] in arms}
     names = [question.subject]
@@ -100,7 +102,7 @@ def _tested(
         arm=winner,
         score=fmean(means[winner]),
         baseline_score=fmean(means[baseline]),
-        difference=None if winner == baseline else _difference(given, names, winner),
+        difference=None if winner == baseline else _difference(given, names, (winner, baseline)),
         num_seeds=len(means[winner]),
         num_examples=sum(len(given[0].scores[name]) for name in names),
     )
@@ -111,9 +113,12 @@ def _mean(scores: Scores) -> float:
     return fmean(fmean(some) for some in known if some)
 
 
-def _difference(runs: Sequence[Run], names: Sequence[str], winner: Arm) -> Estimate | None:
+def _difference(
+    runs: Sequence[Run], names: Sequence[str], arms: tuple[Arm, Arm]
+) -> Estimate | None:
+    winner, baseline = arms
     table = tabulate(runs)
-    kept, parts = comparable(table, MEAN if len(names) > 1 else names[0])
+    kept, parts = comparable(table, MEAN if len(names) > 1 else names[0], baseline)
     num_seeds = parts[0].shape[1]
     if len(kept) < 2 or num_seeds - 1 < FEWEST_DF:
         return None

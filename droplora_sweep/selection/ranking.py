@@ -40,12 +40,12 @@ def smallest_near_best(found: Components, rates: Sequence[float], among: Sequenc
 
 
 def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple[int, int] | None:
-    """The best arm and the next best it cannot be told from; None if it is told from all."""
+    """The best arm and the next best of another rate that it cannot be told from, if any."""
     apart = told_apart(found)
     rivals = [
         index
         for index in range(len(rates))
-        if index != best and (min(index, best), max(index, best)) not in apart
+        if rates[index] != rates[best] and (min(index, best), max(index, best)) not in apart
     ]
     return (best, best_of(found, rates, rivals)) if rivals else None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .confirmation import Arm, ScoreTable
+    from .crossed import Difference
     from .finalists import Finalists
 
 LEAST_POWER = 0.2
@@ -153,21 +154,27 @@ def _is_hopeless(
     """
     if decision.verdict is not ConfirmedVerdict.CANNOT_TELL:
         return False
-    kept, parts = comparable(table.restricted_to(question.arms), question.subject)
+    table = table.restricted_to(question.arms)
+    kept, parts = comparable(table, question.subject, question.baseline)
     found = components(parts)
-    baseline = next(index for index, arm in enumerate(kept) if arm.pruning_rate == 0)
+    baseline = kept.index(question.baseline)
+    pruned = [index for index, arm in enumerate(kept) if arm.pruning_rate > 0]
+    names = [arm.name for arm in kept]
     last = rule.looks[-1]
-    family = max(len(kept) - 1, rule.num_candidates or 0)
+    family = max(len(pruned), rule.num_candidates or 0)
+
+    def chance(gap: float, difference: Difference, index: int, level: float) -> float:
+        now = int(min(found.num_seeds[index], found.num_seeds[baseline]))
+        return power(found, difference, now, last, gap + difference.standard_error, level)
+
     chances = []
     room = []
-    for index in range(len(kept)):
-        if index == baseline:
-            continue
-        difference = found.difference(index, baseline)
-        now = int(min(found.num_seeds[index], found.num_seeds[baseline]))
-        value, error = difference.estimate.value, difference.standard_error
+    for index in pruned:
+        to_beat = {baseline, *(names.index(name) for name in names if name == kept[index].control)}
+        differences = [found.difference(index, other) for other in to_beat]
         level = nominal_levels(rule.looks, SIGNIFICANCE / family)[-1]
-        chances.append(power(found, difference, now, last, value + error, level))
+        chances.append(min(chance(one.estimate.value, one, index, level) for one in differences))
         level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
-        room.append(power(found, difference, now, last, rule.margin - value + error, level))
+        to_p_0 = found.difference(index, baseline)
+        room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, index, level))
     return max(chances) < LEAST_POWER and (rule.margin == 0 or min(room) < LEAST_POWER)

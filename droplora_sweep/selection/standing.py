@@ -72,6 +72,7 @@ def choose_questions(
     num_rates: int,
     num_seeds: int,
     max_runs: int | None,
+    with_controls: bool = False,
 ) -> tuple[Finalists, ...]:
     """The questions of a confirmation, with as many rates as there is room for.
 
@@ -83,9 +84,12 @@ def choose_questions(
         num_rates: Rates per benchmark, at most.
         num_seeds: Seeds at the first look.
         max_runs: Runs in all; None for no limit.
+        with_controls: Whether each setting is an arm without its pruning too.
     """
-    numbers = range(num_rates, 0, -1)
-    chosen = [tuple(choose_finalists(records, num_rates=number)) for number in numbers]
+    chosen = [
+        tuple(choose_finalists(records, num_rates=number, with_controls=with_controls))
+        for number in range(num_rates, 0, -1)
+    ]
     shared = [
         tuple(replace(question, arms=questions[-1].arms) for question in questions)
         for questions in chosen
@@ -124,8 +128,7 @@ def arms_to_test(
         subject = question.subject
         is_overall = subject == MEAN or len(asked) == 1
         scored = [*(names if subject == MEAN else [subject]), *(alone if is_overall else [])]
-        baseline = next(arm for arm in question.arms if arm.pruning_rate == 0)
-        for arm in (decision.recommended, baseline):
+        for arm in (decision.recommended, question.baseline):
             found.setdefault(arm.name, {}).update(dict.fromkeys(scored))
     return {arm: tuple(scored) for arm, scored in found.items()}
 

@@ -91,15 +91,14 @@ def winners(
 
 def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | None:
     """None where the runs say nothing, or none of the recommended arm's is complete."""
-    arm = decision.recommended
-    trial = None if arm is None else _first_run(arm, runs)
-    if arm is None or trial is None:
+    rate = decision.used
+    trial = None if rate is None else _first_run(rate.arm, runs)
+    if rate is None or trial is None:
         return None
-    rate = next(each for each in decision.rates if each.arm == arm)
     return Winner(
         benchmark=decision.benchmark,
         kind="confirmed",
-        pruning_rate=arm.pruning_rate,
+        pruning_rate=rate.arm.pruning_rate,
         trial_id=trial,
         mean=rate.mean,
         difference=None if rate.difference is None else rate.difference.estimate,

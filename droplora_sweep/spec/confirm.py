@@ -33,6 +33,10 @@ class ConfirmSpec(SpecModel):
     max_runs: Count | None = None
     """Trained runs of this stage (arms times seeds) in all, at most, runs of arms that were dropped
     included; null: as many as the seeds ask for."""
+    controls: bool = False
+    """Train every confirmed setting without its pruning too, with the same seeds, and call a rate
+    better only where it also beats that: the gain is then the rate's own, and not that of, say, a
+    learning rate that was tuned better. Adds one arm for each rate."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """Smallest gain over p = 0 that matters, a fraction of 1 in [0, 1): where all rates surely gain
     less, the answer is p = 0. 0 leaves that answer out."""
@@ -46,10 +50,11 @@ class ConfirmSpec(SpecModel):
         if self.max_seeds is not None and self.max_seeds < self.seeds:
             problem = f"must be at least `seeds`, {self.seeds}, got {self.max_seeds}"
             raise broken_rule(problem, "max_seeds")
-        if self.max_runs is not None and self.max_runs < 2 * self.seeds:
+        fewest, _ = self.num_runs(1)
+        if self.max_runs is not None and self.max_runs < fewest:
+            arms = "one rate, its control and p = 0" if self.controls else "one rate and p = 0"
             problem = (
-                f"must be at least {2 * self.seeds}, one rate and p = 0 with `seeds: {self.seeds}`,"
-                f" got {self.max_runs}"
+                f"must be at least {fewest}, {arms} with `seeds: {self.seeds}`, got {self.max_runs}"
             )
             raise broken_rule(problem, "max_runs")
         return self
@@ -73,9 +78,12 @@ class ConfirmSpec(SpecModel):
         >>> ConfirmSpec(rates=2, seeds=3).num_runs(1), ConfirmSpec(max_runs=20).num_runs(3)
         ((6, 9), (6, 20))
         """
+        arms_of_rate = 1 + self.controls
         num_subjects = num_benchmarks + (num_benchmarks > 1)
-        most = num_subjects * (self.rates + 1) * self.looks[-1]
-        return 2 * self.seeds, most if self.max_runs is None else min(most, self.max_runs)
+        most = num_subjects * (self.rates * arms_of_rate + 1) * self.looks[-1]
+        return (arms_of_rate + 1) * self.seeds, most if self.max_runs is None else min(
+            most, self.max_runs
+        )
 
     def seeds_after(self, seed: int) -> tuple[int, ...]:
         """The seeds of the runs, in order: those that follow the search's own, which picked.

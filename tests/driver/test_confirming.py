@@ -47,9 +47,10 @@ class Driver:
         self.ledger = ledger
         self.sweep = sweep
 
-    def search(self, *rates: float) -> None:
+    def search(self, *rates: float, ranks: tuple[int, ...] = ()) -> None:
         for number, rate in enumerate(rates):
-            adapter = self.sweep.adapter.model_copy(update={"pruning_rate": rate})
+            fields = {"pruning_rate": rate} | ({"rank": ranks[number]} if ranks else {})
+            adapter = self.sweep.adapter.model_copy(update=fields)
             spec = self.sweep.trial.model_copy(update={"adapter": adapter})
             name, digest = IDENTITY(number, spec)
             self.ledger.trial_started(name, number, digest, spec, {"adapter.pruning_rate": rate})
@@ -134,6 +135,25 @@ def test_p_0_is_an_arm_where_the_search_has_none(driver: Driver) -> None:
     [decision] = confirmed(driver.ledger)
     assert decision.verdict in (ConfirmedVerdict.BETTER, ConfirmedVerdict.CANNOT_TELL)
     assert {one.arm.pruning_rate for one in decision.rates} == {0.0, 0.2, 0.4}
+
+
+def test_controls_are_runs_of_the_rates_settings_without_pruning(tmp_path: Path) -> None:
+    sweep = make_sweep(confirm={**CONFIRM, "controls": True})
+    ledger = LedgerWriter.create(tmp_path, sweep, versions=IDENTITY.versions)
+    driver = Driver(ledger, sweep)
+    # The second rate has the rank of the best p = 0, which so is its control.
+    driver.search(0.0, 0.2, 0.4, ranks=(8, 4, 8))
+    assert driver.confirm() == 12
+    runs = ledger.confirm_records()
+    arms = {(each.spec["adapter"]["pruning_rate"], each.spec["adapter"]["rank"]) for each in runs}
+    assert arms == {(0.0, 8), (0.2, 4), (0.0, 4), (0.4, 8)}
+    [decision] = confirmed(ledger)
+    plain, low, high = decision.rates
+    assert (low.arm.control, high.arm.control) == (f"{low.arm.name}@p=0", plain.arm.name)
+    assert [one.arm.name for one in decision.controls] == [low.arm.control]
+    assert low.own_difference is not None
+    assert high.own_difference is None
+    ledger.close()
 
 
 @pytest.mark.parametrize("stops", [(4,), (1, 2, 3, 1)])

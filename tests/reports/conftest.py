@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -137,10 +138,22 @@ def searched_facts(searched):
     return searched.facts()
 
 
-def confirm(truths, subject="arc", num_seeds=5, num_examples=2000):
-    """A confirmed decision over rates with these true scores."""
+def confirm(truths, subject="arc", num_seeds=5, num_examples=2000, control=None):
+    """A confirmed decision over rates with these true scores.
+
+    Args:
+        truths: By pruning rate; p = 0 first.
+        subject: The benchmark.
+        num_seeds: Of every arm.
+        num_examples: Of the benchmark.
+        control: True score of the second arm's setting without its pruning, if it was trained.
+    """
     generator = np.random.default_rng(0)
     arms = [Arm(f"t{index:04d}-{index:08x}", rate) for index, rate in enumerate(truths)]
+    if control is not None:
+        arms[1] = replace(arms[1], control=f"{arms[1].name}@p=0")
+        arms.append(Arm(f"{arms[1].name}@p=0", 0.0))
+        truths = {**truths, "control": control}
     runs = [
         Run(
             arm,

@@ -31,6 +31,21 @@ def test_a_rate_that_is_confirmed_to_be_better_is_to_be_used(alone):
     assert answer.score == decision.rates[1].mean
 
 
+def test_a_gain_over_p_0_with_the_same_other_settings_is_told(alone):
+    _, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}, control=0.6))
+    assert shown.advice == "Use a pruning rate of 0.2."
+    assert " Against p = 0 with its own other settings it is +" in shown.reason
+
+
+def test_p_0_with_the_settings_that_were_found_for_a_rate_can_be_what_to_use(alone):
+    alone.trial(0.0, 0.5)
+    alone.trial(0.2, 0.7, rank=16)
+    answer, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}, control=0.75))
+    assert answer.certainty is Certainty.OPEN
+    assert shown.advice == "Use no pruning (p = 0) until more runs settle it."
+    assert shown.settings == "With rank 16 (as t0001@p=0)."
+
+
 def test_a_rate_that_is_worse_is_not_to_be_used(alone):
     answer, shown = first(alone, confirm({0.0: 0.7, 0.2: 0.5}))
     assert answer.certainty is Certainty.SETTLED

@@ -58,6 +58,15 @@ def test_the_answer_comes_first(report):
     assert places == sorted(places)
 
 
+def test_controls_are_rows_beside_the_rates(sweep):
+    sweep.trial(0.0)
+    sweep.trial(0.2)
+    facts = replace(sweep.facts(), confirmed=(confirm({0.0: 0.5, 0.2: 0.7}, "mean", control=0.6),))
+    text = " ".join(Page(make_report(facts).html).text.split())
+    assert "against its own p = 0" in text
+    assert "p = 0 t0001-00000001@p=0 6" in text
+
+
 def test_test_scores_come_with_the_answer_and_are_said_to_choose_nothing(sweep):
     sweep.outcome = None
     arm = Arm("t0001-00000001", 0.2)

@@ -25,6 +25,11 @@ def problems(*overrides: str) -> list[str]:
         ("{seeds: 2}", "confirm.seeds: must be in [3, 1000], got 2"),
         ("{seeds: 5, max_seeds: 4}", "confirm.max_seeds: must be at least `seeds`, 5, got 4"),
         (
+            "{seeds: 3, controls: true, max_runs: 8}",
+            "confirm.max_runs: must be at least 9, one rate, its control and p = 0 with "
+            "`seeds: 3`, got 8",
+        ),
+        (
             "{seeds: 4, max_runs: 7}",
             "confirm.max_runs: must be at least 8, one rate and p = 0 with `seeds: 4`, got 7",
         ),

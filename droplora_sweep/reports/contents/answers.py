@@ -51,6 +51,7 @@ class Answer:
         score: Of that rate, with its interval where there is one.
         gain: Of the rate (of the best other one, where it is 0) over p = 0.
         gain_of: The rate whose gain that is.
+        own_gain: Of that rate over p = 0 with its own other settings, where that was trained.
         probability_best: That the rate is the best of those confirmed.
         num_seeds: Seeds that it rests on; 1 for a hint.
         verdict: What can be said against p = 0, in few words.
@@ -65,6 +66,7 @@ class Answer:
     score: Estimate | float | None = None
     gain: Estimate | None = None
     gain_of: float | None = None
+    own_gain: Estimate | None = None
     probability_best: float | None = None
     num_seeds: int = 1
     verdict: str = ""
@@ -98,11 +100,12 @@ def _answer(facts: Facts, subject: str) -> Answer:
 
 
 def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
-    assert decision.recommended is not None, "a decision with rates recommends one"
-    used = next(one for one in decision.rates if one.arm == decision.recommended)
+    used = decision.used
+    assert used is not None, "a decision with rates recommends one"
     others = [one for one in decision.rates if one.difference is not None]
     shown = used if used in others else max(others, key=lambda one: one.mean.value, default=None)
     difference = None if shown is None else shown.difference
+    own = None if shown is None else shown.own_difference
     return Answer(
         subject=decision.benchmark,
         certainty=Certainty.SETTLED if decision.verdict in SETTLED else Certainty.OPEN,
@@ -112,6 +115,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
         score=used.mean,
         gain=None if difference is None else difference.estimate,
         gain_of=None if shown is None else shown.arm.pruning_rate,
+        own_gain=None if own is None else own.estimate,
         probability_best=used.probability_best,
         num_seeds=decision.num_seeds,
         verdict=decision.verdict.value,

@@ -1,7 +1,8 @@
-"""What tests of several packages share: a Ray and an S3 server on this machine, a small sweep."""
+"""What tests share: a Ray and servers of object stores on this machine, a small sweep."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -19,10 +20,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import calling
+from tests.faults.table import as_lines, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of the faults that were injected, whichever process it was."""
+    reports = [one for some in terminalreporter.stats.values() for one in some]
+    ended = [one for one in reports if getattr(one, "when", None) == "teardown"]
+    rows = [row for one in ended for row in rows_of(one.user_properties)]
+    if rows:
+        terminalreporter.section("faults")
+        for line in as_lines(rows):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -89,19 +102,31 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
+    yield from _serve("moto.server", "-H", "127.0.0.1", "-p", "{port}")
+
+
+@pytest.fixture(scope="session")
+def gs_port() -> Iterator[int]:
+    yield from _serve(
+        "gcp_storage_emulator", "start", "--in-memory", "--host=127.0.0.1", "--port={port}"
+    )
+
+
+def _serve(*module: str) -> Iterator[int]:
+    """Run a server on a free port until the tests are over."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", *(word.format(port=port) for word in module)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         deadline = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=5)
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
                 break
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 assert server.poll() is None
-                assert time.monotonic() < deadline, "moto did not start"
+                assert time.monotonic() < deadline, f"{module[0]} did not start"
                 time.sleep(0.2)
         yield port
         server.terminate()
@@ -120,3 +145,17 @@ def s3_url(s3_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str
     return (
         f"s3://{bucket}/sweeps?scheme=http&endpoint_override=127.0.0.1:{s3_port}&region=us-east-1"
     )
+
+
+@pytest.fixture
+def gs_url(gs_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Likewise, of Google Cloud Storage."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-1"))
+    bucket = f"b{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{gs_port}/storage/v1/b?project=test",
+        json.dumps({"name": bucket}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=20)
+    return f"gs://anonymous@{bucket}/sweeps?scheme=http&endpoint_override=127.0.0.1:{gs_port}"

@@ -1,4 +1,4 @@
-"""Prints the table of the cases that ran; an adapter for drivers that train nothing."""
+"""What cases share: small disks, an adapter for drivers that train nothing; nobody survives."""
 
 from __future__ import annotations
 
@@ -11,27 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .sweeping import STARTED
-from .table import ROWS, as_lines
+from .table import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(autouse=True)
-def _no_driver_survives() -> Iterator[None]:
+def _no_driver_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
+    hand_over(request.node)
     while STARTED:
         driver = STARTED.pop()
         if driver.poll() is None:
             driver.kill()
             driver.wait()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if ROWS:
-        terminalreporter.section("faults")
-        for line in as_lines(ROWS):
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,24 @@
-"""The table of the faults suite: case, injected faults, what came of it, seconds."""
+"""The table of the faults suite: case, injected faults, what came of it, seconds.
+
+Tests may run in several processes: the rows of each come to the one that prints the table with its
+report.
+"""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROWS: list[Row] = []
-"""Of this test session, in the order in which the cases ended."""
+    import pytest
+
+PROPERTY = "fault"
+_ROWS: list[Row] = []
+"""Of the test that runs."""
 
 
 @dataclass
@@ -37,12 +44,23 @@ class Row:
 def recorded(case: str, system: str = "droplora-sweep") -> Iterator[Row]:
     """A row of the table, also where the case fails."""
     row = Row(case, system)
-    ROWS.append(row)
+    _ROWS.append(row)
     started_s = time.monotonic()
     try:
         yield row
     finally:
         row.seconds = time.monotonic() - started_s
+
+
+def hand_over(test: pytest.Item) -> None:
+    """Give a test's rows to its report."""
+    test.user_properties += [(PROPERTY, asdict(row)) for row in _ROWS]
+    _ROWS.clear()
+
+
+def rows_of(properties: list[tuple[str, Any]]) -> list[Row]:
+    """The rows in the properties of a test's report."""
+    return [Row(**fields) for name, fields in properties if name == PROPERTY]
 
 
 def as_lines(rows: list[Row]) -> list[str]:

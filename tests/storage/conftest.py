@@ -1,11 +1,12 @@
-"""The storage of these tests is an S3 bucket."""
+"""The storage of these tests is a bucket, of either kind of object store."""
 
 from __future__ import annotations
 
 import pytest
 
 
-@pytest.fixture
-def url(s3_url: str) -> str:
+@pytest.fixture(params=["s3", "gs"])
+def url(request: pytest.FixtureRequest) -> str:
     """An empty bucket's URL, as a user gives it."""
-    return s3_url
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found

@@ -132,6 +132,7 @@ def test_damage_in_the_store_is_named(
         other.pull("demo")
 
 
+@pytest.mark.parametrize("url", ["s3"], indirect=True)
 def test_a_name_that_leads_out_of_the_mirror_is_refused(mirror: Mirror, url: str) -> None:
     mirror.push_event("demo", 0, b"event\n")
     parts = urlsplit(url)

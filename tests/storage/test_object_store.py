@@ -21,11 +21,11 @@ def take(store: ObjectStore, sweep: str, *, is_gone: bool = False, **times: floa
     return RemoteLease(store, sweep, DRIVER, lambda driver: is_gone, **times)
 
 
-@pytest.fixture(params=["s3", "file"])
+@pytest.fixture(params=["s3", "gs", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "file":
         return ObjectStore((tmp_path / "share").as_uri())
-    return ObjectStore(request.getfixturevalue("url"))
+    return ObjectStore(request.getfixturevalue(f"{request.param}_url"))
 
 
 def test_objects_are_put_found_read_and_deleted(store: ObjectStore) -> None:

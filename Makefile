@@ -16,7 +16,8 @@ ui: .venv/.installed ## open the MLflow UI on the results
 	$(BIN)/droplora-sweep ui
 
 test: .venv/.installed-test ## run the fast tests
-	$(BIN)/python -m pytest -m "not slow and not benchmark and not gpu and not network"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	  -m "not slow and not benchmark and not gpu and not network"
 
 test-all: .venv/.installed-test ## run every test this machine can run, save the benchmarks
 	$(BIN)/python -m pytest -m "not benchmark"

@@ -117,6 +117,15 @@ def _state(facts: Facts) -> str:
     return record.outcome.lower() + (f": {record.reason}" if record.reason else "")
 
 
+def _unbroken(value: object) -> object:
+    """Text in which no line ends within ``p = 0.2``; markup as it is."""
+    return (
+        value.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+        if type(value) is str
+        else value
+    )
+
+
 @cache
 def _template() -> jinja2.Template:
     import jinja2
@@ -127,6 +136,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=loader,
         autoescape=True,
+        finalize=_unbroken,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -44,6 +44,7 @@ def test_p_0_with_the_settings_that_were_found_for_a_rate_can_be_what_to_use(alo
     assert answer.certainty is Certainty.OPEN
     assert shown.advice == "Use no pruning (p = 0) until more runs settle it."
     assert shown.settings == "With rank 16 (as t0001@p=0)."
+    assert answer.probability_best > 0.99, "the best is one of those with p = 0"
 
 
 def test_a_rate_that_is_worse_is_not_to_be_used(alone):

@@ -52,7 +52,7 @@ class Answer:
         gain: Of the rate (of the best other one, where it is 0) over p = 0.
         gain_of: The rate whose gain that is.
         own_gain: Of that rate over p = 0 with its own other settings, where that was trained.
-        probability_best: That the rate is the best of those confirmed.
+        probability_best: That the rate is the best of those confirmed, with any of its settings.
         num_seeds: Seeds that it rests on; 1 for a hint.
         verdict: What can be said against p = 0, in few words.
         sentence: The whole decision in plain words.
@@ -116,7 +116,11 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
         gain=None if difference is None else difference.estimate,
         gain_of=None if shown is None else shown.arm.pruning_rate,
         own_gain=None if own is None else own.estimate,
-        probability_best=used.probability_best,
+        probability_best=sum(
+            one.probability_best
+            for one in (*decision.rates, *decision.controls)
+            if one.arm.pruning_rate == used.arm.pruning_rate
+        ),
         num_seeds=decision.num_seeds,
         verdict=decision.verdict.value,
         sentence=confirmed_text(decision),

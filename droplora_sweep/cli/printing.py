@@ -18,7 +18,7 @@ from .options import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tracking import SweepRecord
+    from droplora_sweep.tracking import Ledger, SweepRecord
 
 
 def own_console() -> Console:
@@ -40,16 +40,17 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.reports import PAGE
     from droplora_sweep.tracking import Ledger
 
-    record = Ledger.open(storage, name).record
+    ledger = Ledger.open(storage, name)
+    record = ledger.record
     for table in trials_tables(record, is_live=False):
         console.print(table)
     for line in (*trials_notes(record), *time_lines(record)):
         console.print(line, highlight=False, soft_wrap=True)
     try:
-        print_decisions(console, storage, name)
+        print_decisions(console, ledger)
     except DropLoRASweepError as error:
         console.print(str(error), highlight=False)
-    page = Ledger.open(storage, name).summary_directory / PAGE
+    page = ledger.summary_directory / PAGE
     if page.is_file():
         console.print(f"\nreport: {os.path.relpath(page)}", highlight=False, soft_wrap=True)
     command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
@@ -66,13 +67,15 @@ def time_lines(record: SweepRecord) -> list[str]:
     return [] if line is None else [line]
 
 
-def print_decisions(console: Console, storage: Path, name: str) -> None:
+def print_decisions(console: Console, ledger: Ledger) -> None:
+    """The best rates; methods side by side and the Pareto front, where the sweep has them."""
     from droplora_sweep.display.confirmed import arms_table, on_test_table
+    from droplora_sweep.display.methods import methods_notes, methods_table
+    from droplora_sweep.display.pareto import pareto_table
     from droplora_sweep.display.tables import rates_table
     from droplora_sweep.driver.deciding import conclusion, confirmed, decide, on_test
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.selection import compare_methods, compared_fields, pareto_front
 
-    ledger = Ledger.open(storage, name)
     decisions = [one for one in confirmed(ledger) if one.rates]
     if decisions:
         console.print(arms_table(decisions))
@@ -81,6 +84,15 @@ def print_decisions(console: Console, storage: Path, name: str) -> None:
     if found := on_test(ledger):
         console.print(on_test_table(found))
     console.print(conclusion(ledger), highlight=False, soft_wrap=True)
+    fields = compared_fields(ledger.record.spec)
+    methods = compare_methods(ledger.search_records(), fields, ledger.scores)
+    if methods is not None:
+        console.print(methods_table(methods))
+        for line in methods_notes(methods):
+            console.print(line, highlight=False, soft_wrap=True)
+    if objectives := ledger.record.spec["search"].get("objectives"):
+        front = pareto_front(ledger.search_records(), objectives)
+        console.print(pareto_table(front, objectives))
 
 
 def resume_command(storage: Path, name: str) -> str:

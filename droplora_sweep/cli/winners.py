@@ -31,17 +31,7 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
-    from droplora_sweep.display.methods import methods_notes, methods_table
-    from droplora_sweep.display.pareto import pareto_table
-    from droplora_sweep.selection import (
-        compare_methods,
-        compared_fields,
-        explore,
-        marginal_text,
-        pareto_front,
-        winner_text,
-        winners_json,
-    )
+    from droplora_sweep.selection import explore, marginal_text, winner_text, winners_json
     from droplora_sweep.sweep import protocol
     from droplora_sweep.tracking import Ledger
 
@@ -54,16 +44,7 @@ def best(
         return
     console = own_console()
     if task is None:
-        print_decisions(console, storage, name)
-        fields = compared_fields(ledger.record.spec)
-        methods = compare_methods(ledger.search_records(), fields, ledger.scores)
-        if methods is not None:
-            console.print(methods_table(methods))
-            for line in methods_notes(methods):
-                console.print(line, highlight=False, soft_wrap=True)
-        if objectives := ledger.record.spec["search"].get("objectives"):
-            front = pareto_front(ledger.search_records(), objectives)
-            console.print(pareto_table(front, objectives))
+        print_decisions(console, ledger)
         for marginal in explore(ledger.search_records()):
             if marginal.points:
                 console.print(marginal_text(marginal), highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 import uuid
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,8 @@ from tests.faults.table import as_lines, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -36,6 +38,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("faults")
         for line in as_lines(rows):
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def benchmark_files() -> Path:
+    """The folder of the published benchmark files, where this machine has it."""
+    folder = Path(os.environ.get("DROPLORA_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def commonsense(benchmark_files: Path) -> Path:
+    """The benchmarks of commonsense reasoning among them."""
+    return benchmark_files / "commonsense"
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .trials import TrialRecord
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,20 +24,8 @@ SCHEMA = 1
 """Version of `winners_json`; a field is only ever added within one."""
 
 
-class ArmRun(Protocol):
+class ArmRun(TrialRecord, Protocol):
     """A confirmation trial of a ledger."""
-
-    @property
-    def trial_id(self) -> str:
-        """Name of the trial."""
-
-    @property
-    def number(self) -> int:
-        """Its place among the confirmation trials."""
-
-    @property
-    def state(self) -> str:
-        """``RUNNING``, ``COMPLETE``, ``STOPPED`` or ``FAILED``."""
 
     @property
     def arm(self) -> str | None:

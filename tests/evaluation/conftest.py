@@ -1,24 +1,9 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def commonsense() -> Path:
-    """The published benchmark files, where this machine has them."""
-    default = REPOSITORY.parent / "shared" / "data"
-    folder = Path(os.environ.get("DROPLORA_TEST_DATA", default)) / "commonsense"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
-    return folder
 
 
 @pytest.fixture(scope="session")

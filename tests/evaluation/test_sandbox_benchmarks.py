@@ -5,10 +5,8 @@ from __future__ import annotations
 import ast
 import gzip
 import json
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +16,7 @@ from droplora_sweep.evaluation.sandbox import find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 REFERENCE_LIMIT_S = 60.0
 """MBPP/123 takes some 6 s of CPU time, each other solution less than one."""
@@ -66,15 +65,11 @@ LOADERS: dict[str, tuple[Callable[[Path], dict[str, Task]], int]] = {
 
 
 @pytest.fixture(params=LOADERS)
-def tasks(request: pytest.FixtureRequest) -> dict[str, Task]:
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("DROPLORA_TEST_DATA", default)) / "code"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
+def tasks(request: pytest.FixtureRequest, benchmark_files: Path) -> dict[str, Task]:
     if find_sandbox() is None:
         pytest.skip(f"no sandbox: {no_sandbox_reason()}")
     load, num_tasks = LOADERS[request.param]
-    loaded = load(folder)
+    loaded = load(benchmark_files / "code")
     assert len(loaded) == num_tasks
     return loaded
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,18 +11,7 @@ from droplora_sweep.tasks import Task, load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def commonsense() -> Path:
-    """The published benchmark files, where this machine has them."""
-    default = REPOSITORY.parent / "shared" / "data"
-    folder = Path(os.environ.get("DROPLORA_TEST_DATA", default)) / "commonsense"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
-    return folder
+    from pathlib import Path
 
 
 def load(**fields: Any) -> Task:

@@ -13,8 +13,9 @@ import pytest
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import TaskSpec
 from droplora_sweep.tasks import load_task
+from tests.conftest import REPOSITORY
 
-from .conftest import REPOSITORY, make_record
+from .conftest import make_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,10 +15,11 @@ from droplora_sweep.training.data import IGNORED, PAD_MULTIPLE, collate, encode
 from .conftest import make_tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedTokenizerBase
 
 CPU = torch.device("cpu")
-REPOSITORY = Path(__file__).parents[2]
 NUM_REAL = 200
 BATCH = 16
 
@@ -43,14 +42,13 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
 
 
 @pytest.fixture(scope="module")
-def real() -> list[tuple[str, str]]:
+def real(benchmark_files: Path) -> list[tuple[str, str]]:
     """The first 100 of ARC-Easy's and of GSM8K's training examples, by stable order."""
-    folder = Path(os.environ.get("DROPLORA_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
     pairs = []
     for name, place in (("arc_easy", "commonsense"), ("gsm8k", "math")):
-        spec = TaskSpec(benchmarks=(name,), data=str(folder / place), num_train=NUM_REAL // 2)
+        spec = TaskSpec(
+            benchmarks=(name,), data=str(benchmark_files / place), num_train=NUM_REAL // 2
+        )
         (benchmark,) = load_task(spec).benchmarks
         pairs += [(benchmark.render_prompt(one), one.output) for one in benchmark.train]
     assert len(pairs) == NUM_REAL

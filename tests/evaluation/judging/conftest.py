@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -18,8 +16,8 @@ from droplora_sweep.spec.judge import JudgeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[3]
 KEY = "sk-secret-0123456789abcdef"
 
 TURN_1 = "Rate it.\n\n[Question]\n{question}\n\n"
@@ -228,10 +226,6 @@ def conversation(question_id: int = 81, **fields: Any) -> Conversation:
 
 
 @pytest.fixture(scope="session")
-def mt_bench() -> Path:
+def mt_bench(benchmark_files: Path) -> Path:
     """MT-Bench's published files, where this machine has them."""
-    default = REPOSITORY.parent / "shared" / "data"
-    folder = Path(os.environ.get("DROPLORA_TEST_DATA", default)) / "conversation" / "mt_bench"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} does not exist; DROPLORA_TEST_DATA names the benchmark files")
-    return folder
+    return benchmark_files / "conversation" / "mt_bench"

@@ -52,13 +52,13 @@ def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
             f"{one.arm.pruning_rate:g}",
             format_score(one.score),
             format_score(one.baseline_score),
-            _interval(one.difference, "+.1f"),
+            _interval(one.difference, "+z.1f"),
         )
     return table
 
 
 def _difference(difference: Difference | None) -> str:
-    return _interval(None if difference is None else difference.estimate, "+.1f")
+    return _interval(None if difference is None else difference.estimate, "+z.1f")
 
 
 def _interval(estimate: Estimate | None, shown: str = ".1f") -> str:

@@ -49,13 +49,10 @@ def curve_text(trial: TrialRecord, points: Sequence[RankPoint], kept: KeptRank |
     if kept is None:
         lines.append(f"no lower rank is within one point of rank {full.rank} on the mean")
     else:
-        value, low, high = (
-            100 * x for x in (kept.difference.value, kept.difference.low, kept.difference.high)
-        )
         doubt = "" if kept.is_sure else "a larger loss is not ruled out, "
         lines.append(
             f"rank {kept.rank} is the lowest within one point of rank {full.rank} on the mean: "
-            f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]; {doubt}the 95 % interval is paired "
+            f"{kept.difference.as_difference}; {doubt}the 95 % interval is paired "
             "and covers the choice of examples alone"
         )
     return lines

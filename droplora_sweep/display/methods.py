@@ -74,7 +74,7 @@ def _difference(difference: Estimate | None) -> str:
     if difference is None:
         return UNKNOWN
     low, high = 100 * difference.low, 100 * difference.high
-    return f"{100 * difference.value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{100 * difference.value:+z.1f} [{low:+z.1f}, {high:+z.1f}]"
 
 
 def _paper_score(row: MethodRow, name: str) -> str:

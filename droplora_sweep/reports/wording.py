@@ -67,4 +67,4 @@ def quantity(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", MINUS)
+    return f"{value:+z.1f}".replace("-", MINUS)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .confirmed import ConfirmedDecision, ConfirmedRate
-    from .crossed import Difference
 
 CONFIRMED_CAVEAT = (
     "Confirmed: the same seeds and examples in every arm; intervals are 95 % and cover new seeds "
@@ -69,26 +68,19 @@ def _evidence(decision: ConfirmedDecision) -> str:
     others = [one for one in decision.rates if one.difference is not None]
     recommended = [one for one in others if one.arm == decision.recommended]
     [shown] = recommended or [max(others, key=lambda one: one.mean.value)]
-    mean = shown.mean
     return (
-        f"p = {shown.arm.pruning_rate:g} scores {mean.value:.1%} "
-        f"[{mean.low:.1%}, {mean.high:.1%}], "
+        f"p = {shown.arm.pruning_rate:g} scores {shown.mean.as_score}, "
         f"{_difference(shown)}, and is best of all with {shown.probability_best:.0%} probability"
     )
 
 
 def _difference(rate: ConfirmedRate) -> str:
     assert rate.difference is not None, "p = 0 is not compared with itself"
-    text = f"{_points(rate.difference)} against p = 0"
+    text = f"{rate.difference.estimate.as_difference} against p = 0"
     if rate.own_difference is not None:
-        text += f", {_points(rate.own_difference)} against p = 0 with its own other settings"
+        own = rate.own_difference.estimate.as_difference
+        text += f", {own} against p = 0 with its own other settings"
     return f"{text} (p-value {rate.adjusted_p_value:.2g} for all rates together)"
-
-
-def _points(difference: Difference) -> str:
-    estimate = difference.estimate
-    value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 def _needed(decision: ConfirmedDecision) -> str:

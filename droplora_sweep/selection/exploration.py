@@ -147,8 +147,5 @@ def marginal_text(marginal: Marginal) -> str:
     start = f"{marginal.benchmark}, exploratory, other parameters averaged out"
     if marginal.reason:
         return f"{start}: {marginal.reason}"
-    points = (
-        f"p = {rate:.2g} {one.value:.1%} [{one.low:.1%}, {one.high:.1%}]"
-        for rate, one in marginal.points
-    )
+    points = (f"p = {rate:.2g} {one.as_score}" for rate, one in marginal.points)
     return f"{start} ({marginal.num_trials} trials): {'; '.join(points)}"

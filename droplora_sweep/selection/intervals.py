@@ -24,6 +24,25 @@ class Estimate:
     low: float
     high: float
 
+    @property
+    def as_score(self) -> str:
+        """A score in words.
+
+        >>> Estimate(0.612, 0.58, 0.643).as_score
+        '61.2% [58.0%, 64.3%]'
+        """
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+    @property
+    def as_difference(self) -> str:
+        """A difference of scores in words.
+
+        >>> Estimate(0.014, -0.0001, 0.026).as_difference
+        '+1.4 points [+0.0, +2.6]'
+        """
+        value, low, high = (100 * one for one in (self.value, self.low, self.high))
+        return f"{value:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
+
 
 def proportion(num_correct: int, num_examples: int) -> Estimate:
     """Share of correct answers with Wilson's score interval (Wilson 1927)."""

@@ -74,9 +74,7 @@ def winner_on_test_text(tested: WinnerOnTest) -> str:
     elif tested.baseline_score != tested.score:
         text += f", the search's best p = 0 {tested.baseline_score:.1%}"
     if tested.difference is not None:
-        one = tested.difference
-        value, low, high = (100 * x for x in (one.value, one.low, one.high))
-        text += f", {value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+        text += f", {tested.difference.as_difference}"
     return f"{text} ({tested.num_seeds} seeds, {tested.num_examples:,} examples; scored once)"
 
 

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .decisions import Comparison, Decision, Finalist
-    from .intervals import Estimate
 
 CAVEAT = (
     "Exploratory: search-stage trials with one seed each, scored on the split they are chosen on; "
@@ -38,24 +37,18 @@ def decisions_text(decisions: Sequence[Decision], protocol: str) -> str:
 
 
 def _finalist(finalist: Finalist) -> str:
-    score = f"{finalist.score:.1%}"
-    if finalist.estimate is not None:
-        score += f" [{finalist.estimate.low:.1%}, {finalist.estimate.high:.1%}]"
+    known = finalist.estimate
+    score = f"{finalist.score:.1%}" if known is None else known.as_score
     method = "" if finalist.method in ("lora", "droplora") else f"{finalist.method}, "
     trial = f"{finalist.trial_id}, {method}rank {finalist.rank}"
     return f"p = {finalist.pruning_rate:g} ({trial}) with {score}"
 
 
 def _comparison(comparison: Comparison) -> str:
-    text = f"difference {_points(comparison.difference)}, p-value {comparison.p_value:.2g}"
+    text = f"difference {comparison.difference.as_difference}, p-value {comparison.p_value:.2g}"
     if comparison.num_compared > 1:
         text += (
             f", {comparison.adjusted_p_value:.2g} after correction for the choice among "
             f"{comparison.num_compared} trials"
         )
     return text
-
-
-def _points(difference: Estimate) -> str:
-    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"

@@ -159,7 +159,6 @@ def _is_hopeless(
     found = components(parts)
     baseline = kept.index(question.baseline)
     pruned = [index for index, arm in enumerate(kept) if arm.pruning_rate > 0]
-    names = [arm.name for arm in kept]
     last = rule.looks[-1]
     family = max(len(pruned), rule.num_candidates or 0)
 
@@ -170,10 +169,10 @@ def _is_hopeless(
     chances = []
     room = []
     for index in pruned:
-        to_beat = {baseline, *(names.index(name) for name in names if name == kept[index].control)}
-        differences = [found.difference(index, other) for other in to_beat]
+        controls = [other for other, arm in enumerate(kept) if arm.name == kept[index].control]
+        to_beat = [found.difference(index, other) for other in {baseline, *controls}]
         level = nominal_levels(rule.looks, SIGNIFICANCE / family)[-1]
-        chances.append(min(chance(one.estimate.value, one, index, level) for one in differences))
+        chances.append(min(chance(one.estimate.value, one, index, level) for one in to_beat))
         level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
         to_p_0 = found.difference(index, baseline)
         room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, index, level))

@@ -123,9 +123,9 @@ def winner_text(winner: Winner) -> str:
         return f"{winner.benchmark}: {winner.verdict}"
     parts = [f"{winner.benchmark}: p = {winner.pruning_rate:g} ({winner.trial_id})"]
     if winner.mean is not None:
-        parts.append(f"with {_percent(winner.mean)}")
+        parts.append(f"with {winner.mean.as_score}")
     if winner.difference is not None:
-        parts.append(f"{_points(winner.difference)} against p = 0")
+        parts.append(f"{winner.difference.as_difference} against p = 0")
     return f"{', '.join(parts)}; {winner.verdict}; {winner.kind}"
 
 
@@ -135,16 +135,8 @@ def winner_tags(winner: Winner) -> dict[str, str]:
     if winner.pruning_rate is not None:
         tags["pruning_rate"] = f"{winner.pruning_rate:g}"
     if winner.mean is not None:
-        tags["score"] = _percent(winner.mean)
+        tags["score"] = winner.mean.as_score
     return {f"{winner.benchmark}/{name}": value for name, value in tags.items()}
-
-
-def _percent(one: Estimate) -> str:
-    return f"{one.value:.1%} [{one.low:.1%}, {one.high:.1%}]"
-
-
-def _points(one: Estimate) -> str:
-    return f"{100 * one.value:+.1f} points [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
 
 
 def winners_json(

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.spec import baselines, json_schema, load_sweep, resolve
+from droplora_sweep.spec import baselines, json_schema, load_sweep, load_sweep_file, resolve
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 PARTS = sorted(FOLDER.rglob("parts/*.yaml"))
@@ -118,3 +118,22 @@ def test_the_real_task_says_how_to_give_its_data(tmp_path: Path) -> None:
         ": task.data: must be given for arc_easy: the folder (or Hub id) that has "
         "arc_easy/train.json, e.g. --set task.data=FOLDER"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "search_spaces/README.md"])
+def test_what_the_guides_show_is_a_sweep(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```", (FOLDER.parent / page).read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert blocks
+    for block in blocks:
+        file = tmp_path / "shown.yaml"
+        name = "" if re.search(r"^name:", block, re.M) else "name: shown\n"
+        # A block alone may leave out what the file around it searches.
+        searched = (
+            ""
+            if re.search(r"^search:", block, re.M)
+            else ("search: {parameters: {adapter.pruning_rate: {values: [0.0, 0.2]}}}\n")
+        )
+        file.write_text(name + block + searched)
+        assert load_sweep_file(file, check_folders=False, needs_data=False).sweep.search.parameters

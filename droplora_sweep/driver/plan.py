@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.costs import ASSUMED_UTILISATION
 from droplora_sweep.groups import room_for_groups
-from droplora_sweep.spec import baselines, grid_size, possible_values, trial_limit
+from droplora_sweep.spec import baselines, grid_size, possible_values, resolve, trial_limit
 from droplora_sweep.spec.composition import (
     MASK,
     METHOD,
@@ -17,7 +17,7 @@ from droplora_sweep.spec.composition import (
     combinations,
     pruning_rates,
 )
-from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.fields import get_field, with_fields
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.training.schedule import num_steps
 
@@ -69,7 +69,7 @@ class Plan:
         num_steps: Fewest and most optimiser steps of a trial.
         saved: What trials train and save; None where the model's layers are not known.
         splits: Examples per benchmark and split.
-        queued: Raw searched values of the trials that run first.
+        queued: Searched fields of the trials that run first, by dotted path.
         notes: What a user should know though it is no fault, one line each.
         unchecked: What was taken on trust, one line each.
         costs: What the most expensive trials cost; None where the model's sizes are not known.
@@ -82,7 +82,7 @@ class Plan:
     num_steps: tuple[int, int]
     saved: Saved | None
     splits: dict[str, dict[str, int]]
-    queued: tuple[dict[str, Scalar], ...]
+    queued: tuple[dict[str, Scalar | None], ...]
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     costs: Costs | None = None
@@ -123,11 +123,16 @@ def make_plan(
         num_steps=(min(steps), max(steps)),
         saved=saved,
         splits=found.splits,
-        queued=baselines(sweep) if sweep.search.queue_baselines else (),
+        queued=_queued(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
         costs=plan_costs(found, nodes, assumed),
         unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
     )
+
+
+def _queued(sweep: SweepSpec) -> tuple[dict[str, Scalar | None], ...]:
+    found = [(values, resolve(values, sweep)) for values in baselines(sweep)]
+    return tuple({path: get_field(trial, path) for path in values} for values, trial in found)
 
 
 def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_saved: int) -> Saved:

@@ -61,6 +61,15 @@ def rows(found: Survey, plan: Plan) -> dict[str, str]:
     return {cell[1].strip(): cell[2].strip() for cell in cells}
 
 
+def test_what_runs_first_is_told_by_its_fields_not_by_ratios(plan: Any) -> None:
+    found, planned = plan(
+        adapter__rank={"values": [8, 16]},
+        adapter__alpha={"values": [1, 2], "ratio_of": "adapter.rank"},
+        adapter__pruning_rate={"values": [0.0, 0.5]},
+    )
+    assert set(rows(found, planned)["queued first"].split()) == {"r=16", "alpha=32", "p=0.5"}
+
+
 def test_the_most_and_fewest_trained_numbers_over_methods_and_ranks(plan: Any) -> None:
     found, result = plan(
         adapter__method={"values": ["lora", "dora"]}, adapter__rank={"values": [4, 2, 8]}

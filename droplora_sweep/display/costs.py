@@ -91,9 +91,10 @@ def hindsight_line(found: Hindsight | None) -> str | None:
     if found is None:
         return None
     low, middle, high = found.ratios
+    trials = "1 trial" if found.num_trials == 1 else f"{found.num_trials} trials"
     return (
-        f"time: {found.num_trials} trials took {format_seconds(found.real_s)} of training and "
-        f"evaluation; at the pace of the first it were {format_seconds(found.estimated_s)} "
+        f"time: {trials} took {format_seconds(found.real_s)} of training and "
+        f"evaluation; at the pace of the first it would be {format_seconds(found.estimated_s)} "
         f"(estimated / real per trial: median {middle:.2f}, {low:.2f} to {high:.2f})"
     )
 

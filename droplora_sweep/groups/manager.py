@@ -31,6 +31,9 @@ GROWTH_INTERVAL_S = 5.0
 """How often the cluster is asked whether it has grown, and groups whether they are well."""
 CLOSE_TIMEOUT_S = 300.0
 """Groups end at their next step or evaluation, and are not waited for longer than this."""
+SETTLE_S = 10.0
+"""A group that is starting when it is told to end is given so long to end, or to do nothing but
+wait for room: Ray ends a process, with exit code 1, whose threads call it after its shutdown."""
 RAY_TRAIN_SETTINGS = {
     # Its default of 2 s delays the notice of each group's end by as much.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -89,10 +92,11 @@ class GroupManager:
         self.close(CLOSE_TIMEOUT_S)
         self._grower.join()
         assert self._close_by is not None
+        settled_by = time.monotonic() + SETTLE_S
         for thread in self._threads:
-            # One without processes waits for room that may never come; it ends with the driver.
-            if thread.name in self._present:
-                thread.join(max(0.0, self._close_by - time.monotonic()))
+            # One without processes may wait for room that never comes; it ends with the driver.
+            end_by = self._close_by if thread.name in self._present else settled_by
+            thread.join(max(0.0, end_by - time.monotonic()))
 
     def close(self, within_s: float) -> None:
         """Take no more trials and end; groups that train save their trial first.

@@ -142,10 +142,11 @@ def test_evaluation_by_scores(model: LlamaForCausalLM, tokenizer: PreTrainedToke
         }
 
 
-SMOLLM2 = Path(os.environ.get("DROPLORA_TEST_SMOLLM2", "/tmp/w/fresh2/models/smollm2-135m"))
+MADE = Path(__file__).parents[2] / "models" / "smollm2-135m"
+SMOLLM2 = Path(os.environ.get("DROPLORA_TEST_SMOLLM2", MADE))
 needs_smollm2 = pytest.mark.skipif(
     not SMOLLM2.is_dir(),
-    reason="DROPLORA_TEST_SMOLLM2 must name a folder made by droplora_sweep.models.smollm2",
+    reason="`make smollm2` was not run, nor does DROPLORA_TEST_SMOLLM2 name what it makes",
 )
 
 

@@ -20,13 +20,34 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import calling
+from tests import calling, skips
 from tests.faults.table import as_lines, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--known-skips-only",
+        action="store_true",
+        help="fail where a test was skipped for a reason that tests/skips.py does not list",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that left out tests for an unknown reason, once all of them are over."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or not session.config.getoption("known_skips_only"):
+        return
+    skipped = [skips.reason_of(one.longrepr) for one in terminal.stats.get("skipped", [])]
+    found = skips.complaints(skipped, skips.missing_programs())
+    for line in found:
+        terminal.write_line(line, red=True)
+    if found and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,13 +1,12 @@
 """A headless Chromium, or the reason why there is none."""
 
-import shutil
 import subprocess
 
 import pytest
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from tests.programs import find_program
+
+CHROMIUM = find_program("chromium")
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 

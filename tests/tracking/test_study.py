@@ -19,6 +19,7 @@ from optuna.distributions import FloatDistribution
 from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking.records import SweepRecord
 from droplora_sweep.tracking.study import open_study
+from tests.programs import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +30,10 @@ RATE = {"adapter.pruning_rate": FloatDistribution(0.0, 0.5)}
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
     """URL of a database of a server of its own, which is not run as root."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path("/usr/bin")]
-    initdb, postgres = (shutil.which(name, path=programs[-1]) for name in ("initdb", "postgres"))
+    initdb, postgres = map(find_program, ("initdb", "postgres"))
     users = {user.pw_name for user in pwd.getpwall()}
     if initdb is None or postgres is None or "postgres" not in users:
         pytest.skip("there is no PostgreSQL server here")
-    pytest.importorskip("psycopg")
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     shutil.chown(folder, "postgres")
     with socket.socket() as free:
@@ -99,6 +98,5 @@ def test_sweeps_share_a_storage_without_meeting(url: str | None, tmp_path: Path)
     "nowhere", ["postgresql://127.0.0.1:9/study", "journal:///dev/null/study.log"]
 )
 def test_a_storage_that_is_not_there_is_told_in_a_line(tmp_path: Path, nowhere: str) -> None:
-    pytest.importorskip("psycopg")
     with pytest.raises(SweepError, match=f"^search.study: cannot open {nowhere}: [^\n]*$"):
         open_study(tmp_path / "study.db", nowhere, sweep("first", "0123456789abcdef"))

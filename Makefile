@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all test-faults bench check format schema smollm2 clean
+.PHONY: help demo ui test test-all test-machines test-faults bench check format schema smollm2 clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,12 +15,17 @@ demo: .venv/.installed ## sweep DropLoRA over the built-in model and tasks, on C
 ui: .venv/.installed ## open the MLflow UI on the results
 	$(BIN)/droplora-sweep ui
 
-test: .venv/.installed-test ## run the fast tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+QUICK := --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	  -m "not slow and not benchmark and not gpu and not network"
+
+test: .venv/.installed-test ## run the fast tests
+	$(BIN)/python -m pytest $(QUICK)
 
 test-all: .venv/.installed-test ## run every test this machine can run, save the benchmarks
 	$(BIN)/python -m pytest -m "not benchmark"
+
+test-machines: .venv/.installed-test ## run the fast tests as on machines that round otherwise
+	$(BIN)/python -m tests.machines $(QUICK)
 
 test-faults: .venv/.installed-test ## kill, freeze and fill things under real sweeps; show a table of cases
 	$(BIN)/python -m pytest -m faults

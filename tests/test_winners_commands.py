@@ -279,4 +279,5 @@ def test_a_registered_version_computes_the_same_in_a_fresh_process(
     )
     adapter = sweep.records()[1].adapter
     assert adapter is not None
-    assert torch.equal(torch.load(file), logits(adapted(adapter)))
+    # The other process may take its sums with another number of threads.
+    torch.testing.assert_close(torch.load(file), logits(adapted(adapter)), rtol=1e-5, atol=1e-5)

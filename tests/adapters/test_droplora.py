@@ -144,9 +144,9 @@ def test_share_of_dropped_entries_is_the_pruning_rate(mask: str, rate: float) ->
 def test_what_shares_a_mask(mask: str, in_sequence: bool, across_sequences: bool) -> None:
     with torch.no_grad():
         y = layer(mask)(torch.ones(16, 32, NUM_IN))
-    # One matrix product rounds all its rows alike.
-    assert torch.equal(y, y[:, :1].expand_as(y)) == in_sequence
-    assert torch.equal(y, y[:1].expand_as(y)) == across_sequences
+    # Rows of one product may differ in their last bits; another mask moves them far more.
+    assert torch.allclose(y, y[:, :1].expand_as(y), rtol=1e-5, atol=1e-6) == in_sequence
+    assert torch.allclose(y, y[:1].expand_as(y), rtol=1e-5, atol=1e-6) == across_sequences
 
 
 def test_step_masks_depend_on_seed_layer_and_step_alone() -> None:

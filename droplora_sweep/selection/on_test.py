@@ -54,12 +54,13 @@ def winners_on_test(
 
     Args:
         questions: The finalists of each benchmark.
-        decisions: One per question, made without this.
+        decisions: At most one per question, made without this: none before the first look.
         runs: Test scores by arm's name and seed.
     """
+    by_subject = {question.subject: question for question in questions}
     found = (
-        _tested(question, decision.recommended, runs)
-        for question, decision in zip(questions, decisions, strict=True)
+        _tested(by_subject[decision.benchmark], decision.recommended, runs)
+        for decision in decisions
         if decision.recommended is not None
     )
     return tuple(one for one in found if one is not None)

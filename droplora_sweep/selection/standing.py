@@ -112,7 +112,7 @@ def arms_to_test(
 
     Args:
         questions: The finalists of each benchmark.
-        decisions: One per question.
+        decisions: At most one per question: none before the first look.
         names: Every benchmark of the task, those included that are tested alone: the winner of the
             mean, or of the only other one, is scored on these.
 
@@ -121,14 +121,15 @@ def arms_to_test(
     """
     asked = [question.subject for question in questions]
     alone = [name for name in names if name not in asked]
+    baselines = {question.subject: question.baseline for question in questions}
     found: dict[str, dict[str, None]] = {}
-    for question, decision in zip(questions, decisions, strict=True):
+    for decision in decisions:
         if decision.recommended is None:
             continue
-        subject = question.subject
+        subject = decision.benchmark
         is_overall = subject == MEAN or len(asked) == 1
         scored = [*(names if subject == MEAN else [subject]), *(alone if is_overall else [])]
-        for arm in (decision.recommended, question.baseline):
+        for arm in (decision.recommended, baselines[subject]):
             found.setdefault(arm.name, {}).update(dict.fromkeys(scored))
     return {arm: tuple(scored) for arm, scored in found.items()}
 

@@ -74,9 +74,10 @@ def compare(
     from droplora_sweep.reports.comparison import Contender, different_settings
     from droplora_sweep.reports.comparison import compare as compare_sweeps
     from droplora_sweep.reports.side_by_side import caveat, comparison_table, settings_lines
-    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
+    require_tracking_uri("--mlflow-uri", mlflow_uri)
     require_no_secret("--mlflow-address", mlflow_address or "")
     if len(set(names)) < max(2, len(names)):
         problem = f"must be two different sweeps or more, got {', '.join(names)}"

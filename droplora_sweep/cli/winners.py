@@ -67,10 +67,11 @@ def register(
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
     from droplora_sweep.driver.trials import find_trial
     from droplora_sweep.selection import winner_tags
-    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.spec import require_no_secret, require_tracking_uri
     from droplora_sweep.tracking import Ledger
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
+    require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
     found = [
         (winner, find_trial(ledger, winner.trial_id))

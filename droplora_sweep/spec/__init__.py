@@ -48,6 +48,7 @@ from .stopping import (
 )
 from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec, TrackingSpec
 from .task import PLUGIN_GROUP, BenchmarkSpec, Format, Scoring, SplitName, TaskSpec, TrainSpec
+from .tracking_uri import require_tracking_uri, tracking_uri_problem
 from .trial import (
     EvaluationSpec,
     ModelSpec,
@@ -120,7 +121,9 @@ __all__ = [
     "package_versions",
     "possible_values",
     "require_no_secret",
+    "require_tracking_uri",
     "resolve",
+    "tracking_uri_problem",
     "trial_limit",
     "variant_key",
     "variants",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .confirm import ConfirmSpec, with_examples_held_back
 from .search import SearchSpec
+from .tracking_uri import TrackingUri
 from .trial import Name, TrialSpec
 
 RESERVED_NAMES = ("mlartifacts", "mlflow.db")
@@ -71,8 +72,9 @@ class CheckpointSpec(SpecModel):
 class TrackingSpec(SpecModel):
     """Where results are shown."""
 
-    mlflow_uri: str | None = None
-    """MLflow tracking server; a sqlite store under the sweep's storage where null."""
+    mlflow_uri: TrackingUri | None = None
+    """MLflow tracking server (``http://HOST:5000``) or database (``sqlite:///FILE.db``); a sqlite
+    store under the sweep's storage where null."""
 
 
 class SweepSpec(TrialSpec):

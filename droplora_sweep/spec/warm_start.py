@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from .base import Count, PathText, SpecModel, broken_rule
+from .tracking_uri import TrackingUri
 
 
 class WarmStartSpec(SpecModel):
@@ -22,7 +23,7 @@ class WarmStartSpec(SpecModel):
     """Folder or URL that the sweep is in; this sweep's where null."""
     mlflow_experiment: str | None = None
     """Name of the MLflow experiment, ``<sweep>/<task>`` where this program made it."""
-    mlflow_uri: str | None = None
+    mlflow_uri: TrackingUri | None = None
     """Its tracking server; the store in this sweep's storage where null."""
     max_trials: Count = 100
     """At most so many trials inform the sampler, spread evenly over their ranks."""

@@ -16,6 +16,8 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.spec.objectives import is_maximized
 from droplora_sweep.spec.study_url import JOURNAL, POSTGRESQL
 
+from .sqlite_url import sqlite_url
+
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
@@ -65,9 +67,7 @@ def _sqlite(path: Path) -> BaseStorage:
     # Kept in the file: readers such as Optuna Dashboard never block the driver.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
-    return RDBStorage(
-        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": BUSY_TIMEOUT_S}}
-    )
+    return RDBStorage(sqlite_url(path), engine_kwargs={"connect_args": {"timeout": BUSY_TIMEOUT_S}})
 
 
 def _is_sound(path: Path) -> bool:

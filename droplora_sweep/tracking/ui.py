@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import SweepError
 from droplora_sweep.spec import RESERVED_NAMES
 
+from .sqlite_url import sqlite_url
+
 if TYPE_CHECKING:
     from .ui_login import Login
 
@@ -30,7 +32,7 @@ UI_ENVIRONMENT = {
 
 def mlflow_uri(storage: Path) -> str:
     """Tracking URI of the sqlite store that the sweeps of a storage folder share."""
-    return f"sqlite:///{storage.resolve() / MLFLOW_DATABASE}"
+    return sqlite_url(storage.resolve() / MLFLOW_DATABASE)
 
 
 def artifact_root(storage: Path) -> Path:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 
+from .sqlite_url import sqlite_url
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ USER = "droplora"
 _CONFIG = """\
 [mlflow]
 default_permission = NO_PERMISSIONS
-database_uri = sqlite:///{folder}/users.db
+database_uri = {users}
 admin_username = {user}
 admin_password = {password}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
@@ -59,7 +61,9 @@ def ui_login(storage: Path) -> Login:
         if not file.is_file():
             replace_file(file, secrets.token_urlsafe(18).encode())
         password = file.read_text()
-        text = _CONFIG.format(folder=folder, user=USER, password=password)
+        # In such a file a percent sign begins a reference unless it is doubled.
+        url = sqlite_url(users).replace("%", "%%")
+        text = _CONFIG.format(users=url, user=USER, password=password)
         replace_file(config, text.encode())
         os.close(os.open(users, os.O_CREAT, 0o600))
     environment = {

@@ -12,6 +12,9 @@ from mlflow.exceptions import MlflowException
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
 from droplora_sweep.redaction import redact
+from droplora_sweep.spec import tracking_uri_problem
+from droplora_sweep.tracking.artifact_links import is_missing, mend_links, move_links
+from droplora_sweep.tracking.sqlite_url import sqlite_file, sqlite_url
 from droplora_sweep.tracking.ui import (
     MLFLOW_DATABASE,
     artifact_root,
@@ -20,6 +23,8 @@ from droplora_sweep.tracking.ui import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mlflow.entities import Experiment
 
 
 NEW_DATABASE = f".{MLFLOW_DATABASE}.new"
@@ -30,34 +35,58 @@ def connect(storage: Path, uri: str | None) -> MlflowClient:
 
     A server is not contacted yet.
 
+    A store that lies in a storage folder is told first where that folder is now.
+
     Raises:
         SweepError: If MLflow refuses the URI or the database.
     """
     try:
-        return MlflowClient(uri) if uri is not None else _local_client(storage)
+        if uri is None:
+            return _local_client(storage)
+        file = sqlite_file(uri)
+        if file is not None and file.name == MLFLOW_DATABASE:
+            mend_links(file.parent)
+        return MlflowClient(uri)
     except MlflowException as error:
         shown = redact(uri or mlflow_uri(storage))
         raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {error}") from error
-
-
-SCHEMES = ("http", "https", "databricks", "sqlite", "postgresql", "mysql", "mssql")
-"""What tracking URIs may begin with; a database's may name its Python driver behind a ``+``."""
 
 
 def require_known_scheme(uri: str | None) -> None:
     """Refuse, without contacting anything, a URI that MLflow has no tracking store for.
 
     Raises:
-        SweepError: Its scheme is none of ``SCHEMES``.
+        SweepError: It begins with none of the known schemes.
     """
-    if uri is None or uri == "databricks":
-        return
-    scheme = uri.partition(":")[0].partition("+")[0]
-    if ":" not in uri or scheme not in SCHEMES:
-        known = ", ".join(SCHEMES)
+    if uri is not None and (problem := tracking_uri_problem(uri)):
+        raise SweepError(f"tracking.mlflow_uri: {problem}")
+
+
+def find_experiment(
+    client: MlflowClient, storage: Path, uri: str | None, name: str
+) -> Experiment | None:
+    """An experiment whose artifacts are where it says; None where the store has none of the name.
+
+    A database elsewhere may tell of a storage folder that has been moved since.
+
+    Raises:
+        SweepError: Its artifacts are in a folder that is not there, and that cannot be changed.
+    """
+    found = client.get_experiment_by_name(name)
+    here = artifact_location(storage, uri, name)
+    if found is None or here is None or found.artifact_location == here:
+        return found
+    if not is_missing(found.artifact_location):
+        return found
+    file = None if uri is None else sqlite_file(uri)
+    if file is None or is_missing(here):
         raise SweepError(
-            f"tracking.mlflow_uri: cannot open {redact(uri)}: must begin with one of {known}"
+            f"MLflow experiment {name}: has its artifacts in {found.artifact_location}, which is "
+            "not there; move the results folder back, or publish to another store with "
+            "`sync --mlflow-uri`"
         )
+    move_links(file, found.artifact_location, here)
+    return client.get_experiment_by_name(name)
 
 
 def artifact_location(storage: Path, uri: str | None, experiment: str) -> str | None:
@@ -75,6 +104,7 @@ def _local_client(storage: Path) -> MlflowClient:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (storage / MLFLOW_DATABASE).exists():
             _make_database(storage)
+        mend_links(storage)
         return MlflowClient(mlflow_uri(storage))
 
 
@@ -84,5 +114,5 @@ def _make_database(storage: Path) -> None:
         leftover.unlink()
     new = storage / NEW_DATABASE
     os.close(os.open(new, os.O_CREAT, 0o600))
-    MlflowClient(f"sqlite:///{new.resolve()}")
+    MlflowClient(sqlite_url(new.resolve()))
     new.rename(storage / MLFLOW_DATABASE)

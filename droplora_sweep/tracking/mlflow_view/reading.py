@@ -14,7 +14,7 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.tracking.layout import TRIAL
 from droplora_sweep.tracking.ui import MLFLOW_DATABASE
 
-from .client import connect, require_known_scheme
+from .client import connect, find_experiment, require_known_scheme
 from .values import COPIED
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Pu
         raise SweepError(f"must have {MLFLOW_DATABASE} in {storage}, or `mlflow_uri`")
     client = connect(storage, uri)
     try:
-        found = client.get_experiment_by_name(experiment)
+        found = find_experiment(client, storage, uri, experiment)
         if found is None:
             raise SweepError(f"must be an MLflow experiment, got {experiment}")
         trials: list[PublishedTrial] = []

@@ -18,7 +18,7 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tracking.adapter_files import verify_adapter
 
-from .client import connect, require_known_scheme
+from .client import connect, find_experiment, require_known_scheme
 from .publisher import publish_all
 from .values import experiment_name
 
@@ -119,18 +119,20 @@ def register(
 
 def _run_of(client: MlflowClient, ledger: Ledger, trial: TrialRecord, uri: str | None) -> str:
     """The trial's run; publishes the sweep where there is none."""
-    run_id = _find_run(client, ledger, trial)
+    run_id = _find_run(client, ledger, trial, uri)
     if run_id is None:
         report = publish_all(ledger, uri, is_live=ledger.holder is not None)
-        run_id = _find_run(client, ledger, trial)
+        run_id = _find_run(client, ledger, trial, uri)
         if run_id is None:
             raise SweepError(f"MLflow lacks {trial.trial_id}: {report.error}")
     return run_id
 
 
-def _find_run(client: MlflowClient, ledger: Ledger, trial: TrialRecord) -> str | None:
+def _find_run(
+    client: MlflowClient, ledger: Ledger, trial: TrialRecord, uri: str | None
+) -> str | None:
     record = ledger.record
-    experiment = client.get_experiment_by_name(experiment_name(record))
+    experiment = find_experiment(client, ledger.storage, uri, experiment_name(record))
     if experiment is None:
         return None
     wanted = f"tags.sweep_id = '{record.sweep_id}' and tags.trial_id = '{trial.trial_id}'"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import Annotated
 
 import typer
@@ -49,10 +47,11 @@ def sync(
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
     from droplora_sweep.reports import facts_of, make_report, try_to_write
-    from droplora_sweep.spec import require_no_secret
+    from droplora_sweep.spec import require_no_secret, require_tracking_uri
     from droplora_sweep.tracking import Ledger
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
+    require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
     # mlflow takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.tracking.mlflow_view import publish_all
@@ -77,12 +76,15 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
     login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
-    """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C."""
+    """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C or SIGTERM."""
     from droplora_sweep.tracking import ui_command, ui_login
+    from droplora_sweep.tracking.artifact_links import mend_links
     from droplora_sweep.tracking.ui import MLFLOW_DATABASE
+    from droplora_sweep.tracking.ui_server import serve
 
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
+    mend_links(storage)
     own = ui_login(storage) if login else None
     command, environment = ui_command(storage, port, own)
     # MLflow opens on its GenAI pages unless the address asks for those of model training.
@@ -91,8 +93,4 @@ def ui(
     console.print(f"MLflow UI on {page} (takes some seconds)", highlight=False)
     if own is not None:
         console.print(f"log in as {own.user} with the password {own.password}", highlight=False)
-    try:
-        code = subprocess.call(command, env={**os.environ, **environment})
-    except KeyboardInterrupt:
-        code = 0
-    raise typer.Exit(code)
+    raise typer.Exit(serve(command, environment))

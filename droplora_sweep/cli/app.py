@@ -1,7 +1,8 @@
 """The command line: parse, call, print.
 
 Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
-rule, 3 done but some trials failed or a rerun came out otherwise, 75 interrupted and resumable.
+rule, 3 done but some trials failed, MLflow lacks something or a rerun came out otherwise, 75
+interrupted and resumable.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.redaction import redact
@@ -52,9 +53,10 @@ def print_result(console: Console, storage: Path, name: str) -> None:
         console.print(str(error), highlight=False)
     page = ledger.summary_directory / PAGE
     if page.is_file():
-        console.print(f"\nreport: {os.path.relpath(page)}", highlight=False, soft_wrap=True)
+        text = f"\nreport: {os.path.relpath(page)}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     command = ["droplora-sweep", "ui", "--storage", _shown(storage)]
-    console.print(f"\nMLflow UI: [bold]{shlex.join(command)}[/bold]", soft_wrap=True)
+    console.print(f"\nMLflow UI: [bold]{escape(shlex.join(command))}[/bold]", soft_wrap=True)
 
 
 def time_lines(record: SweepRecord) -> list[str]:
@@ -97,6 +99,14 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
 
 def resume_command(storage: Path, name: str) -> str:
     command = ["droplora-sweep", "resume", name]
+    if storage.resolve() != DEFAULT_STORAGE.resolve():
+        command += ["--storage", _shown(storage)]
+    return shlex.join(command)
+
+
+def sync_command(storage: Path, name: str) -> str:
+    """What publishes a sweep to MLflow."""
+    command = ["droplora-sweep", "sync", name]
     if storage.resolve() != DEFAULT_STORAGE.resolve():
         command += ["--storage", _shown(storage)]
     return shlex.join(command)

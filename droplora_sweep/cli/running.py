@@ -27,6 +27,7 @@ from .printing import (
     own_console,
     print_result,
     resume_command,
+    sync_command,
 )
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
     print_result(console, storage, name)
     if result.unpublished is not None:
         console.print(f"MLflow lacks some of it: {result.unpublished}", highlight=False)
+        command = sync_command(storage, name)
+        console.print(f"publish it when MLflow answers: {command}", highlight=False, soft_wrap=True)
     if result.outcome is SweepOutcome.INTERRUPTED:
         command = resume_command(storage, name)
         console.print(f"interrupted by {result.reason}, resumable: {command}", soft_wrap=True)
@@ -110,7 +113,8 @@ def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
     if result.outcome is SweepOutcome.FAILED:
         complain(f"the sweep failed: {result.reason}")
         raise typer.Exit(EXIT_FAILED)
-    if any(trial.state is TrialState.FAILED for trial in result.ledger.records()):
+    num_failed = sum(trial.state is TrialState.FAILED for trial in result.ledger.records())
+    if num_failed or result.unpublished is not None:
         raise typer.Exit(EXIT_PARTIAL)
 
 

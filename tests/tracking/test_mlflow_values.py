@@ -95,11 +95,26 @@ def test_params_without_a_meaning_are_left_out(driver):
     assert params["learning_rate"] == "0.0003"
 
 
-def test_params_of_the_sweep_leave_out_what_may_hold_a_password(make_driver):
+def test_settings_of_the_sweep_leave_out_what_may_hold_a_password(make_driver):
     tracking = {"mlflow_uri": "http://user:secret@host"}
     sweep = make_driver(tracking=tracking).ledger.record
-    assert "secret" not in json.dumps(values.sweep_params(sweep))
-    assert values.sweep_params(sweep)["search_num_startup_trials"] == "8"
+    settings = values.sweep_settings(sweep)
+    assert "secret" not in json.dumps(settings)
+    assert settings["search_num_startup_trials"] == "8"
+    assert settings["group_num_workers"] == "2"
+    assert settings["checkpoint_every_minutes"] == "10.0"
+    assert settings["storage"] == "results"
+
+
+def test_a_param_that_a_run_has_with_another_value_becomes_a_tag():
+    params, tags = values.new_params({"rank": "8", "seed": "1"}, {"rank": "16", "old": "x"})
+    assert params == {"seed": "1"}
+    assert tags == {"now.rank": "8"}
+
+
+def test_settings_that_are_gone_are_known_by_their_sections():
+    tags = {"confirm_num_seeds": "3", "search_num_trials": "8", "sweep_id": "5", "stage": "search"}
+    assert values.outdated_settings(tags, {"search_num_trials": "12"}) == ["confirm_num_seeds"]
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,8 @@ def test_a_deleted_experiment_is_reported_not_written_to(driver):
 
 
 def test_a_uri_that_mlflow_refuses_is_refused_before_anything_starts(driver):
-    with pytest.raises(SweepError, match=r"^tracking\.mlflow_uri: cannot open ftp://nowhere: "):
+    problem = r"^tracking\.mlflow_uri: must begin with one of http://, .*, got ftp://nowhere$"
+    with pytest.raises(SweepError, match=problem):
         MlflowPublisher(driver.ledger, "ftp://nowhere")
 
 

@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlflow.exceptions import MlflowException
+
 from droplora_sweep.redaction import redact
 
 from .runs import PARENT, SweepRuns
@@ -183,13 +185,20 @@ def _publish_each(keys: list[str], publish: Callable[[str], str | None]) -> Publ
     return PublishReport(tuple(unpublished), last_error)
 
 
+CHANGED_THERE = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"})
+"""What MLflow answers of a run that was deleted since it was found."""
+
+
 def _try_to_publish(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool) -> str | None:
     """Publish one run; the error in one line, or None."""
     try:
-        if key == PARENT:
-            runs.publish_sweep(is_live=is_live)
-        else:
-            runs.publish_trial(ledger.trial(key), is_live=is_live)
+        try:
+            _publish_run(runs, ledger, key, is_live=is_live)
+        except MlflowException as error:
+            if error.error_code not in CHANGED_THERE:
+                raise
+            runs.forget()
+            _publish_run(runs, ledger, key, is_live=is_live)
     # Blind on purpose: MLflow raises what its store, its artifact repository and their drivers
     # raise (MlflowException, sqlalchemy's, requests', boto's, OSError). None may end a sweep
     # whose results are safe in the ledger.
@@ -198,3 +207,10 @@ def _try_to_publish(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool)
         first_line = str(error).strip().partition("\n")[0]
         return redact(f"{key}: {type(error).__name__}: {first_line}")
     return None
+
+
+def _publish_run(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool) -> None:
+    if key == PARENT:
+        runs.publish_sweep(is_live=is_live)
+    else:
+        runs.publish_trial(ledger.trial(key), is_live=is_live)

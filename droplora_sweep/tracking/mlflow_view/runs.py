@@ -1,10 +1,14 @@
 """Brings MLflow's runs of one sweep to the state of the ledger's records.
 
 Every call may be repeated, by this process or by another: runs are found by their tags before
-they are created, params and tags depend on the record alone, and metrics carry the ledger's
-times, so that MLflow's database recognises a point it already has. A finished trial's run gets
-the tag ``published`` last of all, and is left alone from then on, but for the test scores of a
-winner, which come later and have the tag ``tested``.
+they are created, tags depend on the record alone, and metrics carry the ledger's times, so that
+MLflow's database recognises a point it already has. MLflow refuses a param's second value, so only
+what a trial was started with is a param; settings of the sweep, which may go on with other ones,
+are tags. A finished trial's run gets the tag ``published`` last of all, and is left alone from then
+on, but for the test scores of a winner, which come later and have the tag ``tested``.
+
+A run that was deleted in MLflow is restored: the view shows all of the ledger. Where a parent run
+is gone for good, a new one is made and its trials' runs are put below it.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_LOGGED_ARTIFACTS,
@@ -28,13 +32,14 @@ from droplora_sweep.tracking.layout import FAILURE_LOG, SPEC, TRIAL, trial_direc
 from droplora_sweep.tracking.results import COLUMNS, read_results
 
 from . import values
-from .client import artifact_location, connect, require_known_scheme
+from .client import artifact_location, connect, find_experiment, require_known_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from droplora_sweep.tracking.ledger import Ledger
     from droplora_sweep.tracking.records import SweepRecord, TrialRecord
@@ -61,6 +66,7 @@ class SweepRuns:
         self._uri = uri
         self._experiment_id = ""
         self._runs: dict[str, str] = {}
+        self._found: dict[str, Run] = {}
         self._published: set[str] = set()
         self._tested: set[str] = set()
         self._last_report: dict[str, datetime] = {}
@@ -105,7 +111,8 @@ class SweepRuns:
             run_id = self._create(trial.trial_id, name, trial.started, tags_at_birth)
         last_report = self._last_report.get(trial.trial_id)
         params = values.trial_params(trial) if last_report is None else {}
-        self._log(run_id, _trial_metrics(trial, last_report), params, tags)
+        params, changed = values.new_params(params, self._params_of(trial.trial_id))
+        self._log(run_id, _trial_metrics(trial, last_report), params, {**tags, **changed})
         self._last_report[trial.trial_id] = (
             trial.reports[-1].time if trial.reports else trial.started
         )
@@ -141,17 +148,23 @@ class SweepRuns:
         return self._runs[PARENT]
 
     def _describe_sweep(self, sweep: SweepRecord) -> None:
-        """What does not change of the parent run, which is created where missing."""
+        """What a driver does not change of the parent run, which is created where missing."""
         tags = values.sweep_tags(sweep, is_live=True)
         run_id = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
-        self._log(run_id, [], values.sweep_params(sweep), {})
+        settings = values.sweep_settings(sweep)
+        self._log(run_id, [], {}, settings)
+        if (parent := self._found.get(PARENT)) is not None:
+            for name in values.outdated_settings(parent.data.tags, settings):
+                self._client.delete_tag(run_id, name)
+        self._adopt(run_id)
         self._client.log_artifact(run_id, str(self._ledger.directory / SPEC))
         self._client.log_inputs(run_id, datasets=self._datasets())
 
     def _find_experiment(self, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
+        storage, uri = self._ledger.storage, self._uri
+        experiment = find_experiment(self._client, storage, uri, name)
         if experiment is None:
-            location = artifact_location(self._ledger.storage, self._uri, name)
+            location = artifact_location(storage, uri, name)
             return self._client.create_experiment(name, artifact_location=location)
         if experiment.lifecycle_stage == "deleted":
             raise SweepError(
@@ -161,24 +174,48 @@ class SweepRuns:
 
     def _find_runs(self, sweep_id: str) -> None:
         self._runs.clear()
+        self._found.clear()
         self._published.clear()
         self._tested.clear()
+        for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
+            for run in self._search(sweep_id, view):
+                key = run.data.tags.get("trial_id", PARENT)
+                if key in self._runs:
+                    continue
+                if view == ViewType.DELETED_ONLY:
+                    self._client.restore_run(run.info.run_id)
+                self._runs[key] = run.info.run_id
+                self._found[key] = run
+                if run.data.tags.get("published") == "true":
+                    self._published.add(key)
+                if run.data.tags.get("tested") == "true":
+                    self._tested.add(key)
+
+    def _search(self, sweep_id: str, view: int) -> list[Run]:
+        """The sweep's runs, of several for one trial the first one first."""
+        found: list[Run] = []
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs(
                 [self._experiment_id],
                 f"tags.sweep_id = '{sweep_id}'",
+                run_view_type=view,
                 order_by=["attributes.start_time ASC"],
                 page_token=token or None,
             )
-            for run in page:
-                key = run.data.tags.get("trial_id", PARENT)
-                self._runs.setdefault(key, run.info.run_id)
-                if run.data.tags.get("published") == "true":
-                    self._published.add(key)
-                if run.data.tags.get("tested") == "true":
-                    self._tested.add(key)
+            found += page
             token = page.token or None
+        return found
+
+    def _adopt(self, parent: str) -> None:
+        """Put trials' runs below the parent run, those of an earlier one that is gone too."""
+        for key, run in self._found.items():
+            if key != PARENT and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != parent:
+                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
+
+    def _params_of(self, key: str) -> Mapping[str, str]:
+        """Params that a run was found with."""
+        return self._found[key].data.params if key in self._found else {}
 
     def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> str:
         run = self._client.create_run(

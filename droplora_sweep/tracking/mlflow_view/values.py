@@ -90,16 +90,53 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
     return params
 
 
-def sweep_params(sweep: SweepRecord) -> dict[str, str]:
-    """Settings of the sweep itself; what trials share is in their own runs."""
-    sections = ("search", "confirm", "group", "tracking")
-    spec = {section: sweep.spec[section] for section in sections if sweep.spec.get(section)}
-    fields = {
-        path: value
-        for path, value in _leaves(spec)
-        if not path.startswith(("search.parameters.", "tracking."))
+CHANGED = "now."
+"""Begins the tag of a param that a run has from earlier, and that has another value by now."""
+
+
+def new_params(
+    params: Mapping[str, str], logged: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What may be logged as params of a run that has some, and what must be tags instead.
+
+    Args:
+        params: What a run ought to have.
+        logged: What it has, also from an earlier version of this program.
+
+    Returns:
+        Params that it lacks; tags for those that it has with another value.
+    """
+    lacking = {name: value for name, value in params.items() if name not in logged}
+    changed = {
+        f"{CHANGED}{name}": value[:MAX_TAG_CHARACTERS]
+        for name, value in params.items()
+        if logged.get(name, value) != value
     }
-    return {path.replace(".", "_"): _text(value) for path, value in fields.items()}
+    return lacking, changed
+
+
+SETTINGS_SECTIONS = ("search", "confirm", "group", "checkpoint")
+
+
+def sweep_settings(sweep: SweepRecord) -> dict[str, str]:
+    """Settings of the sweep itself, as tags of the parent run; trials' own are in their runs.
+
+    A sweep may go on with other ones: more trials, a budget, a confirmation, larger groups.
+    """
+    spec = {name: sweep.spec[name] for name in SETTINGS_SECTIONS if sweep.spec.get(name)}
+    fields = {
+        path.replace(".", "_"): value
+        for path, value in _leaves(spec)
+        if not path.startswith("search.parameters.")
+    }
+    fields["storage"] = sweep.spec["storage"]
+    return {name: _text(value)[:MAX_TAG_CHARACTERS] for name, value in fields.items()}
+
+
+def outdated_settings(tags: Iterable[str], settings: Mapping[str, str]) -> list[str]:
+    """Names of the tags that `sweep_settings` gave once and does not give now."""
+    ours = tuple(f"{section}_" for section in SETTINGS_SECTIONS)
+    return [name for name in tags if name.startswith(ours) and name not in settings]
 
 
 COPIED = "copied."

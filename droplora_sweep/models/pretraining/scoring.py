@@ -57,7 +57,7 @@ def _respond(
         return_tensors="pt",
     )
     with torch.inference_mode():
-        tokens_BT = model.generate(  # type: ignore[misc]
+        tokens_BT = model.generate(
             input_ids=prompts["input_ids"],
             attention_mask=prompts["attention_mask"],
             max_new_tokens=benchmark.max_new_tokens,

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .extraction import CLOSING_FENCE, CODE_ENDS, CODE_FENCE
+from .extraction import CLOSING_FENCE, CODE_ENDS, CODE_FENCE, RELEASED_OPTIONS, find_options
 from .strict import CLOSING_FENCE as STRICT_CLOSING_FENCE
 from .strict import OPENING_FENCE, may_become_choice
 
@@ -42,6 +42,8 @@ def stop_rule(benchmark: Benchmark, protocol: ProtocolName) -> StopRule | None:
         options = benchmark.options
         if protocol == "strict":
             return StopRule(lambda text: not may_become_choice(text, options))
+        if tuple(options) not in RELEASED_OPTIONS:
+            return StopRule(lambda text: _option_is_settled(text, options), endings=options)
         return StopRule(
             lambda text: _first_option_is_settled(text, options),
             endings=options,
@@ -63,11 +65,27 @@ def _first_option_is_settled(text: str, options: Sequence[str]) -> bool:
     starts = [start for option in options if (start := text.find(option)) >= 0]
     if not starts:
         return False
-    # An option that has begun at or before the match and is not all there yet could still win.
-    return not any(
+    return not _may_still_come(text, options, min(starts))
+
+
+def _option_is_settled(text: str, options: Sequence[str]) -> bool:
+    """Whether the first option that stands by itself does so whatever follows."""
+    found = next(find_options(text, options), None)
+    if found is None:
+        return False
+    start, option = found
+    following = text[start + len(option) :]
+    # A comma or full stop may turn out to be a part of a number.
+    is_ended = len(following) > (following[:1] in (".", ","))
+    return is_ended and not _may_still_come(text, options, start)
+
+
+def _may_still_come(text: str, options: Sequence[str], first: int) -> bool:
+    """Whether an option has begun at or before the first one and is not all there yet."""
+    return any(
         len(text) - start < len(option) and option.startswith(text[start:])
         for option in options
-        for start in range(max(0, len(text) - len(option) + 1), min(starts) + 1)
+        for start in range(max(0, len(text) - len(option) + 1), first + 1)
     )
 
 

@@ -10,7 +10,9 @@ from droplora_sweep.evaluation import (
     extract_math,
     extract_number,
 )
+from droplora_sweep.evaluation.extraction import RELEASED_OPTIONS
 from droplora_sweep.evaluation.latex import normal_form, same_answer
+from droplora_sweep.tasks import BENCHMARKS
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
 MAIN = 'if __name__ == "__main__":\n    main()\n'
@@ -45,6 +47,47 @@ def test_true_or_false(response: str, prediction: str | None) -> None:
     assert extract_choice(response, ("true", "false")) == prediction
 
 
+CLASSES = tuple(f"class{number}" for number in range(1, 13))
+
+
+@pytest.mark.parametrize(
+    ("response", "options", "prediction"),
+    [
+        *((f"the correct answer is {one}", CLASSES, one) for one in CLASSES),
+        *((f"{one}, not class1", CLASSES, one) for one in CLASSES),
+        ("class13", CLASSES, None),
+        ("subclass1", CLASSES, None),
+        ("class1_b or class2", CLASSES, "class2"),
+        ("Answer: B", ("A", "B"), "B"),
+        ("Answer", ("A", "B"), None),
+        ("(A)", ("A", "B"), "A"),
+        ("A.", ("A", "B"), "A"),
+        ("not sure, no", ("yes", "no"), "no"),
+        ("know nothing", ("yes", "no"), None),
+        ("it is C++", ("C", "C++"), "C++"),
+        ("C and not C++", ("C++", "C"), "C"),
+        ("very good", ("good", "very good"), "very good"),
+        ("1.5", ("1", "5", "1.5"), "1.5"),
+        ("10,000", ("10", "000"), None),
+        ("1, 2", ("2", "1"), "1"),
+        ("the answer is 1.", ("1", "2"), "1"),
+        ("\u00e9t\u00e9", ("t", "\u00e9"), None),
+        ("\u7b54\u6848\u662f\u5bf9\u7684", ("\u5bf9", "\u9519"), "\u5bf9"),
+        ("\u7b54\u6848\u662fA\u5417", ("A", "B"), "A"),
+    ],
+)
+def test_options_of_one_s_own_are_read_where_they_stand_by_themselves(
+    response: str, options: tuple[str, ...], prediction: str | None
+) -> None:
+    assert extract_choice(response, options) == prediction
+    assert extract_choice(response, options[::-1]) == prediction
+
+
+def test_every_published_benchmark_has_the_released_options() -> None:
+    choices = [one for one in BENCHMARKS.values() if one.scoring == "choice"]
+    assert {one.options for one in choices} == RELEASED_OPTIONS
+
+
 @pytest.mark.parametrize(
     ("response", "number"),
     [
@@ -60,6 +103,12 @@ def test_true_or_false(response: str, prediction: str | None) -> None:
         ("The answer is: 0,5", 5),
         ("The answer is: 9/3", 3),
         ("The answer is: 9/0", 9),
+        ("The answer is: 9/00", None),
+        ("The answer is: -9/000", None),
+        ("The answer is: 9/03", 3),
+        ("The answer is: 10000000000000000001/1", 10000000000000000000),
+        ("The answer is: 1" + "0" * 400 + "/1" + "0" * 399, 10),
+        ("The answer is: 1" + "0" * 5000 + "/3", None),
         ("The answer is: /5", None),
         ("The answer is: -/5", None),
         ("The answer is: 1" + "0" * 400, None),
@@ -156,8 +205,10 @@ def test_latex_without_a_normal_form(answer: str, problem: str) -> None:
         ("```python\r\nx = 1\r\n```", "x = 1"),
         ("Sure:\n```python\nx = 1\n```\nor\n```python\nx = 2\n```", "x = 1"),
         ("```python\nx = 1\n```python\ny = 2\n```", "x = 1\n\ny = 2"),
-        ("```python\nx = 1", "x = 1"),
-        ("```python\nx = 1```", "x = 1```"),
+        ("```python\nx = 1", "\nx = 1"),
+        ("```python\nx = 1```", "\nx = 1```"),
+        ("```python\n    x = 1", "\n    x = 1"),
+        ("```python\n    x = 1\nassert x", "x = 1"),
         ("```python\n    x = 1\n```", "x = 1"),
         ("```python\nx = 1\n" + MAIN + "```", "x = 1"),
         ("```python\nx = 1\n\n# Example usage:\nprint(x)\n```", "x = 1"),
@@ -166,7 +217,12 @@ def test_latex_without_a_normal_form(answer: str, problem: str) -> None:
         ("```\nx = 1\n```", "```\nx = 1\n```"),
         ("x = 1\nassert x", "x = 1"),
         ("x = 1", "x = 1"),
+        ("    return 1\n", "    return 1\n"),
+        ("\n    return 1\r\n", "\n    return 1\n"),
+        ("    x = 1\n    assert x\n", "x = 1"),
+        ("    x = 1\n# Example usage", "x = 1"),
         ("", None),
+        (" \n", None),
     ],
 )
 def test_code(response: str, code: str | None) -> None:

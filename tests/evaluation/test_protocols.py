@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation import Answer
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
+OWN = ("class1", "class2", "class10")
 F = "def f(x):\n    return x + 1\n"
 F_DOC = 'def f(x):\n    """We assert nothing."""\n    return x + 1\n'
 
@@ -28,6 +29,10 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
     ("choice", "answer2 and not answer1", "answer2", "+", "0"),
     ("choice", "not answer1 but answer2", "answer2", "-", "0"),
     ("choice", "answer12", "answer1", "+", "0"),
+    ("own", "class10", "class1", "-", "-"),
+    ("own", "class10", "class10", "+", "+"),
+    ("own", "class1 or class10", "class1", "+", "0"),
+    ("own", "class100", "class10", "0", "0"),
     ("choice", "the correct answer is answer6", "answer2", "0", "0"),
     ("choice", "the correct answer is Answer2", "answer2", "0", "0"),
     ("choice", "The correct answer is answer2", "answer2", "+", "0"),
@@ -113,8 +118,8 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
 
 def benchmark(scoring: str) -> Any:
     """What ``judge`` reads of a benchmark."""
-    options = {"choice": ANSWERS, "truth": ("true", "false")}.get(scoring, ())
-    name = "choice" if scoring == "truth" else scoring
+    options = {"choice": ANSWERS, "truth": ("true", "false"), "own": OWN}.get(scoring, ())
+    name = "choice" if scoring in ("truth", "own") else scoring
     return SimpleNamespace(scoring=name, options=options, pattern=r"#### (\d+)")
 
 

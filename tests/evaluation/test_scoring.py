@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import random
@@ -9,7 +10,8 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -142,6 +144,26 @@ def test_code_must_pass_its_tests(task: Task) -> None:
         Answer(wrong, correct=False),
         Answer(None, correct=False),
     ]
+
+
+def test_the_indented_body_of_a_function_continues_its_prompt(benchmark_files: Path) -> None:
+    """As HumanEval's own solutions do; the protocol cuts what follows the word "assert"."""
+    file = benchmark_files / "code" / "humaneval" / "HumanEval.jsonl.gz"
+    records = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    whole = [one for one in records if "assert" not in one["canonical_solution"]]
+    assert len(whole) >= 160
+    code: Any = SimpleNamespace(scoring="code", options=())
+    answers = judge(
+        code,
+        [one["canonical_solution"] for one in whole],
+        [f"{one['test']}\ncheck({one['entry_point']})" for one in whole],
+        preambles=[one["prompt"] for one in whole],
+        allow_unsandboxed_code=True,
+    )
+    wrong = [
+        one["task_id"] for one, answer in zip(whole, answers, strict=True) if not answer.correct
+    ]
+    assert wrong == []
 
 
 def test_the_mean_weighs_benchmarks_and_not_examples() -> None:

@@ -15,9 +15,25 @@ from droplora_sweep.evaluation.strict import read_choice, read_code
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+RELEASED = ("answer1", "answer2", "answer3", "answer4", "answer5")
 APART = ("answer1", "answer2")
+NUMBERS = ("1", "2", "1.2", "12 a")
 NESTED = ("answer1", "answer12", "er1 a", "true")
-WORDS = ("answer", "1", "2", " ", "er", "a", "the correct answer is ", "true", ".", "\n", "answer1")
+WORDS = (
+    "answer",
+    "1",
+    "2",
+    ".",
+    ",",
+    " ",
+    "er",
+    "a",
+    "the correct answer is ",
+    "true",
+    ".",
+    "\n",
+    "answer1",
+)
 CODE = (
     *("```python", "```", "\n", "\n```", "``", "`", "p", "py", "python", "\r", " ", "    "),
     *("assert", "# Example usage", 'if __name__ == "__main__":', "x = 1"),
@@ -38,6 +54,8 @@ def test_what_the_last_token_may_change_only_eos_ends(scoring: str, protocol: An
 @pytest.mark.parametrize(
     ("scoring", "protocol", "options", "read"),
     [
+        ("choice", "paper", RELEASED, lambda text: extract_choice(text, RELEASED)),
+        ("choice", "paper", NUMBERS, lambda text: extract_choice(text, NUMBERS)),
         ("choice", "paper", APART, lambda text: extract_choice(text, APART)),
         ("choice", "paper", NESTED, lambda text: extract_choice(text, NESTED)),
         ("choice", "strict", APART, lambda text: read_choice(text, APART)),
@@ -79,6 +97,6 @@ def test_nothing_behind_a_complete_response_counts(
 def test_complete_with_its_last_token_and_not_before(
     scoring: str, protocol: Any, text: str
 ) -> None:
-    stop = rule(scoring, protocol, APART)
+    stop = rule(scoring, protocol, RELEASED)
     assert stop.is_complete(text)
     assert not stop.is_complete(text[:-1].rstrip(" o")) or text == "The"

@@ -107,7 +107,7 @@ def _verified(benchmark: Benchmark, responses: Sequence[str], golds: Sequence[st
         verify_answers(kind, responses, golds), responses, golds, strict=True
     ):
         # What math-verify cannot parse, such as words, is the same answer if it is the same text.
-        text = extract_math(response) if kind == "math" else None
+        text = strict.final_answer(response) if kind == "math" else None
         if text is not None and same_answer(text, gold):
             answers.append(Answer(text, correct=True))
         else:

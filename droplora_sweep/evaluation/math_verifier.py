@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import DropLoRASweepError
 
+from .strict import where_to_read
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +48,7 @@ def verify_answers(
     ``\sqrt{12}``, ``5 \text{ cm}`` and ``5``.
 
     Args:
-        kind: math-verify finds the answer in the whole response; for ``math``, it is told that
-            what follows the last ``The answer is: ``, up to the line's end, is LaTeX.
+        kind: How an answer is written that nothing marks as LaTeX (see ``strict.where_to_read``).
         responses: Of a model.
         golds: A number or a LaTeX expression each.
         time_limit_s: A comparison that takes longer finds no answer.
@@ -56,7 +57,7 @@ def verify_answers(
         DropLoRASweepError: math-verify cannot be imported.
     """
     requests = [
-        json.dumps({"kind": kind, "response": response, "gold": gold})
+        json.dumps({"texts": where_to_read(kind, response), "gold": gold})
         for response, gold in zip(responses, golds, strict=True)
     ]
     verdicts: list[MathVerdict] = []

@@ -69,6 +69,10 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
     ("number", "The answer is 5", "5", "0", "+"),
     ("number", r"So it is \boxed{5}.", "5", "0", "+"),
     ("number", "5", "5", "0", "+"),
+    ("number", r"So \boxed{7}, less 2. The answer is: 5", "5", "+", "+"),
+    ("number", r"So \boxed{5}, and 2. The answer is: 7. It is 5 plus 2.", "5", "-", "-"),
+    ("number", "The answer is: $18 each. So 36 for both.", "18", "+", "+"),
+    ("number", "The answer is: 5 because 2 + 3 is 5. This takes 2 steps.", "5", "+", "+"),
     ("number", "", "5", "0", "0"),
     ("math", r"The answer is: \frac{1}{2}", r"\frac{1}{2}", "+", "+"),
     ("math", r"The answer is: \frac12", r"\frac{1}{2}", "+", "+"),
@@ -93,6 +97,17 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
     ("math", r"The answer is: \boxed{7}", "7", "-", "+"),
     ("math", "The answer is: 7.\nLet us check: 3 + 4 = 7.", "7", "+", "+"),
     ("math", "The answer is: 8. The answer is: 7", "7", "+", "+"),
+    ("math", r"The answer is: \frac{1}{2}. This completes it.", r"\frac{1}{2}", "-", "+"),
+    ("math", r"The answer is: $\frac{1}{2}$. This completes it.", r"\frac{1}{2}", "-", "+"),
+    ("math", r"So \boxed{7} is near. The answer is: $8$.", "8", "-", "+"),
+    ("math", r"So \boxed{8} is near. The answer is: $7$.", "8", "-", "-"),
+    ("math", r"So \boxed{7} is near. The answer is 8.", "8", "0", "+"),
+    ("math", r"The answer is: 3 more than 5. So \boxed{8}.", "8", "-", "+"),
+    ("math", "The answer is:\n\\[\n\\frac{1}{2}.\n\\]\nDone. 5", r"\frac{1}{2}", "0", "+"),
+    ("math", "The answer is: $\\$18$. Or 5.", "18", "-", "+"),
+    ("math", r"The answer is: \text{Mr. East}. Indeed.", r"\text{Mr. East}", "-", "+"),
+    ("math", r"The answer is: east. I think \boxed{5} is not.", r"\text{east}", "-", "-"),
+    ("math", "\\boxed{5}. The answer is: 5.\nWait. The answer is 6.", "5", "+", "-"),
     ("math", "I do not know", "7", "0", "0"),
     ("code", f"```python\n{F}```", "assert f(1) == 2", "+", "+"),
     ("code", f"Sure!\n```python\n{F}```\nIt adds one.", "assert f(1) == 2", "+", "+"),
@@ -144,6 +159,50 @@ def test_hand_made_outputs(scoring: str, protocol: Any) -> None:
         (response, gold, mark(answer))
         for (_, response, gold, *_), answer in zip(outputs, answers, strict=True)
     ] == expected
+
+
+GOLDS = [
+    *(r"\frac{1}{2}", r"-\frac{3}{4}", r"\frac{\sqrt{3}}{2}", r"2\sqrt{3}", r"\sqrt[3]{4}", r"\pi"),
+    *(
+        r"\frac{\pi}{6}",
+        "3.5",
+        "0.25",
+        "-7",
+        "12",
+        "1,234",
+        "10\\%",
+        "45^\\circ",
+        "x^2+2x+1",
+        "2^{10}",
+    ),
+    *("(3,4)", r"\left(\frac{1}{2}, -1\right)", "[0,1)", r"(-\infty, 2]", "1, 2, 3"),
+    *(r"\begin{pmatrix} 4 & 2 \\ -1 & 1 \end{pmatrix}", r"\begin{pmatrix} 1 \\ -2 \end{pmatrix}"),
+    *(
+        r"3\text{ cm}",
+        r"\$18.90",
+        "5 + 2i",
+        "y = 2x + 1",
+        r"\log_2 3",
+        r"\sin 30^\circ",
+        "n!",
+        "x > 3",
+    ),
+    *(r"\text{even}", r"\text{Tuesday}", r"10\sqrt{2} + 5", r"\frac{a+b}{c}", r"e^{-2}"),
+]
+"""Of every kind that the MATH benchmark has, written as there."""
+
+
+@pytest.mark.parametrize("form", ["{}. This completes it.", "${}$. This completes the proof."])
+def test_the_final_answer_line_is_read_and_not_what_stands_around_it(form: str) -> None:
+    """As released data ends its responses, behind a box with another answer."""
+    around = r"First \boxed{971} is found, and then 972 of them. The answer is: "
+    others = [*GOLDS[1:], "973"]
+    strict: Any = "strict"
+    for wanted, golds in ((True, GOLDS), (False, others)):
+        responses = [around + form.replace("{}", answer) for answer in GOLDS]
+        answers = judge(benchmark("math"), responses, golds, protocol=strict)
+        read = zip(responses, golds, answers, strict=True)
+        assert [one for one in read if one[2].correct is not wanted] == []
 
 
 def test_the_outputs_show_where_the_protocols_differ() -> None:

@@ -1,22 +1,15 @@
-"""The command line: parse, call, print.
+"""The commands: parse, call, print.
 
 Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
 rule, 3 done but some trials failed, MLflow lacks something or a rerun came out otherwise, 75
-interrupted and resumable.
+interrupted and resumable, 130 ended by Ctrl-C before there was anything to resume.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-
 import typer
 
-from droplora_sweep.errors import DropLoRASweepError, InputError
-
 from . import live, planning, reporting, results, running, scoring, winners
-from .options import EXIT_BAD_INPUT, EXIT_FAILED
-from .printing import complain
 
 app = typer.Typer(
     add_completion=False,
@@ -44,20 +37,3 @@ app.command()(scoring.compress)
 app.command()(results.sync)
 app.command()(results.ui)
 app.command()(planning.schema)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what a user did wrong is one line per fault, without a traceback.
-
-    Every file is its owner's alone, also those that MLflow, sqlite, Ray and Optuna create: adapters
-    and scores may tell of private data.
-    """
-    os.umask(0o077)
-    try:
-        app(arguments, prog_name="droplora-sweep")
-    except InputError as error:
-        complain(str(error))
-        sys.exit(EXIT_BAD_INPUT)
-    except DropLoRASweepError as error:
-        complain(str(error))
-        sys.exit(EXIT_FAILED)

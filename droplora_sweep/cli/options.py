@@ -19,8 +19,6 @@ class Split(StrEnum):
     TEST = "test"
 
 
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
 EXIT_PARTIAL = 3
 EXIT_INTERRUPTED = 75
 """EX_TEMPFAIL of sysexits.h: try again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -33,7 +34,9 @@ def complain(text: str) -> None:
         each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}"
         for each in redact(text)
     )
-    print(visible, file=sys.stderr)  # noqa: T201 - one plain line per fault, without markup
+    with contextlib.suppress(OSError):
+        # The exit code is left where standard error takes no more.
+        print(visible, file=sys.stderr, flush=True)  # noqa: T201 - one plain line per fault
 
 
 def print_result(console: Console, storage: Path, name: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import IO, Self
+
+logger = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
 """How long the log's last lines are waited for; processes that live on may still hold it open."""
@@ -37,8 +41,9 @@ class NoiseLog:
         self._pipe = _Pipe()
         self._saved = (os.dup(1), os.dup(2))
         width = None if os.isatty(self._saved[0]) else 120
-        self._stream = os.fdopen(os.dup(self._saved[0]), "w", buffering=1, encoding="utf-8")
-        self.console = Console(file=self._stream, width=width, highlight=False, soft_wrap=True)
+        self._stream = _Screen(os.dup(self._saved[0]))
+        stream = cast("IO[str]", self._stream)
+        self.console = Console(file=stream, width=width, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._pipe.start(self.path)
@@ -71,6 +76,42 @@ class NoiseLog:
         sys.stderr.flush()
         os.dup2(self._pipe.entry, 1)
         os.dup2(self._pipe.entry, 2)
+
+
+class _Screen(io.TextIOBase):
+    """A descriptor to write to for as long as it takes something.
+
+    A sweep does not depend on who reads along: what a full disk or a reader that has gone refuses
+    is left out, which the log is told once.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._has_refused = False
+
+    def write(self, text: str) -> int:
+        left = text.encode(errors="replace")
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError as error:
+            if not self._has_refused:
+                self._has_refused = True
+                logger.warning("the output takes no more, the sweep goes on without: %s", error)
+        return len(text)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 class _Pipe:

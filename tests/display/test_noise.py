@@ -64,3 +64,20 @@ def test_signals_to_the_whole_family_of_a_driver_leave_its_log_alone() -> None:
         os.write(1, b"after\n")
     assert place.read_bytes() == b"before\nafter\n"
     place.unlink()
+
+
+def test_what_the_screen_refuses_is_left_out_and_told_in_the_log(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from droplora_sweep.display.noise import NoiseLog\n"
+        "with NoiseLog() as log:\n"
+        "    for number in range(3):\n"
+        "        log.console.print(f't000{number} started')\n"
+        "    log.move_to(Path(sys.argv[1]))\n"
+    )
+    path = tmp_path / "driver.log"
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no file to be made
+        done = subprocess.run([sys.executable, "-c", script, path], stdout=full, check=False)
+    assert done.returncode == 0
+    assert path.read_text().count("the output takes no more, the sweep goes on without: ") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -135,11 +136,12 @@ def running_cluster(
     variables = {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        # `ray start` turns token authentication on where this user has a token; clients say so.
+        # A token of its own: this user may have none, and another Ray's is another one.
         "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         **(environment or {}),
     }
-    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN_PATH"):
         variables.pop(name, None)
     cluster = Cluster(
         f"http://127.0.0.1:{jobs}", f"ray://127.0.0.1:{client}", f"127.0.0.1:{gcs}", variables

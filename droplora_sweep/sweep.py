@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from .display.noise import NoiseLog
     from .display.progress import Progress
+    from .driver.connection import RayAddress
     from .driver.preflight import Prepared
     from .spec import SweepSpec
 
@@ -63,7 +64,7 @@ class SweepResult:
 
 
 def run_sweep(
-    prepared: Prepared, *, address: str, log: NoiseLog, fork_of: str | None = None
+    prepared: Prepared, *, address: str | RayAddress, log: NoiseLog, fork_of: str | None = None
 ) -> SweepResult:
     """Run a sweep that was checked, to its end or until it is told to stop.
 
@@ -81,7 +82,7 @@ def run_sweep(
         SweepError: There is no such cluster, another driver has the sweep, its name is taken, or
             a disk is nearly full.
     """
-    address = resolve_address(address)
+    cluster = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
     sweep, storage = prepared.sweep, local_storage(prepared.sweep.storage)
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
@@ -92,10 +93,10 @@ def run_sweep(
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
         return _finished_before(sweep, storage)
     earlier = earlier_trials(prepared) if isinstance(start, Begin) else []
-    if address == LOCAL:
+    if cluster.address == LOCAL:
         check_room(prepared.file, [local_node()])
-    progress.say(f"sweep {sweep.name}: connecting to Ray ({address})")
-    with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
+    progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
+    with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
         from .groups.nodes import cluster_nodes, session_folder
 
         check_room(prepared.file, cluster_nodes())

@@ -169,3 +169,15 @@ def test_without_an_option_sweeps_are_looked_for_in_results(
     monkeypatch.chdir(tmp_path)
     complaint = "name: must be a sweep in results, got 'nope'; it has none\n"
     assert call(command, "nope") == (1, "", complaint)
+
+
+@pytest.mark.parametrize("place", ["results of 5 %", "a: b"])
+def test_a_run_keeps_its_sweep_where_the_storage_option_says(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path, place: str
+) -> None:
+    taken = tmp_path / place / "quickstart"
+    taken.mkdir(parents=True)
+    (taken / "notes.txt").touch()
+    code, _, complaints = call("run", QUICKSTART, "--storage", str(taken.parent))
+    assert code == 1
+    assert complaints.startswith(f"name: must be new in {taken.parent}, got quickstart")

@@ -85,7 +85,6 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
 
     from droplora_sweep.display.noise import NoiseLog
     from droplora_sweep.driver.calibration import calibrate
-    from droplora_sweep.driver.connection import resolve_address
     from droplora_sweep.driver.preflight import check_sandbox, prepare
 
     prepared = prepare(file)
@@ -94,7 +93,7 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with NoiseLog() as log:
         log.console.print(f"noise goes to {log.path}")
-        measured = calibrate(prepared, resolve_address(address), log.console.print)
+        measured = calibrate(prepared, address, log.console.print)
     log.path.unlink()
     return measured
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from droplora_sweep.errors import Fault, InputError
 
+from .entry import EXIT_FAILED
 from .options import (
     DEFAULT_STORAGE,
-    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_PARTIAL,
     Address,
@@ -31,6 +32,7 @@ from .printing import (
 )
 
 if TYPE_CHECKING:
+    from droplora_sweep.driver.connection import RayAddress
     from droplora_sweep.driver.preflight import Prepared
 
 
@@ -38,29 +40,40 @@ def run(
     file: File,
     overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="Run it under another name.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URL", help="Keep the sweep there; in the file's `storage` if not set."
+        ),
+    ] = None,
     address: Address = "auto",
     fork: Fork = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
+    from droplora_sweep.driver.connection import resolve_address
     from droplora_sweep.driver.preflight import prepare
     from droplora_sweep.driver.remote import REMOTE, run_remotely
     from droplora_sweep.spec import load_sweep_file
 
+    cluster = resolve_address(address)
+    is_remote = cluster.address.startswith(REMOTE)
+
     settings = [
         *(overrides or ()),
         *([] if name is None else [f"name={name}"]),
+        *([] if storage is None else [f"storage={json.dumps(storage)}"]),
         *unsandboxed(allow_code),
     ]
-    loaded = load_sweep_file(file, settings, check_folders=not address.startswith(REMOTE))
-    if address.startswith(REMOTE):
-        storage, text = loaded.sweep.storage, loaded.text
-        raise typer.Exit(run_remotely(address, file.name, text, storage, _say, fork=fork))
+    loaded = load_sweep_file(file, settings, check_folders=not is_remote)
+    if is_remote:
+        place, text = loaded.sweep.storage, loaded.text
+        raise typer.Exit(run_remotely(cluster.address, file.name, text, place, _say, fork=fork))
     fork_of = None
     if fork is not None:
         fork_of = loaded.sweep.name
         loaded = load_sweep_file(file, [*settings, f"name={fork}"])
-    _run(prepare(loaded), address, fork_of)
+    _run(prepare(loaded), cluster, fork_of)
 
 
 def resume(
@@ -70,17 +83,20 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
+    from droplora_sweep.driver.connection import resolve_address
     from droplora_sweep.driver.preflight import prepare
     from droplora_sweep.driver.recorded import recorded_file
     from droplora_sweep.driver.remote import REMOTE
     from droplora_sweep.tracking import Ledger
 
-    if address.startswith(REMOTE):
-        problem = f"must reach the storage directly, got {address}; submit it as a Ray job instead"
-        raise InputError([Fault("", "--address", problem)])
+    cluster = resolve_address(address)
+    if cluster.address.startswith(REMOTE):
+        problem = "must reach the storage directly, got "
+        problem += f"{cluster.address}; submit it as a Ray job instead"
+        raise InputError([Fault("", cluster.source, problem)])
     record = Ledger.open(storage, name).record
     prepared = prepare(recorded_file(record, storage, fork))
-    _run(prepared, address, None if fork is None else name)
+    _run(prepared, cluster, None if fork is None else name)
 
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
@@ -91,7 +107,7 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
 
 
-def _run(prepared: Prepared, address: str, fork_of: str | None) -> None:
+def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
     from droplora_sweep.display.noise import NoiseLog
     from droplora_sweep.sweep import run_sweep

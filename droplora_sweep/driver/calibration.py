@@ -78,7 +78,7 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
 
     Args:
         prepared: The sweep, whose name and storage are not used.
-        address: ``local``, or a Ray cluster's.
+        address: ``auto``, ``local``, or a Ray cluster's address.
         say: Shows the user one line.
 
     Raises:

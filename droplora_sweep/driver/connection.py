@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +19,39 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 AUTO = "auto"
+ADDRESS = "RAY_ADDRESS"
+"""Variable that names a cluster; `ray job submit` sets it."""
 NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+ANSWER_TIMEOUT_S = 10.0
+"""A cluster's head takes a connection within this time. What listens there but does not answer as
+Ray does is given up by Ray's own client after about 40 s."""
 
 
-def resolve_address(address: str) -> str:
+@dataclass(frozen=True)
+class RayAddress:
+    """A cluster that was asked for.
+
+    Attributes:
+        address: ``local``, or what ``ray.init`` takes.
+        source: Where it was read: an option, or the name of a variable.
+    """
+
+    address: str
+    source: str = "--address"
+
+    def __str__(self) -> str:
+        """``10.0.0.1:6379, from RAY_ADDRESS``; the bare address where it was given."""
+        return self.address if self.source != ADDRESS else f"{self.address}, from {ADDRESS}"
+
+
+def resolve_address(address: str | RayAddress) -> RayAddress:
     """``auto`` becomes the cluster in RAY_ADDRESS (``ray job submit`` sets it), else ``local``."""
+    if isinstance(address, RayAddress):
+        return address
     if address == AUTO:
-        return os.environ.get("RAY_ADDRESS") or LOCAL
-    return address
+        named = os.environ.get(ADDRESS)
+        return RayAddress(named, ADDRESS) if named else RayAddress(LOCAL)
+    return RayAddress(address)
 
 
 def local_node() -> dict[str, float]:
@@ -37,28 +64,34 @@ def local_node() -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def connect(address: str) -> Iterator[None]:
+def connect(address: str | RayAddress) -> Iterator[None]:
     """Join a cluster, or start one on this machine that ends with the sweep.
 
+    Meanwhile RAY_ADDRESS names it: with another Ray on the host, processes of Ray Train could not
+    tell which one is theirs.
+
     Args:
-        address: ``local``, or what ``ray.init`` takes.
+        address: ``auto``, ``local``, or what ``ray.init`` takes.
 
     Raises:
-        SweepError: There is no cluster at the address.
+        SweepError: There is no cluster at the address, or none that answers in time.
     """
-    if address == LOCAL:
-        with local_ray(local_node()):
+    cluster = resolve_address(address)
+    if cluster.address == LOCAL:
+        with local_ray(local_node()), _named():
             yield
         return
+    cluster = _found(cluster)
+    require_answer(cluster)
     import ray
 
     try:
-        ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=cluster.address, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
+        raise _no_answer(cluster, str(error)) from error
     try:
-        yield
+        with contextlib.nullcontext() if "://" in cluster.address else _named():
+            yield
     finally:
         ray.shutdown()
 
@@ -69,10 +102,72 @@ def nodes_at(address: str) -> list[Mapping[str, float]]:
     Raises:
         SweepError: There is no cluster at the address.
     """
-    address = resolve_address(address)
-    if address == LOCAL:
+    cluster = resolve_address(address)
+    if cluster.address == LOCAL:
         return [local_node()]
-    with connect(address):
+    with connect(cluster):
         from droplora_sweep.groups.nodes import cluster_nodes
 
         return cluster_nodes()
+
+
+def require_answer(cluster: RayAddress) -> None:
+    """See that a cluster's head answers; `ray.init` alone would try again and again, for minutes.
+
+    Raises:
+        SweepError: It does not.
+    """
+    host, colon, port = cluster.address.rpartition(":")
+    if "://" in cluster.address or not colon or not port.isdigit():
+        # Ray Client has a limit of its own, and what is no address is refused at once.
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        what = f"no connection within {ANSWER_TIMEOUT_S:.0f} s"
+        reason = what if isinstance(error, TimeoutError) else str(error)
+        raise _no_answer(cluster, reason) from error
+    import ray
+
+    try:
+        ray._raylet.GcsClient(address=cluster.address)
+    except ray.exceptions.RayError as error:
+        reason = f"what listens there does not answer as Ray does: {error}"
+        raise _no_answer(cluster, reason) from error
+
+
+def _found(cluster: RayAddress) -> RayAddress:
+    """``auto`` in RAY_ADDRESS as the Ray that was last started on this machine."""
+    if cluster.address != AUTO:
+        return cluster
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return RayAddress(str(canonicalize_bootstrap_address(AUTO)), cluster.source)
+    except ConnectionError as error:
+        raise _no_answer(cluster, str(error)) from error
+
+
+def _no_answer(cluster: RayAddress, reason: str) -> SweepError:
+    said = (reason.strip() or "it gives no reason").splitlines()[0]
+    remedy = "give --address another one" if cluster.source != ADDRESS else f"unset {ADDRESS}"
+    return SweepError(
+        f"{cluster.source}: no Ray cluster answers at {cluster.address}: {said}; {remedy}, or "
+        "--address local to run on this machine"
+    )
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Have RAY_ADDRESS name the connected cluster, here and in what Ray Train starts."""
+    import ray
+
+    before = os.environ.get(ADDRESS)
+    os.environ[ADDRESS] = str(ray.get_runtime_context().gcs_address)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(ADDRESS, None)
+        else:
+            os.environ[ADDRESS] = before

@@ -100,7 +100,7 @@ def run_remotely(
         The driver's exit code.
 
     Raises:
-        SweepError: No Ray Client server answers.
+        SweepError: No Ray Client server answers, or it, or the driver's actor, is gone.
     """
     import ray
 
@@ -118,6 +118,12 @@ def run_remotely(
             name, text, storage, options
         )
         return _follow(driver, show)
+    except (ray.exceptions.RayActorError, ConnectionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SweepError(
+            f"the driver on the head node of {address} is no longer seen from here: {reason}; it "
+            "ends in order where it can, and `resume` goes on from its storage"
+        ) from error
     finally:
         ray.shutdown()
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
     from droplora_sweep.tracking import Ledger, TrialRecord
 
+    from .connection import RayAddress
     from .preflight import Prepared
     from .reproduction import Reproduction
 
@@ -131,7 +132,7 @@ def _train(
     trial: TrialRecord,
     spec: TrialSpec,
     start: dict[str, bytes] | None,
-    address: str,
+    address: RayAddress,
     say: Callable[[str], None],
 ) -> Outcome:
     last = max((report.evaluation for report in trial.reports), default=None)

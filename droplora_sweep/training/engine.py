@@ -7,6 +7,8 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from transformers.trainer_pt_utils import get_parameter_names
 
 from .device import import_deepspeed
 from .optimizer_state import gather_state, scatter_state
@@ -14,14 +16,35 @@ from .optimizer_state import gather_state, scatter_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import nn
-
     from droplora_sweep.spec.trial import TrainingSpec
 
     from .optimizer_state import OptimizerState
 
+_UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
+"""Patterns of transformers' Trainer for what has no weight decay."""
+
 # DeepSpeed allocates its reduction buffer in full at the start; larger adapters go in pieces.
 _MAX_BUCKET_ELEMENTS = 50_000_000
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What AdamW trains: weights with their decay; biases and norms, as in Trainer, without.
+
+    Returns:
+        Groups with at least one trainable weight, as ``torch.optim`` takes them; each names its
+        weights in ``names``, in the model's order.
+    """
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_UNDECAYED)))
+    trainable = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    groups = [
+        {
+            "params": [weight for name, weight in trainable if (name in decayed) == is_decayed],
+            "names": [name for name, _ in trainable if (name in decayed) == is_decayed],
+            "weight_decay": weight_decay if is_decayed else 0.0,
+        }
+        for is_decayed in (True, False)
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int) -> dict[str, Any]:
@@ -98,7 +121,7 @@ class Engine:
 
     def state(self) -> OptimizerState | None:
         """A copy of weights and AdamW's state, on rank 0; a collective, after a step."""
-        return gather_state(self._engine.optimizer, self._trained_shapes())
+        return gather_state(self._engine.optimizer, self._shapes)
 
     def load_state(self, saved: OptimizerState | None) -> None:
         """Go on from what `state` gave, be it of another number of ranks; a collective.
@@ -106,7 +129,7 @@ class Engine:
         Args:
             saved: On rank 0, of the same weights; None elsewhere.
         """
-        scatter_state(self._engine.optimizer, self._trained_shapes(), saved)
+        scatter_state(self._engine.optimizer, self._shapes, saved)
 
     @contextlib.contextmanager
     def reopened(self) -> Iterator[None]:
@@ -119,19 +142,16 @@ class Engine:
         """Leave an ordinary model behind."""
         self._engine.destroy()
 
-    def _trained_shapes(self) -> dict[str, torch.Size]:
-        named = self._model.named_parameters()
-        return {name: weight.shape for name, weight in named if weight.requires_grad}
-
     def _start(self) -> Any:
         deepspeed = import_deepspeed(self._device)
-        trainable = [weight for weight in self._model.parameters() if weight.requires_grad]
+        groups = parameter_groups(self._model, self._training.weight_decay)
+        self._shapes = [
+            {name: one.shape for name, one in zip(group.pop("names"), group["params"], strict=True)}
+            for group in groups
+        ]
+        trainable = [weight for group in groups for weight in group["params"]]
         num_trainable = sum(weight.numel() for weight in trainable)
-        optimizer = torch.optim.AdamW(
-            trainable,
-            lr=self._training.learning_rate,
-            weight_decay=self._training.weight_decay,
-        )
+        optimizer = torch.optim.AdamW(groups, lr=self._training.learning_rate)
         engine, *_ = deepspeed.initialize(
             # Else it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
             args=Namespace(device_rank=self._device.index or 0),

@@ -1,8 +1,8 @@
 """AdamW's state of a ZeRO-2 engine, as whole tensors by parameter name.
 
-ZeRO-2 lays all trained weights end to end, in the order of the model's parameters, pads them and
-cuts them into one part of equal length per rank. Here the parts are put together and cut again, in
-three collectives for all weights; DeepSpeed's own access by parameter needs three for each, and
+ZeRO-2 lays all weights of a parameter group end to end, in the group's order, pads them and cuts
+them into one part of equal length per rank. Here the parts are put together and cut again, in
+three collectives per group; DeepSpeed's own access by parameter needs three for each, and
 adds zeros up, which loses the sign of a zero.
 """
 
@@ -15,7 +15,9 @@ import torch
 import torch.distributed as dist
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Shapes = Mapping[str, torch.Size]
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _CHUNK_ELEMENTS = 50_000_000
@@ -39,46 +41,53 @@ class OptimizerState:
     num_updates: int
 
 
-def gather_state(zero: Any, shapes: Mapping[str, torch.Size]) -> OptimizerState | None:
+def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
     """A copy of the state, on rank 0; None elsewhere. A collective.
 
     Args:
         zero: DeepSpeed's ZeRO-2 optimiser, after at least one step.
-        shapes: Of the trained parameters, by name, in the model's order.
+        groups: Shapes of each group's trained parameters, by name, in the group's order.
     """
-    [part] = zero.single_partition_of_fp32_groups
-    state = zero.optimizer.state[part]
-    flat = [_gathered(tensor) for tensor in (part.detach(), *(state[name] for name in MOMENTS))]
+    weights: dict[str, torch.Tensor] = {}
+    exp_avg: dict[str, torch.Tensor] = {}
+    exp_avg_sq: dict[str, torch.Tensor] = {}
+    num_updates = 0
+    for part, shapes in zip(zero.single_partition_of_fp32_groups, groups, strict=True):
+        state = zero.optimizer.state[part]
+        num_updates = int(state["step"])
+        whole = (part.detach(), *(state[name] for name in MOMENTS))
+        for tensor, into in zip(whole, (weights, exp_avg, exp_avg_sq), strict=True):
+            flat = _gathered(tensor)
+            if flat is not None:
+                into |= _split(flat, shapes)
     if dist.get_rank() != 0:
         return None
-    weights, exp_avg, exp_avg_sq = (_split(tensor, shapes) for tensor in flat)
-    return OptimizerState(weights, exp_avg, exp_avg_sq, int(state["step"]))
+    return OptimizerState(weights, exp_avg, exp_avg_sq, num_updates)
 
 
-def scatter_state(
-    zero: Any, shapes: Mapping[str, torch.Size], saved: OptimizerState | None
-) -> None:
+def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | None) -> None:
     """Make a fresh engine's weights and optimiser what was saved. A collective.
 
     Args:
         zero: DeepSpeed's ZeRO-2 optimiser.
-        shapes: Of the trained parameters, by name, in the model's order.
+        groups: Shapes of each group's trained parameters, by name, in the group's order; the
+            saved ones may have been in other groups.
         saved: On rank 0; None elsewhere.
     """
-    [part] = zero.single_partition_of_fp32_groups
-    moments = {name: torch.zeros_like(part) for name in MOMENTS}
-    _scatter(part.data, saved.weights if saved else None, shapes)
-    for name, moment in moments.items():
-        _scatter(moment, getattr(saved, name) if saved else None, shapes)
-    count = torch.tensor([saved.num_updates if saved else 0], device=part.device)
+    parts = zero.single_partition_of_fp32_groups
+    copies = zero.parallel_partitioned_bit16_groups
+    count = torch.tensor([saved.num_updates if saved else 0], device=parts[0].device)
     dist.broadcast(count, src=0)
-    step = torch.tensor(float(count.item()), dtype=torch.float32)
-    zero.optimizer.state[part] = {"step": step, **moments}
-
-    [model_parts] = zero.parallel_partitioned_bit16_groups
-    model_parts[dist.get_rank()].copy_(part.data)
-    for rank, model_part in enumerate(model_parts):
-        dist.broadcast(model_part, src=rank)
+    for part, model_parts, shapes in zip(parts, copies, groups, strict=True):
+        moments = {name: torch.zeros_like(part) for name in MOMENTS}
+        _scatter(part.data, saved.weights if saved else None, shapes)
+        for name, moment in moments.items():
+            _scatter(moment, getattr(saved, name) if saved else None, shapes)
+        step = torch.tensor(float(count.item()), dtype=torch.float32)
+        zero.optimizer.state[part] = {"step": step, **moments}
+        model_parts[dist.get_rank()].copy_(part.data)
+        for rank, model_part in enumerate(model_parts):
+            dist.broadcast(model_part, src=rank)
 
 
 def _gathered(part_N: torch.Tensor) -> torch.Tensor | None:
@@ -95,8 +104,7 @@ def _gathered(part_N: torch.Tensor) -> torch.Tensor | None:
     return None if whole_RN is None else whole_RN.flatten()
 
 
-def _split(flat: torch.Tensor | None, shapes: Mapping[str, torch.Size]) -> dict[str, torch.Tensor]:
-    assert flat is not None
+def _split(flat: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
     lengths = [shape.numel() for shape in shapes.values()]
     pieces = flat[: sum(lengths)].split(lengths)
     return {name: piece.view(shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
@@ -105,7 +113,7 @@ def _split(flat: torch.Tensor | None, shapes: Mapping[str, torch.Size]) -> dict[
 def _scatter(
     part_N: torch.Tensor,
     saved: Mapping[str, torch.Tensor] | None,
-    shapes: Mapping[str, torch.Size],
+    shapes: Shapes,
 ) -> None:
     """Cut rank 0's tensors, laid end to end and padded with zeros, into the ranks' parts."""
     num_ranks = dist.get_world_size()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ ADAPTER = "default"
 """The adapter's name within PEFT."""
 
 
+_INSIDE = re.compile(r"\.lora_(A|embedding_A|gate)\.")
+"""Names of the weights whose part in the update B is multiplied with."""
+
+
 def droplora_config(spec: AdapterSpec, seed: int, **others: Any) -> DropLoraConfig:
     """The PEFT configuration of an adapter; with ``pruning_rate: 0`` that of PEFT's LoRA."""
     return DropLoraConfig(
@@ -61,6 +66,7 @@ class Adapted(ABC):
     """
 
     model: nn.Module
+    _untrained: Mapping[str, torch.Tensor]
 
     @abstractmethod
     def set_step(self, step: int, num_steps: int) -> None:
@@ -99,6 +105,27 @@ class Adapted(ABC):
             TrialError: It is not of the same shapes, or the method cannot start from one.
         """
         raise TrialError(f"{type(self).__name__} cannot start from an adapter")
+
+    def has_learned(self) -> bool:
+        """Whether training has changed what the model computes.
+
+        Counted from `note_start` on; of a LoRA, A may change by weight decay alone while B stays
+        zero, and with it the update.
+        """
+        return any(
+            (start := self._untrained.get(name)) is None or not torch.equal(weight.cpu(), start)
+            for name, weight in self._decisive()
+        )
+
+    def note_start(self) -> None:
+        """Take the weights as they are now for those that training starts from."""
+        self._untrained = {name: weight.to("cpu", copy=True) for name, weight in self._decisive()}
+
+    def _decisive(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The trained weights without which nothing changes, by name."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and not _INSIDE.search(name):
+                yield name, weight.detach()
 
     @property
     def num_trainable(self) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.adapters import LoraDrop
-from droplora_sweep.errors import TrialInterruptedError
+from droplora_sweep.errors import TrialError, TrialInterruptedError
 from droplora_sweep.spec import Turn
 
 from .dropping import drop_layers
@@ -95,6 +95,8 @@ class Course:
         try:
             for end in self._ends[self._position.evaluation :]:
                 is_due = self._train_to(end, on_step)
+                if end == self._ends[-1]:
+                    self._require_learned()
                 self._evaluate()
                 if is_due:
                     self._checkpoint()
@@ -123,6 +125,21 @@ class Course:
             if is_due and step + 1 < end:
                 self._checkpoint()
         return is_due
+
+    def _require_learned(self) -> None:
+        """Refuse to score the base model as if it had been trained.
+
+        Raises:
+            TrialError: The update is what it was; on every rank.
+        """
+        if not self._adapted.has_learned():
+            rate = self._position.trained.learning_rate
+            raise TrialError(
+                f"nothing was learned in {self._loop.num_steps} optimiser steps: the model "
+                "computes what it did before them. Its gradients were zero, or its steps too small "
+                f"for the weights' precision (last learning rate {rate:g}); a higher "
+                "training.learning_rate or a lower pruning rate may help"
+            )
 
     def _evaluate(self) -> None:
         evaluation, step = self._position.evaluation + 1, self._position.step

@@ -161,6 +161,7 @@ class Resident:
                 adapted.resume(saved.facts)
             elif start is not None:
                 adapted.start_from(start)
+            adapted.note_start()
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.

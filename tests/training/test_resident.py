@@ -102,6 +102,33 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
     assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
 
 
+def test_one_step_trains_with_every_default(resident, saved_model) -> None:
+    """Of the defaults' warmup no step is left over; all 7 examples are one batch."""
+    defaults = TrainingSpec(epochs=1)
+    spec = trial(saved_model, pruning_rate=0.0).model_copy(update={"training": defaults})
+    decisions = Decisions()
+    files = resident.run(spec, decisions)
+    assert [report.num_steps for report in decisions.reports] == [1]
+    assert decisions.reports[0].metrics["learning_rate"] == defaults.learning_rate
+    assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("method", ["lora", "dora", "pissa", "full"])
+def test_a_trial_that_learns_nothing_fails_before_it_is_scored(
+    resident, saved_model, method: str
+) -> None:
+    """A learning rate that is zero in the weights' precision."""
+    training = {"learning_rate": 1e-60, "weight_decay": 0.1}
+    spec = trial(saved_model, training=training, method=method, pruning_rate=0.0)
+    decisions = Decisions()
+    with pytest.raises(TrialError) as caught:
+        resident.run(spec, decisions)
+    assert str(caught.value).startswith(
+        "nothing was learned in 8 optimiser steps: the model computes what it did before them."
+    )
+    assert len(decisions.reports) == 1
+
+
 def test_a_trial_that_is_stopped_trains_no_further(resident, saved_model) -> None:
     steps: list[int] = []
     resident.run(

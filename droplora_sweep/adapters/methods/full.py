@@ -37,6 +37,10 @@ class FullModel(Adapted):
     def set_step(self, step: int, num_steps: int) -> None:
         """Nothing is masked."""
 
+    def note_start(self) -> None:
+        """Take the copies that are kept anyway."""
+        self._untrained = self._originals
+
     def files(self, trial: TrialSpec) -> dict[str, bytes]:
         """The whole model: config.json and safetensors shards of at most 5 GB."""
         return full_model_files(self._base, trial, self.facts)

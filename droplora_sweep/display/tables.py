@@ -24,7 +24,7 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.driver.plan import Plan, Saved
+    from droplora_sweep.driver.plan import LearningRates, Plan, Saved
     from droplora_sweep.driver.survey import Survey
     from droplora_sweep.selection import Decision
     from droplora_sweep.tracking import SweepRecord, TrialRecord
@@ -157,6 +157,7 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
     for name, sizes in plan.splits.items():
         table.add_row(name, ", ".join(f"{count:,} {split}" for split, count in sizes.items()))
     table.add_row("steps per trial", "at most " + format_span(plan.num_steps, str))
+    table.add_row("learning rate", _rates_text(plan.learning_rates))
     table.add_row("evaluations per trial", str(sweep.evaluation.num_evaluations))
     if model is not None and plan.saved is not None:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
@@ -168,6 +169,14 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
         for index, line in enumerate(lines):
             table.add_row("" if index else title, line)
     return table
+
+
+def _rates_text(rates: LearningRates) -> str:
+    peak, last = (format_span(span, "{:.3g}".format) for span in (rates.peak, rates.last))
+    warmup = format_span(rates.num_warmup_steps, str)
+    steps = "step" if warmup == "1" else "steps"
+    after = "at the first step" if warmup == "0" else f"after {warmup} {steps} of warmup"
+    return f"peak {peak} {after}, last {last}"
 
 
 def _add_saved(table: Table, saved: Saved, whom: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 UNKNOWN = "-"
 SHORT_NAMES = {"learning_rate": "lr", "pruning_rate": "p", "rank": "r"}
@@ -82,7 +84,7 @@ def long_prompts_text(num_long: Mapping[str, float], on_long_prompt: str) -> lis
     ]
 
 
-def format_span(ends: tuple[int, int], write: Callable[[int], str]) -> str:
+def format_span(ends: tuple[T, T], write: Callable[[T], str]) -> str:
     """One number, or the lowest and the highest.
 
     >>> format_span((6, 9), str), format_span((4, 4), str)

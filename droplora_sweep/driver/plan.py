@@ -19,7 +19,7 @@ from droplora_sweep.spec.composition import (
 )
 from droplora_sweep.spec.fields import get_field, with_fields
 from droplora_sweep.spec.parameters import is_number
-from droplora_sweep.training.schedule import num_steps
+from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
 from .plan_costs import Assumed, plan_costs
 from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
@@ -27,7 +27,7 @@ from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
+    from droplora_sweep.spec import Scalar, SweepSpec, TrainingSpec, TrialSpec
 
     from .plan_costs import Costs
     from .survey import Survey
@@ -56,6 +56,21 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class LearningRates:
+    """Fewest and most, or lowest and highest, of the trials that the space allows.
+
+    Attributes:
+        num_warmup_steps: Steps before the peak.
+        peak: The highest learning rate that a step has.
+        last: The last step's.
+    """
+
+    num_warmup_steps: tuple[int, int]
+    peak: tuple[float, float]
+    last: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What `plan` shows.
 
@@ -67,6 +82,7 @@ class Plan:
         num_groups: Trials that train side by side; None where these nodes have no GPU and groups
             need some.
         num_steps: Fewest and most optimiser steps of a trial.
+        learning_rates: What these steps are taken with.
         saved: What trials train and save; None where the model's layers are not known.
         splits: Examples per benchmark and split.
         queued: Searched fields of the trials that run first, by dotted path.
@@ -80,6 +96,7 @@ class Plan:
     num_settings: int | None
     num_groups: int | None
     num_steps: tuple[int, int]
+    learning_rates: LearningRates
     saved: Saved | None
     splits: dict[str, dict[str, int]]
     queued: tuple[dict[str, Scalar | None], ...]
@@ -87,6 +104,15 @@ class Plan:
     unchecked: tuple[str, ...] = ()
     costs: Costs | None = None
 
+
+SCHEDULE = (
+    "training.epochs",
+    "training.global_batch_size",
+    "training.learning_rate",
+    "training.warmup_ratio",
+    "training.warmup_steps",
+)
+"""Fields that decide how many steps a trial takes, and with which learning rates."""
 
 NOTHING_ASSUMED = Assumed(gpu=None, memory_bytes=None, utilisation=ASSUMED_UTILISATION)
 
@@ -96,10 +122,11 @@ def make_plan(
 ) -> Plan:
     """Work out what a sweep takes on a cluster of these nodes."""
     sweep = found.sweep
-    steps = [
-        num_steps(found.num_training_examples, trial.training)
-        for trial in _corners(sweep, ("training.epochs", "training.global_batch_size"))
+    schedules = [
+        (num_steps(found.num_training_examples, trial.training), trial.training)
+        for trial in _corners(sweep, SCHEDULE)
     ]
+    steps = [number for number, _ in schedules]
     settings = grid_size(sweep)
     num_trials = min(
         (number for number in (trial_limit(sweep), settings) if number is not None), default=None
@@ -114,6 +141,7 @@ def make_plan(
         remote_code_note(sweep),
         _judge_note(found, num_trials or 1),
         _population_note(sweep, saved, num_trials or 1),
+        _warmup_note(schedules),
     ]
     return Plan(
         num_trials=num_trials,
@@ -121,6 +149,7 @@ def make_plan(
         num_settings=settings,
         num_groups=num_groups,
         num_steps=(min(steps), max(steps)),
+        learning_rates=_learning_rates(schedules),
         saved=saved,
         splits=found.splits,
         queued=_queued(sweep) if sweep.search.queue_baselines else (),
@@ -182,6 +211,29 @@ def _judge_note(found: Survey, num_trials: int) -> str | None:
         f"the judge {evaluation.judge.model} is asked for up to "
         f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
         f"{num_evaluations:,} evaluations, those in its cache for free"
+    )
+
+
+def _learning_rates(schedules: Sequence[tuple[int, TrainingSpec]]) -> LearningRates:
+    warmups, peaks, lasts = [], [], []
+    for number, training in schedules:
+        warmups.append(warmup_steps(number, training))
+        peaks.append(learning_rate(warmups[-1], number, training))
+        lasts.append(learning_rate(number - 1, number, training))
+    return LearningRates(
+        (min(warmups), max(warmups)), (min(peaks), max(peaks)), (min(lasts), max(lasts))
+    )
+
+
+def _warmup_note(schedules: Sequence[tuple[int, TrainingSpec]]) -> str | None:
+    """A warmup of given steps that the shortest trial has no room for."""
+    number, training = min(schedules, key=lambda schedule: schedule[0])
+    wanted, warmup = training.warmup_steps, warmup_steps(number, training)
+    if wanted is None or wanted <= warmup:
+        return None
+    return (
+        f"training.warmup_steps: {wanted} are more than a trial of {number} steps has before its "
+        f"last, so {warmup} warm up; training.warmup_ratio is a share of the trial's steps"
     )
 
 

@@ -16,6 +16,7 @@ from .first_trials import baselines
 from .paths import is_data_file_name, is_hub_id, local_folder
 from .study_url import study_url_problem
 from .task import plugin_names
+from .trial import WARMUP_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ def find_broken_rules(
         *_benchmarks(sweep),
         *(_data_is_given(sweep) if needs_data else ()),
         *_batch(sweep),
+        *_warmup(sweep),
         *_metric(sweep),
         *find_broken_search(sweep),
         *_study(sweep),
@@ -145,6 +147,20 @@ def _batch(sweep: SweepSpec) -> Iterator[Finding]:
                 f"got {value} for {sweep.group.num_workers} workers"
             )
             yield Finding(place, problem, (("group", "num_workers"),))
+
+
+def _warmup(sweep: SweepSpec) -> Iterator[Finding]:
+    """A warmup is a number of steps or a share of them; one would hide the other."""
+    steps, ratio = "training.warmup_steps", "training.warmup_ratio"
+    given = [(place, value) for place, value in possible_values(steps, sweep) if value is not None]
+    for place, value in possible_values(ratio, sweep):
+        if given and value != WARMUP_RATIO:
+            problem = (
+                f"must be left out where `{steps}` is given, which counts instead, got "
+                f"{shown(value)}; `{steps}: null` makes room for it"
+            )
+            yield Finding(place, problem, (given[0][0],))
+            return
 
 
 def _metric(sweep: SweepSpec) -> Iterator[Finding]:

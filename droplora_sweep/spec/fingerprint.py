@@ -53,6 +53,7 @@ def fingerprint(
         "trial": {
             **trial.model_dump(mode="json"),
             "adapter": adapter.model_dump(mode="json"),
+            "training": trial.training.canonical(),
             "evaluation": evaluation,
         },
         "data": dict(data_digests),

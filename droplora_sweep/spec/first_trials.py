@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .fields import get_field, mapping_of
 from .space import active_order, field_value, is_active, resolve, variants
+from .trial import WARMUP_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ PAPER: Mapping[str, Scalar] = {
     "training.learning_rate": 3e-4,
     "training.epochs": 3,
     "training.global_batch_size": 128,
+    "training.warmup_ratio": WARMUP_RATIO,
     "training.warmup_steps": 100,
     "training.weight_decay": 0.1,
     "seed": 42,

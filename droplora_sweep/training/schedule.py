@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,19 +33,34 @@ def evaluation_steps(num_steps: int, num_evaluations: int) -> tuple[int, ...]:
     return tuple(num_steps * (index + 1) // count for index in range(count))
 
 
+def warmup_steps(num_steps: int, training: TrainingSpec) -> int:
+    """Steps of linear warmup: as many as are given, else a share of the trial's, rounded up.
+
+    At least one step comes after them, so that every trial reaches its peak learning rate.
+
+    Args:
+        num_steps: Steps of the whole trial.
+        training: The warmup's length.
+    """
+    wanted = training.warmup_steps
+    if wanted is None:
+        wanted = math.ceil(training.warmup_ratio * num_steps)
+    return min(wanted, num_steps - 1)
+
+
 def learning_rate(step: int, num_steps: int, training: TrainingSpec) -> float:
     """Linear warmup to the peak, then linear decay, as the paper's trainer has it.
 
     ``peak * step / warmup`` before ``warmup`` steps, then ``peak * (num_steps - step) /
-    (num_steps - warmup)``; so the first warmup step has a rate of zero. A warmup longer than the
-    trial never reaches the peak.
+    (num_steps - warmup)``; so the first warmup step has a rate of zero, and the step after the
+    warmup has the peak.
 
     Args:
         step: 0-based.
         num_steps: Steps of the whole trial.
         training: Peak and warmup.
     """
-    warmup = training.warmup_steps
+    warmup = warmup_steps(num_steps, training)
     if step < warmup:
         return training.learning_rate * step / warmup
-    return training.learning_rate * (num_steps - step) / max(1, num_steps - warmup)
+    return training.learning_rate * (num_steps - step) / (num_steps - warmup)

@@ -144,3 +144,28 @@ def test_code_of_the_model_is_named_where_it_would_be_run(tmp_path: Path) -> Non
     for overrides, notes in (([], ()), (["model.trust_remote_code=true"], (note,))):
         found = survey(load_sweep_file(file, overrides))
         assert make_plan(found, NODES).notes == notes
+
+
+def test_the_learning_rates_that_trials_reach(plan: Any) -> None:
+    found, result = plan(
+        training={"epochs": 1, "global_batch_size": 8},
+        training__learning_rate={"values": [1e-4, 1e-3]},
+        training__warmup_ratio={"values": [0.0, 0.5]},
+    )
+    # 3 built-in benchmarks of 32 examples: 12 steps, of which up to 6 warm up.
+    assert result.num_steps == (12, 12)
+    expected = "peak 0.0001 to 0.001 after 0 to 6 steps of warmup, last 8.33e-06 to 0.000167"
+    assert rows(found, result)["learning rate"] == expected
+
+
+def test_a_warmup_of_more_steps_than_a_trial_has_is_cut_and_said(plan: Any) -> None:
+    training = {"epochs": 1, "global_batch_size": 32, "warmup_steps": 100, "learning_rate": 1e-3}
+    found, result = plan(training=training)
+
+    assert rows(found, result)["learning rate"] == (
+        "peak 0.001 after 2 steps of warmup, last 0.001"
+    )
+    assert result.notes == (
+        "training.warmup_steps: 100 are more than a trial of 3 steps has before its last, so 2 "
+        "warm up; training.warmup_ratio is a share of the trial's steps",
+    )

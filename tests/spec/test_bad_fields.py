@@ -172,6 +172,22 @@ SWEEP_FAULTS = {
         "s.yaml:3: search.metric: must be one of val/mean, val/builtin_choice, "
         "val/builtin_math, val/builtin_code, got 'val/gsm8k'",
     ),
+    "warmup_of_two_lengths": (
+        "name: q\ntraining:\n  warmup_ratio: 0.1\n  warmup_steps: 5\n",
+        "s.yaml:3: training.warmup_ratio: must be left out where `training.warmup_steps` is given, "
+        "which counts instead, got 0.1; `training.warmup_steps: null` makes room for it",
+    ),
+    "searched_warmup_that_does_not_count": (
+        "name: q\ntraining: {warmup_steps: 5}\nsearch:\n  parameters:\n"
+        "    training.warmup_ratio: {min: 0.01, max: 0.1}\n",
+        "s.yaml:5: search.parameters.training.warmup_ratio.min: must be left out where "
+        "`training.warmup_steps` is given, which counts instead, got 0.01; "
+        "`training.warmup_steps: null` makes room for it",
+    ),
+    "warmup_of_a_whole_trial": (
+        "name: q\ntraining: {warmup_ratio: 1.0}\n",
+        "s.yaml:2: training.warmup_ratio: must be in [0, 1), got 1.0",
+    ),
     "batch_below_workers": (
         "name: q\ntraining:\n  global_batch_size: 2\ngroup:\n  num_workers: 4\n",
         "s.yaml:3: training.global_batch_size: must be at least `group.num_workers`, "

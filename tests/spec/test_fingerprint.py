@@ -12,6 +12,7 @@ from droplora_sweep.spec import (
     AdapterSpec,
     ModelSpec,
     SweepSpec,
+    TrainingSpec,
     TrialSpec,
     fingerprint,
     load_sweep,
@@ -72,7 +73,10 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
         elif isinstance(value, tuple):
             yield {**section, name: value[:-1]}
         elif value is None:
-            yield {**section, name: 1 if "num_" in name or name.endswith("_tokens") else "a"}
+            yield {
+                **section,
+                name: 1 if "num_" in name or name.endswith(("_tokens", "_steps")) else "a",
+            }
         else:
             yield {**section, name: CHANGES.get(value, f"{value}2")}
 
@@ -112,6 +116,20 @@ def test_a_field_without_a_meaning_does_not_count(
 
     assert trials[0].adapter.canonical() == trials[1].adapter.canonical()
     assert len(fingerprints(*trials)) == 1
+
+
+def test_a_warmup_counts_as_what_gives_its_length() -> None:
+    steps, share, other_share = (
+        TrialSpec(training=TrainingSpec(**training))
+        for training in (
+            {"warmup_steps": 5, "warmup_ratio": 0.1},
+            {"warmup_ratio": 0.1},
+            {"warmup_steps": 5},
+        )
+    )
+
+    assert len(fingerprints(steps, share, other_share)) == 2
+    assert fingerprints(steps) == fingerprints(other_share)
 
 
 def test_the_canonical_adapter_is_its_own_canonical_form() -> None:

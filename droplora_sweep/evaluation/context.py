@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError
 
+from .prompt_tokens import prompt_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -122,7 +124,7 @@ def prompt_lengths(
         examples = benchmark.examples(split)
         limit = prompt_limit(context, benchmark, spec)
         texts = [benchmark.render_prompt(example) for example in examples]
-        prompts: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
+        prompts = prompt_tokens(tokenizer, texts)
         fitted = fit_prompts(prompts, limit, spec.on_long_prompt, bos_id=tokenizer.bos_token_id)
         _require_some(benchmark, fitted, limit)
         num_new = num_new_tokens(benchmark, spec)

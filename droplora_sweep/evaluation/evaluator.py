@@ -15,6 +15,7 @@ from .answering import (
 from .batching import rank_share
 from .context import fit_prompts, model_context, prompt_limit
 from .generation import TransformersGenerator
+from .prompt_tokens import prompt_tokens
 from .reading_mode import only_read
 from .strict import ANSWER_PREFIX
 
@@ -118,7 +119,7 @@ def _share(
     texts = [benchmark.render_prompt(example) for example in examples]
     tokenizer = answerer.tokenizer
     fitted = fit_prompts(
-        [tokenizer(text)["input_ids"] for text in texts],
+        prompt_tokens(tokenizer, texts),
         limit,
         answerer.spec.on_long_prompt,
         bos_id=tokenizer.bos_token_id,

@@ -16,6 +16,7 @@ import torch
 
 from .batching import batches
 from .generation import pad_left
+from .prompt_tokens import prompt_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ def option_tokens(
             not change how a response is split.
         responses: Distinct texts; at least one.
     """
-    start: list[int] = tokenizer(prompt)["input_ids"]
+    [start] = prompt_tokens(tokenizer, [prompt])
     sequences = [_behind(tokenizer, prompt, start, response) for response in responses]
     if any(one != other and other[: len(one)] == one for one in sequences for other in sequences):
         sequences = [(*sequence, tokenizer.eos_token_id) for sequence in sequences]
@@ -117,7 +118,7 @@ def _behind(
     tokenizer: PreTrainedTokenizerBase, prompt: str, start: list[int], response: str
 ) -> tuple[int, ...]:
     # A token across the border (some tokenizers join them) is not what follows the prompt's.
-    whole: list[int] = tokenizer(prompt + response)["input_ids"]
+    [whole] = prompt_tokens(tokenizer, [prompt + response])
     if whole[: len(start)] == start:
         return tuple(whole[len(start) :])
     return tuple(tokenizer(response, add_special_tokens=False)["input_ids"])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from droplora_sweep.evaluation.prompt_tokens import prompt_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -73,8 +75,8 @@ def encode(
     sequences = []
     for start in range(0, len(pairs), _TOKENIZER_BATCH):
         some = pairs[start : start + _TOKENIZER_BATCH]
-        prompts = tokenizer([prompt for prompt, _ in some]).input_ids
-        wholes = tokenizer([prompt + response for prompt, response in some]).input_ids
+        prompts = prompt_tokens(tokenizer, [prompt for prompt, _ in some])
+        wholes = prompt_tokens(tokenizer, [prompt + response for prompt, response in some])
         responses = tokenizer(
             [response for _, response in some], add_special_tokens=False
         ).input_ids

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.evaluation.context import fit_prompts, model_context, prompt_limit
 from droplora_sweep.evaluation.generation import decode_response
 from droplora_sweep.evaluation.judging.questions import conversation_of, rate
+from droplora_sweep.evaluation.prompt_tokens import prompt_tokens
 from droplora_sweep.evaluation.results import ExampleResult
 
 from .responses import prompt_digest
@@ -85,7 +86,7 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
 
 def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
     """Token ids of a later turn's prompts, which have grown by an answer."""
-    prompts: list[list[int]] = [answerer.tokenizer(text)["input_ids"] for text in texts]
+    prompts = prompt_tokens(answerer.tokenizer, texts)
     limit = prompt_limit(model_context(answerer.model), share.benchmark, answerer.spec)
     bos_id = answerer.tokenizer.bos_token_id
     return fit_prompts(prompts, limit, "truncate", bos_id=bos_id).prompts

@@ -127,7 +127,11 @@ def run_sweep(
             for line in (*take_over(ledger), *start_lines(start, ledger.torn)):
                 progress.say(line)
             progress.say(f"noise goes to {log.path}")
-            for note in (remote_code_note(sweep), origin and looked_at_note(origin.record)):
+            for note in (
+                remote_code_note(sweep),
+                *prepared.model.notes,
+                origin and looked_at_note(origin.record),
+            ):
                 if note:
                     progress.say(note)
             progress.start_from(ledger.record)

@@ -24,6 +24,8 @@ def validate(file: File, overrides: Overrides = None) -> None:
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
+    for line in () if found.model is None else found.model.notes:
+        console.print(f"note: {line}", highlight=False, soft_wrap=True)
     for line in found.unchecked:
         console.print(f"not checked: {line}", highlight=False, soft_wrap=True)
 

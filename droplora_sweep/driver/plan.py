@@ -142,6 +142,7 @@ def make_plan(
         _judge_note(found, num_trials or 1),
         _population_note(sweep, saved, num_trials or 1),
         _warmup_note(schedules),
+        *(() if found.model is None else found.model.notes),
     ]
     return Plan(
         num_trials=num_trials,

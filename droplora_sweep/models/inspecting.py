@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault, InputError
 
 from .dimensions import Dimensions, published_models, read_dimensions
-from .resolving import INDEX_FILE, weight_files
+from .resolving import INDEX_FILE, adapter_note, weight_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ class ModelSummary:
         weight_bytes: Size of the weight files.
         context_tokens: The most tokens it can read; None where config.json names no limit.
         dimensions: What it is made of; None for an architecture that is not Llama's.
+        notes: What a user should know of its folder though it is no fault, one line each.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class ModelSummary:
     weight_bytes: int
     context_tokens: int | None = None
     dimensions: Dimensions | None = None
+    notes: tuple[str, ...] = ()
 
 
 def inspect_model(path: Path) -> ModelSummary:
@@ -64,6 +66,7 @@ def inspect_model(path: Path) -> ModelSummary:
         weight_bytes=sum(file.stat().st_size for file in files),
         context_tokens=_context_tokens(config),
         dimensions=read_dimensions(config),
+        notes=tuple(filter(None, [adapter_note(path)])),
     )
 
 

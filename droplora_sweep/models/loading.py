@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +14,11 @@ from transformers.utils import logging as transformers_logging
 from droplora_sweep.errors import Fault, InputError
 
 from .quantization import require_quantization
-from .resolving import resolve_model
+from .resolving import ADAPTER_CONFIG, is_of_adapter, resolve_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from droplora_sweep.spec.trial import ModelSpec
@@ -24,7 +29,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreTrainedModel:
     """Load the frozen base model: evaluation mode, no gradients.
 
-    Weights are safetensors; code from the model's folder is run only where the spec says so.
+    Weights are safetensors; code from the model's folder is run only where the spec says so. An
+    adapter that lies in the folder is not loaded.
 
     Args:
         spec: Which model, and its precision.
@@ -38,23 +44,38 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     device = torch.device(device)
     transformers_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=DTYPES[spec.dtype],
-            local_files_only=True,
-            trust_remote_code=spec.trust_remote_code,
-            use_safetensors=True,
-            **_quantization(spec, device),
-        )
+        with _without_adapter(path) as bare:
+            model = AutoModelForCausalLM.from_pretrained(
+                bare,
+                dtype=DTYPES[spec.dtype],
+                local_files_only=True,
+                trust_remote_code=spec.trust_remote_code,
+                use_safetensors=True,
+                **_quantization(spec, device),
+            )
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError([Fault("", "model.path", f"cannot load {spec.path}: {reason}")]) from error
     loaded: PreTrainedModel = model
+    loaded.name_or_path = loaded.config._name_or_path = str(path)
     loaded.requires_grad_(False)
     loaded.train(False)
     if spec.quantization == "none":
         torch.nn.Module.to(loaded, device)
     return loaded
+
+
+@contextlib.contextmanager
+def _without_adapter(folder: Path) -> Iterator[Path]:
+    """The folder, or links to all of it but the adapter that transformers would load with it."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="droplora-base-") as links:
+        for file in folder.iterdir():
+            if not is_of_adapter(file):
+                (Path(links) / file.name).symlink_to(file.resolve())
+        yield Path(links)
 
 
 def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 INDEX_FILE = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+_ADAPTER_WEIGHTS = "adapter_model."
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 # What a model needs and nothing that could run code: no *.py, no pickles.
@@ -87,10 +90,31 @@ def is_on_this_machine(spec: ModelSpec) -> bool:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that hold the model's weights, in a stable order."""
-    return sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob("*.safetensors"))
+    return [file for file in files if not is_of_adapter(file)]
+
+
+def is_of_adapter(file: Path) -> bool:
+    """Whether a file belongs to a PEFT adapter that lies in a model's folder."""
+    return file.name == ADAPTER_CONFIG or file.name.startswith(_ADAPTER_WEIGHTS)
+
+
+def adapter_note(folder: Path) -> str | None:
+    """What a user should know where an adapter lies in the base model's folder."""
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return None
+    return (
+        f"model.path: {folder} also holds an adapter ({ADAPTER_CONFIG}); the base model is loaded "
+        "without it"
+    )
 
 
 def _checked(folder: Path) -> Path:
+    if (folder / ADAPTER_CONFIG).is_file() and not (
+        (folder / "config.json").is_file() and weight_files(folder)
+    ):
+        problem = f"must hold a base model, got {folder}, an adapter without its model"
+        raise _fault("path", problem + _base_of_adapter(folder))
     if not (folder / "config.json").is_file():
         raise _fault("path", f"must hold config.json, got {folder}")
     if not weight_files(folder):
@@ -100,6 +124,15 @@ def _checked(folder: Path) -> Path:
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise _fault("path", f"must hold a tokenizer (tokenizer.json), got {folder}")
     return folder
+
+
+def _base_of_adapter(folder: Path) -> str:
+    """Where an adapter says that its base model is; "" where it does not."""
+    try:
+        base = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return f"; it was trained on {base}" if isinstance(base, str) and base else ""
 
 
 def _download(hub_id: str, revision: str) -> Path:

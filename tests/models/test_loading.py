@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.models import inspect_model, load_base_model, load_tokenizer
 from droplora_sweep.spec.trial import ModelSpec
 
 if TYPE_CHECKING:
@@ -60,4 +63,41 @@ def test_a_tokenizer_without_eos_is_refused(saved_model: Path) -> None:
         load_tokenizer(ModelSpec(path=str(saved_model)))
     assert str(caught.value) == (
         f"model.path: must have a tokenizer with an EOS token, got {saved_model}"
+    )
+
+
+def add_adapter(folder: Path) -> None:
+    """A trained adapter in the base model's own folder, as some repositories have."""
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(base, config).save_pretrained(folder)
+    assert (folder / "adapter_model.safetensors").is_file()
+
+
+def test_an_adapter_in_the_models_folder_is_not_loaded_with_it(saved_model: Path) -> None:
+    spec = ModelSpec(path=str(saved_model))
+    alone, summary = load_base_model(spec).state_dict(), inspect_model(saved_model)
+    add_adapter(saved_model)
+
+    model = load_base_model(spec)
+
+    assert model.name_or_path == str(saved_model)
+    assert model.state_dict().keys() == alone.keys()
+    assert all(torch.equal(tensor, alone[name]) for name, tensor in model.state_dict().items())
+    note = (
+        f"model.path: {saved_model} also holds an adapter (adapter_config.json); the base model is "
+        "loaded without it"
+    )
+    assert inspect_model(saved_model) == replace(summary, notes=(note,))
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_an_adapter_without_its_model_is_refused(saved_model: Path, missing: str) -> None:
+    add_adapter(saved_model)
+    (saved_model / missing).unlink()
+    with pytest.raises(InputError) as caught:
+        load_base_model(ModelSpec(path=str(saved_model)))
+    assert str(caught.value) == (
+        f"model.path: must hold a base model, got {saved_model}, an adapter without its model; it "
+        f"was trained on {saved_model}"
     )

@@ -119,8 +119,15 @@ class Course:
             step = self._position.step
             if self._lora_drop and step == self._num_sampling:
                 drop_layers(self._lora_drop, self._loop, self._engine, self._num_sampling)
-            trained = self._position.trained.plus(self._loop.run_step(step))
-            self._position = replace(self._position, step=step + 1, trained=trained)
+            result = self._loop.run_step(step)
+            self._position = replace(
+                self._position,
+                step=step + 1,
+                trained=self._position.trained.plus(result),
+                late_loss=self._position.late_loss.plus(
+                    step, result.loss, self._loop.num_steps, self._loop.num_epochs
+                ),
+            )
             is_due = on_step is not None and bool(on_step(step + 1, self._loop.num_steps))
             if is_due and step + 1 < end:
                 self._checkpoint()
@@ -143,18 +150,20 @@ class Course:
 
     def _evaluate(self) -> None:
         evaluation, step = self._position.evaluation + 1, self._position.step
+        late_loss = self._position.late_loss
         validation = self._validate()
         report = None
         if validation is not None:
             metrics = {
                 **self._position.trained.metrics(),
+                **late_loss.metrics(self._loop.num_steps, self._loop.num_epochs),
                 **validation[0],
                 **self._left_out,
                 "trainable_parameters": float(self._adapted.num_trainable),
             }
             num_steps = self._loop.num_steps
             report = Report(evaluation, len(self._ends), step, num_steps, metrics, validation[1])
-        self._position = Position(step, Trained(), evaluation, report)
+        self._position = Position(step, Trained(), evaluation, report, late_loss)
 
     def _checkpoint(self) -> None:
         """Save what is not saved yet; a collective."""

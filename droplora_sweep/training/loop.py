@@ -93,6 +93,7 @@ class Loop:
         self._pad_token_id = pad_token_id
         self._device = device
         self.num_steps = num_steps(len(data.sequences), spec.training)
+        self.num_epochs = spec.training.epochs
 
     def run_step(self, step: int) -> StepResult:
         """One optimiser step (0-based); every rank takes part.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .late_loss import LateLoss
 from .reporting import Report, Trained
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ class Position:
         trained: What the steps since the last report come to.
         evaluation: Evaluations reported.
         report: The last of them; None before the first, and on all ranks but the first.
+        late_loss: Losses that tell whether the loss still falls at the end.
     """
 
     step: int = 0
     trained: Trained = field(default_factory=Trained)
     evaluation: int = 0
     report: Report | None = None
+    late_loss: LateLoss = field(default_factory=LateLoss)
 
     @property
     def place(self) -> tuple[int, int]:

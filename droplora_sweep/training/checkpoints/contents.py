@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.publishing import verify_folder
+from droplora_sweep.training.late_loss import LateLoss, Sums
 from droplora_sweep.training.optimizer_state import OptimizerState
 from droplora_sweep.training.position import Checkpoint, Position
 from droplora_sweep.training.reporting import Report, Trained
@@ -72,6 +73,10 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint:
                 trained=Trained(**state["trained"]),
                 evaluation=state["evaluation"],
                 report=state["report"] and _report(state["report"]),
+                # One of an older version has none.
+                late_loss=LateLoss(
+                    **{name: Sums(**sums) for name, sums in state.get("late_loss", {}).items()}
+                ),
             ),
             facts=state["facts"],
             num_workers=state["num_workers"],

@@ -13,6 +13,7 @@ from .ledger_writer import LedgerWriter
 from .mailbox import Answer, Ask, Mailbox, Request, ask_driver, require_driver
 from .records import (
     PastTrial,
+    Reference,
     Report,
     Stage,
     StartingPoint,
@@ -38,6 +39,7 @@ __all__ = [
     "Mailbox",
     "PastTrial",
     "QueuedClone",
+    "Reference",
     "Report",
     "Request",
     "Stage",

@@ -36,6 +36,7 @@ RARE_FAILPOINTS = (
     "trial-pinned",
     "trial-cloned",
     "trial-turned",
+    "reference-scored",
 )
 """The same, of events that only some sweeps have."""
 

@@ -9,9 +9,10 @@ from droplora_sweep.spec import AdapterStart, Turn
 
 from .clones import QueuedClone
 from .events import EventKind
-from .layout import ADAPTER, RESULTS, TEST_RESULTS, trial_directory
+from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_directory
 from .records import (
     PastTrial,
+    Reference,
     Report,
     Session,
     Stage,
@@ -114,7 +115,26 @@ class SweepFold:
             )
         if event.kind is EventKind.TRIAL_CLONED:
             return replace(self._sweep, clones=(*self._sweep.clones, _clone(payload)))
+        if event.kind is EventKind.REFERENCE_SCORED:
+            return self._referenced(self._sweep, event)
         return self._next_trial(event)
+
+    def _referenced(self, sweep: SweepRecord, event: Event) -> SweepRecord:
+        payload = event.payload
+        split = payload["split"]
+        assert split not in sweep.references, f"the untrained model is scored once on {split}"
+        reference = Reference(
+            split=split,
+            time=event.time,
+            untrained={name: float(score) for name, score in payload["untrained"].items()},
+            most_frequent={
+                name: (str(answer), float(share))
+                for name, (answer, share) in payload["most_frequent"].items()
+            },
+            chance={name: float(score) for name, score in payload["chance"].items()},
+            results=reference_results(self._directory, split),
+        )
+        return replace(sweep, references={**sweep.references, split: reference})
 
     def _next_trial(self, event: Event) -> TrialRecord:
         payload = event.payload

@@ -25,6 +25,7 @@ RESULTS = "results.parquet"
 TEST_RESULTS = "test_results.parquet"
 TRIAL = "trial.json"
 FAILURE_LOG = "failure.log"
+REFERENCES = "references"
 
 
 def sweep_directory(storage: Path, name: str) -> Path:
@@ -39,6 +40,11 @@ def sweep_directory(storage: Path, name: str) -> Path:
     directory = root / name
     assert directory.parent == root, f"the spec lets no path into a name, got {name}"
     return directory
+
+
+def reference_results(sweep_directory: Path, split: str) -> Path:
+    """Per-example results of the untrained model on one split."""
+    return sweep_directory / REFERENCES / f"{split}.parquet"
 
 
 def trial_directory(sweep_directory: Path, trial_id: str) -> Path:

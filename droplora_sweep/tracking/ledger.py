@@ -16,7 +16,7 @@ from droplora_sweep.storage import below, storage_name
 from .fold import SweepFold
 from .layout import STUDY, SUMMARY, TRIALS, sweep_directory
 from .remote_copy import find_driver
-from .results import read_scores
+from .results import AnswerCounts, read_answers, read_scores
 from .sweep_folders import read_sweep, require_sweep
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ class Ledger:
         """A winner's score on each test example; to be shown, never to select by."""
         results = self.trial(trial_id).test_results
         return None if results is None else read_scores(results)
+
+    def answers(self, trial_id: str) -> dict[str, AnswerCounts]:
+        """How often a trial gave each answer, by benchmark; {} without per-example results."""
+        results = self.trial(trial_id).results
+        return {} if results is None else read_answers(results)
+
+    def untrained_scores(self, split: str) -> dict[str, dict[str, float | None]] | None:
+        """The untrained model's score on each example of a split; None where it was not scored."""
+        found = self.record.references.get(split)
+        return None if found is None else read_scores(found.results)
 
     @cached_property
     def study(self) -> optuna.Study:

@@ -18,12 +18,17 @@ from .events import EventKind, json_metrics
 from .failpoints import failpoint
 from .fold import SweepFold
 from .held_ledger import HeldLedger
-from .layout import EVENTS, sweep_directory, trial_directory
+from .layout import EVENTS, reference_results, sweep_directory, trial_directory
 from .records import Stage
 from .sweep_files import write_spec, write_summary
 from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
 from .sweep_hold import SweepHold
-from .trial_files import describe_trial, publish_test_results, publish_trial_files
+from .trial_files import (
+    describe_trial,
+    publish_reference_results,
+    publish_test_results,
+    publish_trial_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from .clones import QueuedClone
     from .records import (
         PastTrial,
+        Reference,
         StartingPoint,
         SweepOutcome,
         TrialRecord,
@@ -274,6 +280,38 @@ class LedgerWriter(HeldLedger):
         payload = {"trial_id": trial_id, "scores": json_metrics(scores), "results": digest}
         self._append(EventKind.TRIAL_TESTED, payload)
         return self._fold.trial(trial_id)
+
+    def reference_scored(
+        self,
+        split: str,
+        results: Iterable[ExampleResult],
+        most_frequent: Mapping[str, tuple[str, float]],
+        chance: Mapping[str, float],
+    ) -> Reference:
+        """Publish the untrained model's results on a split, then record its scores; once.
+
+        Args:
+            split: Which examples.
+            results: Of every benchmark.
+            most_frequent: By benchmark, see `Reference`.
+            chance: By benchmark, see `Reference`.
+
+        Raises:
+            SweepError: If the file system refuses.
+        """
+        self.require_lease()
+        assert split not in self._fold.record.references, f"{split} is scored once"
+        path = reference_results(self.directory, split)
+        scores, digest = publish_reference_results(path, results)
+        payload = {
+            "split": split,
+            "untrained": json_metrics(scores),
+            "most_frequent": {name: list(each) for name, each in most_frequent.items()},
+            "chance": json_metrics(chance),
+            "results": digest,
+        }
+        self._append(EventKind.REFERENCE_SCORED, payload)
+        return self._fold.record.references[split]
 
     def sweep_finished(
         self,

@@ -237,6 +237,29 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Scores on one split that need no training: what a trained model has to beat.
+
+    Attributes:
+        split: ``validation``, ``confirmation`` or ``test``.
+        time: When it was recorded, UTC.
+        untrained: The base model's score as it is, by benchmark, read as the trials are.
+        most_frequent: The answer that most of the split's examples have, and their share, by
+            benchmark; of benchmarks with few possible answers alone.
+        chance: Score of a blind guess among an example's options, by benchmark; of multiple choice
+            alone.
+        results: Parquet file of the untrained model's per-example results.
+    """
+
+    split: str
+    time: datetime
+    untrained: Mapping[str, float]
+    most_frequent: Mapping[str, tuple[str, float]]
+    chance: Mapping[str, float]
+    results: Path
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """One sweep as the ledger knows it.
 
@@ -257,6 +280,7 @@ class SweepRecord:
         points: Settings of other tasks or models that are run early.
         clones: Every trial that was made by hand, also those that have started since.
         sessions: Each driver's work, in order.
+        references: What needs no training, by split; a ledger of an older version has none.
     """
 
     sweep_id: str
@@ -274,6 +298,7 @@ class SweepRecord:
     points: tuple[StartingPoint, ...] = ()
     sessions: tuple[Session, ...] = ()
     clones: tuple[QueuedClone, ...] = ()
+    references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
     def queued_clones(self) -> tuple[QueuedClone, ...]:

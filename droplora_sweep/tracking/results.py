@@ -5,6 +5,8 @@ pyarrow is imported where it is used, so that reading the ledger alone stays qui
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
@@ -59,6 +61,30 @@ def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
 
     columns = _table(path, ("benchmark", "example_id", "score")).to_pydict()
     return example_scores(zip(*columns.values(), strict=True))
+
+
+@dataclass(frozen=True)
+class AnswerCounts:
+    """How often each answer of one benchmark was given, and how often it was right to give it.
+
+    Attributes:
+        given: Responses by what was read from them; None is that nothing could be read.
+        right: The same responses by their right answer.
+    """
+
+    given: Counter[str | None] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+
+
+def read_answers(path: Path) -> dict[str, AnswerCounts]:
+    """The answers by benchmark; ratings of a judge are none."""
+    found: dict[str, AnswerCounts] = defaultdict(AnswerCounts)
+    columns = _table(path, ("benchmark", "prediction", "gold", "correct")).to_pydict()
+    for benchmark, prediction, gold, correct in zip(*columns.values(), strict=True):
+        if correct is not None:
+            found[benchmark].given[prediction] += 1
+            found[benchmark].right[gold] += 1
+    return dict(found)
 
 
 def _table(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -100,11 +100,29 @@ def publish_test_results(
     with disk_faults_named(folder):
         digest = _write_results(path, results)
     failpoint("test-results-written")
+    return _scores(path), digest
+
+
+def publish_reference_results(
+    path: Path, results: Iterable[ExampleResult]
+) -> tuple[dict[str, float], str]:
+    """Publish the untrained model's results; its score by benchmark, and their digest.
+
+    Raises:
+        SweepError: If the file system refuses.
+    """
+    with disk_faults_named(path.parent):
+        make_private_directory(path.parent)
+        digest = _write_results(path, results)
+    return _scores(path), digest
+
+
+def _scores(path: Path) -> dict[str, float]:
     known = {
         name: [score for score in examples.values() if score is not None]
         for name, examples in read_scores(path).items()
     }
-    return {name: fmean(some) if some else math.nan for name, some in known.items()}, digest
+    return {name: fmean(some) if some else math.nan for name, some in known.items()}
 
 
 def _write_results(path: Path, results: Iterable[ExampleResult]) -> str:

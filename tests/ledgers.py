@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.driver.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.driver.forking import past_of, take_over
+from droplora_sweep.driver.grounds import Grounds
 from droplora_sweep.driver.identity import Identity
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.spec import SweepSpec, Turn
@@ -152,9 +153,18 @@ class Driver:
     def test(self) -> None:
         found = confirmation_of(self.ledger.record, self.ledger.scores)
         assert found is not None
-        for name, benchmarks in wanted_on_test(found, self.ledger.record).items():
+        decisions = Grounds(self.ledger).of_confirmation(found.standing.decisions)
+        for name, benchmarks in wanted_on_test(found, decisions, self.ledger.record).items():
             shares = {one: share for one, share in self.shares(name).items() if one in benchmarks}
             self.ledger.trial_tested(name, answers(shares, f"test {name}"))
+
+    def reference(self, split: str, share: float = 0.05) -> None:
+        """Score the untrained model."""
+        shares = dict.fromkeys(self.sweep.task.benchmarks, share)
+        first = self.sweep.task.benchmarks[0]
+        self.ledger.reference_scored(
+            split, answers(shares, f"untrained {split}"), {first: ("a", share)}, {first: share}
+        )
 
     def interrupt(self) -> None:
         """End this driver and go on as another."""
@@ -242,7 +252,22 @@ def confirmed(storage: Path, adapter: Mapping[str, bytes]) -> None:
     driver = Driver(storage, make_sweep("confirmed", confirm=confirm), adapter)
     for number, rate in enumerate((0.2, 0.0, 0.4, 0.6)):
         driver.run(rate, **{"adapter.rank": 4 + number})
+    driver.reference("validation")
     driver.confirm(lambda arm, seed: seed == 44 and arm.endswith("@p=0"))
+    driver.reference("confirmation")
+    driver.test()
+    driver.reference("test")
+    driver.end()
+
+
+def nothing(storage: Path, adapter: Mapping[str, bytes]) -> None:
+    """A confirmation that finds nothing to decide: the untrained model is as good."""
+    driver = Driver(storage, make_sweep("nothing", confirm={"rates": 1, "seeds": 3}), adapter)
+    driver.run(0.0)
+    driver.reference("validation", 0.95)
+    driver.run(0.2)
+    driver.reference("confirmation", 0.95)
+    driver.confirm()
     driver.test()
     driver.end()
 
@@ -300,6 +325,6 @@ def methods(storage: Path, adapter: Mapping[str, bytes]) -> None:
 
 KINDS = {
     make.__name__: make
-    for make in (searched, stopped_early, failed, confirmed, fork, population, methods)
+    for make in (searched, stopped_early, failed, confirmed, nothing, fork, population, methods)
 }
 """Writes a sweep of that name, by its name."""

@@ -78,16 +78,22 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
     from droplora_sweep.display.methods import methods_notes, methods_table
     from droplora_sweep.display.pareto import pareto_table
     from droplora_sweep.display.tables import rates_table
-    from droplora_sweep.driver.deciding import conclusion, confirmed, decide, on_test
+    from droplora_sweep.driver.deciding import (
+        conclusion,
+        confirmed,
+        decide,
+        on_test,
+        references,
+    )
     from droplora_sweep.selection import compare_methods, compared_fields, pareto_front
 
     decisions = [one for one in confirmed(ledger) if one.rates]
     if decisions:
-        console.print(arms_table(decisions))
+        console.print(arms_table(decisions, references(ledger)))
     else:
-        console.print(rates_table(decide(ledger)))
+        console.print(rates_table(decide(ledger), references(ledger)))
     if found := on_test(ledger):
-        console.print(on_test_table(found))
+        console.print(on_test_table(found, references(ledger, "test")))
     console.print(conclusion(ledger), highlight=False, soft_wrap=True)
     fields = compared_fields(ledger.record.spec)
     methods = compare_methods(ledger.search_records(), fields, ledger.scores)

@@ -31,6 +31,7 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
+    from droplora_sweep.driver.deciding import references
     from droplora_sweep.selection import explore, marginal_text, winner_text, winners_json
     from droplora_sweep.sweep import protocol
     from droplora_sweep.tracking import Ledger
@@ -39,14 +40,15 @@ def best(
     found = _winners(ledger, task)
     if as_json:
         settings = {trial.trial_id: trial.params for trial in ledger.records()}
-        content = winners_json(name, protocol(ledger), found, settings)
+        content = winners_json(name, protocol(ledger), found, settings, references(ledger))
         print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201 - plain JSON
         return
     console = own_console()
     if task is None:
         print_decisions(console, ledger)
+        withheld = {winner.benchmark for winner in found if winner.reasons}
         for marginal in explore(ledger.search_records()):
-            if marginal.points:
+            if marginal.points and marginal.benchmark not in withheld:
                 console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
     else:
         for winner in found:
@@ -73,13 +75,15 @@ def register(
     require_no_secret("--mlflow-uri", mlflow_uri or "")
     require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
+    chosen = _winners(ledger, task)
     found = [
         (winner, find_trial(ledger, winner.trial_id))
-        for winner in _winners(ledger, task)
+        for winner in chosen
         if winner.trial_id is not None
     ]
     if not found:
-        raise SweepError(f"{name}: has no adapter to register yet")
+        why = "; ".join(f"{winner.benchmark}: {winner.conclusion}" for winner in chosen)
+        raise SweepError(f"{name}: has no adapter to register yet: {why}")
     # mlflow and torch take seconds to import, which a wrong name does not cost.
     from droplora_sweep.tracking.mlflow_view.registry import alias_for, register
 
@@ -136,7 +140,7 @@ def export(
     if trial is None:
         [winner] = _winners(ledger, task)
         if winner.trial_id is None:
-            raise SweepError(f"{name}: has no trial to export for {task}: {winner.verdict}")
+            raise SweepError(f"{name}: has no trial to export for {task}: {winner.conclusion}")
         trial = winner.trial_id
     found = find_trial(ledger, trial)
     # torch takes seconds to import, which a wrong name does not cost.

@@ -6,17 +6,31 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from droplora_sweep.selection.references import UNTRAINED
+
 from .values import UNKNOWN, format_score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import ConfirmedDecision, Estimate, WinnerOnTest
+    from droplora_sweep.selection import (
+        ConfirmedDecision,
+        Estimate,
+        ReferenceRow,
+        WinnerOnTest,
+    )
     from droplora_sweep.selection.crossed import Difference
 
 
-def arms_table(decisions: Sequence[ConfirmedDecision]) -> Table:
-    """Every confirmed rate of every benchmark; what to use is marked with a star."""
+def arms_table(
+    decisions: Sequence[ConfirmedDecision], references: Sequence[ReferenceRow] = ()
+) -> Table:
+    """Every confirmed rate of every benchmark, then what it has to beat; a star marks what to use.
+
+    Args:
+        decisions: One per benchmark.
+        references: What needs no training, on the same examples.
+    """
     table = Table(title="Confirmed rates, in % with 95 % intervals over new seeds and new examples")
     has_controls = any(decision.controls for decision in decisions)
     own = ("against its own p = 0",) if has_controls else ()
@@ -36,15 +50,26 @@ def arms_table(decisions: Sequence[ConfirmedDecision]) -> Table:
                 f"{rate.probability_best:.0%}",
             )
             table.add_row(*cells, style="bold" if is_recommended else None)
+        for row in references:
+            if row.benchmark == decision.benchmark:
+                score = format_score(row.score) if row.estimate is None else _interval(row.estimate)
+                table.add_row("", UNKNOWN, row.label, score, style="dim")
         table.add_section()
     table.caption = "*: use this one; !: clearly different, for all rates together"
     return table
 
 
-def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
-    """The recommended rate of each benchmark on the test split, beside p = 0."""
+def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[ReferenceRow] = ()) -> Table:
+    """The recommended rate of each benchmark on the test split, beside p = 0.
+
+    Args:
+        tested: One per benchmark.
+        references: What needs no training, on the test split.
+    """
+    untrained = {row.benchmark: row.score for row in references if row.label == UNTRAINED}
     table = Table(title="Test split, in %, scored once after the decision")
-    for column in ("benchmark", "pruning rate", "score", "p = 0", "difference"):
+    own = (UNTRAINED,) if untrained else ()
+    for column in ("benchmark", "pruning rate", "score", "p = 0", "difference", *own):
         table.add_column(column, justify="right")
     for one in tested:
         table.add_row(
@@ -53,6 +78,7 @@ def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
             format_score(one.score),
             format_score(one.baseline_score),
             _interval(one.difference, "+z.1f"),
+            *(format_score(untrained.get(one.benchmark)) for _ in own),
         )
     return table
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.driver.plan import LearningRates, Plan, Saved
     from droplora_sweep.driver.survey import Survey
-    from droplora_sweep.selection import Decision
+    from droplora_sweep.selection import Decision, ReferenceRow
     from droplora_sweep.tracking import SweepRecord, TrialRecord
 
 RATIO = "perplexity/ratio"
@@ -112,8 +112,13 @@ def trials_notes(record: SweepRecord) -> list[str]:
     return [*notes, *long_prompts_text(num_long, policy)]
 
 
-def rates_table(decisions: Sequence[Decision]) -> Table:
-    """The best complete trial of each pruning rate, per benchmark, in percent."""
+def rates_table(decisions: Sequence[Decision], references: Sequence[ReferenceRow] = ()) -> Table:
+    """The best complete trial of each pruning rate, per benchmark, in percent.
+
+    Args:
+        decisions: One per benchmark.
+        references: What has to be beaten, on the same examples: the last rows.
+    """
     table = Table(title="Best score of each pruning rate, in % (complete trials)")
     table.add_column("pruning rate", justify="right")
     for decision in decisions:
@@ -124,13 +129,19 @@ def rates_table(decisions: Sequence[Decision]) -> Table:
         cells = []
         for decision in decisions:
             best = next(other.best for other in decision.rates if other.pruning_rate == rate)
-            is_winner = decision.best is not None and best == decision.best
+            is_winner = not decision.is_withheld and best is not None and best == decision.best
             score = format_score(None if best is None else best.score)
             cells.append(f"[bold]{score} *[/bold]" if is_winner else score)
         count = f"{row.num_complete} + {row.num_stopped} stopped"
         table.add_row(
             f"{rate:g}", *cells, count + (f", {row.num_failed} failed" * bool(row.num_failed))
         )
+    if references:
+        table.add_section()
+    for label in dict.fromkeys(row.label for row in references):
+        scores = {row.benchmark: row.score for row in references if row.label == label}
+        shown = (format_score(scores.get(decision.benchmark)) for decision in decisions)
+        table.add_row(label, *shown, style="dim")
     return table
 
 

@@ -20,7 +20,7 @@ from .recorded import recorded_sweep, recorded_trial
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from droplora_sweep.selection import Finalists, Standing
+    from droplora_sweep.selection import ConfirmedDecision, Finalists, Standing
     from droplora_sweep.selection.trials import Scores
     from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
     from droplora_sweep.tracking import SweepRecord, TrialRecord
@@ -127,15 +127,22 @@ def looked_at_note(origin: SweepRecord) -> str | None:
     )
 
 
-def wanted_on_test(confirmation: Confirmation, record: SweepRecord) -> dict[str, tuple[str, ...]]:
+def wanted_on_test(
+    confirmation: Confirmation, decisions: Sequence[ConfirmedDecision], record: SweepRecord
+) -> dict[str, tuple[str, ...]]:
     """Benchmarks to score on the test split by trial's id: every seed of the winners and p = 0.
 
     Empty while anything is to be trained, and for what was scored before.
+
+    Args:
+        confirmation: How far it is.
+        decisions: One per question; nothing is scored for those that are withheld.
+        record: The sweep.
     """
     if confirmation.standing.missing:
         return {}
     names = [str(name) for name in record.spec["task"]["benchmarks"]]
-    scored = arms_to_test(confirmation.questions, confirmation.standing.decisions, names)
+    scored = arms_to_test(confirmation.questions, decisions, names)
     needed = {(arm.name, seed) for arm, seed in confirmation.standing.needed}
     return {
         trial.trial_id: scored[trial.arm]

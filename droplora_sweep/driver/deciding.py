@@ -15,9 +15,16 @@ from droplora_sweep.selection import (
 )
 
 from .confirming import confirmation_of, wanted_on_test
+from .grounds import Grounds
 
 if TYPE_CHECKING:
-    from droplora_sweep.selection import ConfirmedDecision, Decision, Winner, WinnerOnTest
+    from droplora_sweep.selection import (
+        ConfirmedDecision,
+        Decision,
+        ReferenceRow,
+        Winner,
+        WinnerOnTest,
+    )
     from droplora_sweep.tracking import Ledger
 
     from .confirming import Confirmation
@@ -29,7 +36,8 @@ def decide(ledger: Ledger) -> list[Decision]:
     Raises:
         SweepError: No trial is complete.
     """
-    return best_per_benchmark(ledger.search_records(), ledger.scores)
+    found = best_per_benchmark(ledger.search_records(), ledger.scores)
+    return Grounds(ledger).of_search(found)
 
 
 def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
@@ -44,7 +52,7 @@ def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
 def confirmed(ledger: Ledger) -> tuple[ConfirmedDecision, ...]:
     """The decision per benchmark from the confirmation stage; empty before its first look."""
     found = _confirmation(ledger)
-    return () if found is None else found.standing.decisions
+    return () if found is None else _sound(ledger, found)
 
 
 def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
@@ -57,7 +65,20 @@ def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
         for trial in ledger.confirm_records()
         if trial.is_tested and trial.arm is not None
     }
-    return winners_on_test(found.questions, found.standing.decisions, runs)
+    return winners_on_test(found.questions, _sound(ledger, found), runs)
+
+
+def references(ledger: Ledger, split: str | None = None) -> tuple[ReferenceRow, ...]:
+    """What needs no training and has to be beaten, see `selection.references`.
+
+    Args:
+        ledger: The sweep's.
+        split: Which examples; those that its decisions are from where None.
+    """
+    grounds = Grounds(ledger)
+    if split is None:
+        split = grounds.confirmed_on if confirmed(ledger) else "validation"
+    return grounds.rows(split)
 
 
 def protocol(ledger: Ledger) -> str:
@@ -94,8 +115,11 @@ def stage_text(ledger: Ledger) -> str | None:
             f"stage: confirmation, {num_done} of {len(standing.needed)} runs "
             f"({found.num_arms} arms, {seeds} seeds)"
         )
-    if wanted := wanted_on_test(found, record):
+    decisions = _sound(ledger, found)
+    if wanted := wanted_on_test(found, decisions, record):
         return f"stage: test split, {len(wanted)} winners' runs to score"
+    if decisions and all(one.is_withheld for one in decisions):
+        return "stage: confirmation over, nothing to decide"
     return f"stage: confirmed, {standing.step.action}"
 
 
@@ -105,6 +129,11 @@ def summary(ledger: Ledger) -> dict[str, str]:
         return {"README.md": conclusion(ledger)}
     except SweepError as error:
         return {"README.md": str(error)}
+
+
+def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]:
+    """Its decisions; those about nothing are withheld."""
+    return Grounds(ledger).of_confirmation(found.standing.decisions)
 
 
 def _confirmation(ledger: Ledger) -> Confirmation | None:

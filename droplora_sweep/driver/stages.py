@@ -13,6 +13,7 @@ from droplora_sweep.selection import Action, is_behind
 from droplora_sweep.spec import NoStoppingSpec, SearchSpec
 
 from .confirming import confirmation_of, wanted_on_test
+from .grounds import Grounds
 from .runs import queue_of, take_over_runs
 from .testing import score_on_test
 
@@ -132,7 +133,8 @@ class Stages:
         record = self.ledger.record
         confirmation = confirmation_of(record, self.ledger.scores)
         assert confirmation is not None, "the sweep has `confirm`"
-        wanted = wanted_on_test(confirmation, record)
+        decisions = Grounds(self.ledger).of_confirmation(confirmation.standing.decisions)
+        wanted = wanted_on_test(confirmation, decisions, record)
         if wanted:
             self.groups.end()
             score_on_test(self.ledger, wanted, self.sweep.group, self.watch, self.progress.say)

@@ -5,7 +5,7 @@ Everything in a report is a function of these facts, so the same ledger gives th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Estimate,
         Marginal,
         MethodTable,
+        ReferenceRow,
         Scores,
         WinnerOnTest,
     )
@@ -51,6 +52,8 @@ class Facts:
         confirmed: The confirm stage's, one per subject; empty where it has not begun.
         on_test: The recommended rates on the test split; empty before it is scored, once.
         methods: The variants that the sweep compares, None where it compares none.
+        decided_on: The split whose examples the answers are from.
+        references: What needs no training and has to be beaten, by split.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
 
@@ -63,6 +66,8 @@ class Facts:
     on_test: tuple[WinnerOnTest, ...]
     methods: MethodTable | None
     estimates: Mapping[str, Mapping[str, Estimate]]
+    decided_on: str = "validation"
+    references: Mapping[str, tuple[ReferenceRow, ...]] = field(default_factory=dict)
 
     @cached_property
     def searched(self) -> tuple[TrialRecord, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.selection import MEAN, ConfirmedVerdict, Verdict
+from droplora_sweep.selection.sentences import NOTHING_ADVICE
 
 from .contents.answers import Certainty
 from .wording import points, share
@@ -46,6 +47,8 @@ def headline(answers: tuple[Answer, ...]) -> Headline:
 
 def _advice(answer: Answer) -> str:
     rate = answer.pruning_rate
+    if answer.certainty is Certainty.NOTHING:
+        return "There is nothing to decide yet."
     if rate is None:
         return "There is no answer yet."
     use = f"a pruning rate of {rate:g}" if rate > 0 else "no pruning (p = 0)"
@@ -59,6 +62,8 @@ def _advice(answer: Answer) -> str:
 
 
 def _reason(answer: Answer) -> str:
+    if answer.certainty is Certainty.NOTHING:
+        return f"{answer.verdict[:1].upper()}{answer.verdict[1:]}. {NOTHING_ADVICE}"
     if answer.pruning_rate is None:
         return answer.verdict
     if answer.certainty is Certainty.HINT:

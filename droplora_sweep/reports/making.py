@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.driver.deciding import confirmed, on_test
+from droplora_sweep.driver.grounds import Grounds
 from droplora_sweep.redaction import redact
 from droplora_sweep.tracking.records import SweepOutcome
 
@@ -56,4 +57,11 @@ def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
 
 
 def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
-    return gather_facts(record, ledger.scores, confirmed(ledger), on_test(ledger), is_live=is_live)
+    facts = gather_facts(record, ledger.scores, confirmed(ledger), on_test(ledger), is_live=is_live)
+    grounds = Grounds(ledger)
+    return replace(
+        facts,
+        decisions=tuple(grounds.of_search(facts.decisions)),
+        decided_on=grounds.confirmed_on if facts.confirmed else "validation",
+        references={split: grounds.rows(split) for split in record.references},
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.selection import marginal_text
 
-from .contents.answers import answers
+from .contents.answers import Certainty, answers
 from .contents.coordinates import coordinates
 from .contents.costs import costs
 from .contents.courses import curve_panels, rungs, rungs_alt
@@ -64,6 +64,7 @@ def make_report(facts: Facts) -> Report:
     found = answers(facts)
     shares = importance(facts)
     spent = costs(facts)
+    withheld = {one.subject for one in found if one.certainty is Certainty.NOTHING}
     pictures = {picture.name: picture for picture in _pictures(facts, shares, spent)}
     html = _template().render(
         facts=facts,
@@ -72,15 +73,25 @@ def make_report(facts: Facts) -> Report:
         headline=headline(found),
         answers=found,
         answers_table=answers_table(found),
-        confirmed_tables=[confirmed_table(one) for one in facts.confirmed if one.rates],
+        confirmed_tables=[
+            confirmed_table(one, facts.references.get(facts.decided_on, ()))
+            for one in facts.confirmed
+            if one.rates
+        ],
         has_controls=any(one.controls for one in facts.confirmed),
-        on_test_table=on_test_table(facts.on_test) if facts.on_test else None,
+        on_test_table=on_test_table(facts.on_test, facts.references.get("test", ()))
+        if facts.on_test
+        else None,
         rates_table=rates_table(facts),
         methods_table=None if facts.methods is None else methods_table(facts.methods),
         pareto_table=pareto_table(facts),
         methods_notes=[] if facts.methods is None else methods_text(facts.methods),
         trials_table=trials_table(facts),
-        marginals=[marginal_text(one) for one in facts.marginals if one.points],
+        marginals=[
+            marginal_text(one)
+            for one in facts.marginals
+            if one.points and one.benchmark not in withheld
+        ],
         importance=shares,
         costs=spent,
         settings=setting_rows(facts.record),

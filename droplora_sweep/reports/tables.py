@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.display.schedules import schedule_texts
 from droplora_sweep.display.values import format_params, format_seconds
+from droplora_sweep.selection.references import UNTRAINED
 
 from .wording import UNKNOWN, interval, points, score, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import ConfirmedDecision, WinnerOnTest
+    from droplora_sweep.selection import ConfirmedDecision, ReferenceRow, WinnerOnTest
     from droplora_sweep.tracking.records import TrialRecord
 
     from .contents.answers import Answer
@@ -86,7 +87,8 @@ def rates_table(facts: Facts) -> Table:
                 cells.append(Cell(UNKNOWN))
             else:
                 shown = score(best.score)
-                cells.append(Cell(shown, interval(best.estimate), best == decision.best))
+                is_best = best == decision.best and not decision.is_withheld
+                cells.append(Cell(shown, interval(best.estimate), is_best))
         states = [
             f"{count} {name}"
             for count, name in (
@@ -97,11 +99,21 @@ def rates_table(facts: Facts) -> Table:
             if count
         ]
         rows.append((*cells, Cell(", ".join(states) or UNKNOWN)))
+    known = facts.references.get("validation", ())
+    for label in dict.fromkeys(row.label for row in known) if rows else ():
+        own = {row.benchmark: row for row in known if row.label == label}
+        cells = [_reference_cell(own.get(subject)) for subject in facts.subjects]
+        rows.append((Cell(label), *cells, Cell(UNKNOWN)))
     return Table("Best complete trial of each pruning rate in the search", columns, tuple(rows))
 
 
-def confirmed_table(decision: ConfirmedDecision) -> Table:
-    """Every confirmed rate of one subject."""
+def confirmed_table(decision: ConfirmedDecision, references: Sequence[ReferenceRow] = ()) -> Table:
+    """Every confirmed rate of one subject, then what it has to beat.
+
+    Args:
+        decision: The subject's.
+        references: What needs no training, on the same examples.
+    """
     own = ("against its own p = 0",) if decision.controls else ()
     columns = ("setting", "score", "against p = 0", *own, "p-value", "best of all")
     rows = tuple(
@@ -117,13 +129,26 @@ def confirmed_table(decision: ConfirmedDecision) -> Table:
         )
         for one in (*decision.rates, *decision.controls)
     )
+    rest = [Cell(UNKNOWN)] * (len(columns) - 2)
+    rows += tuple(
+        (Cell(row.label), _reference_cell(row), *rest)
+        for row in references
+        if row.benchmark == decision.benchmark
+    )
     seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
     return Table(f"{decision.benchmark}: {seeds}", columns, rows)
 
 
-def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
-    """The recommended rates on the test split, beside p = 0."""
-    columns = ("benchmark", "used", "test score", "p = 0", "difference", "runs and examples")
+def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[ReferenceRow] = ()) -> Table:
+    """The recommended rates on the test split, beside p = 0.
+
+    Args:
+        tested: One per subject.
+        references: What needs no training, on the test split.
+    """
+    untrained = {row.benchmark: row for row in references if row.label == UNTRAINED}
+    own = (UNTRAINED,) if untrained else ()
+    columns = ("benchmark", "used", "test score", "p = 0", "difference", *own, "runs and examples")
     rows = tuple(
         (
             Cell(one.benchmark),
@@ -131,11 +156,16 @@ def on_test_table(tested: Sequence[WinnerOnTest]) -> Table:
             Cell(score(one.score)),
             Cell(score(one.baseline_score)),
             Cell(points(one.difference)),
+            *(_reference_cell(untrained.get(one.benchmark)) for _ in own),
             Cell(f"{one.num_seeds} seeds, {one.num_examples:,} examples"),
         )
         for one in tested
     )
     return Table("Test split, scored once, after the decision", columns, rows)
+
+
+def _reference_cell(row: ReferenceRow | None) -> Cell:
+    return Cell(UNKNOWN) if row is None else Cell(score(row.score), interval(row.estimate))
 
 
 def trials_table(facts: Facts) -> Table:

@@ -20,6 +20,7 @@ from .methods import MethodRow, MethodTable, compare_methods, compared_fields
 from .on_test import WinnerOnTest, winner_on_test_text, winners_on_test
 from .paper import PaperResult, paper_result, paper_results
 from .pareto import ParetoPoint, pareto_front
+from .references import ReferenceRow
 from .sentences import decision_text, decisions_text
 from .sequential import Action, Budget, Step, next_step
 from .standing import Standing, all_arms, arms_to_test, choose_questions, stand
@@ -45,6 +46,7 @@ __all__ = [
     "PaperResult",
     "ParetoPoint",
     "RateRow",
+    "ReferenceRow",
     "Rule",
     "Run",
     "ScoreTable",

@@ -8,7 +8,7 @@ however often the growing evidence is looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ class ConfirmedVerdict(StrEnum):
         "not enough runs: two arms that share three seeds, or three that share two, are needed"
     )
     NO_BASELINE = "p = 0 has no run to compare with"
+    NOTHING = "nothing to decide"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class ConfirmedDecision:
         needed: What would settle that pair.
         num_seeds: Seeds that two or more arms share.
         num_examples: Examples, over all benchmarks of the mean.
+        reasons: Why there is nothing to decide; empty where there is (see `grounds`).
     """
 
     benchmark: str
@@ -114,6 +116,25 @@ class ConfirmedDecision:
     needed: Needed | None = None
     num_seeds: int = 0
     num_examples: int = 0
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is nothing to decide."""
+        return self.verdict is ConfirmedVerdict.NOTHING
+
+    def withheld(self, reasons: tuple[str, ...]) -> ConfirmedDecision:
+        """The same scores without a decision; as it is where nothing can be said."""
+        if not self.rates:
+            return self
+        return replace(
+            self,
+            verdict=ConfirmedVerdict.NOTHING,
+            recommended=None,
+            unsettled=None,
+            needed=None,
+            reasons=reasons,
+        )
 
     @property
     def used(self) -> ConfirmedRate | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .confirmed import ConfirmedVerdict
+from .sentences import NOTHING_ADVICE, nothing_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ WITH_CONTROLS = (
 
 def confirmed_text(decision: ConfirmedDecision) -> str:
     """What to use, why, what cannot be told apart, and what would settle it."""
+    if decision.is_withheld:
+        return nothing_text(decision.benchmark, decision.reasons)
     if decision.best is None or decision.recommended is None:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [_advice(decision), _evidence(decision)]
@@ -40,7 +43,13 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
 
 def confirmed_texts(decisions: Sequence[ConfirmedDecision]) -> str:
     """Every decision on a line, then what they are worth."""
-    return "\n".join([*map(confirmed_text, decisions), confirmed_caveat(decisions)])
+    lines = [*map(confirmed_text, decisions)]
+    if any(one.is_withheld for one in decisions):
+        lines.append(NOTHING_ADVICE)
+    # It tells what a decision is worth.
+    if not all(one.is_withheld for one in decisions):
+        lines.append(confirmed_caveat(decisions))
+    return "\n".join(lines)
 
 
 def confirmed_caveat(decisions: Sequence[ConfirmedDecision]) -> str:

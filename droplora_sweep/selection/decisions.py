@@ -8,7 +8,7 @@ rate. The intervals and tests cover the choice of examples, not the luck of a se
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ class Verdict(StrEnum):
     NO_PRUNED = "no p > 0 trial is complete"
     NOT_PAIRED = "not compared with p = 0: no results on the same examples"
     NO_SCORE = "no complete trial has a score"
+    NOTHING = "nothing to decide"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Decision:
         comparison: ``pruned`` against ``unpruned``, None where it cannot be made.
         verdict: What the comparison says.
         rates: One row per pruning rate, ascending.
+        reasons: Why there is nothing to decide; empty where there is (see `grounds`).
     """
 
     benchmark: str
@@ -119,6 +121,18 @@ class Decision:
     comparison: Comparison | None
     verdict: Verdict
     rates: tuple[RateRow, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is nothing to decide."""
+        return self.verdict is Verdict.NOTHING
+
+    def withheld(self, reasons: tuple[str, ...]) -> Decision:
+        """The same scores without a decision; as it is where there is no score."""
+        if self.best is None:
+            return self
+        return replace(self, verdict=Verdict.NOTHING, reasons=reasons)
 
 
 def best_per_benchmark(

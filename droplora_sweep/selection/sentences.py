@@ -15,9 +15,17 @@ CAVEAT = (
 )
 
 
+NOTHING_ADVICE = (
+    "Where there is nothing to decide, train longer (training.epochs, task.num_train), with "
+    "another learning rate, or take a stronger base model."
+)
+
+
 def decision_text(decision: Decision) -> str:
     """One line: the best trial, the best of the other side, how they compare, the verdict."""
     best = decision.best
+    if decision.is_withheld:
+        return nothing_text(decision.benchmark, decision.reasons)
     if best is None:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [f"best is {_finalist(best)}"]
@@ -30,10 +38,16 @@ def decision_text(decision: Decision) -> str:
     return f"{decision.benchmark}: {'; '.join([*parts, decision.verdict.value])}"
 
 
+def nothing_text(benchmark: str, reasons: Sequence[str]) -> str:
+    """One line: that there is nothing to decide, and why."""
+    return f"{benchmark}: nothing to decide: {'; '.join(reasons)}"
+
+
 def decisions_text(decisions: Sequence[Decision], protocol: str) -> str:
     """Every decision on a line, then how responses were read, and what it is worth."""
     read = f"Scores are by the {protocol} protocol."
-    return "\n".join([*map(decision_text, decisions), read, CAVEAT])
+    advice = [NOTHING_ADVICE] if any(one.is_withheld for one in decisions) else []
+    return "\n".join([*map(decision_text, decisions), *advice, read, CAVEAT])
 
 
 def _finalist(finalist: Finalist) -> str:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .decisions import Verdict
+from .references import rows_json
+from .sentences import nothing_text
 from .trials import TrialRecord
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from .confirmed import ConfirmedDecision
     from .decisions import Decision
     from .intervals import Estimate
+    from .references import ReferenceRow
 
 SCHEMA = 1
 """Version of `winners_json`; a field is only ever added within one."""
@@ -46,6 +50,7 @@ class Winner:
         difference: To p = 0; None for p = 0 itself, and where the two cannot be compared.
         p_value: Of that difference, corrected for the number of settings compared.
         verdict: In words.
+        reasons: Why there is nothing to decide; empty where there is.
     """
 
     benchmark: str
@@ -56,6 +61,12 @@ class Winner:
     difference: Estimate | None
     p_value: float | None
     verdict: str
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict, with why there is nothing to decide."""
+        return ": ".join([self.verdict, *filter(None, ["; ".join(self.reasons)])])
 
 
 def winners(
@@ -74,7 +85,12 @@ def winners(
     found = []
     for decision in explored:
         sure = by_name.get(decision.benchmark)
+        if sure is not None and sure.is_withheld:
+            found.append(_withheld(sure.benchmark, "confirmed", sure.reasons))
+            continue
         winner = None if sure is None else _confirmed(sure, runs)
+        if winner is None and decision.is_withheld:
+            winner = _withheld(decision.benchmark, "exploratory", decision.reasons)
         found.append(winner or _explored(decision))
     return tuple(found)
 
@@ -95,6 +111,13 @@ def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | 
         p_value=rate.adjusted_p_value,
         verdict=decision.verdict.value,
     )
+
+
+def _withheld(
+    benchmark: str, kind: Literal["confirmed", "exploratory"], reasons: tuple[str, ...]
+) -> Winner:
+    verdict = Verdict.NOTHING.value
+    return Winner(benchmark, kind, None, None, None, None, None, verdict, reasons)
 
 
 def _first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
@@ -119,6 +142,8 @@ def _explored(decision: Decision) -> Winner:
 
 def winner_text(winner: Winner) -> str:
     """One line."""
+    if winner.reasons:
+        return nothing_text(winner.benchmark, winner.reasons)
     if winner.pruning_rate is None:
         return f"{winner.benchmark}: {winner.verdict}"
     parts = [f"{winner.benchmark}: p = {winner.pruning_rate:g} ({winner.trial_id})"]
@@ -144,6 +169,7 @@ def winners_json(
     protocol: str,
     found: Sequence[Winner],
     settings: Mapping[str, Mapping[str, Any]],
+    references: Sequence[ReferenceRow] = (),
 ) -> dict[str, Any]:
     """For other programs: every field is always there, null where there is no value.
 
@@ -152,6 +178,7 @@ def winners_json(
         protocol: How responses were read.
         found: One winner per benchmark.
         settings: By trial id, its searched fields by dotted path.
+        references: What has to be beaten, on the examples that decided.
     """
     benchmarks = []
     for winner in found:
@@ -159,5 +186,6 @@ def winners_json(
         setting = settings.get(winner.trial_id or "")
         fields["setting"] = None if setting is None else dict(setting)
         fields["trial"] = fields.pop("trial_id")
+        fields["references"] = rows_json(references, winner.benchmark)
         benchmarks.append(fields)
     return {"schema": SCHEMA, "sweep": sweep, "protocol": protocol, "benchmarks": benchmarks}

@@ -84,7 +84,7 @@ class Driver:
     def wanted(self) -> dict[str, tuple[str, ...]]:
         found = confirmation_of(self.ledger.record, self.ledger.scores)
         assert found is not None
-        return wanted_on_test(found, self.ledger.record)
+        return wanted_on_test(found, found.standing.decisions, self.ledger.record)
 
     def test(self, share: float) -> None:
         for name in self.wanted():

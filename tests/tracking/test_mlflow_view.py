@@ -398,3 +398,23 @@ def test_a_store_whose_making_was_killed_is_made_anew(make_driver):
     report = publish_all(driver.ledger)
     assert report.is_complete, report.error
     assert not list(storage.glob(".mlflow.db*"))
+
+
+def test_the_parent_run_shows_what_needs_no_training_once(driver):
+    publisher = MlflowPublisher(driver.ledger)
+    driver.run(0)
+    driver.ledger.reference_scored(
+        "validation", answers(1), {"choice": ("a", 0.75)}, {"choice": 0.25}
+    )
+    driver.ledger.reference_scored("test", answers(3), {}, {})
+    driver.ledger.sweep_finished(SweepOutcome.COMPLETE)
+    assert publisher.close().is_complete
+    assert publish_all(driver.ledger).is_complete
+    client, parent, _ = runs_of(driver)
+    metrics = parent.data.metrics
+    assert metrics["untrained/val/choice"] == 0.25
+    assert metrics["most_frequent/val/choice"] == 0.75
+    assert metrics["chance/val/choice"] == 0.25
+    assert metrics["untrained/test/choice"] == 0.75
+    assert parent.data.tags["most_frequent.val.choice"] == "a"
+    assert len(client.get_metric_history(parent.info.run_id, "untrained/val/choice")) == 1

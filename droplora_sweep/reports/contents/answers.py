@@ -14,6 +14,7 @@ from droplora_sweep.selection import (
     confirmed_text,
     decision_text,
 )
+from droplora_sweep.selection.sentences import nothing_text
 
 if TYPE_CHECKING:
     from droplora_sweep.reports.facts import Facts
@@ -30,12 +31,14 @@ class Certainty(StrEnum):
     SETTLED = "confirmed"
     OPEN = "confirmed, still open"
     HINT = "a hint, not confirmed"
+    NOTHING = "nothing to decide"
     NONE = "no answer yet"
 
     @property
     def mark(self) -> str:
         """A sign for it that needs no colour."""
-        return {"SETTLED": "\u2714", "OPEN": "\u2248", "HINT": "?", "NONE": "\u2013"}[self.name]
+        marks = {"SETTLED": "\u2714", "OPEN": "\u2248", "HINT": "?", "NOTHING": "\u2205"}
+        return marks.get(self.name, "\u2013")
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,23 @@ def answers(facts: Facts) -> tuple[Answer, ...]:
 def _answer(facts: Facts, subject: str) -> Answer:
     confirmed = facts.confirmation(subject)
     if confirmed is not None:
-        return _confirmed(facts, confirmed)
+        return _withheld(confirmed) if confirmed.is_withheld else _confirmed(facts, confirmed)
     decision = facts.decision(subject)
+    if decision is not None and decision.is_withheld:
+        return _withheld(decision)
     if decision is None or decision.best is None:
         verdict = facts.undecided if decision is None else decision.verdict.value
         return Answer(subject, Certainty.NONE, verdict=verdict)
     return _hinted(facts, decision)
+
+
+def _withheld(decision: ConfirmedDecision | Decision) -> Answer:
+    return Answer(
+        decision.benchmark,
+        Certainty.NOTHING,
+        verdict="; ".join(decision.reasons),
+        sentence=nothing_text(decision.benchmark, decision.reasons),
+    )
 
 
 def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:

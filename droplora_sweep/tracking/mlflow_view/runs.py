@@ -90,6 +90,9 @@ class SweepRuns:
         sweep = self._ledger.record
         counts = values.trial_counts(sweep)
         metrics = _metrics(counts, values.last_change(sweep), values.num_finished(sweep))
+        for reference in sweep.references.values():
+            # Of a step of their own, so that a point that is logged again is the same.
+            metrics += _metrics(values.reference_metrics(reference), reference.time, 0)
         self._log(run_id, metrics, {}, values.sweep_tags(sweep, is_live=is_live))
         self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
         if self._ledger.summary_directory.is_dir():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from droplora_sweep.tracking.records import SweepRecord, TrialRecord
+    from droplora_sweep.tracking.records import Reference, SweepRecord, TrialRecord
 
 INTERRUPTED = "INTERRUPTED"
 """State tag of a run whose trial was running when its sweep ended."""
@@ -41,6 +41,9 @@ SWEEP_STATUS = {
     SweepOutcome.INTERRUPTED: "KILLED",
     SweepOutcome.FAILED: "FAILED",
 }
+
+SPLIT_PREFIXES = {"validation": "val", "confirmation": "confirm", "test": "test"}
+"""As in the metrics of trials."""
 
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 5000
@@ -186,6 +189,10 @@ def sweep_tags(sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
     }
     if sweep.reason:
         tags["reason"] = sweep.reason[:MAX_TAG_CHARACTERS]
+    for reference in sweep.references.values():
+        prefix = SPLIT_PREFIXES[reference.split]
+        for name, (answer, _) in reference.most_frequent.items():
+            tags[f"most_frequent.{prefix}.{name}"] = answer[:MAX_TAG_CHARACTERS]
     return tags
 
 
@@ -205,6 +212,25 @@ def trial_counts(sweep: SweepRecord) -> dict[str, float]:
     """Metrics of the parent run: number of trials in each state."""
     states = [trial.state for trial in sweep.trials]
     return {f"trials_{state.value.lower()}": float(states.count(state)) for state in TrialState}
+
+
+def reference_metrics(reference: Reference) -> dict[str, float]:
+    """What needs no training and has to be beaten, as metrics of the parent run.
+
+    ``untrained/val/<benchmark>``, ``most_frequent/val/<benchmark>`` and
+    ``chance/val/<benchmark>``; the answer that is the most frequent one is among `sweep_tags`.
+    """
+    prefix = SPLIT_PREFIXES[reference.split]
+    kinds = {
+        "untrained": reference.untrained,
+        "most_frequent": {name: share for name, (_, share) in reference.most_frequent.items()},
+        "chance": reference.chance,
+    }
+    return {
+        f"{kind}/{prefix}/{name}": score
+        for kind, scores in kinds.items()
+        for name, score in scores.items()
+    }
 
 
 def num_finished(sweep: SweepRecord) -> int:

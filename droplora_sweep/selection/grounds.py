@@ -1,0 +1,237 @@
+"""Whether there is anything to decide: scores that show learning, from training that was enough.
+
+Two arms that have learned nothing can be told apart as well as two that have, and the answer would
+be about nothing. So nothing is decided on a benchmark
+
+* where no arm scores above everything that needs no training (`references`), beyond its interval;
+* where every run gives one answer to all examples;
+* where the loss still falls at the end of most runs, see ``training.late_loss``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import t as student
+
+from .intervals import CONFIDENCE, Estimate
+from .references import UNTRAINED
+from .trials import MEAN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .confirmation import Array
+    from .references import ReferenceRow
+    from .trials import Scores
+
+SAME_ANSWER = 0.95
+"""From this share of one answer on, a run answers alike whatever it is asked."""
+LATE_PACE = 0.5
+"""A loss that falls this fast at the end, of its average pace, has an eighth of its fall to go."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run, as far as it tells whether anything was learned.
+
+    Attributes:
+        scores: By benchmark and example.
+        given: How often each answer was given, by benchmark; None is one that cannot be read.
+        right: How often each answer was the right one, by benchmark.
+        metrics: Of its last evaluation.
+    """
+
+    scores: Scores
+    given: Mapping[str, Counter[str | None]] = field(default_factory=dict)
+    right: Mapping[str, Counter[str]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_falling(self) -> bool | None:
+        """Whether its loss still falls, beyond noise and fast; None where that is not known."""
+        low, pace = (self.metrics.get(f"train/late_{name}") for name in ("fall_low", "pace"))
+        return None if low is None or pace is None else low > 0 and pace >= LATE_PACE
+
+
+def doubts(
+    subject: str,
+    arms: Mapping[str, Sequence[RunFacts]],
+    rows: Sequence[ReferenceRow],
+    untrained: Scores | None,
+    *,
+    num_candidates: int = 1,
+) -> tuple[str, ...]:
+    """Why nothing can be decided on a benchmark; empty where there is something to decide.
+
+    Args:
+        subject: A benchmark, or ``mean``.
+        arms: The runs of everything that is compared, by what it is called.
+        rows: What has to be beaten, of any benchmark.
+        untrained: The untrained model's score on each example, to be paired with the runs'.
+        num_candidates: Trials that each arm was picked from by its score.
+    """
+    arms = {name: runs for name, runs in arms.items() if runs}
+    if not arms:
+        return ()
+    own = [row for row in rows if row.benchmark == subject]
+    runs = [run for some in arms.values() for run in some]
+    parts = _parts(subject, runs)
+    found = [
+        _not_above(arms, parts, own, untrained, num_candidates * len(arms)),
+        _all_alike(runs, parts),
+        _still_falling(runs),
+    ]
+    return tuple(reason for reason in found if reason is not None)
+
+
+def gain_over(
+    runs: Sequence[Scores], parts: Sequence[str], reference: Scores | float, num_compared: int = 1
+) -> Estimate | None:
+    """By how much runs of one arm score above something fixed, with an interval.
+
+    It covers new seeds, where there are several runs, and new examples: the variances of both are
+    added, which counts the noise of single answers twice and errs to the wide side; degrees of
+    freedom are Satterthwaite's. To each benchmark one example that is won and one that is lost are
+    added, so that a few examples that all agree are not taken for certainty (as Bonett and Price,
+    J. Educ. Behav. Stat. 37, 2012, do for paired shares).
+
+    Args:
+        runs: Scores by benchmark and example.
+        parts: The benchmarks that are averaged over.
+        reference: Scores by benchmark and example, or one score for all.
+        num_compared: Arms or trials whose best this may be; the interval is Bonferroni's.
+
+    Returns:
+        None where the runs have no example of a benchmark in common with the reference.
+    """
+    values, variances = [], []
+    for part in parts:
+        difference_SE = _differences(runs, part, reference)
+        num_seeds, num_examples = difference_SE.shape
+        if not num_examples:
+            return None
+        values.append(float(difference_SE.mean()))
+        per_example = np.append(difference_SE.mean(axis=0), (1.0, -1.0))
+        variances.append((float(np.var(per_example)) / (num_examples + 2), num_examples + 1))
+        if num_seeds > 1:
+            by_seed = float(np.var(difference_SE.mean(axis=1), ddof=1)) / num_seeds
+            variances.append((by_seed, num_seeds - 1))
+    value = math.fsum(values) / len(parts)
+    variance = math.fsum(one for one, _ in variances)
+    degrees = variance**2 / math.fsum(one**2 / freedom for one, freedom in variances)
+    quantile = float(student.isf((1 - CONFIDENCE) / 2 / num_compared, degrees))
+    half = quantile * math.sqrt(variance) / len(parts)
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def _parts(subject: str, runs: Sequence[RunFacts]) -> list[str]:
+    return sorted({name for run in runs for name in run.scores}) if subject == MEAN else [subject]
+
+
+def _differences(runs: Sequence[Scores], part: str, reference: Scores | float) -> Array:
+    """Of shape (runs, examples), over the examples that all have a score of."""
+    of_part = [run.get(part, {}) for run in runs]
+    found = []
+    for example in of_part[0]:
+        scores = [scores.get(example) for scores in of_part]
+        if isinstance(reference, float | int):
+            against: float | None = reference
+        else:
+            against = reference.get(part, {}).get(example)
+        if against is not None and None not in scores:
+            found.append([score - against for score in scores if score is not None])
+    return np.array(found, dtype=np.float64).reshape(-1, len(runs)).T
+
+
+def _not_above(
+    arms: Mapping[str, Sequence[RunFacts]],
+    parts: Sequence[str],
+    rows: Sequence[ReferenceRow],
+    untrained: Scores | None,
+    num_compared: int,
+) -> str | None:
+    """Each thing to beat that no arm beats."""
+    open_rows = []
+    for row in rows:
+        paired = row.label == UNTRAINED and untrained is not None
+        reference = untrained if paired and untrained is not None else row.score
+        gains = [
+            gain_over([run.scores for run in runs], parts, reference, num_compared)
+            for runs in arms.values()
+        ]
+        known = [gain for gain in gains if gain is not None]
+        if known and all(gain.low <= 0 for gain in known):
+            open_rows.append(row)
+    if not open_rows:
+        return None
+    best = max(_mean([run.scores for run in runs], parts) for runs in arms.values())
+    beaten_by = _listed([f"{row.label} ({row.score:.1%})" for row in open_rows])
+    return f"nothing scores clearly above {beaten_by}; the best here is {best:.1%}"
+
+
+def _all_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:
+    """Runs that give one answer, or nearly one, to everything they are asked."""
+    per_part = []
+    for part in parts:
+        given = [run.given.get(part) for run in runs]
+        right = [run.right.get(part) for run in runs]
+        if not all(given) or not all(
+            _is_constant(some, true) for some, true in zip(given, right, strict=True)
+        ):
+            return None
+        per_part.append(_constant_text(part, [some for some in given if some is not None]))
+    where = f"in every run ({len(runs)})" if len(runs) > 1 else "in its only run"
+    return f"all answers are the same {where}: {'; '.join(per_part)}"
+
+
+def _is_constant(given: Counter[str | None] | None, right: Counter[str] | None) -> bool:
+    # With one right answer for everything there is no other to give.
+    if not given or not right or len(right) == 1:
+        return False
+    [(answer, count)] = given.most_common(1)
+    total = given.total()
+    return count >= SAME_ANSWER * total and count > right.get(answer or "", 0)
+
+
+def _constant_text(part: str, given: Sequence[Counter[str | None]]) -> str:
+    together: Counter[str | None] = Counter()
+    for some in given:
+        together.update(some)
+    [(answer, count)] = together.most_common(1)
+    said = "nothing that can be read" if answer is None else f'"{_short(answer)}"'
+    return f"{part} is answered {said} {count} of {together.total()} times"
+
+
+def _still_falling(runs: Sequence[RunFacts]) -> str | None:
+    known = [run for run in runs if run.is_falling is not None]
+    falling = [run for run in known if run.is_falling]
+    if not known or 2 * len(falling) <= len(known):
+        return None
+    pace = float(np.median([run.metrics["train/late_pace"] for run in falling]))
+    return (
+        f"the loss still falls at the end of training in {len(falling)} of {len(known)} "
+        f"run{'s' * (len(known) > 1)}, at {pace:.0%} of its average pace, so that longer training "
+        "would change the scores"
+    )
+
+
+def _mean(runs: Sequence[Scores], parts: Sequence[str]) -> float:
+    known = [
+        [score for run in runs for score in run.get(part, {}).values() if score is not None]
+        for part in parts
+    ]
+    return math.fsum(math.fsum(some) / len(some) for some in known if some) / len(parts)
+
+
+def _short(answer: str) -> str:
+    line = answer.strip().partition("\n")[0]
+    return line if len(line) <= 30 else f"{line[:29]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

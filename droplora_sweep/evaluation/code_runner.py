@@ -19,19 +19,25 @@ from .sandbox import ENVIRONMENT, PYTHON_FLAGS, SERVER, Sandbox, find_sandbox, n
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TIME_LIMIT_S: Final = 5.0
-"""Wall-clock time of one program; a right answer to any task here takes milliseconds."""
+CPU_LIMIT_S: Final = 10.0
+"""CPU time of one program; MBPP/123's own solution takes 5 s on a processor of 2023, each other
+task's less than one."""
+IDLE_FACTOR: Final = 2.0
+"""Wall-clock time that a program may wait without using the CPU, in CPU limits."""
+WALL_FACTOR: Final = 6.0
+"""Wall-clock time of one program, in CPU limits: on a machine so busy that it gets a sixth of a CPU
+it still has all of its CPU time."""
 
 _START_LIMIT_S: Final = 60.0
 _OVERHEAD_LIMIT_S: Final = 2.0
-"""Above a program's own time limit; only a server that hangs takes that long."""
+"""Above a program's own limit; only a server that hangs takes that long."""
 
 _logger = logging.getLogger(__name__)
 
 
 def run_programs(
     programs: Iterable[str],
-    time_limit_s: float = TIME_LIMIT_S,
+    cpu_limit_s: float = CPU_LIMIT_S,
     *,
     allow_unsandboxed: bool = False,
 ) -> dict[str, bool]:
@@ -44,7 +50,7 @@ def run_programs(
 
     Args:
         programs: Complete programs, their tests included.
-        time_limit_s: Seconds one program may take.
+        cpu_limit_s: Seconds of CPU time that one program may take.
         allow_unsandboxed: Run them bare where there is no sandbox: they can then read and delete
             this user's files, use the network and signal this user's processes.
 
@@ -60,11 +66,20 @@ def run_programs(
     with tempfile.TemporaryDirectory(prefix="droplora-code-") as folder:
         while len(passed) < len(distinct):
             remaining = distinct[len(passed) :]
-            served = _serve(remaining, time_limit_s, sandbox, folder)
+            served = _serve(remaining, cpu_limit_s, sandbox, folder)
             passed.update(zip(remaining, served.outcomes, strict=False))
             if not served.spent and len(served.outcomes) < len(remaining):
                 passed[remaining[len(served.outcomes)]] = False
     return passed
+
+
+def limits_of(cpu_limit_s: float) -> dict[str, float]:
+    """The limits of one program, as the code server takes them."""
+    return {
+        "cpu_s": cpu_limit_s,
+        "idle_s": IDLE_FACTOR * cpu_limit_s,
+        "wall_s": WALL_FACTOR * cpu_limit_s,
+    }
 
 
 def require_sandbox(*, allow_unsandboxed: bool = False) -> Sandbox | None:
@@ -116,7 +131,7 @@ class _Served:
 
 
 def _serve(
-    programs: list[str], time_limit_s: float, sandbox: Sandbox | None, folder: str
+    programs: list[str], cpu_limit_s: float, sandbox: Sandbox | None, folder: str
 ) -> _Served:
     """One server's outcomes.
 
@@ -128,9 +143,8 @@ def _serve(
         settings = json.dumps({"sandboxed": False, "seccomp": ""})
     else:
         command, settings = sandbox.command, sandbox.settings
-    requests = [
-        json.dumps({"program": program, "time_limit_s": time_limit_s}) for program in programs
-    ]
+    limits = limits_of(cpu_limit_s)
+    requests = [json.dumps({"program": program, "limits": limits}) for program in programs]
     server = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -141,7 +155,7 @@ def _serve(
         start_new_session=True,
         encoding="utf-8",
     )
-    limit_s = _START_LIMIT_S + len(programs) * (time_limit_s + _OVERHEAD_LIMIT_S)
+    limit_s = _START_LIMIT_S + len(programs) * (limits["wall_s"] + _OVERHEAD_LIMIT_S)
     with server:
         try:
             output, errors = server.communicate(

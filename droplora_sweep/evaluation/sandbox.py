@@ -105,7 +105,8 @@ def _probe(bubblewrap: str | None) -> Sandbox | str:
         "seccomp": base64.b64encode(build_filter(platform.machine())).decode(),
     }
     sandbox = Sandbox(sandbox_command(bubblewrap, find_runtime()), json.dumps(settings))
-    request = json.dumps({"program": "pass", "time_limit_s": _PROBE_LIMIT_S})
+    limits = dict.fromkeys(("cpu_s", "idle_s", "wall_s"), _PROBE_LIMIT_S)
+    request = json.dumps({"program": "pass", "limits": limits})
     try:
         tried = subprocess.run(
             sandbox.command,

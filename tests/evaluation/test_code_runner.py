@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.evaluation import run_programs
-from droplora_sweep.evaluation.code_runner import require_sandbox
+from droplora_sweep.evaluation.code_runner import IDLE_FACTOR, WALL_FACTOR, require_sandbox
 from droplora_sweep.evaluation.sandbox import find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:
@@ -176,9 +177,34 @@ def test_a_pass_cannot_be_forged(name: str, run: Callable[..., dict[str, bool]])
 def test_endless_loops_end_at_the_time_limit(run: Callable[..., dict[str, bool]]) -> None:
     loops = ["while True: pass", "while True: print('x' * 100_000)", "import time; time.sleep(99)"]
     start = time.monotonic()
-    passed = run([*loops, GOOD], time_limit_s=0.5)
+    passed = run([*loops, GOOD], cpu_limit_s=0.5)
     assert passed == {**dict.fromkeys(loops, False), GOOD: True}
-    assert 1.5 <= time.monotonic() - start < 10
+    assert 1.5 <= time.monotonic() - start < 15
+
+
+def test_what_waits_is_ended_long_before_what_is_slow(run: Callable[..., dict[str, bool]]) -> None:
+    waits = "import select; select.select([], [], [])"
+    start = time.monotonic()
+    assert run([waits], cpu_limit_s=1.0) == {waits: False}
+    assert IDLE_FACTOR <= time.monotonic() - start < WALL_FACTOR
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs one CPU to be kept busy")
+def test_a_busy_machine_fails_no_right_program(run: Callable[..., dict[str, bool]]) -> None:
+    """Three others on the same CPU: four times the CPU time has passed when the program ends."""
+    works = "import time\nwhile time.process_time() < 1: pass"
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        start = time.monotonic()
+        assert run([works], cpu_limit_s=1.5) == {works: True}
+        assert time.monotonic() - start > 1.5
+    finally:
+        os.sched_setaffinity(0, before)
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc to look for processes")

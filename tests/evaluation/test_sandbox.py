@@ -17,6 +17,7 @@ import pytest
 
 from droplora_sweep.evaluation import run_programs
 from droplora_sweep.evaluation._seccomp import ALLOWED, MACHINES, build_filter
+from droplora_sweep.evaluation.code_runner import limits_of
 from droplora_sweep.evaluation.sandbox import (
     Runtime,
     find_runtime,
@@ -165,7 +166,7 @@ def test_the_network_is_not_there() -> None:
         connects = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), timeout=5)"
         socket.create_connection(("127.0.0.1", port)).close()
         unfiltered = replace(sandbox, settings=json.dumps({"sandboxed": True, "seccomp": ""}))
-        request = json.dumps({"program": connects, "time_limit_s": 5})
+        request = json.dumps({"program": connects, "limits": limits_of(5)})
         done = subprocess.run(
             unfiltered.command,
             input=f"{unfiltered.settings}\n{request}\n",

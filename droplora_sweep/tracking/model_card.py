@@ -9,7 +9,8 @@ import yaml
 
 from droplora_sweep.spec import AdapterSpec, ModelSpec
 
-from .card_forms import Form, loading_text
+from .card_forms import BUILTIN, Form, loading_text
+from .card_prompts import prompt_text, task_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ read by the `{protocol}` protocol.{perplexity}
 
 Fingerprint: `{fingerprint}`
 
-{data}## Loading
+{data}{prompt}## Loading and generating
 
 {loading}
 {notes}"""
@@ -47,7 +48,8 @@ CARD = "README.md"
 """Name of the card's file."""
 
 _BUILTIN_NOTE = """
-`builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`.
+`builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`; the
+snippet finds it where droplora-sweep is installed.
 """
 
 _QUANTIZED_NOTE = """
@@ -127,7 +129,8 @@ def model_card(
         fingerprint=trial.fingerprint,
         data=_data(data or {}),
         test=_test(test or {}),
-        loading=loading_text(form, model),
+        prompt=prompt_text(spec),
+        loading=loading_text(form, model, task_prompts(spec)),
         notes=_notes(model) + adjusted,
     )
 
@@ -193,7 +196,7 @@ def _method(adapter: AdapterSpec) -> str:
 
 
 def _notes(model: ModelSpec) -> str:
-    notes = _BUILTIN_NOTE if model.path == "builtin" else ""
+    notes = _BUILTIN_NOTE if model.path == BUILTIN else ""
     if model.quantization != "none":
         bits = model.quantization.removesuffix("bit")
         notes += _QUANTIZED_NOTE.format(bits=bits, dtype=model.dtype)

@@ -1,11 +1,14 @@
 """The card names what was trained, what its files are, and how they are loaded."""
 
 import ast
+from dataclasses import replace
 
 import pytest
 import yaml
 
-from droplora_sweep.spec import ModelSpec
+from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec
+from droplora_sweep.tasks import Example, render_prompt
+from droplora_sweep.tracking.model_card import model_card
 
 COMMIT = "ab" * 20
 
@@ -78,10 +81,12 @@ def test_an_adapter_s_metadata_and_loading(card):
         "pruning_rate": 0.2,
         "mask": "token",
     }
-    assert snippet(text).splitlines()[-2:] == [
-        "base = AutoModelForCausalLM.from_pretrained('builtin', dtype=\"float32\")",
-        'model = PeftModel.from_pretrained(base, "path/of/this/folder")',
+    assert snippet(text).splitlines()[-3:] == [
+        'model = AutoModelForCausalLM.from_pretrained(base, dtype="float32")',
+        "model = PeftModel.from_pretrained(model, folder).eval()",
+        "tokenizer = AutoTokenizer.from_pretrained(base)",
     ]
+    assert "## Prompt" not in text, "a benchmark of a plug-in that is not here"
 
 
 def test_a_full_model_is_no_adapter(card):
@@ -98,8 +103,8 @@ def test_a_full_model_is_no_adapter(card):
         "tags": ["full-fine-tuning"],
     }
     assert snippet(text).splitlines()[-2:] == [
-        'model = AutoModelForCausalLM.from_pretrained("path/of/this/folder", dtype="float32")',
-        "tokenizer = AutoTokenizer.from_pretrained('builtin')",
+        'model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()',
+        "tokenizer = AutoTokenizer.from_pretrained(base)",
     ]
 
 
@@ -107,11 +112,12 @@ def test_precision_revision_and_quantization_are_in_how_it_is_loaded(card):
     model = ModelSpec(path="org/base", revision=COMMIT, dtype="bfloat16", quantization="4bit")
     text = card(model=model)
 
-    assert snippet(text).splitlines()[-2:] == [
-        f"base = AutoModelForCausalLM.from_pretrained('org/base', revision='{COMMIT}', "
+    assert snippet(text).splitlines()[-4:] == [
+        "base = 'org/base'",
+        f"model = AutoModelForCausalLM.from_pretrained(base, revision='{COMMIT}', "
         'dtype="bfloat16")',
-        'model = PeftModel.from_pretrained(base, "path/of/this/folder", '
-        "autocast_adapter_dtype=False)",
+        "model = PeftModel.from_pretrained(model, folder, autocast_adapter_dtype=False).eval()",
+        f"tokenizer = AutoTokenizer.from_pretrained(base, revision='{COMMIT}')",
     ]
     assert "The base model was held in 4 bits (bitsandbytes) while the adapter was trained" in text
     assert "`builtin` is" not in text
@@ -120,3 +126,52 @@ def test_precision_revision_and_quantization_are_in_how_it_is_loaded(card):
 @pytest.mark.parametrize("adapter", [{}, {"method": "full", "pruning_rate": 0.0}], ids=str)
 def test_how_to_load_is_python(card, adapter):
     ast.parse(snippet(card(**adapter)))
+
+
+def trial_of(driver, task, **evaluation):
+    """A trial as another task and evaluation would have it."""
+    trial = driver.ledger.trial(driver.run(0))
+    spec = {
+        **trial.spec,
+        "task": TaskSpec.model_validate(task).model_dump(mode="json"),
+        "evaluation": EvaluationSpec(**evaluation).model_dump(mode="json"),
+    }
+    return replace(trial, spec=spec)
+
+
+def test_the_prompt_is_shown_and_the_snippet_has_each_task_s_own(make_driver):
+    trial = trial_of(make_driver(), {"benchmarks": ["boolq", "gsm8k"]}, max_new_tokens=32)
+    text = model_card(trial, "demo", {})
+    _, _, section = text.partition("## Prompt\n")
+    shown = section.partition("```text\n")[2].partition("\n```")[0]
+    assert shown.startswith("Below is an instruction that describes a task. Write a response")
+    assert "### Instruction:\nWhich of these comes first?" in shown
+    assert shown.endswith("### Response:\n")
+    assert "A response to boolq names one of `true`, `false`.\n" in section
+    assert "compared by their probability" not in section
+    tasks = ast.literal_eval(
+        snippet(text).partition("TASKS = ")[2].partition("\n\n\ndef answer")[0]
+    )
+    example = Example(instruction="Who?", input="", output="", answer="")
+    with_input = replace(example, input="A text.")
+    for name, suffix in (("boolq", "\n"), ("gsm8k", " Let's think step by step.")):
+        for one, key in ((example, "prompt"), (with_input, "prompt with input")):
+            given = tasks[name][key].replace("{input}", one.input)
+            assert given.replace("{instruction}", one.instruction) == render_prompt(one, suffix)
+        assert tasks[name]["max_new_tokens"] == 32
+
+
+def test_a_prompt_of_one_s_own_and_scored_options_are_told(make_driver):
+    task = {"benchmarks": ["boolq"], "prompt": "Q: {instruction} {input}\nA:"}
+    trial = trial_of(make_driver(), task, choice="score")
+    text = model_card(trial, "demo", {})
+    assert "```text\nQ: Which of these comes first?" in text
+    assert "compared by their probability" in text
+    ast.parse(snippet(text))
+
+
+def test_code_from_a_model_s_folder_is_allowed_where_it_was(make_driver):
+    model = ModelSpec(path="org/base", revision=COMMIT, trust_remote_code=True)
+    trial = trial_of(make_driver(model=model), {"benchmarks": ["boolq"]})
+    lines = snippet(model_card(trial, "demo", {})).splitlines()
+    assert sum("trust_remote_code=True" in line for line in lines) == 2

@@ -76,6 +76,15 @@ def commonsense(benchmark_files: Path) -> Path:
     return benchmark_files / "commonsense"
 
 
+@pytest.fixture(scope="session")
+def case_files(benchmark_files: Path) -> Path:
+    """The folder of small inputs whose right outcome is known, beside the benchmark files."""
+    folder = benchmark_files.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} does not exist; it lies beside what DROPLORA_TEST_DATA names")
+    return folder
+
+
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Exit code, output and complaints of a command."""

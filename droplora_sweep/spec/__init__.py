@@ -47,7 +47,16 @@ from .stopping import (
     StoppingSpec,
 )
 from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec, TrackingSpec
-from .task import PLUGIN_GROUP, BenchmarkSpec, Format, Scoring, SplitName, TaskSpec, TrainSpec
+from .task import (
+    PLUGIN_GROUP,
+    BenchmarkSpec,
+    Format,
+    RecordField,
+    Scoring,
+    SplitName,
+    TaskSpec,
+    TrainSpec,
+)
 from .tracking_uri import require_tracking_uri, tracking_uri_problem
 from .trial import (
     EvaluationSpec,
@@ -86,6 +95,7 @@ __all__ = [
     "QuasiRandomSpec",
     "RandomSpec",
     "Range",
+    "RecordField",
     "SamplerSpec",
     "Scalar",
     "Scoring",

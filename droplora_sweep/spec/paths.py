@@ -24,4 +24,4 @@ def is_hub_id(path: str) -> bool:
 
 def is_data_file_name(path: str) -> bool:
     """Whether ``path`` ends as a data file does, which no Hub id in use does."""
-    return path.endswith((".json", ".jsonl", ".gz", ".parquet"))
+    return path.endswith((".json", ".jsonl", ".gz", ".parquet", ".csv", ".tsv"))

@@ -23,6 +23,7 @@ Format: TypeAlias = Literal[
     "metamathqa",
     "codefeedback_python",
     "evol_instruct",
+    "messages",
     "humaneval",
     "mbpp",
     "mt_bench",
@@ -66,7 +67,8 @@ class BenchmarkSpec(SpecModel):
     """Enough for every right response; ``evaluation.max_new_tokens`` where null."""
     fields: dict[RecordField, str] = Field(default_factory=dict)
     """Name in the file by name of the field, e.g. ``{instruction: question, answer: label}``; a
-    field that is not listed has its usual name."""
+    field that is not listed has its usual name. Of another ``format`` than LLM-Adapters', the
+    field that it makes an ``instruction``, ``output``, ``answer`` or ``id`` of."""
 
     @model_validator(mode="after")
     def _check_pattern(self) -> BenchmarkSpec:
@@ -96,7 +98,8 @@ class TrainSpec(SpecModel):
     revision: str | None = None
     """Commit of a Hub id in ``data``."""
     format: Format | None = None
-    """Layout of the records; by the name, else recognised by the first record's fields."""
+    """Layout of the records; by the name, else recognised by the first record's fields: those of
+    LLM-Adapters, ``messages`` (OpenAI) or ``conversations`` (ShareGPT, as ``evol_instruct``)."""
     prompt_suffix: str | None = None
     """Ends the prompt; by the name, else a newline."""
     fields: dict[RecordField, str] = Field(default_factory=dict)

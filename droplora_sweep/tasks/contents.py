@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec import local_folder
 
-from .data_files import BadDataError
 from .folders import (
     SPLIT_NAMES,
     MissingDataError,
@@ -19,8 +18,9 @@ from .folders import (
     missing_folder_problem,
 )
 from .formats import FORMATS
+from .placed import BadDataError
 from .plugins import load_plugin
-from .reading import answer_problems, read_file
+from .reading import answer_problems, read_file, text_problems
 from .splits import Source, limit_test
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SplitName
 
+    from .reading import FileContent
     from .records import Example
     from .registry import BenchmarkEntry
 
@@ -115,8 +116,10 @@ def read_benchmark(
         except BadDataError as error:
             problems += error.problems
             continue
-        examples[split] = content.examples
-        notes += _skipped(file, content.problems)
+        # A file of all splits need not have examples of each: none is as good as no file.
+        if content.examples or FORMATS[entry.formats[0]].split_of is None:
+            examples[split] = content.examples
+        notes += _left_out(file, content)
         notes += _unexpected_size(file, split, len(content.examples), entry)
     if problems:
         # A file that holds several splits has the same problems in each.
@@ -141,7 +144,7 @@ def read_plugin(
         f"{name}/{split}[{index}]: {problem}"
         for split, some in examples.items()
         for index, example in enumerate(some)
-        for problem in answer_problems(example.answer, entry)
+        for problem in (*text_problems(example, {}), *answer_problems(example.answer, entry))
     ]
     if problems:
         raise BadDataError(problems[:1])
@@ -171,7 +174,7 @@ def read_mixture(
     content = read_file(file, entry, skip_bad=skip_bad)
     if not content.examples:
         raise BadDataError([f"{file}: must hold examples to train on, got none"])
-    notes = _skipped(file, content.problems)
+    notes = _left_out(file, content)
     return content.examples, (
         *notes,
         *_unexpected_size(file, "train", len(content.examples), entry),
@@ -218,10 +221,13 @@ def _load_test(name: str, folder: Path | None, num_test: int | None) -> tuple[Ex
     return limit_test(_load(name, entry, folder).get("test", []), num_test)
 
 
-def _skipped(file: Path, problems: tuple[str, ...]) -> list[str]:
-    if not problems:
-        return []
-    return [f"{file}: {len(problems)} bad records are left out, the first: {problems[0]}"]
+def _left_out(file: Path, content: FileContent) -> list[str]:
+    notes = []
+    if problems := content.problems:
+        notes.append(f"{file}: {len(problems)} bad records are left out, the first: {problems[0]}")
+    if content.num_cut:
+        notes.append(f"{file}: {content.num_cut:,} conversations are read to their first answer")
+    return notes
 
 
 def _unexpected_size(file: Path, split: str, size: int, entry: BenchmarkEntry) -> list[str]:

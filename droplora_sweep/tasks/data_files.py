@@ -1,130 +1,78 @@
 """Data files as records, each with its place: what a message about a record calls it by.
 
-A file is a JSON list, one JSON object per line (both gzipped or not), or parquet; shards of one
-parquet split, ``train-00000-of-00002.parquet`` and so on, are named by the first. A folder holds
-one JSON object per file, as MATH is published.
+A file is JSON (see ``json_records``), CSV, both gzipped or not, or parquet; shards of one parquet
+split, ``train-00000-of-00002.parquet`` and so on, are named by the first. A folder holds one JSON
+object per file, as MATH is published.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-import re
 import zlib
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
+
+from .json_records import parse_object, parse_records
+from .placed import BadDataError, Placed
+from .table_records import CSV_SUFFIXES, PARQUET_SUFFIX, parse_csv, read_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from io import BufferedReader
     from pathlib import Path
 
-Placed: TypeAlias = "tuple[str, Any]"
-"""A record's place and the record."""
+MAX_TEXT_BYTES: Final = 2**31
+"""Of one file, unpacked: five times the largest that is published, and less than a machine has. A
+gzipped file of a few MB can unpack to more than all memory."""
 
-PARQUET_SUFFIX: Final = ".parquet"
-
-_SHARD = re.compile(r"(?P<start>.+)-00000-of-(?P<count>\d{5})\.parquet")
-
-
-class BadDataError(ValueError):
-    """A data file breaks a rule; carries one text per problem, each with the file and place."""
-
-    def __init__(self, problems: list[str]) -> None:
-        assert problems, "a BadDataError needs a problem"
-        self.problems = problems
-        super().__init__("\n".join(problems))
+_PIECE_BYTES: Final = 2**20
 
 
-def read_records(path: Path) -> tuple[list[Placed], list[str]]:
-    """Every record in the file's order, and problems of lines that are no JSON.
+def read_records(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> tuple[list[Placed], list[str]]:
+    """Every record in the file's order, and problems of records that cannot be read.
 
     Args:
-        path: A ``.json``, ``.jsonl``, gzipped or ``.parquet`` file, or a folder of JSON objects.
+        path: A file, or a folder of JSON objects.
+        max_bytes: The longest text that is read.
 
     Raises:
         BadDataError: The file cannot be read, or is not what its name says.
     """
     problems: list[str] = []
     if path.is_dir():
-        records = [_parse_object(file) for file in sorted(path.rglob("*.json"))]
-    elif path.suffix == PARQUET_SUFFIX:
-        records = [record for shard in _shards(path) for record in _rows(shard)]
-    elif path.name.removesuffix(".gz").endswith(".jsonl"):
-        records = _parse_lines(path, _read_text(path), problems)
-    else:
-        records = _parse_list(path, _read_text(path))
-    return records, problems
+        records: list[Placed] = []
+        for file in sorted(path.rglob("*.json")):
+            try:
+                records += parse_object(file, _read_text(file, max_bytes), problems)
+            except BadDataError as error:
+                problems += error.problems
+        return records, problems
+    if path.suffix == PARQUET_SUFFIX:
+        return read_parquet(path), problems
+    text = _read_text(path, max_bytes)
+    if path.name.removesuffix(".gz").endswith(CSV_SUFFIXES):
+        return parse_csv(path, text, problems), problems
+    return parse_records(path, text, problems), problems
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, max_bytes: int) -> str:
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadDataError([f"{path}: must be UTF-8 text, got {error.reason}"]) from error
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            content = _read_up_to(max_bytes + 1, stream)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadDataError([f"{path}: must be a whole gzip file: {error}"]) from error
     except OSError as error:
-        raise BadDataError([f"{path}: cannot be read: {error.strerror}"]) from error
-
-
-def _parse(path: Path, text: str) -> Any:
+        raise BadDataError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    if len(content) > max_bytes:
+        problem = f"must be at most {max_bytes:,} bytes of text, unpacked, got more"
+        raise BadDataError([f"{path}: {problem}; shards of parquet may be longer"])
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadDataError([f"{path}:{error.lineno}: must be JSON: {error.msg}"]) from error
-
-
-def _parse_object(path: Path) -> Placed:
-    return str(path), _parse(path, _read_text(path))
-
-
-def _parse_list(path: Path, text: str) -> list[Placed]:
-    records = _parse(path, text)
-    if not isinstance(records, list):
-        raise BadDataError([f"{path}:1: must be a JSON list, got {type(records).__name__}"])
-    return [(f"{path}: record {index}", record) for index, record in enumerate(records, 1)]
-
-
-def _parse_lines(path: Path, text: str, problems: list[str]) -> list[Placed]:
-    records = []
-    # str.splitlines would also break at U+2028 and others, which may stand inside a JSON string.
-    for line_number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.append((f"{path}:{line_number}", json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.append(f"{path}:{line_number}: must be JSON: {error.msg}")
-    return records
-
-
-def _shards(path: Path) -> list[Path]:
-    """All files of the split whose first one this is."""
-    match = _SHARD.fullmatch(path.name)
-    if match is None:
-        return [path]
-    count = int(match["count"])
-    return [
-        path.with_name(f"{match['start']}-{index:05}-of-{count:05}{PARQUET_SUFFIX}")
-        for index in range(count)
-    ]
-
-
-def _rows(path: Path) -> Iterator[Placed]:
-    # Importing pyarrow takes a moment, which JSON files should not cost.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(path, partitioning=None).to_pylist()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadDataError([f"{path}: must be UTF-8 text, got {error.reason}"]) from error
-    except FileNotFoundError as error:
-        raise BadDataError([f"{path}: cannot be read: it is not there"]) from error
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadDataError([f"{path}: must be a parquet file: {reason}"]) from error
-    for index, row in enumerate(rows, 1):
-        yield f"{path}: row {index}", row
+
+
+def _read_up_to(num_bytes: int, stream: BufferedReader | gzip.GzipFile) -> bytearray:
+    """What a stream holds, in pieces: asked for all at once, it would make room for all first."""
+    content = bytearray()
+    while piece := stream.read(min(_PIECE_BYTES, num_bytes - len(content))):
+        content += piece
+    return content

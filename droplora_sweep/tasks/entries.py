@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault
 from droplora_sweep.spec import BenchmarkSpec
 
+from .formats import FORMATS, IN_CONVERSATIONS
 from .plugins import BadPluginError, load_plugin
+from .reading import formats_with
 from .registry import BENCHMARKS, MIXTURES, BenchmarkEntry
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             changes = changes or BenchmarkSpec()
             entry = _changed(entry, changes)
             faults += _broken_rules(name, entry, changes)
+            if wrong := field_faults(f"benchmarks.{name}", entry):
+                faults += wrong
+                continue
         entries[name] = entry
     if spec.scoring is not None and not is_default_used:
         problem = (
@@ -51,13 +56,36 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
 
 def find_mixture(train: TrainSpec) -> BenchmarkEntry:
     """The entry of the training mixture."""
-    entry = MIXTURES.get(train.name) or BenchmarkEntry(scoring=None, folders=(train.name,))
+    entry = MIXTURES.get(train.name) or BenchmarkEntry(
+        scoring=None, folders=(train.name,), formats=("llm_adapters", *IN_CONVERSATIONS)
+    )
     changes: dict[str, Any] = {
         "formats": (train.format,) if train.format else None,
         "prompt_suffix": train.prompt_suffix,
         "fields": train.fields or None,
     }
     return replace(entry, **{name: value for name, value in changes.items() if value is not None})
+
+
+def field_faults(place: str, entry: BenchmarkEntry) -> list[Fault]:
+    """Fields whose names are given, and that the records have not.
+
+    Args:
+        place: The section that names them, below ``task``.
+        entry: What the section makes of the benchmark or the mixture.
+    """
+    if not entry.fields or formats_with(entry.fields, entry.formats):
+        return []
+    layout = entry.formats[0]
+    roles = FORMATS[layout].roles
+    return [
+        task_fault(
+            f"{place}.fields.{field}",
+            f"must be one of {', '.join(roles)} with `format: {layout}`, got {field}",
+        )
+        for field in entry.fields
+        if field not in roles
+    ]
 
 
 def task_fault(field: str, problem: str) -> Fault:
@@ -102,6 +130,10 @@ def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list
     if spec.data is not None and entry.is_builtin:
         problem = f"must be left out for {name}, which is generated, got {spec.data!r}"
         return [task_fault(f"{field}.data", problem)]
+    if spec.fields and (entry.is_builtin or entry.load is not None):
+        whence = "is generated" if entry.is_builtin else "its plug-in reads"
+        problem = f"must be left out for {name}, which {whence}, got {', '.join(spec.fields)}"
+        return [task_fault(f"{field}.fields", problem)]
     if entry.is_builtin and spec.scoring is not None:
         problem = f"must be left out for {name}, which is generated, got {spec.scoring!r}"
         return [task_fault(f"{field}.scoring", problem)]

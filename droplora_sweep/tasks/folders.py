@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from .registry import BenchmarkEntry
 
-SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet")
+SUFFIXES: Final = (
+    *(".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet"),
+    *(".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+)
 SPLIT_NAMES: Final = ("train", "validation", "test")
 PARQUET_FOLDER: Final = "data"
 """Where the Hub's own conversions to parquet lie."""
@@ -75,8 +78,8 @@ def check_validation_file(files: SplitFiles) -> None:
     if files.train is None and files.validation is None:
         found = files.test.name if files.test else "none of them"
         raise MissingDataError(
-            f"{files.folder or files.test} must hold train.json or validation.json (or .jsonl), "
-            f"got {found}: a task needs a validation split, "
+            f"{files.folder or files.test} must hold train.json or validation.json (or .jsonl, "
+            f".csv, .parquet), got {found}: a task needs a validation split, "
             "which is never taken from the test split"
         )
 

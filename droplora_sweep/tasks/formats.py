@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from .conversations import first_exchange, how_it_begins
 from .records import Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from droplora_sweep.spec import RecordField
 
 CODE_PROMPT: Final = "Create a Python script for this problem:\n"
 """Begins the instruction of a code benchmark (arXiv 2508.17337)."""
@@ -32,17 +35,68 @@ class RecordFormat:
 
     Attributes:
         fields: Fields every record must have, each with its type.
-        read: The example; None for a record that the data set's use here leaves out.
+        read: The example; None for a record that the data set's use here leaves out. A field of
+            ``optional`` that is absent or null in the file is absent in what it is given.
+        optional: Fields that a record may lack, or have as null, each with its type.
         may_be_empty: Fields whose text may be empty.
+        may_be_null: Those of ``fields`` where null is the empty text.
         id_field: Field that names the record; no two of a file may share its value.
         split_of: The split a record belongs to, or None for no split, in files of several splits.
+        roles: The field of a record that each field of an example is made of.
+        is_cut: Whether only the beginning of a record is read.
     """
 
     fields: Mapping[str, type[Any]]
     read: Callable[[dict[str, Any]], Example | None]
+    optional: Mapping[str, type[Any]] = field(default_factory=dict)
     may_be_empty: tuple[str, ...] = ()
+    may_be_null: tuple[str, ...] = ()
     id_field: str | None = None
     split_of: Callable[[dict[str, Any]], str | None] | None = None
+    roles: Mapping[RecordField, str] = field(default_factory=dict)
+    is_cut: Callable[[dict[str, Any]], bool] | None = None
+
+    def without(self, name: str) -> RecordFormat:
+        """The same layout of records that may lack a field."""
+        if name not in self.fields:
+            return self
+        return replace(
+            self,
+            fields={own: kind for own, kind in self.fields.items() if own != name},
+            optional={**self.optional, name: self.fields[name]},
+        )
+
+    def renamed(self, names: Mapping[RecordField, str]) -> RecordFormat:
+        """The same layout with other names for the fields that these ones are made of.
+
+        Args:
+            names: Name in the file by field of an example, all of which have a role here.
+        """
+        new = {self.roles[role]: name for role, name in names.items()}
+
+        def own(record: dict[str, Any]) -> dict[str, Any]:
+            given = {mine: record[name] for mine, name in new.items() if name in record}
+            return {name: one for name, one in record.items() if name not in new} | given
+
+        def read(record: dict[str, Any]) -> Example | None:
+            try:
+                return self.read(own(record))
+            except BadRecordError as error:
+                name, colon, problem = str(error).partition(":")
+                raise BadRecordError(f"{new.get(name, name)}{colon}{problem}") from None
+
+        split_of, is_cut = self.split_of, self.is_cut
+        return RecordFormat(
+            fields={new.get(name, name): kind for name, kind in self.fields.items()},
+            read=read,
+            optional={new.get(name, name): kind for name, kind in self.optional.items()},
+            may_be_empty=tuple(new.get(name, name) for name in self.may_be_empty),
+            may_be_null=tuple(new.get(name, name) for name in self.may_be_null),
+            id_field=self.id_field and new.get(self.id_field, self.id_field),
+            split_of=split_of and (lambda record: split_of(own(record))),
+            roles={role: new.get(name, name) for role, name in self.roles.items()},
+            is_cut=is_cut and (lambda record: is_cut(own(record))),
+        )
 
 
 def code_preamble(example: Example) -> str:
@@ -91,9 +145,9 @@ def _llm_adapters(record: dict[str, Any]) -> Example:
     name = record.get("id")
     return Example(
         record["instruction"],
-        record["input"],
+        record.get("input", ""),
         record["output"],
-        record["answer"],
+        record.get("answer", ""),
         id=None if name is None else str(name),
     )
 
@@ -135,20 +189,29 @@ def _codefeedback_python(record: dict[str, Any]) -> Example | None:
 
 
 def _evol_instruct(record: dict[str, Any]) -> Example:
-    turns = record["conversations"]
-    asked: list[tuple[Any, Any]] = [
-        (turn.get("from"), turn.get("value")) if isinstance(turn, dict) else (None, None)
-        for turn in turns[:2]
-    ]
-    if [sender for sender, _ in asked] != ["human", "gpt"] or not all(
-        isinstance(value, str) and value.strip() for _, value in asked
-    ):
+    return _conversation("conversations", "human", "gpt", record["conversations"])
+
+
+def _messages(record: dict[str, Any]) -> Example:
+    return _conversation("messages", "user", "assistant", record["messages"])
+
+
+def _conversation(name: str, user: str, assistant: str, turns: list[Any]) -> Example:
+    found = first_exchange(turns)
+    if found is None:
         raise BadRecordError(
-            "conversations: must begin with a text from human and one from gpt, "
-            f"got {json.dumps(turns)[:60]}"
+            f"{name}: must begin with a text from {user} and one from {assistant}, "
+            f"got {how_it_begins(turns)}"
         )
-    (_, instruction), (_, output) = asked
-    return Example(instruction, "", output, "")
+    return Example(found.instruction, "", found.output, "")
+
+
+def _goes_on(name: str) -> Callable[[dict[str, Any]], bool]:
+    def is_cut(record: dict[str, Any]) -> bool:
+        found = first_exchange(record[name])
+        return found is not None and found.has_more
+
+    return is_cut
 
 
 def _humaneval(record: dict[str, Any]) -> Example:
@@ -163,25 +226,36 @@ def _humaneval(record: dict[str, Any]) -> Example:
 
 
 def _mbpp(record: dict[str, Any]) -> Example:
-    tests = [test.replace("\r\n", "\n").strip() for test in record["test_list"]]
+    tests = _code_lines(record, "test_list")
     if not tests:
         raise BadRecordError("test_list: must not be empty")
     program = record["code"].replace("\r\n", "\n").strip()
-    setup = record.get("test_setup_code", "").replace("\r\n", "\n").strip()
+    setup = [
+        # The sanitized set has imports in place of a program.
+        *_code_lines(record, "test_imports"),
+        record.get("test_setup_code", "").replace("\r\n", "\n").strip(),
+    ]
     shown = "\n".join(tests)
     return Example(
         instruction=f"{CODE_PROMPT}{record['text']}\nYour code should pass these tests:\n{shown}",
         input="",
         output=f"```python\n{program}\n```",
-        answer="\n".join(filter(None, (setup, *tests))),
+        answer="\n".join(filter(None, (*setup, *tests))),
         id=f"MBPP/{record['task_id']}",
     )
+
+
+def _code_lines(record: dict[str, Any], name: str) -> list[str]:
+    lines = record.get(name, [])
+    if not all(isinstance(line, str) for line in lines):
+        raise BadRecordError(f"{name}: must be texts, got {json.dumps(lines, default=str)[:60]}")
+    return [line.replace("\r\n", "\n").strip() for line in lines]
 
 
 def _mt_bench(record: dict[str, Any]) -> Example:
     turns = record["turns"]
     if not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
-        raise BadRecordError(f"turns: must be texts, got {json.dumps(turns)[:60]}")
+        raise BadRecordError(f"turns: must be texts, got {json.dumps(turns, default=str)[:60]}")
     reference = record.get("reference")
     return Example(
         instruction=turns[0],
@@ -196,34 +270,75 @@ def _mt_bench(record: dict[str, Any]) -> Example:
 
 FORMATS: Final[dict[str, RecordFormat]] = {
     "llm_adapters": RecordFormat(
-        dict.fromkeys(("instruction", "input", "output", "answer"), str),
+        dict.fromkeys(("instruction", "output", "answer"), str),
         _llm_adapters,
-        may_be_empty=("input",),
+        optional={"input": str},
         id_field="id",
     ),
-    "gsm8k": RecordFormat({"question": str, "answer": str}, _gsm8k),
-    "math": RecordFormat({"problem": str, "solution": str}, _math),
-    "metamathqa": RecordFormat({"query": str, "response": str, "type": str}, _metamathqa),
-    "codefeedback_python": RecordFormat(
-        {"query": str, "answer": str, "lang": str}, _codefeedback_python
+    "gsm8k": RecordFormat(
+        {"question": str, "answer": str},
+        _gsm8k,
+        roles={"instruction": "question", "answer": "answer"},
     ),
-    "evol_instruct": RecordFormat({"conversations": list}, _evol_instruct, id_field="idx"),
+    "math": RecordFormat(
+        {"problem": str, "solution": str},
+        _math,
+        optional={"type": str},
+        roles={"instruction": "problem", "output": "solution"},
+    ),
+    "metamathqa": RecordFormat(
+        {"query": str, "response": str, "type": str},
+        _metamathqa,
+        roles={"instruction": "query", "output": "response"},
+    ),
+    "codefeedback_python": RecordFormat(
+        {"query": str, "answer": str, "lang": str},
+        _codefeedback_python,
+        roles={"instruction": "query", "output": "answer"},
+    ),
+    "evol_instruct": RecordFormat(
+        {"conversations": list},
+        _evol_instruct,
+        id_field="idx",
+        roles={"instruction": "conversations", "id": "idx"},
+        is_cut=_goes_on("conversations"),
+    ),
+    "messages": RecordFormat(
+        {"messages": list},
+        _messages,
+        id_field="id",
+        roles={"instruction": "messages", "id": "id"},
+        is_cut=_goes_on("messages"),
+    ),
     "humaneval": RecordFormat(
         dict.fromkeys(("task_id", "prompt", "entry_point", "canonical_solution", "test"), str),
         _humaneval,
         id_field="task_id",
         split_of=lambda _: "test",
+        roles={
+            "instruction": "prompt",
+            "output": "canonical_solution",
+            "answer": "test",
+            "id": "task_id",
+        },
     ),
     "mbpp": RecordFormat(
         {"task_id": int, "text": str, "code": str, "test_list": list},
         _mbpp,
+        optional={"test_setup_code": str, "test_imports": list},
         id_field="task_id",
         split_of=lambda record: mbpp_split(record["task_id"]),
+        roles={"instruction": "text", "output": "code", "answer": "test_list", "id": "task_id"},
     ),
     "mt_bench": RecordFormat(
         {"question_id": int, "turns": list},
         _mt_bench,
+        optional={"category": str, "reference": list},
         id_field="question_id",
+        roles={"instruction": "turns", "answer": "reference", "id": "question_id"},
     ),
 }
 """Every layout by the name it has in ``format``."""
+
+IN_CONVERSATIONS: Final = ("messages", "evol_instruct")
+"""Layouts of conversations, of which a first exchange is read."""

@@ -10,9 +10,9 @@ from droplora_sweep.errors import Fault, InputError
 
 from .builtin import generate
 from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
-from .data_files import BadDataError
-from .entries import find_entries, find_mixture, task_fault
+from .entries import field_faults, find_entries, find_mixture, task_fault
 from .folders import MissingDataError
+from .placed import BadDataError
 from .reading import answer_problems
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
@@ -176,6 +176,9 @@ def _read_mixture(spec: TaskSpec, found: _Found) -> None:
     if spec.train is None:
         return
     entry = find_mixture(spec.train)
+    if faults := field_faults("train", entry):
+        found.faults += faults
+        return
     data, revision = spec.train.data, spec.train.revision
     if data is None:
         data, revision = spec.data, spec.revision

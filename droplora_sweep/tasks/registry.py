@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from droplora_sweep.spec import Format, Scoring
+    from droplora_sweep.spec import Format, RecordField, Scoring
 
     from .records import Example
 
@@ -57,7 +57,7 @@ class BenchmarkEntry:
     formats: tuple[Format, ...] = ("llm_adapters",)
     files: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[RecordField, str] = field(default_factory=dict)
     published_as: str | None = None
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 

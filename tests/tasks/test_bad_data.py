@@ -96,16 +96,18 @@ def test_benchmark_one_folder_further_down(write_boolq: WriteBoolQ) -> None:
 def test_only_a_test_file(write_boolq: WriteBoolQ) -> None:
     data = write_boolq(test=RECORDS)
     assert problems(data) == [
-        f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl), got "
-        "test.json: a task needs a validation split, which is never taken from the test split"
+        f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl, "
+        ".csv, .parquet), got test.json: a task needs a validation split, which is never taken "
+        "from the test split"
     ]
 
 
 def test_empty_folder(write_boolq: WriteBoolQ) -> None:
     data = write_boolq()
     assert problems(data) == [
-        f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl), got "
-        "none of them: a task needs a validation split, which is never taken from the test split"
+        f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl, "
+        ".csv, .parquet), got none of them: a task needs a validation split, which is never taken "
+        "from the test split"
     ]
 
 
@@ -136,7 +138,7 @@ def test_malformed_line_of_json_lines(write_boolq: WriteBoolQ) -> None:
 def test_not_a_list(write_boolq: WriteBoolQ) -> None:
     data = write_boolq(train="{}")
     assert problems(data) == [
-        f"task.data: {data}/boolq/train.json:1: must be a JSON list, got dict"
+        f"task.data: {data}/boolq/train.json:1: must be a JSON list of records, got an empty object"
     ]
 
 
@@ -156,10 +158,9 @@ def test_bad_records_of_all_files_are_reported_together(write_boolq: WriteBoolQ)
     )
     train, test = f"task.data: {data}/boolq/train.json", f"task.data: {data}/boolq/test.json"
     assert problems(data, num_validation=1) == [
-        f"{train}: record 2: output: is missing; "
-        "every record needs instruction, input, output, answer",
+        f"{train}: record 2: output: is missing; every record needs instruction, output, answer",
         f"{train}: record 3: answer: must be text, got true",
-        f"{train}: record 4: must be an object with instruction, input, output, answer, got str",
+        f"{train}: record 4: must be an object with instruction, output, answer, got text",
         f"{test}: record 1: answer: must be one of true, false, got 'maybe'",
         f"{test}: record 2: instruction: must not be empty",
     ]

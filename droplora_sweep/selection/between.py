@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .confirmation import Arm, Run, tabulate
-from .crossed import components, run_means
+from .crossed import FEWEST_SEEDS, components, run_means
 from .intervals import Estimate
 from .pairing import disagreement, mean_difference, p_value
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .trials import Scores
-
-
-FEWEST_SEEDS = 3
-"""Two arms that share fewer leave too few degrees of freedom (see `crossed`)."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student
 
-from .crossed import FEWEST_DF, Components, Difference, components, run_means
+from .crossed import FEWEST_SEEDS, Components, Difference, components, run_means
+from .intervals import ROUNDING
 from .looks import holm, nominal_levels
-from .power import Needed, needed
+from .power import Detectable, detectable
 from .ranking import best_of, closest_rival, groups, probability_best, smallest_near_best
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ class ConfirmedVerdict(StrEnum):
     WORSE = "every other rate is worse than p = 0"
     NO_GAIN = "no rate gains enough over p = 0 to matter"
     CANNOT_TELL = "cannot tell from p = 0 yet"
-    TOO_FEW = (
-        "not enough runs: two arms that share three seeds, or three that share two, are needed"
-    )
+    TOO_FEW = "not enough runs: a rate must share three seeds with p = 0"
     NO_BASELINE = "p = 0 has no run to compare with"
     NOTHING = "nothing to decide"
 
@@ -99,7 +98,7 @@ class ConfirmedDecision:
             smallest rate whose mean is within one standard error of the best one's.
         groups: Arms that cannot be told apart, best first; an arm may be in several.
         unsettled: The pair of arms that is most worth telling apart, better first, if any.
-        needed: What would settle that pair.
+        detectable: The gap between them that more seeds would show.
         num_seeds: Seeds that two or more arms share.
         num_examples: Examples, over all benchmarks of the mean.
         reasons: Why there is nothing to decide; empty where there is (see `grounds`).
@@ -113,7 +112,7 @@ class ConfirmedDecision:
     recommended: Arm | None = None
     groups: tuple[tuple[Arm, ...], ...] = ()
     unsettled: tuple[Arm, Arm] | None = None
-    needed: Needed | None = None
+    detectable: Detectable | None = None
     num_seeds: int = 0
     num_examples: int = 0
     reasons: tuple[str, ...] = ()
@@ -156,11 +155,15 @@ def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> 
     table = table.restricted_to(arms)
     baseline = next((arm for arm in arms if arm.pruning_rate == 0), None)
     kept, parts = comparable(table, subject, baseline)
-    num_runs = int(np.isfinite(run_means(parts)).sum()) if len(kept) > 1 else 0
-    if num_runs - len(kept) - parts[0].shape[1] + 1 < FEWEST_DF:
+    if len(kept) < 2:
         return ConfirmedDecision(subject, ConfirmedVerdict.TOO_FEW)
     if baseline not in kept:
         return ConfirmedDecision(subject, ConfirmedVerdict.NO_BASELINE)
+    present_AS = np.isfinite(run_means(parts))
+    shared_A = (present_AS & present_AS[kept.index(baseline)]).sum(axis=1)
+    is_pruned_A = np.array([arm.pruning_rate > 0 for arm in kept])
+    if shared_A[is_pruned_A].max(initial=0) < FEWEST_SEEDS:
+        return ConfirmedDecision(subject, ConfirmedVerdict.TOO_FEW)
     return _decide(subject, kept, kept.index(baseline), components(parts), len(table.seeds), rule)
 
 
@@ -236,7 +239,7 @@ def _decide(
         )
         for index, arm in enumerate(arms)
     ]
-    better = [index for index in clear if differences[index].estimate.value > 0]
+    better = [index for index in clear if differences[index].estimate.value > ROUNDING]
     rates_A = [arm.pruning_rate for arm in arms]
     best = best_of(found, rates_A, range(len(arms)))
     verdict = _verdict(differences, clear, better, rule, passed)
@@ -256,7 +259,9 @@ def _decide(
         recommended=arms[recommended],
         groups=tuple(tuple(arms[index] for index in group) for group in groups(found)),
         unsettled=None if pair is None else (arms[pair[0]], arms[pair[1]]),
-        needed=None if pair is None else needed(found, pair, SIGNIFICANCE / family),
+        detectable=None
+        if pair is None
+        else detectable(found.difference(*pair), found.num_examples, SIGNIFICANCE / family),
         num_seeds=int(found.num_seeds.max()),
         num_examples=found.num_examples,
     )
@@ -264,7 +269,7 @@ def _decide(
 
 def _lacks_control(arm: Arm, control: int | None, difference: Difference) -> bool:
     """Whether a gain cannot be shown to be the rate's own: all runs of its control failed."""
-    return arm.control is not None and control is None and difference.estimate.value > 0
+    return arm.control is not None and control is None and difference.estimate.value > ROUNDING
 
 
 def _p_value(difference: Difference, own: Difference | None) -> float:
@@ -273,9 +278,9 @@ def _p_value(difference: Difference, own: Difference | None) -> float:
     Both must be shown, so that neither needs a correction for the other (intersection-union,
     Berger 1982), and the chance of a false gain can only fall.
     """
-    if own is None or difference.estimate.value <= 0:
+    if own is None or difference.estimate.value <= ROUNDING:
         return difference.p_value
-    return max(difference.p_value, own.p_value) if own.estimate.value > 0 else 1.0
+    return max(difference.p_value, own.p_value) if own.estimate.value > ROUNDING else 1.0
 
 
 def _clear(

@@ -11,12 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .confirmed import ConfirmedDecision, ConfirmedRate
+    from .power import Detectable
 
 CONFIRMED_CAVEAT = (
     "Confirmed: the same seeds and examples in every arm; intervals are 95 % and cover new seeds "
     "and new examples; a rate is called better or worse than p = 0 by luck in at most 5 % of such "
     "sweeps, for each line. Each rate has the other settings that the search found for it"
 )
+LIMITED_BY_EXAMPLES = 0.75
+"""Seeds are no longer worth adding where examples alone leave this share of the gap."""
 WITHOUT_CONTROLS = ", and a difference to p = 0 is theirs as well."
 WITH_CONTROLS = (
     "; it is called better only where it also beats p = 0 with these settings, so that the gain is "
@@ -96,13 +99,23 @@ def _needed(decision: ConfirmedDecision) -> str:
     assert decision.unsettled is not None, "asked only where two rates are open"
     first, second = sorted(arm.pruning_rate for arm in decision.unsettled)
     text = f"cannot tell {second:g} from {first:g} yet"
-    needed = decision.needed
-    if needed is not None and needed.num_more_seeds is not None:
-        more = needed.num_more_seeds
-        return f"{text}: about {more:,} more seed{'s' * (more > 1)} would"
-    if needed is not None and needed.num_examples is not None:
-        return f"{text}, and not by seeds alone: about {needed.num_examples:,} examples would"
-    return f"{text}: they score the same"
+    return (
+        text if decision.detectable is None else f"{text}: {detectable_text(decision.detectable)}"
+    )
+
+
+def detectable_text(found: Detectable) -> str:
+    """What more seeds would show, and what only more examples would."""
+    more = f"{found.num_more_seeds} more seeds"
+    examples = f"these {found.num_examples:,} examples"
+    if found.gap is None:
+        return f"{more} would show no gap, however large"
+    text = f"{more} would show a true gap of {100 * found.gap:.1f} points in 4 of 5 such sweeps"
+    if found.least_gap > LIMITED_BY_EXAMPLES * found.gap:
+        text += (
+            f", and no number of seeds one below {100 * found.least_gap:.1f} points on {examples}"
+        )
+    return text
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 Z = float(norm.ppf((1 + CONFIDENCE) / 2))
+ROUNDING = 1e-9
+"""Scores closer than this are equal: sums of them round at 1e-16."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,30 @@ def mean_score(scores: Sequence[float]) -> Estimate:
 def bounded_mean(values: Sequence[float], low: float, high: float) -> Estimate:
     """Mean of values between ``low`` and ``high``, with Student's t interval.
 
-    One value alone says nothing of the spread: its interval is all that is possible.
+    One value alone says nothing of the spread: its interval is all that is possible. Where all
+    values are the same, as many others as may go unseen could lie at either end.
     """
     value = math.fsum(values) / len(values)
     if len(values) == 1:
         return Estimate(value, low, high)
+    spread = float(np.std(values, ddof=1))
+    if spread < ROUNDING:
+        unseen = unseen_share(len(values))
+        return Estimate(value, value - unseen * (value - low), value + unseen * (high - value))
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = quantile * spread / math.sqrt(len(values))
     return Estimate(value, max(low, value - half), min(high, value + half))
+
+
+def unseen_share(num_examples: int) -> float:
+    """The upper 97.5 % limit of a share of which no example was seen.
+
+    Hanley and Lippman-Hand (JAMA 249, 1983).
+
+    >>> round(unseen_share(20), 3)
+    0.168
+    """
+    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / num_examples))
 
 
 def paired_difference(num_gained: int, num_lost: int, num_examples: int) -> Estimate:

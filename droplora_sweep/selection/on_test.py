@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .confirmation import Run, tabulate
 from .confirmed import comparable
-from .crossed import FEWEST_DF, components
+from .crossed import FEWEST_SEEDS, components
 from .trials import MEAN
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def _difference(
     winner, baseline = arms
     table = tabulate(runs)
     kept, parts = comparable(table, MEAN if len(names) > 1 else names[0], baseline)
-    num_seeds = parts[0].shape[1]
-    if len(kept) < 2 or num_seeds - 1 < FEWEST_DF:
+    if len(kept) < 2 or parts[0].shape[1] < FEWEST_SEEDS:
         return None
     index = kept.index(winner)
     return components(parts).difference(index, 1 - index).estimate

@@ -1,85 +1,112 @@
-"""How much more evidence would tell two arms apart, were they as far apart as they look now."""
+"""How large a gap between two arms more evidence would show.
+
+The gap that was found is no guide to how much more evidence would show it: a pair that is open
+looks further apart than it is as often as closer, and a number of seeds worked out from it comes
+true far too seldom. What can be told in advance is the smallest true gap that more seeds show.
+"""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from scipy.stats import norm
-from scipy.stats import t as student
+import numpy as np
+from scipy.special import gammaln, ndtr, ndtri, stdtrit
+from scipy.stats import chi2
+
+from .crossed import combined_df
 
 if TYPE_CHECKING:
-    from .crossed import Components, Difference
+    from .confirmation import Array
+    from .crossed import Difference
 
 POWER = 0.8
-MOST_SEEDS = 100
+LARGEST_GAP = 1.0
+NUM_NODES = 120
+NUM_HALVINGS = 30
+MOST_DF = 1e6
 
 
 @dataclass(frozen=True)
-class Needed:
-    """What would show this difference in 80 % of repetitions.
+class Detectable:
+    """The smallest true gap that would be shown in 80 % of repetitions.
 
     Attributes:
-        num_more_seeds: Seeds to add; None if seeds alone do not suffice.
-        num_examples: Examples that would be needed in all where seeds alone do not suffice, with
-            the spread over seeds made as small as that over examples; None where they do, or
-            where the arms do not differ at all.
+        num_more_seeds: Seeds to add: as many as there are.
+        gap: With them; None where even the largest gap that scores can have would not be shown.
+        least_gap: With seeds without end, on the same examples.
+        num_examples: Examples so far, over all benchmarks.
     """
 
-    num_more_seeds: int | None
-    num_examples: int | None
+    num_more_seeds: int
+    gap: float | None
+    least_gap: float
+    num_examples: int
 
 
-def needed(found: Components, pair: tuple[int, int], level: float) -> Needed:
-    """Estimate from the components what a two-sided test of a pair at ``level`` needs.
-
-    The standard error with S seeds is ``sqrt(seed part / S + example part)``; it must fall to
-    ``|difference| / (quantile of 1 - level / 2 + quantile of the power)``.
-    """
-    difference = found.difference(*pair)
-    gap = abs(difference.estimate.value)
-    if gap == 0:
-        return Needed(None, None)
-    num_seeds = int(found.num_seeds[list(pair)].min())
-
-    def suffices(more: int) -> bool:
-        return power(found, difference, num_seeds, num_seeds + more, gap, level) >= POWER
-
-    quantiles = float(norm.isf(level / 2) + norm.ppf(POWER))
-    share = difference.example_variance * 2 * quantiles**2 / gap**2
-    most = MOST_SEEDS
-    # Where the examples would do, seeds alone do in the end.
-    while share < 1 and not suffices(most):
-        most *= 2
-    if not suffices(most):
-        return Needed(None, math.ceil(found.num_examples * share))
-    return Needed(1 + bisect_left(range(1, most + 1), True, key=suffices), None)
+def detectable(difference: Difference, num_examples: int, level: float) -> Detectable:
+    """What twice the seeds would show of a pair, by a two-sided test at ``level``."""
+    outlook = _Outlook.of(difference, 2 * difference.num_seeds, level)
+    gap = None
+    if outlook.power(LARGEST_GAP) >= POWER:
+        low, gap = 0.0, LARGEST_GAP
+        for _ in range(NUM_HALVINGS):
+            middle = (low + gap) / 2
+            if outlook.power(middle) >= POWER:
+                gap = middle
+            else:
+                low = middle
+    quantiles = float(ndtri(1 - level / 2) + ndtri(POWER))
+    least_gap = min(LARGEST_GAP, quantiles * math.sqrt(difference.example_variance))
+    return Detectable(difference.num_seeds, gap, least_gap, num_examples)
 
 
-def power(
-    found: Components,
-    difference: Difference,
-    num_seeds: int,
-    new_num_seeds: int,
-    gap: float,
-    level: float,
-) -> float:
-    """Chance that a two-sided test at ``level`` shows a difference of ``gap`` with new seeds.
+def power(difference: Difference, num_seeds: int, gap: float, level: float) -> float:
+    """Chance that a two-sided test at ``level`` shows a true gap with ``num_seeds`` seeds in all.
+
+    It is the mean over what the variance over seeds may be, given the few that it was estimated
+    from: where they are alike by luck, a power for that variance would be promised too easily.
 
     Args:
-        found: Components of ``num_seeds`` seeds.
-        difference: The pair, as found with them.
-        num_seeds: Seeds so far.
-        new_num_seeds: Seeds in all.
+        difference: The pair, as found so far.
+        num_seeds: Seeds in all, those so far included.
         gap: True difference, positive.
         level: Of the test.
     """
-    by_seeds = difference.seed_variance * num_seeds / new_num_seeds
-    variance = by_seeds + difference.example_variance
-    if variance == 0:
-        return 1.0
-    df = found.interaction_df * (new_num_seeds - 1) / max(num_seeds - 1, 1)
-    total_df = variance**2 / max(by_seeds**2 / df, 1e-300)
-    return float(norm.cdf(gap / math.sqrt(variance) - student.isf(level / 2, total_df)))
+    return _Outlook.of(difference, num_seeds, level).power(gap)
+
+
+@dataclass(frozen=True, eq=False)
+class _Outlook:
+    """A test with other seeds: its standard errors that are possible, and how likely each is."""
+
+    errors: Array
+    critical: Array
+    weights: Array
+
+    @classmethod
+    def of(cls, difference: Difference, num_seeds: int, level: float) -> _Outlook:
+        if not math.isfinite(difference.standard_error):
+            return cls(np.array([math.inf]), np.array([math.inf]), np.ones(1))
+        chi_squares_N, weights_N = _chi_squares(round(difference.seed_df, 2))
+        ratio_N = difference.seed_df / chi_squares_N
+        by_seeds_N = difference.seed_variance * ratio_N * difference.num_seeds / num_seeds
+        seed_df = difference.seed_df * (num_seeds - 1) / max(difference.num_seeds - 1, 1)
+        dfs_N = combined_df(by_seeds_N, seed_df, difference.example_variance)
+        errors_N = np.sqrt(by_seeds_N + difference.example_variance)
+        return cls(errors_N, stdtrit(np.minimum(dfs_N, MOST_DF), 1 - level / 2), weights_N)
+
+    def power(self, gap: float) -> float:
+        return float(self.weights @ ndtr(gap / self.errors - self.critical))
+
+
+@lru_cache(maxsize=64)
+def _chi_squares(df: float) -> tuple[Array, Array]:
+    """Values of chi-square and their weights, for means over it: trapezoids over its logarithm."""
+    lowest, highest = math.log(chi2.ppf(1e-9, df)), math.log(chi2.isf(1e-12, df))
+    values_N = np.exp(np.linspace(lowest, highest, NUM_NODES))
+    logs_N = df / 2 * np.log(values_N / 2) - values_N / 2 - gammaln(df / 2)
+    weights_N = np.exp(logs_N)
+    return values_N, weights_N / weights_N.sum()

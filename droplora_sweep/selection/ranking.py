@@ -1,4 +1,4 @@
-"""Which of several arms are ahead, as good, or behind."""
+"""Arms that are ahead, as good, or behind; means that only rounding tells apart are equal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .intervals import ROUNDING
 from .looks import holm
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ NUM_DRAWS = 20_000
 
 def best_of(found: Components, rates: Sequence[float], among: Iterable[int]) -> int:
     """The arm with the highest mean; of equal ones the smallest pruning rate."""
-    return min(among, key=lambda index: (-found.means[index], rates[index]))
+    among = list(among)
+    highest = max(found.means[index] for index in among)
+    equal = [index for index in among if highest - found.means[index] <= ROUNDING]
+    return min(equal, key=lambda index: rates[index])
 
 
 def smallest_near_best(found: Components, rates: Sequence[float], among: Sequence[int]) -> int:
@@ -34,9 +38,10 @@ def smallest_near_best(found: Components, rates: Sequence[float], among: Sequenc
     for index in among:
         if index != best:
             behind = found.difference(best, index)
-            if behind.estimate.value <= behind.standard_error:
+            if behind.estimate.value <= behind.standard_error + ROUNDING:
                 near.append(index)
-    return min(near, key=lambda index: (rates[index], -found.means[index]))
+    smallest = min(rates[index] for index in near)
+    return best_of(found, rates, [index for index in near if rates[index] == smallest])
 
 
 def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple[int, int] | None:
@@ -53,7 +58,7 @@ def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple
 def groups(found: Components) -> list[list[int]]:
     """Runs of neighbours by mean of which no two are told apart, none within another."""
     apart = told_apart(found)
-    order = [int(index) for index in np.argsort(-found.means, kind="stable")]
+    order = [int(index) for index in np.argsort(-found.means.round(9), kind="stable")]
     result: list[list[int]] = []
     for start in range(len(order)):
         end = start + 1
@@ -75,20 +80,27 @@ def told_apart(found: Components) -> set[tuple[int, int]]:
 
 
 def probability_best(found: Components) -> Array:
-    """How often each arm is best among draws from the t distribution that the intervals use.
+    """How often each arm is best among draws from the distributions that the intervals use.
 
-    Like them it covers new seeds and new examples; the draws have a fixed seed.
+    Like them it covers new seeds, by t distributions, and new examples, by normal ones; the draws
+    have a fixed seed.
     """
-    covariance = found.precision * found.interaction_variance + found.example_covariance
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0))
     generator = np.random.default_rng(0)
-    num_arms = len(found.means)
-    noise = generator.standard_normal((NUM_DRAWS, num_arms)) @ root.T
-    df = found.interaction_df
-    noise *= np.sqrt(df / generator.chisquare(df, (NUM_DRAWS, 1)))
-    drawn = found.means + noise
-    is_best = drawn == drawn.max(axis=1, keepdims=True)
+    by_seeds = _drawn(found.seed_covariance(), generator)
+    df_A = np.maximum(found.num_seeds - 1, 1)
+    if found.seeds_are_shared:
+        df_A = df_A.min(keepdims=True)
+    by_seeds *= np.sqrt(df_A / generator.chisquare(df_A, (NUM_DRAWS, len(df_A))))
+    drawn = found.means + by_seeds + _drawn(found.example_covariance, generator)
+    is_best = drawn >= drawn.max(axis=1, keepdims=True) - ROUNDING
     # Arms that never disagree are equally likely to be the best.
     result: Array = (is_best / is_best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return result
+
+
+def _drawn(covariance_AA: Array, generator: np.random.Generator) -> Array:
+    """`NUM_DRAWS` normal draws; an estimate that is no covariance is taken as the nearest one."""
+    values, vectors = np.linalg.eigh(covariance_AA)
+    root_AA = vectors * np.sqrt(np.maximum(values, 0))
+    result: Array = generator.standard_normal((NUM_DRAWS, len(values))) @ root_AA.T
     return result

@@ -162,9 +162,8 @@ def _is_hopeless(
     last = rule.looks[-1]
     family = max(len(pruned), rule.num_candidates or 0)
 
-    def chance(gap: float, difference: Difference, index: int, level: float) -> float:
-        now = int(min(found.num_seeds[index], found.num_seeds[baseline]))
-        return power(found, difference, now, last, gap + difference.standard_error, level)
+    def chance(gap: float, difference: Difference, level: float) -> float:
+        return power(difference, last, gap + difference.standard_error, level)
 
     chances = []
     room = []
@@ -172,8 +171,8 @@ def _is_hopeless(
         controls = [other for other, arm in enumerate(kept) if arm.name == kept[index].control]
         to_beat = [found.difference(index, other) for other in {baseline, *controls}]
         level = nominal_levels(rule.looks, SIGNIFICANCE / family)[-1]
-        chances.append(min(chance(one.estimate.value, one, index, level) for one in to_beat))
+        chances.append(min(chance(one.estimate.value, one, level) for one in to_beat))
         level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
         to_p_0 = found.difference(index, baseline)
-        room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, index, level))
+        room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, level))
     return max(chances) < LEAST_POWER and (rule.margin == 0 or min(room) < LEAST_POWER)

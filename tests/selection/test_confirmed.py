@@ -40,30 +40,87 @@ def test_no_gain_means_p_0():
     assert alike.recommended.pruning_rate == 0
 
 
-def test_a_small_difference_cannot_be_told_yet_and_seeds_would_help():
+def test_a_small_difference_cannot_be_told_yet_and_seeds_would_show_a_larger_one():
     decision = decided([0.0, 0.2], [0.60, 0.64], num_seeds=3, num_examples=2000, draw=2)
     assert decision.verdict is ConfirmedVerdict.CANNOT_TELL
     assert [arm.pruning_rate for arm in decision.unsettled] == [0.2, 0.0]
-    assert 1 <= decision.needed.num_more_seeds <= 30
+    assert decision.detectable.num_more_seeds == 3
+    assert 0.005 < decision.detectable.least_gap < decision.detectable.gap < 0.2
 
 
 def test_where_examples_are_few_seeds_alone_do_not_settle_it():
     world = World(seed=0, arm_seed=0, arm_example=1.5)
     decision = decided([0.0, 0.2], [0.60, 0.63], num_examples=100, world=world, num_seeds=8)
     assert decision.verdict is ConfirmedVerdict.CANNOT_TELL
-    assert decision.needed.num_more_seeds is None
-    assert decision.needed.num_examples > 100
-    assert "and not by seeds alone: about " in confirmed_text(decision)
+    found = decision.detectable
+    assert found.least_gap > 0.75 * found.gap
+    assert confirmed_text(decision).endswith(
+        f"8 more seeds would show a true gap of {100 * found.gap:.1f} points in 4 of 5 such sweeps,"
+        f" and no number of seeds one below {100 * found.least_gap:.1f} points on these 100 "
+        "examples (8 seeds, 100 examples)"
+    )
 
 
-@pytest.mark.parametrize("draw", [14, 15, 17])
-def test_what_would_settle_it_is_more_than_there_is(draw):
-    """Runs differ much by their seeds, and the rates hardly: examples are not what is lacking."""
-    world = World(seed=0, arm_seed=1.0, arm_example=0)
-    decision = decided([0.0, 0.2], [0.60, 0.601], num_seeds=3, world=world, draw=draw)
-    assert decision.needed.num_examples is None
-    assert decision.needed.num_more_seeds > 100
-    assert f"about {decision.needed.num_more_seeds:,} more seeds would" in confirmed_text(decision)
+EQUAL_WITH_ERRORS = [((0, 3), (1, 7)), ((0, 3), (0, 7)), ((0, 3), (0, 3)), ((2, 19), (1, 19))]
+
+
+@pytest.mark.parametrize("wrong", EQUAL_WITH_ERRORS, ids=str)
+def test_equal_scores_cannot_be_told_apart(wrong):
+    """All right but one example of one run in each arm: seed and example of each."""
+    scores_ASE = np.ones((2, 3, 20))
+    for arm, (seed, example) in enumerate(wrong):
+        scores_ASE[arm, seed, example] = 0
+    decision = decide(
+        table_of([0.0, 0.2], choice=scores_ASE),
+        "choice",
+        arms_of([0.0, 0.2]),
+        Rule(looks=(3,), margin=0.01),
+    )
+    assert decision.verdict is ConfirmedVerdict.CANNOT_TELL
+    estimate = decision.rates[1].difference.estimate
+    assert estimate.value == pytest.approx(0)
+    assert estimate.low < -0.1
+    assert estimate.high > 0.1
+    assert "3 more seeds would show a true gap of " in confirmed_text(decision)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.95, 0.99, 1.0])
+@pytest.mark.parametrize("num_arms", [2, 3, 4])
+def test_few_examples_at_any_accuracy_never_end_the_decision_nor_settle_it(share, num_arms):
+    """An interval over 20 examples is never narrower than those examples can tell."""
+    generator = np.random.default_rng(8)
+    rates = [0.0, 0.1, 0.2, 0.4][:num_arms]
+    for _ in range(40):
+        scores_ASE = (generator.random((num_arms, 3, 20)) < share).astype(float)
+        decision = decide(
+            table_of(rates, choice=scores_ASE),
+            "choice",
+            arms_of(rates),
+            Rule(looks=(3,), margin=0.01),
+        )
+        assert decision.verdict is not ConfirmedVerdict.NO_GAIN
+        for rate in decision.rates[1:]:
+            estimate = rate.difference.estimate
+            assert estimate.high - estimate.low > 0.1
+        for rate in decision.rates:
+            assert rate.mean.high - rate.mean.low > 0.1
+        detectable = decision.detectable
+        if detectable is not None:
+            assert 0 < detectable.least_gap <= 1
+            assert detectable.gap is None or detectable.least_gap <= detectable.gap <= 1
+
+
+def test_a_gap_that_no_seeds_would_show_is_said_to_be_none():
+    """One arm fails altogether with one seed of three."""
+    scores_ASE = np.ones((2, 3, 20))
+    scores_ASE[0, 0] = 0
+    decision = decide(
+        table_of([0.0, 0.2], choice=scores_ASE), "choice", arms_of([0.0, 0.2]), PLAIN_TEST
+    )
+    assert decision.detectable.gap is None
+    assert "cannot tell 0.2 from 0 yet: 3 more seeds would show no gap, however large" in (
+        confirmed_text(decision)
+    )
 
 
 def test_the_smallest_rate_within_one_standard_error_of_the_best_is_recommended():
@@ -75,7 +132,7 @@ def test_the_smallest_rate_within_one_standard_error_of_the_best_is_recommended(
 
 def test_settings_picked_on_the_same_examples_need_more_evidence():
     found = [
-        decided([0.0, 0.2], [0.60, 0.64], draw=4, rule=Rule((2,), num_candidates=count))
+        decided([0.0, 0.2], [0.60, 0.70], draw=4, rule=Rule((2,), num_candidates=count))
         for count in (None, 1000)
     ]
     assert [one.verdict for one in found] == [
@@ -88,7 +145,7 @@ def test_settings_picked_on_the_same_examples_need_more_evidence():
 
 def test_an_early_look_asks_for_more_than_the_last():
     found = [
-        decided([0.0, 0.2], [0.60, 0.64], draw=4, rule=Rule(looks)).verdict
+        decided([0.0, 0.2], [0.60, 0.66], draw=4, rule=Rule(looks)).verdict
         for looks in ((5,), (5, 10, 20))
     ]
     assert found == [ConfirmedVerdict.BETTER, ConfirmedVerdict.CANNOT_TELL]
@@ -122,8 +179,7 @@ def test_too_few_runs_say_so():
     )
     assert decision.verdict is ConfirmedVerdict.TOO_FEW
     assert confirmed_text(decision) == (
-        "choice: not enough runs: two arms that share three seeds, or three that share two, "
-        "are needed"
+        "choice: not enough runs: a rate must share three seeds with p = 0"
     )
 
 
@@ -161,11 +217,11 @@ def test_the_text_tells_which_rate_to_use_and_how_sure_that_is():
     assert caveat.startswith("Confirmed: the same seeds and examples in every arm")
 
 
-def test_the_text_gives_a_number_of_seeds():
+def test_the_text_gives_the_gap_that_more_seeds_would_show():
     text = confirmed_text(decided([0.0, 0.2], [0.60, 0.64], num_seeds=3, num_examples=2000, draw=2))
     assert text.startswith("choice: cannot tell from p = 0 yet; until then use p = ")
-    assert "cannot tell 0.2 from 0 yet: about " in text
-    assert " more seed" in text
+    assert "cannot tell 0.2 from 0 yet: 3 more seeds would show a true gap of " in text
+    assert " points in 4 of 5 such sweeps" in text
 
 
 @pytest.mark.slow

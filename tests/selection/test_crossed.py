@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import t as student
+from scipy.stats import ttest_ind, ttest_rel
 
 from droplora_sweep.selection.crossed import components
 from tests.selection.synthetic import World
@@ -50,29 +50,29 @@ def plain_bootstrap_coverage(world, num_seeds, num_repetitions):
 
 def test_intervals_cover_the_truth_in_95_percent_of_sweeps():
     difference, mean = coverage(World(), 3, [0.6, 0.6, 0.62, 0.65], 150)
-    assert 0.92 <= difference <= 0.98
-    assert 0.92 <= mean <= 0.98
+    assert difference >= 0.93
+    assert mean >= 0.93
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("num_seeds_and_arms", [(2, 3), (2, 4), (3, 2), (3, 4), (5, 4)], ids=str)
 @pytest.mark.parametrize("world", WORLDS, ids=str)
-def test_coverage_is_within_two_points_of_95_percent(world, num_seeds_and_arms):
+def test_coverage_is_at_least_93_percent_with_few_seeds(world, num_seeds_and_arms):
     num_seeds, num_arms = num_seeds_and_arms
     num_repetitions = 600
     difference, mean = coverage(WORLDS[world], num_seeds, [0.6] * num_arms, num_repetitions)
     # 0.9 points are one standard error of a share of 95 % among 600 repetitions.
-    assert 0.93 - 0.009 <= difference <= 0.97 + 0.009
-    assert 0.93 - 0.009 <= mean <= 0.97 + 0.009
+    assert difference >= 0.93 - 0.009
+    assert mean >= 0.93 - 0.009
 
 
 @pytest.mark.slow
 def test_coverage_holds_for_a_mean_of_benchmarks_and_with_missing_scores():
     several, _ = coverage(World(), 3, [0.6, 0.6, 0.6], 500, num_benchmarks=3)
     holed, _ = coverage(World(), 3, [0.6, 0.6, 0.6], 500, share_missing=0.1)
-    assert 0.92 <= several <= 0.98
-    assert 0.92 <= holed <= 0.98
+    assert several >= 0.92
+    assert holed >= 0.92
 
 
 @pytest.mark.slow
@@ -93,25 +93,54 @@ def test_a_balanced_difference_is_the_mean_of_paired_differences():
         assert found.means[arm] == pytest.approx(scores_ASE[arm].mean())
 
 
-def test_two_arms_whose_examples_all_agree_over_seeds_have_a_paired_t_interval():
-    """Without an example part, the interval is that of a t test over seeds."""
-    means_AS = np.array([[0.50, 0.56, 0.62, 0.52], [0.60, 0.58, 0.70, 0.65]])
-    scores_ASE = np.repeat(means_AS[:, :, None], 50, axis=2)
+MANY = 20_000
+"""Examples enough for what examples add to be nothing beside seeds."""
+
+
+def test_two_arms_that_seeds_move_alike_have_a_paired_t_interval():
+    means_AS = np.array([[0.50, 0.56, 0.72, 0.42], [0.60, 0.63, 0.84, 0.50]])
+    scores_ASE = np.repeat(means_AS[:, :, None], MANY, axis=2)
     difference = components([scores_ASE]).difference(1, 0)
-    paired_S = means_AS[1] - means_AS[0]
-    error = paired_S.std(ddof=1) / 2
-    assert difference.standard_error == pytest.approx(error)
-    assert difference.example_variance == pytest.approx(0, abs=1e-15)
-    assert difference.degrees_of_freedom == pytest.approx(3)
-    assert difference.estimate.low == pytest.approx(paired_S.mean() - student.ppf(0.975, 3) * error)
-    assert difference.p_value == pytest.approx(2 * student.sf(paired_S.mean() / error, 3))
+    test = ttest_rel(*means_AS[::-1])
+    interval = test.confidence_interval()
+    assert difference.degrees_of_freedom == pytest.approx(3, rel=0.01)
+    assert difference.estimate.low == pytest.approx(interval.low, rel=0.01)
+    assert difference.estimate.high == pytest.approx(interval.high, rel=0.01)
+    assert difference.p_value == pytest.approx(test.pvalue, rel=0.01)
+
+
+@pytest.mark.parametrize("seeds_of_p_0", [[0.50, 0.56, 0.62, 0.52], [0.535, 0.54, 0.545, 0.54]])
+def test_two_arms_that_seeds_move_each_its_own_way_have_welch_s_interval(seeds_of_p_0):
+    means_AS = np.array([seeds_of_p_0, [0.70, 0.58, 0.60, 0.65]])
+    scores_ASE = np.repeat(means_AS[:, :, None], MANY, axis=2)
+    difference = components([scores_ASE]).difference(1, 0)
+    test = ttest_ind(*means_AS[::-1], equal_var=False)
+    interval = test.confidence_interval()
+    assert difference.degrees_of_freedom == pytest.approx(test.df, rel=0.01)
+    assert difference.estimate.low == pytest.approx(interval.low, rel=0.01)
+    assert difference.estimate.high == pytest.approx(interval.high, rel=0.01)
+    assert difference.p_value == pytest.approx(test.pvalue, rel=0.01)
+
+
+def test_seeds_of_other_arms_do_not_change_a_pair():
+    """An arm that varies much over seeds makes no pair wider but its own."""
+    generator = np.random.default_rng(2)
+    scores_ASE = World().scores([0.6, 0.6, 0.6], 3, 200, generator)
+    alone = components([scores_ASE[:2]])
+    scores_ASE[2] = generator.random((3, 200)) < np.array([0.2, 0.6, 0.9])[:, None]
+    beside = components([scores_ASE])
+    assert not alone.seeds_are_shared
+    assert not beside.seeds_are_shared
+    assert beside.difference(1, 0).p_value == pytest.approx(alone.difference(1, 0).p_value)
+    assert beside.difference(2, 0).standard_error > 3 * alone.difference(1, 0).standard_error
 
 
 def test_what_only_examples_change_is_not_shrunk_by_seeds():
     right_AE = np.random.default_rng(3).random((2, 1, 400)) < np.array([0.5, 0.6])[:, None, None]
     scores_ASE = np.repeat(right_AE.astype(float), 5, axis=1)
     difference = components([scores_ASE]).difference(1, 0)
-    by_hand = np.var(scores_ASE[1, 0] - scores_ASE[0, 0], ddof=1) / 400
+    of_pair = scores_ASE[1, 0] - scores_ASE[0, 0]
+    by_hand = np.var(of_pair, ddof=1) / 400 + 2 / 402**2
     assert difference.example_variance == pytest.approx(by_hand)
     assert difference.seed_variance == pytest.approx(0, abs=1e-15)
 

@@ -59,7 +59,7 @@ def test_arms_of_decided_questions_are_trained_no_more():
     arms = arms_of(RATES)
     generator = np.random.default_rng(0)
     clear = World().scores([0.2, 0.8, 0.5, 0.5], 3, 400, generator)
-    close = World().scores([0.60, 0.6, 0.6, 0.68], 3, 400, generator)
+    close = World().scores([0.60, 0.6, 0.6, 0.62], 3, 400, generator)
     table = ScoreTable(arms, SEEDS[:3], {"choice": clear, "code": close})
     questions = [question("choice", arms[:2]), question("code", (arms[0], arms[3]))]
     # Two looks, so that the first already has a share of alpha.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.selection import MEAN
-from droplora_sweep.selection.grounds import RunFacts, doubts
+from droplora_sweep.selection.grounds import RunFacts, doubts, remarks
 from droplora_sweep.selection.references import reference_rows
 from droplora_sweep.tracking import TrialState
 
@@ -65,12 +66,13 @@ class Grounds:
         found = []
         for decision in decisions:
             arms = {
-                one.trial_id: [self._ledger.trial(one.trial_id)]
+                _label(one.pruning_rate, one.trial_id): self._facts_of(
+                    [self._ledger.trial(one.trial_id)]
+                )
                 for one in (decision.pruned, decision.unpruned)
                 if one is not None
             }
-            reasons = self._doubts(decision.benchmark, arms, "validation", len(complete))
-            found.append(decision.withheld(reasons) if reasons else decision)
+            found.append(self._judged(decision, arms, "validation", len(complete)))
         return _with_mean(found)
 
     def of_confirmation(
@@ -81,28 +83,33 @@ class Grounds:
         found = []
         for decision in decisions:
             arms = {
-                rate.arm.name: [run for run in runs if run.arm == rate.arm.name]
-                for rate in (*decision.rates, *decision.controls)
+                _label(one.arm.pruning_rate, one.arm.name): self._facts_of(
+                    [run for run in runs if run.arm == one.arm.name]
+                )
+                for one in (*decision.rates, *decision.controls)
             }
-            reasons = self._doubts(decision.benchmark, arms, self.confirmed_on, 1)
-            found.append(decision.withheld(reasons) if reasons else decision)
+            found.append(self._judged(decision, arms, self.confirmed_on, 1))
         return tuple(_with_mean(found))
 
-    def _doubts(
+    def _judged(
         self,
-        subject: str,
-        arms: Mapping[str, Sequence[TrialRecord]],
+        decision: Either,
+        arms: Mapping[str, Sequence[RunFacts]],
         split: str,
         num_candidates: int,
-    ) -> tuple[str, ...]:
-        facts = {name: self._facts_of(trials) for name, trials in arms.items()}
-        return doubts(
+    ) -> Either:
+        """The decision, withheld or with what has to be known of its arms."""
+        subject = decision.benchmark
+        reasons = doubts(
             subject,
-            facts,
+            arms,
             self.rows(split),
             self.untrained(split),
             num_candidates=max(1, num_candidates),
         )
+        if reasons:
+            return decision.withheld(reasons)
+        return replace(decision, remarks=remarks(subject, arms))
 
     def _facts_of(self, trials: Sequence[TrialRecord]) -> list[RunFacts]:
         """Of those trials that have results."""
@@ -134,6 +141,10 @@ def _with_mean(decisions: Sequence[Either]) -> list[Either]:
         one.withheld((NOTHING_ANYWHERE,)) if one.benchmark == MEAN and not one.is_withheld else one
         for one in decisions
     ]
+
+
+def _label(rate: float, name: str) -> str:
+    return f"p = {rate:g} ({name})"
 
 
 def _is_complete(trial: TrialRecord) -> bool:

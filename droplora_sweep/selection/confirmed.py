@@ -102,6 +102,7 @@ class ConfirmedDecision:
         num_seeds: Seeds that two or more arms share.
         num_examples: Examples, over all benchmarks of the mean.
         reasons: Why there is nothing to decide; empty where there is (see `grounds`).
+        remarks: What has to be known of single arms where there is.
     """
 
     benchmark: str
@@ -116,6 +117,7 @@ class ConfirmedDecision:
     num_seeds: int = 0
     num_examples: int = 0
     reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_withheld(self) -> bool:
@@ -131,7 +133,7 @@ class ConfirmedDecision:
             verdict=ConfirmedVerdict.NOTHING,
             recommended=None,
             unsettled=None,
-            needed=None,
+            detectable=None,
             reasons=reasons,
         )
 

@@ -40,6 +40,7 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
         parts.append(f"cannot tell {_listed(rates)} apart")
     if decision.unsettled is not None:
         parts.append(_needed(decision))
+    parts += decision.remarks
     seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
     return f"{decision.benchmark}: {'; '.join(parts)} ({seeds})"
 

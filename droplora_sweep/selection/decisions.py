@@ -112,6 +112,7 @@ class Decision:
         verdict: What the comparison says.
         rates: One row per pruning rate, ascending.
         reasons: Why there is nothing to decide; empty where there is (see `grounds`).
+        remarks: What has to be known of single arms where there is.
     """
 
     benchmark: str
@@ -122,6 +123,7 @@ class Decision:
     verdict: Verdict
     rates: tuple[RateRow, ...]
     reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_withheld(self) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import t as student
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SAME_ANSWER = 0.95
 """From this share of one answer on, a run answers alike whatever it is asked."""
+MOSTLY_SAME = 0.75
+"""From this share on, one answer is named where the scores are not above what needs no training."""
 LATE_PACE = 0.5
 """A loss that falls this fast at the end, of its average pace, has an eighth of its fall to go."""
 
@@ -81,12 +83,30 @@ def doubts(
     own = [row for row in rows if row.benchmark == subject]
     runs = [run for some in arms.values() for run in some]
     parts = _parts(subject, runs)
+    not_above = _not_above(arms, parts, own, untrained, num_candidates * len(arms))
+    alike = _all_alike(runs, parts)
     found = [
-        _not_above(arms, parts, own, untrained, num_candidates * len(arms)),
-        _all_alike(runs, parts),
+        not_above,
+        alike,
+        _mostly_alike(runs, parts) if not_above is not None and alike is None else None,
         _still_falling(runs),
     ]
     return tuple(reason for reason in found if reason is not None)
+
+
+def remarks(subject: str, arms: Mapping[str, Sequence[RunFacts]]) -> tuple[str, ...]:
+    """What has to be known of single arms where there is something to decide.
+
+    Args:
+        subject: A benchmark, or ``mean``.
+        arms: The runs of everything that is compared, by what it is called.
+    """
+    found = []
+    for name, runs in arms.items():
+        if runs:
+            said = (_all_alike(runs, _parts(subject, runs)), _still_falling(runs))
+            found += [f"of {name}, {text}" for text in said if text is not None]
+    return tuple(found)
 
 
 def gain_over(
@@ -189,6 +209,28 @@ def _all_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:
     return f"all answers are the same {where}: {'; '.join(per_part)}"
 
 
+def _mostly_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:
+    """The answer that most responses of all runs give, of the benchmarks where there is one."""
+    found = []
+    for part in parts:
+        given = [run.given[part] for run in runs if part in run.given]
+        together = _together(given)
+        right = _together([run.right[part] for run in runs if part in run.right])
+        if not together or len(right) < 2:
+            continue
+        [(answer, count)] = together.most_common(1)
+        if count >= MOSTLY_SAME * together.total() and count > right.get(answer, 0):
+            found.append(_constant_text(part, given))
+    return "; ".join(found) or None
+
+
+def _together(counts: Sequence[Counter[Any]]) -> Counter[Any]:
+    total: Counter[Any] = Counter()
+    for some in counts:
+        total.update(some)
+    return total
+
+
 def _is_constant(given: Counter[str | None] | None, right: Counter[str] | None) -> bool:
     # With one right answer for everything there is no other to give.
     if not given or not right or len(right) == 1:
@@ -199,9 +241,7 @@ def _is_constant(given: Counter[str | None] | None, right: Counter[str] | None) 
 
 
 def _constant_text(part: str, given: Sequence[Counter[str | None]]) -> str:
-    together: Counter[str | None] = Counter()
-    for some in given:
-        together.update(some)
+    together = _together(given)
     [(answer, count)] = together.most_common(1)
     said = "nothing that can be read" if answer is None else f'"{_short(answer)}"'
     return f"{part} is answered {said} {count} of {together.total()} times"

@@ -35,7 +35,8 @@ def decision_text(decision: Decision) -> str:
         parts.append(f"best with pruning is {_finalist(decision.pruned)}")
     if decision.comparison is not None:
         parts.append(_comparison(decision.comparison))
-    return f"{decision.benchmark}: {'; '.join([*parts, decision.verdict.value])}"
+    parts += [decision.verdict.value, *decision.remarks]
+    return f"{decision.benchmark}: {'; '.join(parts)}"
 
 
 def nothing_text(benchmark: str, reasons: Sequence[str]) -> str:

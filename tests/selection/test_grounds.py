@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from droplora_sweep.selection import MEAN
-from droplora_sweep.selection.grounds import RunFacts, doubts, gain_over
+from droplora_sweep.selection.grounds import RunFacts, doubts, gain_over, remarks
 from droplora_sweep.selection.references import reference_rows
 
 NAMES = ("arc_easy", "boolq")
@@ -121,6 +121,33 @@ def test_responses_without_an_answer_are_the_same_answer_too():
 )
 def test_one_run_that_answers_otherwise_is_enough(other):
     assert ask({"p = 0": [constant()], "p = 0.2": [other]}) == ()
+
+
+def test_an_answer_that_most_get_is_named_where_nothing_is_above():
+    given = [Counter({"answer4": 31 + 2 * seed, "answer1": 9 - 2 * seed}) for seed in range(3)]
+    right = Counter({f"answer{index}": 10 for index in range(1, 5)})
+    runs = [RunFacts(scores(0.2), {"arc_easy": one}, {"arc_easy": right}) for one in given]
+    [not_above, mostly] = ask({"p = 0": runs})
+    assert not_above.startswith("nothing scores clearly above")
+    assert mostly == 'arc_easy is answered "answer4" 99 of 120 times'
+
+
+def test_one_arm_that_answers_alike_is_remarked_on_and_no_reason():
+    learned = RunFacts(
+        scores(0.9), {"arc_easy": Counter({"true": 20, "false": 20})}, constant().right
+    )
+    arms = {"p = 0": [learned] * 3, "p = 0.5": [constant()] * 3}
+    assert ask(arms) == ()
+    assert remarks("arc_easy", arms) == (
+        "of p = 0.5, all answers are the same in every run (3): arc_easy is answered "
+        '"true" 120 of 120 times',
+    )
+
+
+def test_one_arm_whose_loss_still_falls_is_remarked_on():
+    arms = {"p = 0": [losing(0.1)] * 3, "p = 0.5": [losing(0.9)] * 2}
+    [said] = remarks("arc_easy", arms)
+    assert said.startswith("of p = 0.5, the loss still falls at the end of training in 2 of 2")
 
 
 def losing(pace, low=0.1):

@@ -24,22 +24,23 @@ from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
 from droplora_sweep.tracking.ui import mlflow_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 RANK = 4
 PROMPT = "three plus four"
 
 
-def adapter_files(folder: Path, **config: Any) -> dict[str, bytes]:
+def adapter_files(
+    folder: Path, targets: Sequence[str] = ("q_proj", "down_proj"), **config: Any
+) -> dict[str, bytes]:
     """An adapter that changes the model: both of its factors are random."""
     torch.manual_seed(0)
-    targets = ["q_proj", "down_proj"]
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=RANK,
         lora_alpha=8,
-        target_modules=targets,
+        target_modules=list(targets),
         init_lora_weights=False,
         **config,
     )
@@ -59,7 +60,7 @@ def answers(num_correct: int) -> list[ExampleResult]:
 def sweep(
     small_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
 ) -> LedgerWriter:
-    """p = 0 with 4 of 16 right, p = 0.5 with 12; then one of DoRA, one whole model, one rsLoRA."""
+    """p = 0 with 4 of 16 right, p = 0.5 with 12; then DoRA, a whole model, rsLoRA, and a head."""
     folder = tmp_path_factory.mktemp("winners")
     spec = small_sweep(adapter={"rank": RANK, "alpha": 8}, task={"benchmarks": ["builtin_choice"]})
     ledger = LedgerWriter.create(
@@ -87,6 +88,8 @@ def sweep(
     add(3, 1, whole, **{"adapter.method": "full", "adapter.pruning_rate": 0.0})
     stable = adapter_files(folder / "stable", use_rslora=True)
     add(4, 1, stable, **{"adapter.method": "rslora", "adapter.pruning_rate": 0.0})
+    head = adapter_files(folder / "head", targets=("q_proj", "lm_head"))
+    add(5, 1, head, **{"adapter.pruning_rate": 0.0, "adapter.rank": 2})
     ledger.trial_tested(ledger.records()[1].trial_id, answers(8))
     ledger.close()
     return ledger
@@ -160,7 +163,7 @@ def test_an_exported_adapter_is_the_trials_with_a_card_that_tells_all(
     assert "| builtin_choice | 0.7500 | 0.5050 to 0.8982 |" in card
     assert f"| builtin_choice/train | `{'ab' * 32}` |" in card
     assert "| builtin_choice | 0.5000 | 0.2800 to 0.7200 |" in card
-    assert "PeftModel.from_pretrained(base" in card
+    assert "PeftModel.from_pretrained(model, folder)" in card
     assert "pruning_rate: 0.5" in card
 
 
@@ -211,6 +214,11 @@ def test_a_folder_for_gguf_has_what_the_converter_reads(
     [
         (("t0002", "--format", "gguf"), "must be adapter or merged for t0002"),
         (("t0003", "--format", "adapter"), "must be merged for t0003"),
+        (
+            ("t0005", "--format", "gguf"),
+            "must be adapter or merged for t0005-0000000f: llama.cpp's converter takes no adapter "
+            "of lm_head, got gguf",
+        ),
         (("t0001", "--format", "pickle"), "must be one of adapter, merged, gguf, got pickle"),
         ((), "TRIAL: must be given, or else --task, and not both"),
         (("t0001", "--task", "mean"), "TRIAL: must be given, or else --task, and not both"),

@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 import tempfile
-import warnings
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -85,6 +84,12 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
     if method == "full" and form is not Format.MERGED:
         problem = f"must be merged for {trial.trial_id}, a whole model without adapter, got {form}"
         raise InputError([Fault("", "--format", problem)])
+    if form is Format.GGUF and (layers := _of_embeddings(trial)):
+        problem = (
+            f"must be adapter or merged for {trial.trial_id}: llama.cpp's converter takes no "
+            f"adapter of {', '.join(layers)}, got gguf"
+        )
+        raise InputError([Fault("", "--format", problem)])
     if method == "dora" and form is Format.GGUF:
         problem = (
             f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
@@ -122,6 +127,18 @@ def _is_whole(trial: TrialRecord) -> bool:
     return bool(trial.spec["adapter"]["method"] == "full")
 
 
+def _of_embeddings(trial: TrialRecord) -> list[str]:
+    """Layers with an adapter whose own weight PEFT saves too: embeddings and output layers."""
+    from safetensors import safe_open
+
+    if trial.adapter is None or _is_whole(trial):
+        return []
+    with safe_open(trial.adapter / WEIGHTS_FILE, framework="numpy") as weights:
+        names = [name.removeprefix("base_model.model.") for name in sorted(weights.keys())]
+    ending = ".base_layer.weight"
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
+
+
 def _for_gguf(files: Mapping[str, bytes]) -> Files:
     """Weights and configuration with the scaling that llama.cpp computes: alpha / rank, for all.
 
@@ -155,28 +172,15 @@ def _base_files(trial: TrialRecord) -> Files:
 
 
 def _merged(trial: TrialRecord, scratch: Path) -> Files:
-    """The base model with the update added to its weights.
+    """The base model with the update added to its weights."""
+    from droplora_sweep.models import load_tokenizer
 
-    The sum is computed in float32 and stored in the trial's precision, so that it is rounded once.
-    """
-    import torch
-    from peft import PeftModel
+    from .merging import merged_model
 
-    from droplora_sweep.models import load_base_model, load_tokenizer
-    from droplora_sweep.models.loading import DTYPES
-
+    assert trial.adapter is not None, "find_trial gives trials with an adapter"
     spec = TrialSpec.model_validate(dict(trial.spec)).model
-    plain = spec.model_copy(update={"quantization": "none", "dtype": "float32"})
-    base = load_base_model(plain)
-    with warnings.catch_warnings():
-        # That PEFT calls what transformers deprecates is nothing to tell a user.
-        warnings.simplefilter("ignore", FutureWarning)
-        adapted: Any = PeftModel.from_pretrained(base, str(trial.adapter))
-        merged = adapted.merge_and_unload(safe_merge=True)
-    torch.nn.Module.to(merged, DTYPES[spec.dtype])
-    merged.config.dtype = DTYPES[spec.dtype]
-    merged.save_pretrained(scratch, max_shard_size="5GB")
-    load_tokenizer(plain).save_pretrained(scratch)
+    merged_model(spec, trial.adapter).save_pretrained(scratch, max_shard_size="5GB")
+    load_tokenizer(spec).save_pretrained(scratch)
     return _moved(scratch.iterdir())
 
 

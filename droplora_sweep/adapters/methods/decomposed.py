@@ -72,8 +72,8 @@ class Decomposed(PeftAdapted):
         components: Which triples.
 
     Raises:
-        InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension, or the base
-            model is quantised.
+        InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension, the base
+            model is quantised, or a target is the embeddings or shares its weight with them.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Decomposed(PeftAdapted):
         try:
             for name, module in self.peft_model.named_modules():
                 if isinstance(module, LoraLayer):
+                    _refuse_embeddings(base, name, module, spec.method)
                     self._decompose(name, module, components)
         except InputError:
             self.detach()
@@ -119,6 +120,9 @@ class Decomposed(PeftAdapted):
         """``[B, -B0]`` and ``[A; A0]``: the difference to the original base model."""
         converted = {}
         for name, tensor in super().weights().items():
+            if name not in self._start:
+                # PEFT adds the weight of an output layer, which is W_res here.
+                continue
             start = self._start[name].to(tensor.device)
             is_A = "lora_A" in name
             converted[name] = torch.cat([tensor, start if is_A else -start], dim=0 if is_A else 1)
@@ -129,6 +133,25 @@ class Decomposed(PeftAdapted):
         for module, weight in self._originals:
             module.weight.data = weight.to(module.weight.device)
         return super().detach()
+
+
+def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str) -> None:
+    """Refuse a layer that has no factors of a matrix, or whose weight another layer reads too.
+
+    Raises:
+        InputError: Naming it.
+    """
+    target = name.removeprefix("base_model.model.")
+    if ADAPTER not in layer.lora_A:
+        problem = f"must match linear layers with `method: {method}`, got {target}"
+        raise InputError([Fault("", "adapter.target_modules", problem)])
+    embeddings: Any = base.get_input_embeddings()
+    if layer.get_base_layer().weight is getattr(embeddings, "base_layer", embeddings).weight:
+        problem = (
+            f"must leave out {target} with `method: {method}`, which changes its weight: the "
+            "embeddings share it"
+        )
+        raise InputError([Fault("", "adapter.target_modules", problem)])
 
 
 def _triples(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from .fields import mapping_of, nested_model
+from ._other_names import ours_of
+from .fields import COMPOUND_FIELDS, SCALAR_FIELDS, mapping_of, nested_model
 from .parameters import Choice, Range
 from .sampler import SAMPLERS
 from .stopping import STOPPING_RULES
@@ -72,16 +73,35 @@ def translate(details: ErrorDetails) -> tuple[Path, str]:
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str | None:
-    """The known name, or dotted path, nearest to ``name``; None if none is near."""
-    if near := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
-        return near[0]
-    return next((path for path in known if path.endswith(f".{name}")), None)
+    """The known dotted path that ``name`` was probably meant to be; None if none is near."""
+    leaf = name.rpartition(".")[2]
+    if (ours := ours_of(leaf)) in known:
+        return ours
+    named_so = [path for path in known if path.endswith(f".{leaf}")]
+    if len(named_so) == 1:
+        return named_so[0]
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 def nearest_key(loc: Path) -> Path | None:
     """Path of the known key that an unknown one was probably meant to be."""
-    near = suggestion(str(loc[-1]), tuple(_model_at(loc[:-1]).model_fields))
-    return None if near is None else (*_without_tags(loc[:-1]), near)
+    key, section = str(loc[-1]), _without_tags(loc[:-1])
+    known = tuple(_model_at(loc[:-1]).model_fields)
+    if (ours := _path_of_other(key, section)) is not None:
+        return ours
+    elsewhere = [path for path in (*SCALAR_FIELDS, *COMPOUND_FIELDS) if path.endswith(f".{key}")]
+    if len(elsewhere) == 1:
+        return tuple(elsewhere[0].split("."))
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return (*section, near[0]) if near else None
+
+
+def _path_of_other(key: str, section: Path) -> Path | None:
+    """The field that other programs call so, unless the section is no part of a trial's."""
+    ours = ours_of(key)
+    if ours is None or len(section) > 1:
+        return None
+    return tuple(ours.split("."))
 
 
 def _rule(details: ErrorDetails) -> str:
@@ -92,8 +112,8 @@ def _rule(details: ErrorDetails) -> str:
         return f"must be {context['expected']}"
     if kind == "too_short":
         return "must not be empty"
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        *others, last = _UNIONS[tuple(details["loc"])]
+    if (kinds := _UNIONS.get(tuple(details["loc"]))) is not None:
+        *others, last = kinds
         return f"must have a `kind`: {', '.join(others)} or {last}"
     field = _field_at(details["loc"])
     if kind in _BOUND_ERRORS and field is not None:
@@ -109,11 +129,11 @@ def _unknown_key(loc: Path) -> str:
     model, key = _model_at(loc[:-1]), str(loc[-1])
     if model is Choice and key in Range.model_fields:
         return "unknown key beside `values`"
-    known = tuple(model.model_fields)
-    near = suggestion(key, known)
-    if near is not None:
-        return f"unknown key, did you mean `{near}`?"
-    return f"unknown key, known ones are {', '.join(known)}"
+    near = nearest_key(loc)
+    if near is None:
+        return f"unknown key, known ones are {', '.join(model.model_fields)}"
+    name = near[-1] if near[:-1] == _without_tags(loc[:-1]) else ".".join(map(str, near))
+    return f"unknown key, did you mean `{name}`?"
 
 
 def _bounds_rule(field: FieldInfo) -> str:

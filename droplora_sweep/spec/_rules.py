@@ -15,7 +15,7 @@ from .composition import find_impossible_combinations
 from .first_trials import baselines
 from .paths import is_data_file_name, is_hub_id, local_folder
 from .study_url import study_url_problem
-from .task import plugin_names
+from .task import is_unknown, plugin_names, unknown_benchmark
 from .trial import WARMUP_RATIO
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:
         if name in names[:index]:
             problem = f"must differ from the others, got {shown(name)} twice"
             yield Finding(("task", "benchmarks", index), problem)
+        elif is_unknown(name, sweep.task):
+            key = name if sweep.task.benchmark_specs else index
+            yield Finding(("task", "benchmarks", key), unknown_benchmark(name))
 
 
 def _data_is_given(sweep: SweepSpec) -> Iterator[Finding]:
@@ -120,7 +123,9 @@ def _data_is_given(sweep: SweepSpec) -> Iterator[Finding]:
     files = [
         name
         for name in names
-        if not name.startswith("builtin_") and not (name in specs and specs[name].data)
+        if not name.startswith("builtin_")
+        and not (name in specs and specs[name].data)
+        and not is_unknown(name, sweep.task)
     ]
     if files and sweep.task.data is None:
         plugins = plugin_names()

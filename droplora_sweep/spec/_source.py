@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path as FilePath
 
+KINDS: tuple[Path, ...] = (("search", "sampler"), ("search", "stopping"))
+"""Sections that may be a name, which is their ``kind``."""
+
 _DOMAIN_KEYS = {*Choice.model_fields, *Range.model_fields}
 
 
@@ -138,7 +141,10 @@ def apply_override(source: Source, override: str) -> None:
     for depth, key in enumerate(path[:-1]):
         assert isinstance(section, dict)
         source.places.setdefault(path[: depth + 1], place)
-        section = section.setdefault(key, {})
+        inner = section.setdefault(key, {})
+        if path[: depth + 1] in KINDS and isinstance(inner, str):
+            inner = section[key] = {"kind": inner}
+        section = inner
         if not isinstance(section, dict):
             problem = f"`{dotted(path[: depth + 1])}` is not a mapping"
             source.problems.append((path, place, problem))

@@ -48,5 +48,10 @@ def broken_rule(problem: str, field: str = "") -> PydanticCustomError:
     return PydanticCustomError("broken_rule", "{problem}", {"problem": problem, "field": field})
 
 
+def as_kind(value: object) -> object:
+    """``sampler: random`` is short for ``sampler: {kind: random}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
 PathText = Annotated[str, AfterValidator(_check_path)]
 """A path or a URL that a file system can be asked about."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .base import Count, SpecModel
+from .base import Count, SpecModel, as_kind
 
 
 class TpeSpec(SpecModel):
@@ -89,11 +89,6 @@ SINGLE_OBJECTIVE = ("cma_es",)
 """Kinds that can only follow one number."""
 
 
-def _named(value: object) -> object:
-    """``sampler: random`` is short for ``sampler: {kind: random}``."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
 _AnySampler = Annotated[
     TpeSpec | GpSpec | CmaEsSpec | RandomSpec | QuasiRandomSpec | GridSpec | Nsga2Spec,
     Field(discriminator="kind"),
@@ -101,5 +96,5 @@ _AnySampler = Annotated[
 _Name = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
 
 SamplerSpec = Annotated[
-    _AnySampler, BeforeValidator(_named, json_schema_input_type=_Name | _AnySampler)
+    _AnySampler, BeforeValidator(as_kind, json_schema_input_type=_Name | _AnySampler)
 ]

@@ -40,8 +40,8 @@ class SearchSpec(SpecModel):
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
     stopping: StoppingSpec = AshaSpec()
-    """When a trial is stopped early; ``kind`` is ``asha``, ``hyperband``, ``median``, ``hopeless``
-    or ``none``."""
+    """When a trial is stopped early: ``asha``, ``hyperband``, ``median``, ``hopeless`` or ``none``;
+    a name, or a mapping with ``kind`` and options."""
     population: PopulationSpec | None = None
     """Population-based training of the searched values as schedules; null: a trial keeps its
     values. Needs ``stopping: {kind: none}``, a ``random`` or ``quasi_random`` sampler and no

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from .base import Count, SpecModel
+from .base import Count, SpecModel, as_kind
 
 
 class AshaSpec(SpecModel):
@@ -75,7 +75,12 @@ STOPPING_RULES: dict[str, type[SpecModel]] = {
 }
 """Every kind of rule by its name."""
 
-StoppingSpec = Annotated[
+_AnyRule = Annotated[
     AshaSpec | HyperbandSpec | MedianSpec | HopelessSpec | NoStoppingSpec,
     Field(discriminator="kind"),
+]
+_Name = Literal["asha", "hyperband", "median", "hopeless", "none"]
+
+StoppingSpec = Annotated[
+    _AnyRule, BeforeValidator(as_kind, json_schema_input_type=_Name | _AnyRule)
 ]

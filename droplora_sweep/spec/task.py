@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from importlib import metadata
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -35,6 +36,22 @@ RecordField: TypeAlias = Literal["instruction", "input", "output", "answer", "id
 
 PLUGIN_GROUP: Final = "droplora_sweep.benchmarks"
 """Entry points of this group are benchmarks that an installed package brings."""
+
+
+BENCHMARK_NAMES: Final = (
+    *("boolq", "piqa", "siqa", "hellaswag", "winogrande"),
+    *("arc_easy", "arc_challenge", "openbookqa"),
+    *("gsm8k", "math", "humaneval", "mbpp", "mt_bench"),
+    *("builtin_choice", "builtin_math", "builtin_code"),
+)
+"""Benchmarks that are known by their names; ``tasks.BENCHMARKS`` says what they are."""
+
+
+def unknown_benchmark(name: str) -> str:
+    """What is said of a name that is not known and has no spec."""
+    close = difflib.get_close_matches(name.lower(), BENCHMARK_NAMES, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARK_NAMES)}"
+    return f"unknown benchmark {name!r}; {hint}"
 
 
 def plugin_names() -> set[str]:
@@ -169,6 +186,12 @@ class TaskSpec(SpecModel):
         if self.prompt is not None:
             _check_prompt(self.prompt)
         return self
+
+
+def is_unknown(name: str, task: TaskSpec) -> bool:
+    """Whether nothing says what the benchmark of this name is."""
+    is_described = name in task.benchmark_specs or task.scoring is not None
+    return not is_described and name not in BENCHMARK_NAMES and name not in plugin_names()
 
 
 def _check_prompt(prompt: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault
 from droplora_sweep.spec import BenchmarkSpec
+from droplora_sweep.spec.task import unknown_benchmark
 
 from .formats import FORMATS, IN_CONVERSATIONS
 from .plugins import BadPluginError, load_plugin
@@ -34,7 +34,7 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             faults.append(task_fault("benchmarks", str(error)))
             continue
         if known is None and changes is None and spec.scoring is None:
-            faults.append(task_fault("benchmarks", _unknown(name)))
+            faults.append(task_fault("benchmarks", unknown_benchmark(name)))
             continue
         entry = known or BenchmarkEntry(scoring=spec.scoring, folders=(name,))
         is_default_used |= known is None and (changes is None or changes.scoring is None)
@@ -91,12 +91,6 @@ def field_faults(place: str, entry: BenchmarkEntry) -> list[Fault]:
 def task_fault(field: str, problem: str) -> Fault:
     """A fault of a field of the task, whose place in its file the caller knows."""
     return Fault(where="", field=f"task.{field}", problem=problem)
-
-
-def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARKS)}"
-    return f"unknown benchmark {name!r}; {hint}"
 
 
 def _changed(entry: BenchmarkEntry, spec: BenchmarkSpec) -> BenchmarkEntry:

@@ -177,7 +177,7 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
         for name, (scoring, options) in _BUILTIN_SCORING.items()
     },
 }
-"""Every benchmark by the name it has in ``task.benchmarks``."""
+"""Every benchmark by the name it has in ``task.benchmarks``: those of ``spec.BENCHMARK_NAMES``."""
 
 MIXTURES: Final[dict[str, BenchmarkEntry]] = {
     "commonsense_170k": BenchmarkEntry(

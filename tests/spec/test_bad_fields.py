@@ -219,6 +219,14 @@ SWEEP_FAULTS = {
         "s.yaml:2: task.data: must be given for boolq: the folder (or Hub id) that has "
         "boolq/train.json, e.g. --set task.data=FOLDER",
     ),
+    "unknown_benchmark": (
+        "name: q\ntask:\n  benchmarks: [builtin_math, bolq]\n",
+        "s.yaml:3: task.benchmarks[1]: unknown benchmark 'bolq'; did you mean boolq?",
+    ),
+    "unknown_benchmark_in_a_mapping": (
+        "name: q\ntask:\n  benchmarks:\n    builtin_math: {max_new_tokens: 3}\n    bolq: null\n",
+        "s.yaml:5: task.benchmarks.bolq: unknown benchmark 'bolq'; did you mean boolq?",
+    ),
     "too_few_trials": (
         "name: q\nsearch:\n  parameters:\n    adapter.pruning_rate:\n      values: [0, 0.5]\n"
         "  num_trials: 1\n",
@@ -271,6 +279,17 @@ group:
         "must be greater than 0, got 0",
         "s.yaml:17: group.num_workers: must be an integer, got 'two'",
         "--set evaluation.num_evaluations=0: evaluation.num_evaluations: must be at least 1, got 0",
+    ]
+
+
+def test_an_unknown_benchmark_is_told_with_all_other_faults(refusal: Refusal) -> None:
+    text = "name: q\nadapter: {rnk: 4}\ntask:\n  benchmarks: [boolq, bolq]\n"
+
+    assert refusal(text) == [
+        "s.yaml:2: adapter.rnk: unknown key, did you mean `rank`?",
+        "s.yaml:3: task.data: must be given for boolq: the folder (or Hub id) that has "
+        "boolq/train.json, e.g. --set task.data=FOLDER",
+        "s.yaml:4: task.benchmarks[1]: unknown benchmark 'bolq'; did you mean boolq?",
     ]
 
 

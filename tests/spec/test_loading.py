@@ -216,12 +216,12 @@ def test_the_default_of_a_conditional_field_can_be_overridden(write) -> None:
 
 def test_faults_found_later_are_given_their_line(write, tmp_path: Path) -> None:
     file = load_sweep_file(
-        write("name: q\ntask:\n  benchmarks:\n    - builtin_math\n    - builtin_cod\n"),
+        write("name: q\ntask:\n  benchmarks:\n    - builtin_math\n    - builtin_code\n"),
         ["group.num_workers=64"],
     )
     found = InputError(
         [
-            Fault("", "task.benchmarks[1]", "no such benchmark, got 'builtin_cod'"),
+            Fault("", "task.benchmarks[1]", "no such benchmark, got 'builtin_code'"),
             Fault("", "task.num_train", "leaves no examples"),
             Fault("", "group.num_workers", "must be at most 8, the cluster's CPUs, got 64"),
             Fault("data/train.json:3", "", "is no JSON"),
@@ -229,7 +229,7 @@ def test_faults_found_later_are_given_their_line(write, tmp_path: Path) -> None:
     )
 
     assert str(file.locate(found)).replace(f"{tmp_path}/", "").splitlines() == [
-        "s.yaml:5: task.benchmarks[1]: no such benchmark, got 'builtin_cod'",
+        "s.yaml:5: task.benchmarks[1]: no such benchmark, got 'builtin_code'",
         "s.yaml:2: task.num_train: leaves no examples",
         "--set group.num_workers=64: group.num_workers: "
         "must be at most 8, the cluster's CPUs, got 64",

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.spec import GpSpec, RandomSpec, SweepSpec, TpeSpec, load_sweep, trial_limit
+from droplora_sweep.spec import (
+    AshaSpec,
+    GpSpec,
+    NoStoppingSpec,
+    Nsga2Spec,
+    RandomSpec,
+    SweepSpec,
+    TpeSpec,
+    load_sweep,
+    trial_limit,
+)
+from droplora_sweep.spec.stopping import STOPPING_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +41,18 @@ def test_a_sampler_is_a_name_or_a_mapping_with_options(tmp_path: Path) -> None:
     assert load_sweep(file, ["search.sampler=tpe"]).search.sampler == TpeSpec()
     changed = load_sweep(file, ["search.sampler={kind: gp, deterministic: true}"])
     assert changed.search.sampler == GpSpec(deterministic=True)
+
+
+def test_a_stopping_rule_is_a_name_or_a_mapping_with_options(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("name: q\nsearch:\n  stopping: none\n")
+    assert load_sweep(file).search.stopping == NoStoppingSpec()
+    for kind, rule in STOPPING_RULES.items():
+        assert load_sweep(file, [f"search.stopping={kind}"]).search.stopping == rule()
+    given = ["search.stopping=asha", "search.stopping.reduction_factor=2"]
+    assert load_sweep(file, given).search.stopping == AshaSpec(reduction_factor=2)
+    given = ["search.sampler=nsga2", "search.sampler.population_size=4"]
+    assert load_sweep(file, given).search.sampler == Nsga2Spec(population_size=4)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +83,16 @@ FAULTS = {
         "search:\n  sampler: bayes\n",
         "s.yaml:3: search.sampler: must have a `kind`: tpe, gp, cma_es, random, quasi_random, grid "
         "or nsga2, got {'kind': 'bayes'}",
+    ),
+    "unknown_stopping": (
+        "search:\n  stopping: sha\n",
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or none, "
+        "got {'kind': 'sha'}",
+    ),
+    "no_stopping_by_null": (
+        "search:\n  stopping: null\n",
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or none, "
+        "got null",
     ),
     "option_of_another_sampler": (
         "search:\n  sampler: {kind: random, population_size: 8}\n",

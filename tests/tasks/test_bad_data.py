@@ -12,7 +12,8 @@ import pytest
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.spec.task import BENCHMARK_NAMES
+from droplora_sweep.tasks import BENCHMARKS, load_task
 from tests.conftest import REPOSITORY
 
 from .conftest import make_record
@@ -45,6 +46,10 @@ def test_unknown_benchmark_suggests_the_nearest() -> None:
         "hellaswag, winogrande, arc_easy, arc_challenge, openbookqa, gsm8k, math, humaneval, mbpp, "
         "mt_bench, builtin_choice, builtin_math, builtin_code",
     ]
+
+
+def test_every_known_benchmark_is_known_by_its_name() -> None:
+    assert set(BENCHMARK_NAMES) == BENCHMARKS.keys()
 
 
 def test_repeated_benchmark() -> None:

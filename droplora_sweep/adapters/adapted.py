@@ -232,14 +232,14 @@ def refuse_quantised(base: PreTrainedModel, method: str) -> None:
         raise InputError([Fault("", "model.quantization", problem)])
 
 
-def _target_fault(config: DropLoraConfig, error: ValueError) -> Exception:
-    """What PEFT refuses about the targets, as a fault of the file; any other error as it is."""
-    message = str(error)
+def _target_fault(config: DropLoraConfig, error: ValueError) -> InputError:
+    """What PEFT refuses to attach to the model's layers, as a fault of the file."""
+    targets = sorted(config.target_modules or ())
+    message = " ".join(str(error).split())
     if "unsupported variant combination" in message:
-        return _unprunable(sorted(config.target_modules or ()))
-    if "arget module" not in message:
-        return error
-    problem = f"must match layers of the model, got {sorted(config.target_modules or ())}: {error}"
+        return _unprunable(targets)
+    rule = "match layers of the model" if "arget module" in message else "be layers it can adapt"
+    problem = f"must {rule}, got {targets}: {message}"
     return InputError([Fault("", "adapter.target_modules", problem)])
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tuple[str, str]]:
     """A title and a text for each row of a plan; all are upper bounds."""
     costs = plan.costs
+    if costs is None or costs.trial_gpu_hours is None:
+        yield "time", "not known; `plan --calibrate` measures it on one group, in a few minutes"
     if costs is None:
         yield "memory", "not known: only models with Llama's layers are counted"
         return

@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.costs import ASSUMED_UTILISATION
 from droplora_sweep.groups import room_for_groups
-from droplora_sweep.spec import baselines, grid_size, possible_values, resolve, trial_limit
-from droplora_sweep.spec.composition import (
-    MASK,
-    METHOD,
-    RANK,
-    RATE,
-    combinations,
-    pruning_rates,
-)
-from droplora_sweep.spec.fields import get_field, with_fields
-from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec import baselines, grid_size, resolve, trial_limit
+from droplora_sweep.spec.fields import get_field
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
+from .corners import adapter_corners, corners
 from .plan_costs import Assumed, plan_costs
 from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.spec import Scalar, SweepSpec, TrainingSpec, TrialSpec
+    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.spec import Scalar, SweepSpec, TrainingSpec
 
     from .plan_costs import Costs
     from .survey import Survey
@@ -124,7 +117,7 @@ def make_plan(
     sweep = found.sweep
     schedules = [
         (num_steps(found.num_training_examples, trial.training), trial.training)
-        for trial in _corners(sweep, SCHEDULE)
+        for trial in corners(sweep, SCHEDULE)
     ]
     steps = [number for number, _ in schedules]
     settings = grid_size(sweep)
@@ -136,7 +129,7 @@ def make_plan(
     num_benchmarks = len(sweep.task.benchmarks)
     num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)
     num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
-    saved = None if found.model is None else _saved(found.model.shapes, sweep, num_saved)
+    saved = None if found.model is None else _saved(found, found.model, num_saved)
     lines = [
         remote_code_note(sweep),
         _judge_note(found, num_trials or 1),
@@ -165,15 +158,23 @@ def _queued(sweep: SweepSpec) -> tuple[dict[str, Scalar | None], ...]:
     return tuple({path: get_field(trial, path) for path in values} for values, trial in found)
 
 
-def _saved(shapes: Mapping[str, tuple[int, ...]], sweep: SweepSpec, num_saved: int) -> Saved:
+def _saved(found: Survey, model: ModelSummary, num_saved: int) -> Saved:
+    sweep = found.sweep
     number_bytes = BYTES_PER_NUMBER[sweep.model.dtype]
-    corners = [trial.adapter for trial in _adapter_corners(sweep)]
-    parameters = [num_trainable_parameters(shapes, adapter) for adapter in corners]
+    adapters = [trial.adapter for trial in adapter_corners(sweep)]
+    if found.as_loaded is None:
+        counts = [
+            (num_trainable_parameters(model.shapes, one), num_saved_numbers(model.shapes, one))
+            for one in adapters
+        ]
+    else:
+        counts = [(one.num_trained, one.num_saved) for one in found.as_loaded.attached]
+    parameters = [num_trained for num_trained, _ in counts]
     sizes = {
         is_full: max(
             (
-                num_saved_numbers(shapes, adapter) * number_bytes
-                for adapter in corners
+                number * number_bytes
+                for adapter, (_, number) in zip(adapters, counts, strict=True)
                 if (adapter.method == "full") == is_full
             ),
             default=None,
@@ -236,23 +237,3 @@ def _warmup_note(schedules: Sequence[tuple[int, TrainingSpec]]) -> str | None:
         f"training.warmup_steps: {wanted} are more than a trial of {number} steps has before its "
         f"last, so {warmup} warm up; training.warmup_ratio is a share of the trial's steps"
     )
-
-
-def _adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:
-    """Trials at the extremes of what decides how much is trained and saved."""
-    searched = [path for path in pruning_rates(sweep)[1:] if path in sweep.search.parameters]
-    ends = {path: _ends(path, sweep) for path in searched}
-    for trial in _corners(sweep, (METHOD, MASK, RANK, RATE)):
-        # A gate is a few numbers, so module rates need no combinations of their own.
-        for end in (0, -1) if searched else (0,):
-            yield with_fields(trial, {path: ends[path][end] for path in searched})
-
-
-def _corners(sweep: SweepSpec, paths: Sequence[str]) -> Iterator[TrialSpec]:
-    """Trials with every combination of the ends of these fields, all else at its default."""
-    for fields in combinations(paths, sweep):
-        yield with_fields(sweep.trial, fields)
-
-
-def _ends(path: str, sweep: SweepSpec) -> list[int | float]:
-    return sorted(value for _, value in possible_values(path, sweep) if is_number(value))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
-from droplora_sweep.errors import Fault
+from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging import check_judge
+from droplora_sweep.models.vocabulary import special_token, tokens_beyond
 from droplora_sweep.spec import dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.composition import (
@@ -28,11 +29,24 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
     from droplora_sweep.tasks import Task
 
+    from .as_loaded import AsLoaded
 
-def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:
-    """What the search space asks of the model's layers and they do not have."""
+
+def check_adapter(
+    sweep: SweepSpec, model: ModelSummary, layers: Mapping[str, tuple[int, int]] | None = None
+) -> list[Fault]:
+    """What the search space asks of the model's layers and they do not have.
+
+    Args:
+        sweep: What is searched.
+        model: The base model, as its files have it.
+        layers: The layers with an adapter and the shape (out, in) of their update, where they were
+            attached; None where the names of the model's tensors tell them.
+    """
     if all(method == "full" for _, method in possible_values(METHOD, sweep)):
         return []
+    if layers is not None:
+        return [*_ranks(sweep, layers), *_module_pruning_rates(sweep, layers)] if layers else []
     target_modules = sweep.adapter.target_modules
     matched = matched_modules(model.shapes, target_modules)
     faults = []
@@ -46,6 +60,46 @@ def check_adapter(sweep: SweepSpec, model: ModelSummary) -> list[Fault]:
     if matched:
         faults += [*_ranks(sweep, matched), *_module_pruning_rates(sweep, matched)]
     return faults
+
+
+def check_vocabulary(
+    sweep: SweepSpec, model: ModelSummary, as_loaded: AsLoaded | None, task: Task | None
+) -> list[Fault]:
+    """Tokens that the model has no embedding of, and a tokenizer that cannot end a response."""
+    assert model.path is not None
+    num_embedded = _num_embedded(model) if as_loaded is None else as_loaded.num_embedded
+    try:
+        beyond = () if num_embedded is None else tokens_beyond(model.path, num_embedded)
+        if special_token(model.path, "eos_token") is None:
+            # Its class may have one, which only transformers knows; the import takes seconds.
+            from droplora_sweep.models import load_tokenizer
+
+            load_tokenizer(sweep.model)
+    except InputError as error:
+        return list(error.faults)
+    if task is None or not beyond:
+        return []
+    texts = (
+        text
+        for benchmark, example in task.training_examples()
+        for text in (benchmark.render_prompt(example), example.output)
+    )
+    for text in texts:
+        for token in beyond:
+            if token in text:
+                problem = (
+                    f"must have an embedding of every token of the data, got {model.path}, whose "
+                    f"embedding has {num_embedded:,} rows and none of {token!r}"
+                )
+                return [Fault("", "model.path", problem)]
+    return []
+
+
+def _num_embedded(model: ModelSummary) -> int | None:
+    """Rows of the embedding, as the files have it."""
+    embeddings = (name for name in model.shapes if name.endswith("embed_tokens.weight"))
+    name = next(embeddings, None)
+    return None if name is None else model.shapes[name][0]
 
 
 def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:

@@ -21,6 +21,7 @@ from droplora_sweep.models.resolving import BUILTIN
 from droplora_sweep.spec import is_hub_id, local_folder
 from droplora_sweep.tasks import load_task, published_task, split_sizes
 
+from .as_loaded import is_told_by_names, look_at_loaded
 from .requirements import (
     check_adapter,
     check_answers,
@@ -29,6 +30,7 @@ from .requirements import (
     check_sampling,
     check_study_driver,
     check_validated,
+    check_vocabulary,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from droplora_sweep.models import ModelSummary
     from droplora_sweep.spec import ModelSpec, SweepFile, SweepSpec
     from droplora_sweep.tasks import Task
+
+    from .as_loaded import AsLoaded
 
 T = TypeVar("T")
 
@@ -49,6 +53,7 @@ class Survey:
         file: The valid file; still knows the line of each field.
         sweep: Its sweep with absolute paths: workers have working folders of their own.
         model: Sizes of the base model; None where neither files nor published numbers tell.
+        as_loaded: The model as transformers builds it; None where the names of its tensors tell.
         task: The task's data; None where only its published sizes are known.
         held_out: The text of ``evaluation.held_out_text``.
         splits: Examples of each benchmark and mixture by split.
@@ -66,6 +71,7 @@ class Survey:
     num_training_examples: int
     num_judged: int
     unchecked: tuple[str, ...] = ()
+    as_loaded: AsLoaded | None = None
 
 
 def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
@@ -106,14 +112,23 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         splits, num_training_examples = split_sizes(task), len(task.training_examples())
         num_judged = sum(len(one.validation) for one in task.benchmarks if one.scoring == "judge")
         faults += check_answers(spec, task)
-        if model is not None:
-            faults += check_contexts(task, spec.evaluation, model.context_tokens)
     if splits:
         faults += check_sampling(spec, num_training_examples)
         faults += check_validated(spec, splits)
     faults += check_backend(spec)
+    as_loaded = None
     if model is not None:
-        faults += check_adapter(spec, model)
+        context, layers = model.context_tokens, None
+        if model.path is not None and not is_told_by_names(spec, model):
+            as_loaded = look_at_loaded(spec, model.path, model.shapes, faults)
+            if as_loaded is not None:
+                context, layers = as_loaded.context_tokens, as_loaded.layers
+        if as_loaded is not None or model.path is None or is_told_by_names(spec, model):
+            faults += check_adapter(spec, model, layers)
+        if model.path is not None:
+            faults += check_vocabulary(spec, model, as_loaded, task)
+        if task is not None:
+            faults += check_contexts(task, spec.evaluation, context)
     if faults:
         raise file.locate(InputError(faults))
     return Survey(
@@ -126,6 +141,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         num_training_examples=num_training_examples,
         num_judged=num_judged,
         unchecked=tuple(unchecked),
+        as_loaded=as_loaded,
     )
 
 
@@ -139,14 +155,17 @@ def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
     if published is not None and not is_on_this_machine(spec):
         unchecked.append(
             f"model.path: {spec.path} is not on this machine, so its sizes are the published ones; "
-            "a run downloads it, and checks the revision"
+            "a run downloads it, and checks the revision and the tokenizer"
         )
         return published
     try:
         return _read_model(spec, unchecked)
     except OutOfReachError as error:
         [fault] = error.faults
-        unchecked.append(f"model.path: {fault.problem}; so layers and parameters are not known")
+        unchecked.append(
+            f"model.path: {fault.problem}; so its kind, layers, context, tokens and parameters are "
+            "not known"
+        )
         return None
 
 

@@ -78,7 +78,7 @@ def text_loss(
     nats = 0.0
     with only_read(model):
         for start in range(0, len(share), batch_size):
-            nats += _loss(model, share[start : start + batch_size], tokenizer.pad_token_id)
+            nats += _loss(model, share[start : start + batch_size], tokenizer.eos_token_id)
     return TextLoss(nats, sum(len(window) - 1 for window in share))
 
 

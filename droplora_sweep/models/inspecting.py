@@ -32,6 +32,7 @@ class ModelSummary:
         weight_bytes: Size of the weight files.
         context_tokens: The most tokens it can read; None where config.json names no limit.
         dimensions: What it is made of; None for an architecture that is not Llama's.
+        path: Its folder; None of a published model that is not here.
         notes: What a user should know of its folder though it is no fault, one line each.
     """
 
@@ -41,6 +42,7 @@ class ModelSummary:
     weight_bytes: int
     context_tokens: int | None = None
     dimensions: Dimensions | None = None
+    path: Path | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -66,6 +68,7 @@ def inspect_model(path: Path) -> ModelSummary:
         weight_bytes=sum(file.stat().st_size for file in files),
         context_tokens=_context_tokens(config),
         dimensions=read_dimensions(config),
+        path=path,
         notes=tuple(filter(None, [adapter_note(path)])),
     )
 

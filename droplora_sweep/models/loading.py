@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from droplora_sweep.errors import Fault, InputError
 
+from .building import require_decoder
 from .quantization import require_quantization
 from .resolving import ADAPTER_CONFIG, is_of_adapter, resolve_model
 
@@ -44,6 +45,11 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     device = torch.device(device)
     transformers_logging.disable_progress_bar()
     try:
+        require_decoder(
+            AutoConfig.from_pretrained(
+                path, local_files_only=True, trust_remote_code=spec.trust_remote_code
+            )
+        )
         with _without_adapter(path) as bare:
             model = AutoModelForCausalLM.from_pretrained(
                 bare,

@@ -52,16 +52,23 @@ def key_of(spec: TrialSpec) -> tuple[TaskSpec, int, EvaluationSpec]:
     return spec.task, spec.training.max_sequence_tokens, spec.evaluation
 
 
-def read(spec: TrialSpec, tokenizer: PreTrainedTokenizerBase, context: int | None) -> Reading:
+def read(
+    spec: TrialSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    context: int | None,
+    num_embedded: int | None = None,
+) -> Reading:
     """Load and tokenise a trial's task.
 
     Args:
         spec: The trial.
         tokenizer: The model's.
         context: The most tokens the model can read; None for no limit.
+        num_embedded: Token ids that the model has embeddings of; None where they are not counted.
 
     Raises:
-        InputError: The task cannot be loaded, or nothing of it fits.
+        InputError: The task cannot be loaded, nothing of it fits, or it has a token that the model
+            has no embedding of.
     """
     limit = spec.training.max_sequence_tokens
     task = load_task(spec.task)
@@ -73,5 +80,13 @@ def read(spec: TrialSpec, tokenizer: PreTrainedTokenizerBase, context: int | Non
     if not data.sequences:
         problem = f"must leave some of {len(pairs)} training examples, got {limit}"
         raise InputError([Fault("", "training.max_sequence_tokens", problem)])
+    highest = max(int(sequence.tokens.max()) for sequence in data.sequences)
+    if num_embedded is not None and highest >= num_embedded:
+        problem = (
+            f"must have an embedding of every token of the data, got {spec.model.path}, whose "
+            f"embedding has {num_embedded:,} rows and none of "
+            f"{tokenizer.convert_ids_to_tokens(highest)!r}"
+        )
+        raise InputError([Fault("", "model.path", problem)])
     lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
     return Reading(key_of(spec), task, data, lengths)

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.models.building import num_embedded_tokens
 from droplora_sweep.spec import Turn
 
 from .course import Course
@@ -173,7 +174,8 @@ class Resident:
                     engine.load_state(saved.optimizer)
                     # Its tensors are in the engine now.
                     saved = None
-                pad_id = self._tokenizer.pad_token_id
+                # Any token would do; of this one the model has an embedding.
+                pad_id = self._tokenizer.eos_token_id
                 course = Course(
                     adapted,
                     Loop(adapted, engine, reading.data, spec, pad_id, self._device),
@@ -198,7 +200,8 @@ class Resident:
     def _read(self, spec: TrialSpec) -> Reading:
         """The task and its tokens, kept for the next trial of the same task."""
         if self._reading is None or self._reading.key != key_of(spec):
-            self._reading = read(spec, self._tokenizer, model_context(self._base))
+            num_embedded = num_embedded_tokens(self._base)
+            self._reading = read(spec, self._tokenizer, model_context(self._base), num_embedded)
         return self._reading
 
     def _read_held_out(self, path: str | None) -> HeldOut | None:

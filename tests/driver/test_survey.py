@@ -74,7 +74,7 @@ def test_an_unknown_model_that_cannot_be_had_has_no_sizes(sweep: Any) -> None:
     [line] = found.unchecked
     assert line == (
         "model.path: no such folder, and the Hub cannot be reached for owner/unheard-of at "
-        "0123456789ab; so layers and parameters are not known"
+        "0123456789ab; so its kind, layers, context, tokens and parameters are not known"
     )
 
 

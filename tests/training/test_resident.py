@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.spec.trial import (
@@ -268,3 +269,26 @@ def test_memory_does_not_grow_over_trials(resident, saved_model) -> None:
     for _ in range(20):
         resident.run(spec, Decisions())
     assert resident_mb() - before < 10
+
+
+def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:
+    """A pad token is never used; one that the data has is named, and not looked up."""
+    model = AutoModelForCausalLM.from_pretrained(saved_model)
+    tokenizer = AutoTokenizer.from_pretrained(saved_model)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    assert tokenizer.pad_token_id == model.config.vocab_size
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    decisions = Decisions()
+    Resident(ModelSpec(path=str(tmp_path)), threads=1).run(trial(tmp_path), decisions)
+    assert len(decisions.reports) == 2
+
+    tokenizer.add_tokens(["Below"])
+    tokenizer.save_pretrained(tmp_path)
+    resident = Resident(ModelSpec(path=str(tmp_path)), threads=1)
+    with pytest.raises(InputError) as caught:
+        resident.run(trial(tmp_path), Decisions())
+    assert str(caught.value) == (
+        f"model.path: must have an embedding of every token of the data, got {tmp_path}, whose "
+        f"embedding has {model.config.vocab_size:,} rows and none of 'Below'"
+    )

@@ -1,0 +1,150 @@
+"""The sweep against its base model as transformers builds it, without the weights' numbers.
+
+Imports torch, which takes seconds: only for models and targets that tensor names do not tell of.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.spec import dotted, possible_values
+from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.composition import METHOD
+
+from .corners import adapter_corners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.adapters.as_loaded import Attached
+    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.spec import SweepSpec
+
+SEQUENCE = "training.max_sequence_tokens"
+_OUTPUT_LAYER = "lm_head"
+PAD_MULTIPLE = 8
+"""Sequences are padded to a multiple of it, as `training.data` does."""
+
+
+@dataclass(frozen=True)
+class AsLoaded:
+    """What the built model told.
+
+    Attributes:
+        attached: Of each of `adapter_corners`, in their order; none where one is refused.
+        layers: Every layer that some corner has an adapter on, to its shape (out, in).
+        num_embedded: Token ids that it has embeddings of.
+        context_tokens: The most tokens it can read; None where its configuration names no limit.
+    """
+
+    attached: tuple[Attached, ...]
+    layers: Mapping[str, tuple[int, int]]
+    num_embedded: int
+    context_tokens: int | None
+
+
+def is_told_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
+    """Whether tensor names are the names of the layers that get an adapter.
+
+    So it is in the decoder layers of Llama's kind; elsewhere tensors may be fused or transposed
+    when they are loaded, and embeddings are no linear layers.
+    """
+    if model.dimensions is None or not model.architecture.lower().endswith("forcausallm"):
+        return False
+    if all(method == "full" for _, method in possible_values(METHOD, sweep)):
+        return True
+    targets = sweep.adapter.target_modules
+    if unmatched := unmatched_targets(model.shapes, targets):
+        # A tied output layer has no tensor; what else is missing, is missing in the model too.
+        return not all(names(target, _OUTPUT_LAYER) for target in unmatched)
+    return all(".layers." in name for name in matched_modules(model.shapes, targets))
+
+
+def look_at_loaded(
+    sweep: SweepSpec, path: Path, stored: Iterable[str], faults: list[Fault]
+) -> AsLoaded | None:
+    """Build the model, attach every kind of adapter that the space allows, and count.
+
+    Args:
+        sweep: What is searched.
+        path: The model's folder.
+        stored: Names of the tensors in its files: PEFT translates those of fused experts.
+        faults: Gets what the model cannot do.
+
+    Returns:
+        None where the model cannot be built.
+    """
+    from droplora_sweep.adapters.as_loaded import attach_and_count
+    from droplora_sweep.evaluation.context import model_context
+    from droplora_sweep.models.building import (
+        build_without_weights,
+        num_embedded_tokens,
+        num_learned_positions,
+    )
+
+    # Of libraries about each other; nothing that a user of this command can act on.
+    warnings.simplefilter("ignore", FutureWarning)
+    try:
+        model = build_without_weights(path, trust_remote_code=sweep.model.trust_remote_code)
+    except InputError as error:
+        faults.extend(error.faults)
+        return None
+    context = model_context(model)
+    faults.extend(_long_sequences(sweep, num_learned_positions(model, context)))
+    attached: list[Attached] = []
+    refused: list[Fault] = []
+    for trial in adapter_corners(sweep):
+        try:
+            attached.append(attach_and_count(model, trial.adapter))
+        except InputError as error:
+            refused += [fault for fault in error.faults if fault not in refused]
+    if not refused and any(one.layers for one in attached):
+        refused += _unmatched(sweep, model, stored)
+    faults.extend(refused)
+    return AsLoaded(
+        attached=() if refused else tuple(attached),
+        layers={name: shape for one in attached for name, shape in one.layers.items()},
+        num_embedded=num_embedded_tokens(model),
+        context_tokens=context,
+    )
+
+
+def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
+    """A model that learned its places has none beyond the last."""
+    if num_positions is None:
+        return
+    most = num_positions // PAD_MULTIPLE * PAD_MULTIPLE
+    for place, length in possible_values(SEQUENCE, sweep):
+        if isinstance(length, int) and length > most:
+            problem = (
+                f"must be at most {most:,}, since the model has learned embeddings of "
+                f"{num_positions:,} places and sequences are padded to a multiple of "
+                f"{PAD_MULTIPLE}, got {length:,}"
+            )
+            yield Fault("", dotted(place), problem)
+
+
+def _unmatched(sweep: SweepSpec, model: PreTrainedModel, stored: Iterable[str]) -> Iterator[Fault]:
+    """Targets that name no layer; PEFT leaves them out without a word where another one does."""
+    modules = dict(model.named_modules())
+    known = [*modules, *(name.removesuffix(".weight") for name in stored)]
+    targets = sweep.adapter.target_modules
+    unmatched = [one for one in targets if not any(names(one, module) for module in known)]
+    if unmatched:
+        linear = {name.rpartition(".")[2] for name, one in modules.items() if _is_linear(one)}
+        problem = (
+            f"must match linear layers of the model, got {', '.join(unmatched)}, which match none; "
+            f"it has {', '.join(sorted(linear))}"
+        )
+        yield Fault("", "adapter.target_modules", problem)
+
+
+def _is_linear(module: object) -> bool:
+    return type(module).__name__ in ("Linear", "Conv1D")

@@ -45,7 +45,7 @@ def arms_table(
                 f"{rate.arm.pruning_rate:g}" + " *" * is_recommended,
                 rate.arm.name,
                 _interval(rate.mean),
-                _difference(rate.difference) + " !" * rate.is_clear,
+                _difference(rate.difference) + " !" * (rate.is_clear and not decision.is_withheld),
                 *([_difference(rate.own_difference)] if has_controls else []),
                 f"{rate.probability_best:.0%}",
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.selection import MEAN, ConfirmedVerdict, Verdict
-from droplora_sweep.selection.sentences import NOTHING_ADVICE
+from droplora_sweep.selection.sentences import WHAT_HELPS
 
 from .contents.answers import Certainty
 from .wording import points, share
@@ -63,7 +63,7 @@ def _advice(answer: Answer) -> str:
 
 def _reason(answer: Answer) -> str:
     if answer.certainty is Certainty.NOTHING:
-        return f"{answer.verdict[:1].upper()}{answer.verdict[1:]}. {NOTHING_ADVICE}"
+        return f"{_capitalised(answer.verdict)}. {_capitalised(WHAT_HELPS)}."
     if answer.pruning_rate is None:
         return answer.verdict
     if answer.certainty is Certainty.HINT:
@@ -84,6 +84,10 @@ def _reason(answer: Answer) -> str:
     if answer.verdict == ConfirmedVerdict.CANNOT_TELL and answer.gain is not None:
         parts.append(_inside(answer.gain))
     return " ".join(parts)
+
+
+def _capitalised(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _hint(answer: Answer) -> str:

@@ -190,8 +190,15 @@ def _not_above(
     if not open_rows:
         return None
     best = max(_mean([run.scores for run in runs], parts) for runs in arms.values())
-    beaten_by = _listed([f"{row.label} ({row.score:.1%})" for row in open_rows])
-    return f"nothing scores clearly above {beaten_by}; the best here is {best:.1%}"
+    unbeaten = _listed([f"{_named(row.label)} ({row.score:.1%})" for row in open_rows])
+    return f"no rate scores clearly above {unbeaten}: the best has {best:.1%}"
+
+
+def _named(label: str) -> str:
+    """A row's label within a sentence."""
+    if label == UNTRAINED:
+        return f"the {label}"
+    return label.replace("always ", "always answering ", 1)
 
 
 def _all_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:
@@ -274,4 +281,4 @@ def _short(answer: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

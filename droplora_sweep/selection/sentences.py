@@ -15,10 +15,11 @@ CAVEAT = (
 )
 
 
-NOTHING_ADVICE = (
-    "Where there is nothing to decide, train longer (training.epochs, task.num_train), with "
-    "another learning rate, or take a stronger base model."
+WHAT_HELPS = (
+    "train longer (training.epochs, task.num_train), with another learning rate, or take a "
+    "stronger base model"
 )
+NOTHING_ADVICE = f"Where there is nothing to decide, {WHAT_HELPS}."
 
 
 def decision_text(decision: Decision) -> str:

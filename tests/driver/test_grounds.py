@@ -130,8 +130,8 @@ def begin(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
 
 
 NOT_ABOVE = (
-    'nothing scores clearly above untrained model (25.0%), always "answer1" (25.0%) and chance '
-    "(25.0%); the best here is 25.0%"
+    'no rate scores clearly above the untrained model (25.0%), always answering "answer1" (25.0%) '
+    "or chance (25.0%): the best has 25.0%"
 )
 
 
@@ -277,5 +277,5 @@ def test_the_reports_headline_is_no_check_mark(begin: Callable[..., Driver]) -> 
     page = make_report(facts_of(driver.ledger)).html
     assert "There is nothing to decide yet." in page
     assert "\u2714" not in page
-    assert "Nothing scores clearly above untrained model (25.0%)" in page
+    assert "No rate scores clearly above the untrained model (25.0%)" in page
     assert "<td" in page.split(">untrained model<")[1]

@@ -54,8 +54,8 @@ def arm(share, num_seeds=3, num_examples=40, **facts):
 def test_scores_at_chance_are_nothing_to_decide_about_and_name_what_they_do_not_beat():
     [reason] = ask({"p = 0": arm(0.158), "p = 0.2": arm(0.15)})
     assert reason == (
-        'nothing scores clearly above untrained model (25.0%), always "answer3" (30.0%) and '
-        "chance (25.0%); the best here is 15.0%"
+        'no rate scores clearly above the untrained model (25.0%), always answering "answer3" '
+        "(30.0%) or chance (25.0%): the best has 15.0%"
     )
 
 
@@ -66,12 +66,12 @@ def test_one_arm_that_has_learned_is_enough():
 def test_a_score_that_is_higher_by_luck_is_not_above():
     # 13 of 40 against 10: far within the interval.
     [reason] = ask({"p = 0": arm(0.325, 1), "p = 0.2": arm(0.3, 1)})
-    assert reason.startswith("nothing scores clearly above untrained model (25.0%)")
+    assert reason.startswith("no rate scores clearly above the untrained model (25.0%)")
 
 
 def test_an_untrained_model_that_is_good_already_has_to_be_beaten_itself():
     [reason] = ask({"p = 0": arm(0.9, num_examples=400)}, untrained=0.9, num_examples=400)
-    assert reason.startswith("nothing scores clearly above untrained model (90.0%);")
+    assert reason.startswith("no rate scores clearly above the untrained model (90.0%):")
 
 
 def test_the_best_of_many_trials_must_be_further_above():
@@ -128,7 +128,7 @@ def test_an_answer_that_most_get_is_named_where_nothing_is_above():
     right = Counter({f"answer{index}": 10 for index in range(1, 5)})
     runs = [RunFacts(scores(0.2), {"arc_easy": one}, {"arc_easy": right}) for one in given]
     [not_above, mostly] = ask({"p = 0": runs})
-    assert not_above.startswith("nothing scores clearly above")
+    assert not_above.startswith("no rate scores clearly above")
     assert mostly == 'arc_easy is answered "answer4" 99 of 120 times'
 
 
@@ -188,7 +188,7 @@ def test_the_mean_is_compared_with_the_mean_of_what_has_to_be_beaten():
 
     assert doubts(MEAN, {"p = 0": both(0.9, 0.9)}, found, untrained) == ()
     [reason] = doubts(MEAN, {"p = 0": both(0.25, 0.6)}, found, untrained)
-    assert "untrained model (42.5%), always the most frequent answer (45.0%)" in reason
+    assert "untrained model (42.5%), always answering the most frequent answer (45.0%)" in reason
 
 
 def test_math_has_the_untrained_model_alone_to_beat():

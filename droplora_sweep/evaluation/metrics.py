@@ -35,7 +35,7 @@ def result_metrics(
     * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``); ``confirm/`` and
       ``test/`` for the other splits, so that none is taken for another.
     * ``unparsable/<benchmark>``: responses from which no answer could be read.
-    * ``rating/<benchmark>``: a judge's mean rating over both turns' answers, 1 to 10, as MT-Bench
+    * ``rating/<benchmark>``: a judge's mean rating over all turns' answers, 1 to 10, as MT-Bench
       is published; ``rating/<benchmark>/turn1`` and ``turn2`` are those of one turn.
       ``val/<benchmark>`` is a tenth of it, which accuracies can be averaged with.
     * ``unrated/<benchmark>``: answers without a rating; they are in no mean.

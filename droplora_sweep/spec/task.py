@@ -27,7 +27,10 @@ Format: TypeAlias = Literal[
     "messages",
     "humaneval",
     "mbpp",
+    "mbpp_evalplus",
+    "mbpp_plus",
     "mt_bench",
+    "mt_bench_first_turn",
 ]
 """How a data file's records are laid out, as their publishers write them."""
 

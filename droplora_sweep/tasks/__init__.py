@@ -1,6 +1,5 @@
 """Data, prompts and splits: what a task is."""
 
-from .formats import code_preamble
 from .loading import load_task
 from .prompts import render_prompt
 from .published import PublishedTask, published_task
@@ -20,7 +19,6 @@ __all__ = [
     "ScoredSplit",
     "Task",
     "TrainingSet",
-    "code_preamble",
     "load_task",
     "published_task",
     "render_prompt",

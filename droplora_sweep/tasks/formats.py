@@ -99,18 +99,6 @@ class RecordFormat:
         )
 
 
-def code_preamble(example: Example) -> str:
-    """What a HumanEval program needs in front of a response that does not repeat it.
-
-    The problem's text is itself a program: its imports, its helper functions, and the function to
-    write, which holds its documentation alone until the response defines it anew. Other code
-    examples need nothing: "".
-    """
-    if example.id is None or not example.id.startswith("HumanEval/"):
-        return ""
-    return example.instruction.removeprefix(CODE_PROMPT)
-
-
 def mbpp_split(task_id: int) -> str | None:
     """MBPP's split by task id; 1 to 10 are kept for few-shot prompts."""
     for split, first, last in (("test", 11, 510), ("validation", 511, 600), ("train", 601, 974)):
@@ -216,12 +204,15 @@ def _goes_on(name: str) -> Callable[[dict[str, Any]], bool]:
 
 def _humaneval(record: dict[str, Any]) -> Example:
     program = record["prompt"] + record["canonical_solution"]
+    name = record.get("task_id")
     return Example(
-        instruction=CODE_PROMPT + record["prompt"],
+        # The released prompts have a tab for each four spaces, as WizardCoder's have.
+        instruction=CODE_PROMPT + record["prompt"].replace("    ", "\t"),
         input="",
         output=f"```python\n{program.strip()}\n```",
         answer=f"{record['test'].strip()}\n\ncheck({record['entry_point']})",
-        id=record["task_id"],
+        id=None if name is None else str(name),
+        preamble=record["prompt"],
     )
 
 
@@ -250,6 +241,37 @@ def _code_lines(record: dict[str, Any], name: str) -> list[str]:
     if not all(isinstance(line, str) for line in lines):
         raise BadRecordError(f"{name}: must be texts, got {json.dumps(lines, default=str)[:60]}")
     return [line.replace("\r\n", "\n").strip() for line in lines]
+
+
+def _mbpp_evalplus(record: dict[str, Any]) -> Example:
+    """EvalPlus' own file, whose ``assertion`` holds MBPP's tests as EvalPlus mended them."""
+    return _evalplus_example(
+        record["task_id"], record["prompt"], record["canonical_solution"], record["assertion"]
+    )
+
+
+def _mbpp_plus(record: dict[str, Any]) -> Example:
+    """The same in the layout of MBPP, which gives the sentence and the tests apart."""
+    tests = _code_lines(record, "test_list")
+    if not tests:
+        raise BadRecordError("test_list: must not be empty")
+    prompt = f'"""\n{record["prompt"].strip()}\n{tests[0]}\n"""'
+    assertions = "\n".join((*_code_lines(record, "test_imports"), *tests))
+    return _evalplus_example(record["task_id"], prompt, record["code"], assertions)
+
+
+def _evalplus_example(task_id: str | int, prompt: str, solution: str, tests: str) -> Example:
+    return Example(
+        instruction=f"{CODE_PROMPT}{prompt.strip()}\n",
+        input="",
+        output=f"```python\n{solution.strip()}\n```",
+        answer=tests.strip(),
+        id=f"MBPP/{str(task_id).rpartition('/')[2]}",
+    )
+
+
+def _mt_bench_first_turn(record: dict[str, Any]) -> Example:
+    return replace(_mt_bench(record), answer="", turns=())
 
 
 def _mt_bench(record: dict[str, Any]) -> Example:
@@ -311,7 +333,7 @@ FORMATS: Final[dict[str, RecordFormat]] = {
         is_cut=_goes_on("messages"),
     ),
     "humaneval": RecordFormat(
-        dict.fromkeys(("task_id", "prompt", "entry_point", "canonical_solution", "test"), str),
+        dict.fromkeys(("prompt", "entry_point", "canonical_solution", "test"), str),
         _humaneval,
         id_field="task_id",
         split_of=lambda _: "test",
@@ -329,6 +351,33 @@ FORMATS: Final[dict[str, RecordFormat]] = {
         id_field="task_id",
         split_of=lambda record: mbpp_split(record["task_id"]),
         roles={"instruction": "text", "output": "code", "answer": "test_list", "id": "task_id"},
+    ),
+    "mbpp_evalplus": RecordFormat(
+        dict.fromkeys(("task_id", "prompt", "canonical_solution", "assertion"), str),
+        _mbpp_evalplus,
+        id_field="task_id",
+        split_of=lambda _: "test",
+        roles={
+            "instruction": "prompt",
+            "output": "canonical_solution",
+            "answer": "assertion",
+            "id": "task_id",
+        },
+    ),
+    "mbpp_plus": RecordFormat(
+        {"task_id": int, "prompt": str, "code": str, "test_list": list},
+        _mbpp_plus,
+        optional={"test_imports": list},
+        id_field="task_id",
+        split_of=lambda _: "test",
+        roles={"instruction": "prompt", "output": "code", "answer": "test_list", "id": "task_id"},
+    ),
+    "mt_bench_first_turn": RecordFormat(
+        {"question_id": int, "turns": list},
+        _mt_bench_first_turn,
+        optional={"category": str},
+        id_field="question_id",
+        roles={"instruction": "turns", "id": "question_id"},
     ),
     "mt_bench": RecordFormat(
         {"question_id": int, "turns": list},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
@@ -59,6 +60,9 @@ def load_task(spec: TaskSpec) -> Task:
         raise InputError(found.faults)
     cut = _cut(spec, entries, found)
     benchmarks = _benchmarks(spec, entries, found, cut)
+    digests: dict[str, str] = {}
+    for name, entry in entries.items():
+        digests |= _prompt_digest(name, entry, spec)
     mixture = None
     if spec.train is not None and cut.mixture is not None:
         entry = find_mixture(spec.train)
@@ -67,8 +71,9 @@ def load_task(spec: TaskSpec) -> Task:
             entry.prompt_suffix,
             cut.mixture.train,
             cut.mixture.num_left_out,
-            spec.prompt,
+            spec.prompt or entry.template,
         )
+        digests |= _prompt_digest(spec.train.name, entry, spec)
     if spec.on_overlap == "refuse":
         found.faults += [_overlap_fault(overlap) for overlap in cut.overlaps]
     names = ", ".join(benchmark.name for benchmark in benchmarks)
@@ -82,7 +87,7 @@ def load_task(spec: TaskSpec) -> Task:
         found.faults.append(task_fault("benchmarks", problem))
     if found.faults:
         raise InputError(found.faults)
-    digests = {
+    digests |= {
         f"{benchmark.name}/{split}": split_digest(examples)
         for benchmark in benchmarks
         for split, examples in (("train", benchmark.train), ("validation", benchmark.validation))
@@ -251,11 +256,22 @@ def _benchmarks(
                 num_left_out=splits.num_left_out,
                 read_test=contents.read_test,
                 pattern=entry.pattern,
-                prompt=spec.prompt,
+                prompt=spec.prompt or entry.template,
                 confirmation=splits.confirmation,
             )
         )
     return benchmarks
+
+
+def _prompt_digest(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> dict[str, str]:
+    """What a spec does not say of the prompt: a template of the benchmark's own.
+
+    Ledgers hold no other prompt than the spec's and the paper's.
+    """
+    if spec.prompt is not None or entry.template is None:
+        return {}
+    text = entry.template + entry.prompt_suffix
+    return {f"{name}/prompt": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _generate(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> tuple[Contents, Splits, int]:

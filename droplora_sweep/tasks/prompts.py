@@ -21,6 +21,9 @@ TEMPLATE_WITH_INPUT = (
 )
 
 
+CODE_TEMPLATE = TEMPLATE.replace("\n\n### Instruction:", "\n\n\n### Instruction:")
+"""The prompt of code as the released code has it: with another blank line."""
+
 TURN_SEPARATOR = "\n\n"
 """Between an answer and the next turn's prompt, as FastChat has it for this template."""
 
@@ -50,8 +53,8 @@ def render_prompt(example: Example, suffix: str = "\n", template: str | None = N
 
     Args:
         example: What is asked.
-        suffix: Ends the prompt: a newline for choice and code tasks, ``" Let's think step by
-            step."`` for math (paper's protocol).
+        suffix: Ends the prompt: a newline for choice tasks, ``" Let's think step by step."`` for
+            math, nothing for code and conversations (the released code's).
         template: Holds ``{instruction}`` and may hold ``{input}``; the paper's where None.
     """
     if template is None:

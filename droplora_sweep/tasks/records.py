@@ -19,6 +19,9 @@ class Example:
             the Python program that is put behind the response's and must run to its end (tests and
             the call of them). For ``judge`` the reference answers as a JSON list, one per turn, or
             "". May be "" in a training mixture, whose examples are not scored.
+        preamble: The code in front of a response that continues it, as HumanEval's does: imports,
+            helper functions and the head of the function to write. It is harmless where a response
+            repeats it. None where a response is a program of its own.
         id: The publisher's name of the example, e.g. ``HumanEval/0``.
         category: The publisher's kind of example, e.g. ``GSM_Rephrased`` or ``coding``.
         turns: What the user says in each turn of a conversation, the first being ``instruction``;
@@ -32,6 +35,7 @@ class Example:
     id: str | None = None
     category: str | None = None
     turns: tuple[str, ...] = ()
+    preamble: str | None = None
 
     @property
     def digest(self) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from .builtin import BUILTIN_BENCHMARKS
+from .prompts import CODE_TEMPLATE, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ class BenchmarkEntry:
         options: For ``choice``, every option's name; the first one that a response holds is its
             prediction.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
+        template: The prompt without it, where ``task.prompt`` is null; None is the paper's.
         folders: Names its folder may have inside ``task.data``; the first that exists is read.
         published_sizes: Examples per published split.
         max_new_tokens: Enough for every gold response, where the benchmark knows; else None.
@@ -51,6 +53,7 @@ class BenchmarkEntry:
     scoring: Scoring | None
     options: tuple[str, ...] = ()
     prompt_suffix: str = "\n"
+    template: str | None = None
     folders: tuple[str, ...] = ()
     published_sizes: Mapping[str, int] = field(default_factory=dict)
     max_new_tokens: int | None = None
@@ -147,6 +150,8 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     ),
     "humaneval": BenchmarkEntry(
         scoring="code",
+        prompt_suffix="",
+        template=CODE_TEMPLATE,
         folders=("humaneval",),
         published_sizes={"test": 164},
         formats=("humaneval",),
@@ -154,16 +159,39 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     ),
     "mbpp": BenchmarkEntry(
         scoring="code",
+        prompt_suffix="",
+        template=CODE_TEMPLATE,
         folders=("mbpp",),
         published_sizes={"train": 374, "validation": 90, "test": 500},
         formats=("mbpp",),
         files=dict.fromkeys(("train", "validation", "test"), "mbpp.jsonl"),
     ),
+    "mbpp_evalplus": BenchmarkEntry(
+        scoring="code",
+        prompt_suffix="",
+        template=CODE_TEMPLATE,
+        folders=("mbpp_evalplus", "mbppplus"),
+        published_sizes={"test": 378},
+        formats=("mbpp_evalplus", "mbpp_plus"),
+        files={"test": "MbppPlus.jsonl"},
+        published_as="MbppPlus.jsonl of github.com/evalplus/mbppplus_release, or evalplus/mbppplus",
+    ),
     "mt_bench": BenchmarkEntry(
         scoring="judge",
+        prompt_suffix="",
+        template=TEMPLATE,
         folders=("mt_bench",),
         published_sizes={"test": 80},
         formats=("mt_bench",),
+        files={"test": "question.jsonl"},
+    ),
+    "mt_bench_first_turn": BenchmarkEntry(
+        scoring="judge",
+        prompt_suffix="",
+        template=TEMPLATE,
+        folders=("mt_bench_first_turn", "mt_bench"),
+        published_sizes={"test": 80},
+        formats=("mt_bench_first_turn",),
         files={"test": "question.jsonl"},
     ),
     **{
@@ -198,6 +226,8 @@ MIXTURES: Final[dict[str, BenchmarkEntry]] = {
     ),
     "codefeedback_python": BenchmarkEntry(
         scoring=None,
+        prompt_suffix="",
+        template=CODE_TEMPLATE,
         folders=("codefeedback_python", "CodeFeedback-Filtered-Instruction"),
         published_sizes={"train": 104_848},
         formats=("codefeedback_python",),
@@ -206,6 +236,8 @@ MIXTURES: Final[dict[str, BenchmarkEntry]] = {
     ),
     "evol_instruct": BenchmarkEntry(
         scoring=None,
+        prompt_suffix="",
+        template=TEMPLATE,
         folders=("evol_instruct",),
         published_sizes={"train": 143_000},
         formats=("evol_instruct",),

@@ -2,7 +2,8 @@
 
 The rules, which ``cut_splits`` applies in this order:
 
-* Two examples are the same if their instruction and input are, but for case and white space.
+* Two examples are the same if their instruction and input are, but for case and white space; two
+  of MBPP also if their number is, since EvalPlus asks for the same in other words.
 * The test split is what the test file says, repeated questions included.
 * The validation split is what a validation file says, else it is cut from the training file;
   it never holds an example of any benchmark's test split, nor of another's validation split.
@@ -77,6 +78,13 @@ def normalised_text(example: Example) -> str:
     return " ".join(" ".join(asked).lower().split())
 
 
+def identities(example: Example) -> tuple[str, ...]:
+    """By any of which the example is the same as another; the text is the first."""
+    text = normalised_text(example)
+    is_mbpp = example.id is not None and example.id.startswith("MBPP/")
+    return (text, str(example.id)) if is_mbpp else (text,)
+
+
 def stable_order(examples: Iterable[Example], purpose: str) -> list[Example]:
     """The examples in an order that depends on each example and on ``purpose`` alone."""
 
@@ -115,9 +123,9 @@ def cut_splits(
         if source.validation is not None:
             held.count(name, source.validation)
         candidates = {
-            text: example
+            normalised_text(example): example
             for example in stable_order(pool, "validation")
-            if (text := normalised_text(example)) not in held
+            if example not in held
         }
         validations[source.name] = tuple(candidates.values())[:num_validation]
         is_mixed = mixture is not None and origin == f"{mixture.name}/train"
@@ -176,9 +184,9 @@ def _hold_confirmation(
     chosen: list[Example] = []
     for origin, pool in pools:
         candidates = {
-            text: example
+            normalised_text(example): example
             for example in stable_order(pool, "validation")
-            if (text := normalised_text(example)) not in held
+            if example not in held
         }
         more = tuple(candidates.values())[: number - len(chosen)]
         held.add(f"{source.name}/confirmation", more, origin)
@@ -187,30 +195,34 @@ def _hold_confirmation(
 
 
 class _Held:
-    """Texts that more protected splits hold, and how often other splits had them too."""
+    """Examples that more protected splits hold, and how often other splits had them too."""
 
     def __init__(self) -> None:
         self._owners: dict[str, tuple[str, str]] = {}
         self._exact: set[tuple[str, str]] = set()
         self._counts: dict[tuple[str, str], list[int]] = {}
 
-    def __contains__(self, text: str) -> bool:
-        return text in self._owners
+    def __contains__(self, example: Example) -> bool:
+        return any(one in self._owners for one in identities(example))
 
     def add(self, split: str, examples: Iterable[Example], origin: str | None = None) -> None:
         """Holds these back; that ``origin``, where they are from, has them too is no overlap."""
         for example in examples:
-            self._owners.setdefault(normalised_text(example), (split, origin or split))
+            for identity in identities(example):
+                self._owners.setdefault(identity, (split, origin or split))
             self._exact.add((example.instruction, example.input))
 
     def remove(self, split: str, examples: Iterable[Example]) -> list[Example]:
         """The examples, in stable order, that nothing else holds; the others are counted."""
         self.count(split, examples)
-        return [one for one in stable_order(examples, "train") if normalised_text(one) not in self]
+        return [one for one in stable_order(examples, "train") if one not in self]
 
     def count(self, split: str, examples: Iterable[Example]) -> None:
         for example in examples:
-            owner, origin = self._owners.get(normalised_text(example), (split, split))
+            owner, origin = next(
+                (self._owners[one] for one in identities(example) if one in self._owners),
+                (split, split),
+            )
             if split not in (owner, origin):
                 exact = (example.instruction, example.input) in self._exact
                 counts = self._counts.setdefault((split, owner), [0, 0])

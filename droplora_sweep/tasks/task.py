@@ -120,7 +120,8 @@ class Task:
     Attributes:
         name: As in ``task.name``.
         benchmarks: In the order of ``task.benchmarks``.
-        digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test.
+        digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test, and
+            ``<benchmark>/prompt`` to the sha256 of a prompt that is the benchmark's own.
         mixture: What is trained on, if it is not the benchmarks' own training splits.
         overlaps: Examples that two splits' files share.
         notes: What a user should know of the data though it is no fault, one line each.

@@ -107,11 +107,9 @@ def test_a_published_mixture_is_trained_on(tmp_path: Path, name: str) -> None:
     assert len(task.mixture.train) == 9
     assert split_sizes(task)[name] == {"train": 9, "left_out": 0}
     assert any(asked in one.instruction and one.output == output for one in task.mixture.train)
-    assert sorted(task.digests) == [
-        "builtin_math/train",
-        "builtin_math/validation",
-        f"{name}/train",
-    ]
+    digests = ["builtin_math/train", "builtin_math/validation", f"{name}/train"]
+    has_own_prompt = name in ("codefeedback_python", "evol_instruct")
+    assert sorted(task.digests) == sorted(digests + [f"{name}/prompt"] * has_own_prompt)
     assert task.benchmarks[0].train == ()
     assert all(source is task.mixture for source, _ in task.training_examples())
     (note,) = task.notes

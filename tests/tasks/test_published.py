@@ -53,6 +53,19 @@ def test_what_has_no_file_of_its_own_is_cut_from_the_mixture() -> None:
     assert (task.num_training_examples, task.num_judged) == (142_920, 80)
 
 
+def test_both_sets_of_mbpp_and_both_protocols_of_mt_bench_are_known() -> None:
+    names = ("mbpp", "mbpp_evalplus", "mt_bench", "mt_bench_first_turn")
+    task = published_task(TaskSpec(benchmarks=names))
+
+    assert task is not None
+    assert {name: sizes["test"] for name, sizes in task.splits.items()} == {
+        "mbpp": 500,
+        "mbpp_evalplus": 378,
+        "mt_bench": 80,
+        "mt_bench_first_turn": 80,
+    }
+
+
 def test_limits_hold() -> None:
     task = published_task(TaskSpec(benchmarks=("gsm8k",), num_train=100, num_test=7))
 

@@ -37,6 +37,19 @@ RECORDS: dict[str, dict[str, Any]] = {
         "code": "def add(x, y):\n    return x + y",
         "test_list": ["assert add(1, 2) == 3"],
     },
+    "mbpp_evalplus": {
+        "task_id": "Mbpp/601",
+        "prompt": '"""\nAdd.\n"""\n',
+        "canonical_solution": "def add(x, y):\n    return x + y",
+        "assertion": "assert add(1, 2) == 3",
+    },
+    "mbpp_plus": {
+        "task_id": 601,
+        "prompt": "Add.",
+        "code": "def add(x, y):\n    return x + y",
+        "test_list": ["assert add(1, 2) == 3"],
+    },
+    "mt_bench_first_turn": {"question_id": 81, "turns": ["Hi!", "And?"], "category": "writing"},
     "mt_bench": {"question_id": 81, "turns": ["Hi!", "And?"], "reference": ["a", "b"]},
 }
 

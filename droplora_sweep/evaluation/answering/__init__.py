@@ -2,7 +2,7 @@
 
 Each takes a ``Share`` of a benchmark and an ``Answerer`` and gives results: ``scored_options``
 compares the probabilities of a closed set of answers; ``decoded`` continues each prompt greedily;
-``sampled`` draws several responses; ``conversed`` answers both turns and has a judge rate them.
+``sampled`` draws several responses; ``conversed`` answers each turn and has a judge rate it.
 """
 
 from .conversed import answer_and_rate

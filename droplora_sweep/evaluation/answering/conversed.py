@@ -1,7 +1,8 @@
-"""Answers both turns of a conversation, and has a judge rate the answers."""
+"""Answers each turn of a conversation, and has a judge rate the answers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.evaluation.context import fit_prompts, model_context, prompt_limit
@@ -21,67 +22,56 @@ if TYPE_CHECKING:
 
     from .share import Answerer, Share
 
-NUM_TURNS = 2
-
 
 def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[ExampleResult]:
-    """Two results per example, one for each turn.
+    """One result per turn of each example.
 
-    The second turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
-    model's own first answer. Where the context cannot hold it its beginning is cut off, whatever
+    A later turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
+    model's own answers. Where the context cannot hold it its beginning is cut off, whatever
     ``evaluation.on_long_prompt`` says: to drop it would be to drop the first turn's rating too.
 
     Args:
-        share: Of a benchmark whose examples have two turns each.
+        share: Of a benchmark whose examples have one turn or two each.
         answerer: The model.
         judge: Rates, within its limits.
     """
-    texts, answers, lengths = list(share.texts), [], []
+    said: list[list[_Said]] = [[] for _ in share.examples]
+    texts: list[str] = list(share.texts)
     prompts: Sequence[Sequence[int]] = share.prompts
-    asked = [texts]
-    for turn in range(NUM_TURNS):
+    asked = list(range(len(share.examples)))
+    while asked:
         decoded = answerer.generator.generate(
             prompts, max_new_tokens=answerer.num_new_tokens(share.benchmark), stop=None
         )
-        lengths.append([len(tokens) for tokens in decoded])
-        answers.append(
-            [
-                decode_response(answerer.tokenizer, tokens, answerer.eos_ids).strip()
-                for tokens in decoded
-            ]
-        )
-        if turn + 1 < NUM_TURNS:
-            said = list(zip(*answers, strict=True))
-            asked.append(
-                [
-                    share.benchmark.render_turn(example, so_far)
-                    for example, so_far in zip(share.examples, said, strict=True)
-                ]
-            )
-            prompts = _fitted(share, answerer, asked[-1])
-    both = list(zip(*answers, strict=True))
-    ratings = rate(
-        [
-            conversation_of(index, example, (first, second), judge)
-            for index, (example, (first, second)) in enumerate(
-                zip(share.examples, both, strict=True)
-            )
-        ],
-        judge,
-    )
-    return [
-        _result(
-            share,
-            example,
-            rating,
-            asked[rating.turn - 1][index],
-            answers[rating.turn - 1][index],
-            lengths[rating.turn - 1][index],
-            answerer.spec.protocol,
-        )
+        for index, text, tokens in zip(asked, texts, decoded, strict=True):
+            answer = decode_response(answerer.tokenizer, tokens, answerer.eos_ids).strip()
+            said[index].append(_Said(text, answer, len(tokens)))
+        asked = [index for index in asked if len(said[index]) < len(share.examples[index].turns)]
+        texts = [
+            share.benchmark.render_turn(share.examples[index], [one.answer for one in said[index]])
+            for index in asked
+        ]
+        prompts = _fitted(share, answerer, texts) if asked else []
+    answers = [tuple(one.answer for one in turns) for turns in said]
+    conversations = [
+        conversation_of(index, example, answers[index], judge)
         for index, example in enumerate(share.examples)
-        for rating in ratings[NUM_TURNS * index : NUM_TURNS * (index + 1)]
     ]
+    ratings = iter(rate(conversations, judge))
+    return [
+        _result(share, example, next(ratings), turn, answerer.spec.protocol)
+        for example, turns in zip(share.examples, said, strict=True)
+        for turn in turns
+    ]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A prompt, the model's answer to it, and the answer's number of tokens."""
+
+    prompt: str
+    answer: str
+    num_tokens: int
 
 
 def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
@@ -93,24 +83,18 @@ def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int
 
 
 def _result(
-    share: Share,
-    example: Example,
-    rating: Rating,
-    prompt: str,
-    answer: str,
-    num_tokens: int,
-    protocol: str,
+    share: Share, example: Example, rating: Rating, said: _Said, protocol: str
 ) -> ExampleResult:
     return ExampleResult(
         benchmark=share.benchmark.name,
         example_id=example.digest,
-        response=answer,
+        response=said.answer,
         prediction=None,
         gold=example.answer,
         correct=None,
-        num_tokens=num_tokens,
+        num_tokens=said.num_tokens,
         protocol=protocol,
-        prompt_digest=prompt_digest(prompt),
+        prompt_digest=prompt_digest(said.prompt),
         turn=rating.turn,
         rating=rating.rating,
         note=rating.reason,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.evaluation.answers import judge
 from droplora_sweep.evaluation.results import ExampleResult
-from droplora_sweep.tasks import code_preamble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +44,7 @@ def read_responses(
         [response.text for response in responses],
         [example.answer for example in examples],
         protocol=spec.protocol,
-        preambles=[code_preamble(example) for example in examples],
+        preambles=[example.preamble or "" for example in examples],
         allow_unsandboxed_code=spec.allow_unsandboxed_code,
     )
     return [

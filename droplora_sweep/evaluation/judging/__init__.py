@@ -1,7 +1,7 @@
-"""Rates two-turn conversations with a judge model, by MT-Bench's single-answer grading.
+"""Rates conversations of one turn or two with a judge model, by MT-Bench's single-answer grading.
 
 The protocol is that of arXiv 2306.05685 (FastChat's ``llm_judge``): its published prompts, which
-are read from the user's files, both turns, temperature 0. A rating that cannot be had is missing,
+are read from the user's files, every turn, temperature 0. A rating that cannot be had is missing,
 with a reason, and never zero.
 
 An answer is data. It stands between the prompt's own delimiters, cannot close them

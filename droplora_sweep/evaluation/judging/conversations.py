@@ -11,20 +11,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One question of two turns, and a model's answers.
+    """One question of one turn or two, and a model's answers.
 
     Attributes:
         question_id: The question's number.
         category: MT-Bench's, e.g. ``writing``; it chooses the prompts.
         turns: What the user says in each turn.
         answers: What the rated model answered in each turn.
-        reference: A right answer to each turn; None looks in the spec's ``references``.
+        reference: A right answer to each of two turns; None looks in the spec's ``references``.
+            A question of one turn is rated without.
     """
 
     question_id: int
     category: str
-    turns: tuple[str, str]
-    answers: tuple[str, str]
+    turns: tuple[str, ...]
+    answers: tuple[str, ...]
     reference: tuple[str, str] | None = None
 
 

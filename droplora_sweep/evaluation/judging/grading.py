@@ -48,7 +48,7 @@ def grade(
     sleep: Callable[[float], object] = time.sleep,
     budget: Budget | None = None,
 ) -> list[Rating]:
-    """Rates both turns of every conversation.
+    """Rates each turn of every conversation.
 
     A rating is missing, with its reason, where the judge's reply does not end with one, where the
     endpoint gives no reply in ``max_attempts``, or where the budget is spent. Replies are cached,
@@ -63,7 +63,7 @@ def grade(
         budget: To be shared by several calls; None is a new one, of the spec's limits.
 
     Returns:
-        Turn 1 and turn 2 of each conversation, in the order of the conversations.
+        Each conversation's turns, in the order of the conversations.
 
     Raises:
         InputError: The prompts, references or key cannot be used, or a conversation lacks the
@@ -129,7 +129,10 @@ def _requests(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[_R
     for conversation in conversations:
         question_id = conversation.question_id
         reference = conversation.reference or references.get(question_id)
-        if reference is None and conversation.category in REFERENCE_CATEGORIES:
+        needs_reference = (
+            len(conversation.turns) > 1 and conversation.category in REFERENCE_CATEGORIES
+        )
+        if reference is None and needs_reference:
             faults.append(
                 Fault(
                     str(path or ""),

@@ -89,16 +89,23 @@ def messages_of(
     conversation: Conversation,
     reference: tuple[str, str] | None,
     prompts: Mapping[str, JudgePrompt],
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """The messages that have the judge rate turn 1, and those for turn 2.
+) -> tuple[list[dict[str, str]], ...]:
+    """The messages that have the judge rate each turn.
+
+    A question of one turn is rated by ``single-v1`` whatever its category, as the released code of
+    arXiv 2508.17337 has MT-Bench's first turns rated.
 
     Args:
         conversation: What is rated; its answers are neutralised.
-        reference: Right answers; needed for ``REFERENCE_CATEGORIES``, unused for others.
+        reference: Right answers; needed for ``REFERENCE_CATEGORIES`` in two turns, else unused.
         prompts: From ``load_prompts``.
     """
     neutralise = Neutraliser(prompts[name].template for name in FIELDS)
-    answer_1, answer_2 = (neutralise(answer) for answer in conversation.answers)
+    answers = [neutralise(answer) for answer in conversation.answers]
+    if len(conversation.turns) == 1:
+        values = {"question": conversation.turns[0], "answer": answers[0]}
+        return (fill_in(prompts["single-v1"], values),)
+    answer_1, answer_2 = answers
     question_1, question_2 = conversation.turns
     first = {"question": question_1, "answer": answer_1}
     second = {

@@ -25,7 +25,7 @@ _logger: Final = logging.getLogger(__name__)
 
 
 def conversation_of(
-    index: int, example: Example, answers: tuple[str, str], spec: JudgeSpec
+    index: int, example: Example, answers: tuple[str, ...], spec: JudgeSpec
 ) -> Conversation:
     """What the judge is to rate.
 
@@ -34,23 +34,22 @@ def conversation_of(
 
     Args:
         index: Numbers a question whose publisher did not.
-        example: Has two turns.
+        example: Has two turns, or its instruction is the only one.
         answers: The model's, to each turn.
         spec: The judge.
     """
-    first, second = example.turns
     number = example.id
     return Conversation(
         question_id=int(number) if number is not None and number.isdigit() else index,
         category=example.category or "",
-        turns=(first, second),
+        turns=example.turns or (example.instruction,),
         answers=answers,
         reference=_own_reference(example) if spec.references is None else None,
     )
 
 
 def rate(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[Rating]:
-    """Both turns' ratings, in order; whatever keeps the judge from rating is their reason.
+    """Each turn's rating, in order; whatever keeps the judge from rating is their reason.
 
     A trial's training is not lost to an endpoint that is away, a wrong key or a missing file:
     these make ratings missing, and one warning is logged. Replies in the cache are used even so.
@@ -74,14 +73,15 @@ def rate(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[Rating]
 def check_judge(examples: Sequence[Example], spec: JudgeSpec) -> list[Fault]:
     """What would keep every rating, or that of a question, from being had; sends nothing."""
     faults = [
-        Fault("", "task.benchmarks", f"must have two turns to be rated, got {len(example.turns)}")
+        Fault("", "task.benchmarks", f"must have at most two turns, got {len(example.turns)}")
         for example in examples
-        if len(example.turns) != 2
+        if len(example.turns) > 2
     ]
     if faults:
         return faults[:1]
     asked = [
-        conversation_of(index, example, ("", ""), spec) for index, example in enumerate(examples)
+        conversation_of(index, example, ("",) * max(1, len(example.turns)), spec)
+        for index, example in enumerate(examples)
     ]
     try:
         check_ready(asked, spec)
@@ -128,7 +128,7 @@ def _cached(
         return [
             Rating(one.question_id, turn, None, reason, "", 0, False, False)
             for one in conversations
-            for turn in (1, 2)
+            for turn in range(1, len(one.turns) + 1)
         ]
 
 

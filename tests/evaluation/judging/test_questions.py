@@ -84,9 +84,10 @@ def test_what_a_judge_lacks_is_told_before_anything_starts(spec: MakeSpec, tmp_p
         return [str(fault) for fault in check_judge([example], spec(**fields))]
 
     assert problems(question()) == []
-    assert problems(question(turns=("One?",))) == [
-        "task.benchmarks: must have two turns to be rated, got 1"
+    assert problems(question(turns=("One?", "Two?", "Three?"))) == [
+        "task.benchmarks: must have at most two turns, got 3"
     ]
+    assert problems(question(turns=(), category="math")) == []
     assert problems(question(category="math")) == [
         "evaluation.judge: references: must hold question 7, as math is rated against reference "
         "answers"
@@ -197,6 +198,31 @@ def test_a_second_turn_is_cut_to_the_context(
     first, second = generator.lengths[-2:]
     assert first < second == context - 100
     assert [one.rating for one in results if one.benchmark == "mt_bench"] == [9, 6]
+
+
+def test_first_turns_alone_are_rated_without_references(
+    spec: MakeSpec, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """As the released code of arXiv 2508.17337 has MT-Bench rated, mathematics too."""
+    endpoint.script = by_question
+    write_lines(tmp_path / "validation.jsonl", QUESTIONS)
+    own = {"data": str(tmp_path)}
+    benchmarks = {"builtin_choice": None, "mt_bench_first_turn": own}
+    task = {"benchmarks": benchmarks, "num_train": 1, "num_validation": 2}
+    results = evaluate(
+        load_base_model(ModelSpec(), "cpu"),
+        load_tokenizer(ModelSpec()),
+        load_task(TaskSpec.model_validate(task)),
+        EvaluationSpec(max_new_tokens=4, judge=spec(cache=str(tmp_path / "cache"))),
+        generator=NotesLengths(),
+    )
+    rated = [one for one in results if one.benchmark == "mt_bench_first_turn"]
+    assert [(one.turn, one.rating) for one in rated] == [(1, 9), (1, 9)]
+    sent = [request["messages"][-1]["content"] for request in endpoint.requests]
+    assert len(sent) == 2
+    assert all(one.startswith("Rate it.\n\n[Question]\n") for one in sent)
+    assert not any("Reference" in one or "Another" in one for one in sent)
+    assert result_metrics(rated)["rating/mt_bench_first_turn"] == 9
 
 
 def test_the_second_turn_continues_the_conversation(tmp_path: Path) -> None:

@@ -9,13 +9,10 @@ from rich.table import Table
 from .values import UNKNOWN, format_params, format_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from droplora_sweep.selection import MethodRow, MethodTable
     from droplora_sweep.selection.intervals import Estimate
-
-RATING_SCALE = 10
-"""The paper gives MT-Bench's ratings from 1 to 10, a tenth of which is the score."""
 
 
 def methods_table(found: MethodTable) -> Table:
@@ -36,12 +33,9 @@ def methods_table(found: MethodTable) -> Table:
             str(row.num_trials),
             UNKNOWN if row.best is None else f"{row.best[:5]} {format_params(row.settings)}",
         )
-        if row.paper is not None:
-            source = f"  paper, {row.paper.source}"
-            if not row.paper.own_run:
-                source += " (cited)"
-            numbers = (_paper_score(row, name) for name in found.benchmarks)
-            table.add_row(f"[dim]{source}[/dim]", *numbers)
+        if (printed := paper_numbers(row, found.benchmarks)) is not None:
+            source, *numbers = printed
+            table.add_row(f"[dim]  {source}[/dim]", *(f"[dim]{one}[/dim]" for one in numbers))
     return table
 
 
@@ -56,11 +50,33 @@ def methods_notes(found: MethodTable) -> Iterator[str]:
             "Not every method has had as many trials; the best of more is higher by luck alone. "
             "`search.compare` gives each the same number."
         )
-    if any(row.paper is not None for row in found.rows):
+    if any(paper_numbers(row, found.benchmarks) for row in found.rows):
         yield (
             "The paper's numbers are of the test split, one run each (arXiv 2508.17337); ours are "
             "of the validation split."
         )
+    compared = [row.paper for row in found.rows if row.paper is not None]
+    differences = dict.fromkeys(one for paper in compared for one in paper.differences)
+    if differences:
+        which = "" if all(paper.differences for paper in compared) else " of other rows"
+        yield (
+            f"The paper's numbers{which} are not shown, since they are of something else: "
+            f"{'; '.join(differences)}."
+        )
+    for reason in dict.fromkeys(one for paper in compared for one in paper.other_sets):
+        yield f"No number of the paper's stands beside it: {reason}."
+
+
+def paper_numbers(row: MethodRow, benchmarks: Sequence[str]) -> tuple[str, ...] | None:
+    """The paper's table and its number under each benchmark; None where it has none of them."""
+    result = None if row.paper is None else row.paper.result
+    if result is None:
+        return None
+    percents = [result.percent(name) for name in benchmarks]
+    if not any(one is not None for one in percents):
+        return None
+    source = f"paper, {result.source}" + " (cited)" * (not result.own_run)
+    return (source, *("" if one is None else f"{one:.2f}" for one in percents))
 
 
 def _score(row: MethodRow, name: str) -> str:
@@ -75,11 +91,3 @@ def _difference(difference: Estimate | None) -> str:
         return UNKNOWN
     low, high = 100 * difference.low, 100 * difference.high
     return f"{100 * difference.value:+z.1f} [{low:+z.1f}, {high:+z.1f}]"
-
-
-def _paper_score(row: MethodRow, name: str) -> str:
-    assert row.paper is not None
-    score = row.paper.scores.get(name)
-    if score is None:
-        return ""
-    return f"[dim]{RATING_SCALE * score if name == 'mt_bench' else score:.2f}[/dim]"

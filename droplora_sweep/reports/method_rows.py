@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from droplora_sweep.display.methods import RATING_SCALE, methods_notes
+from droplora_sweep.display.methods import methods_notes, paper_numbers
 from droplora_sweep.display.values import format_params
 
 from .tables import Cell, Table
@@ -30,10 +30,8 @@ def methods_table(found: MethodTable) -> Table:
                 Cell(setting, row.best if row.best and setting != row.best else ""),
             )
         )
-        if row.paper is not None:
-            source = f"paper, {row.paper.source}" + " (cited)" * (not row.paper.own_run)
-            numbers = (_paper_score(row, name) for name in found.benchmarks)
-            rows.append((Cell(source), *numbers, Cell(""), Cell(""), Cell("")))
+        if (printed := paper_numbers(row, found.benchmarks)) is not None:
+            rows.append((*map(Cell, printed), Cell(""), Cell(""), Cell("")))
     return Table("Best setting of each method in the search", columns, tuple(rows))
 
 
@@ -45,11 +43,3 @@ def methods_text(found: MethodTable) -> list[str]:
 def _score(row: MethodRow, name: str) -> Cell:
     estimate = row.intervals.get(name)
     return Cell(score(estimate or row.scores.get(name)), interval(estimate))
-
-
-def _paper_score(row: MethodRow, name: str) -> Cell:
-    assert row.paper is not None, "asked only where the paper has the setting"
-    found = row.paper.scores.get(name)
-    if found is None:
-        return Cell("")
-    return Cell(f"{RATING_SCALE * found if name == 'mt_bench' else found:.2f}")

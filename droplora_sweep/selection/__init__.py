@@ -18,7 +18,7 @@ from .hopeless import is_behind
 from .intervals import Estimate
 from .methods import MethodRow, MethodTable, compare_methods, compared_fields
 from .on_test import WinnerOnTest, winner_on_test_text, winners_on_test
-from .paper import PaperResult, paper_result, paper_results
+from .paper import PaperComparison, PaperResult, compare_with_paper, paper_results
 from .pareto import ParetoPoint, pareto_front
 from .references import ReferenceRow
 from .sentences import decision_text, decisions_text
@@ -43,6 +43,7 @@ __all__ = [
     "Marginal",
     "MethodRow",
     "MethodTable",
+    "PaperComparison",
     "PaperResult",
     "ParetoPoint",
     "RateRow",
@@ -63,6 +64,7 @@ __all__ = [
     "choose_finalists",
     "choose_questions",
     "compare_methods",
+    "compare_with_paper",
     "compared_fields",
     "confirmed_text",
     "confirmed_texts",
@@ -73,7 +75,6 @@ __all__ = [
     "is_behind",
     "marginal_text",
     "next_step",
-    "paper_result",
     "paper_results",
     "pareto_front",
     "score_estimate",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .decisions import score_estimate
 from .pairing import disagreement, mean_difference
-from .paper import PaperResult, paper_result
+from .paper import PaperComparison, compare_with_paper
 from .trials import MEAN, Candidate, TrialRecord, benchmarks, candidates
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class MethodRow:
         intervals: The same with their 95 % intervals; without those that have no results.
         difference: Mean of ``best`` minus that of the reference's, paired by examples; None for
             the reference, and where they cannot be paired.
-        paper: The paper's row of the same model, data, method and rank; None where there is none.
+        paper: What the paper has of the same model, method and benchmarks; None for nothing.
     """
 
     variant: Mapping[str, Any]
@@ -57,7 +57,7 @@ class MethodRow:
     scores: Mapping[str, float]
     intervals: Mapping[str, Estimate]
     difference: Estimate | None
-    paper: PaperResult | None
+    paper: PaperComparison | None
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _row(
         scores=scores,
         intervals={name: one for name, one in estimates.items() if one is not None},
         difference=difference,
-        paper=paper_result((record or records[0]).spec),
+        paper=compare_with_paper((record or records[0]).spec),
     )
 
 

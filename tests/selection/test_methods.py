@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from droplora_sweep.display.methods import methods_notes, methods_table
-from droplora_sweep.selection import compare_methods, compared_fields, paper_result
+from droplora_sweep.selection import compare_methods, compare_with_paper, compared_fields
 from droplora_sweep.spec import load_sweep_file
 
 PAPER = Path(__file__).parents[2] / "search_spaces" / "paper"
@@ -155,8 +155,8 @@ def test_unequal_numbers_of_trials_are_told() -> None:
         ),
         ("table2_llama2_7b", {"method": "dora"}, "Table 2", {"gsm8k": 66.19}),
         ("table2_llama2_7b", {"method": "full"}, "Table 2", {"gsm8k": 66.5, "math": 19.8}),
-        ("table3_llama3_8b", {"method": "pissa"}, "Table 3", {"mbpp": 65.87}),
-        ("table4_llama3_8b", {"method": "milora"}, "Table 4", {"mt_bench": 6.11}),
+        ("table3_llama3_8b", {"method": "pissa"}, "Table 3", {"mbpp_evalplus": 65.87}),
+        ("table4_llama3_8b", {"method": "milora"}, "Table 4", {"mt_bench_first_turn": 6.11}),
     ],
 )
 def test_a_setting_of_the_paper_is_known_again(
@@ -166,39 +166,145 @@ def test_a_setting_of_the_paper_is_known_again(
     spec = sweep.trial.model_dump(mode="json")
     spec["adapter"] |= adapter
 
-    found = paper_result(spec)
+    compared = compare_with_paper(spec)
 
+    assert compared is not None
+    assert compared.differences == ()
+    found = compared.result
     assert found is not None
     assert found.source == source
     assert {name: found.scores[name] for name in scores} == scores
 
 
 @pytest.mark.parametrize(
+    ("file", "change", "difference"),
+    [
+        ("table1_llama2_7b", {"adapter": {"rank": 16}}, "rank 16, the paper's 32"),
+        (
+            "table1_llama2_7b",
+            {"task": {"benchmarks": ["boolq"]}},
+            "trained on the training sets of boolq, the paper's on those of all 8 benchmarks",
+        ),
+        (
+            "table1_llama2_7b",
+            {"task": {"num_train": 1000}},
+            "`num_train: 1000`, the paper's is trained on all examples",
+        ),
+        (
+            "table1_llama2_7b",
+            {"task": {"num_test": 100}},
+            "`num_test: 100`, the paper's is scored on all test examples",
+        ),
+        (
+            "table1_llama2_7b",
+            {"task": {"train": {"name": "mine"}}},
+            "trained on mine, the paper's on the benchmarks' own training sets or commonsense_170k",
+        ),
+        (
+            "table2_llama2_7b",
+            {"task": {"train": None}},
+            "trained on the own training sets, the paper's on metamathqa",
+        ),
+        ("table1_llama2_7b", {"training": {"epochs": 1}}, "1 epoch, the paper's 3 epochs"),
+        ("table2_llama2_7b", {"training": {"epochs": 3}}, "3 epochs, the paper's 1 epoch"),
+        (
+            "table2_llama3_8b",
+            {"evaluation": {"protocol": "strict"}},
+            "answers read by `protocol: strict`, the paper's by its own rules",
+        ),
+        (
+            "table1_llama2_7b",
+            {"evaluation": {"choice": "score"}},
+            "options compared by their probabilities, the paper's answers are decoded",
+        ),
+        (
+            "table2_llama2_7b",
+            {"evaluation": {"max_new_tokens": 256}},
+            "responses end after 256 tokens, the paper's after 2,048",
+        ),
+        (
+            "table3_llama2_7b",
+            {"evaluation": {"sampling": {"num_samples": 10}}},
+            "several programs drawn for each problem, the paper's is decoded greedily",
+        ),
+        (
+            "table4_llama2_7b",
+            {"evaluation": {"judge": {"model": "llama"}}},
+            "rated by llama, the paper's by GPT-4",
+        ),
+        (
+            "table2_llama2_7b",
+            {"model": {"quantization": "4bit"}},
+            "the base model in 4bit, the paper's in 16 bits",
+        ),
+        (
+            "table2_llama2_7b",
+            {"task": {"prompt": "{instruction}"}},
+            "asked by a prompt of its own",
+        ),
+        (
+            "table2_llama2_7b",
+            {"task": {"benchmark_specs": {"gsm8k": {"prompt_suffix": "?", "data": "x"}}}},
+            "gsm8k with its own `prompt_suffix`",
+        ),
+    ],
+)
+def test_where_anything_else_is_measured_it_is_said_and_no_number_shown(
+    file: str, change: dict[str, dict[str, Any]], difference: str
+) -> None:
+    found = compare_with_paper(paper_spec(file, change))
+
+    assert found is not None
+    assert (found.result, found.differences) == (None, (difference,))
+
+
+@pytest.mark.parametrize(
     "change",
     [
-        {"adapter": {"rank": 16}},
         {"adapter": {"method": "dora", "pruning_rate": 0.2}},
         {"adapter": {"method": "rslora"}},
         {"model": {"path": "builtin"}},
-        {"task": {"benchmarks": ["boolq"]}},
-        {"task": {"num_train": 1000}},
-        {"task": {"train": {"name": "mine"}}},
+        {"task": {"benchmarks": ["capitals"]}},
     ],
 )
-def test_another_setting_has_no_number_in_the_paper(change: dict[str, dict[str, Any]]) -> None:
-    sweep = load_sweep_file(PAPER / "table1_llama2_7b.yaml", needs_data=False).sweep
+def test_what_the_paper_has_not_tried_is_not_mentioned(change: dict[str, dict[str, Any]]) -> None:
+    assert compare_with_paper(paper_spec("table1_llama2_7b", change)) is None
+
+
+def test_another_set_or_protocol_of_the_same_name_has_no_number() -> None:
+    """Ours are 500 problems, and two turns: what ledgers of earlier versions hold."""
+    code = paper_spec("table3_llama2_7b", {"task": {"benchmarks": ["humaneval", "mbpp"]}})
+    found = compare_with_paper(code)
+    assert found is not None
+    assert found.result is not None
+    assert found.result.scores == {"humaneval": 18.9}
+    [reason] = found.other_sets
+    assert reason.startswith("the paper's MBPP is the 378 problems that EvalPlus keeps")
+
+    found = compare_with_paper(
+        paper_spec("table4_llama2_7b", {"task": {"benchmarks": ["mt_bench"]}})
+    )
+    assert found is not None
+    assert found.result is None
+    [reason] = found.other_sets
+    assert reason.startswith("the paper's MT-Bench is 80 first turns, rated without references")
+
+
+def paper_spec(file: str, change: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A trial of the paper's LoRA, with other values in some sections."""
+    sweep = load_sweep_file(PAPER / f"{file}.yaml", needs_data=False).sweep
     spec = sweep.trial.model_dump(mode="json")
+    spec["adapter"] |= {"method": "lora", "pruning_rate": 0.0}
     for section, values in change.items():
         spec[section] |= values
-
-    assert paper_result(spec) is None
+    return spec
 
 
 def test_the_papers_numbers_stand_below_ours() -> None:
     sweep = load_sweep_file(PAPER / "table4_llama2_7b.yaml", needs_data=False).sweep
     trials = []
     for number, method in enumerate(("lora", "dora")):
-        one, results = trial(number, method, 0.0, {"mt_bench": 5})
+        one, results = trial(number, method, 0.0, {"mt_bench_first_turn": 5})
         spec = sweep.trial.model_dump(mode="json")
         spec["adapter"]["method"] = method
         trials.append((Trial(one.trial_id, number, spec, one.metrics, params=one.params), results))
@@ -208,3 +314,35 @@ def test_the_papers_numbers_stand_below_ours() -> None:
     assert "paper, Table 4" in lines[ours + 1]
     assert "53.30" in lines[ours + 1], "ours is a tenth of the rating, in percent"
     assert any("The paper's numbers are of the test split" in line for line in lines)
+
+
+def test_what_differs_from_the_paper_is_said_below() -> None:
+    trials = []
+    for number, method in enumerate(("lora", "dora")):
+        change = {"adapter": {"method": method}, "training": {"epochs": 1}}
+        spec = paper_spec("table2_llama2_7b", change)
+        one, results = trial(number, method, 0.0, {"gsm8k": 5, "math": 2})
+        trials.append((Trial(one.trial_id, number, spec, one.metrics, params=one.params), results))
+    found = compare(trials, ("adapter.method",))
+    assert "paper, Table" in shown(found)
+
+    for one, _ in trials:
+        one.spec["task"]["num_test"] = 100
+        one.spec["training"]["epochs"] = 3
+    text = shown(compare(trials, ("adapter.method",)))
+    assert "paper, Table" not in text
+    assert (
+        "The paper's numbers are not shown, since they are of something else: 3 epochs, the "
+        "paper's 1 epoch; `num_test: 100`, the paper's is scored on all test examples." in text
+    )
+
+
+def test_the_validation_examples_of_mbpp_are_not_the_papers() -> None:
+    trials = []
+    for number, method in enumerate(("lora", "dora")):
+        spec = paper_spec("table3_llama2_7b", {"adapter": {"method": method}})
+        one, results = trial(number, method, 0.0, {"mbpp": 5})
+        trials.append((Trial(one.trial_id, number, spec, one.metrics, params=one.params), results))
+    text = shown(compare(trials, ("adapter.method",)))
+    assert "paper, Table" not in text
+    assert "No number of the paper's stands beside it: the paper's MBPP is the 378" in text

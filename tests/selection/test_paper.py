@@ -28,8 +28,8 @@ def test_the_numbers_one_looks_for_are_there():
     assert own("Table 1", "LLaMA2-7B")["droplora"]["mean"] == 84.91
     assert own("Table 1", "LLaMA3-8B")["lora"]["mean"] == 86.78
     assert own("Table 2", "LLaMA2-7B")["lora"] == {"gsm8k": 65.66, "math": 16.02, "mean": 40.84}
-    assert own("Table 3", "LLaMA3-8B")["droplora"]["mbpp"] == 70.37
-    assert own("Table 4", "LLaMA2-7B")["droplora"]["mt_bench"] == 5.54
+    assert own("Table 3", "LLaMA3-8B")["droplora"]["mbpp_evalplus"] == 70.37
+    assert own("Table 4", "LLaMA2-7B")["droplora"]["mt_bench_first_turn"] == 5.54
     table_5 = [
         (one.method, one.rank, one.pruning_rate, one.scores["mean"])
         for one in paper_results()
@@ -40,6 +40,20 @@ def test_the_numbers_one_looks_for_are_there():
         ("lora", 32, 0.0, 84.4),
         ("droplora", 32, 0.5, 84.9),
     ]
+
+
+@pytest.mark.parametrize(("name", "size"), [("humaneval", 164), ("mbpp_evalplus", 378)])
+def test_scores_of_code_are_whole_numbers_of_the_set_s_problems(name, size):
+    """So the paper's MBPP is EvalPlus' set: most of its ten scores are none of 500 problems."""
+    scores = [
+        one.scores[name] for one in paper_results() if one.source == "Table 3" and one.own_run
+    ]
+    assert len(scores) == 10
+    for number in scores:
+        solved = round(number * size / 100)
+        assert number == pytest.approx(100 * solved / size, abs=0.0101)
+    if name == "mbpp_evalplus":
+        assert sum(abs(one * 5 - round(one * 5)) < 0.051 for one in scores) < 3
 
 
 def test_printed_averages_are_those_of_the_printed_scores():

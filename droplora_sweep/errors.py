@@ -51,3 +51,7 @@ class TrialStoppedError(DropLoRASweepError):
 
 class SweepError(DropLoRASweepError):
     """The sweep as a whole cannot start or go on."""
+
+
+class PoolLostError(SweepError):
+    """The process in which trials and groups meet has died; the sweep can be resumed."""

@@ -205,6 +205,7 @@ def _drive(
             folders=folders,
             grace_s=sweep.group.grace_s,
             tick=progress.tick,
+            say=progress.say,
         )
         stages = Stages(
             sweep,

@@ -172,21 +172,21 @@ def _num_sources(prepared: Prepared) -> int:
 
 def _run(trial_id: str, spec: TrialSpec, pool: Any, groups: Any) -> Short:
     """One trial's whole way; SweepError where it fails."""
-    import ray
+    from droplora_sweep.groups.pool import ask
 
     started_s = time.monotonic()
-    ray.get(pool.submit.remote(trial_id, spec.model_dump_json(), 0, None))
+    ask(pool, "submit", trial_id, spec.model_dump_json(), 0, None)
     message = outcome = None
     while message is None:
         groups.check()
-        message = ray.get(pool.receive.remote(trial_id, WAIT_S))
+        message = ask(pool, "receive", trial_id, WAIT_S)
     if message.failure is not None:
         raise SweepError(f"calibration: the trial failed: {message.failure}")
     while outcome is None:
         groups.check()
-        outcome = ray.get(pool.outcome.remote(trial_id, WAIT_S))
+        outcome = ask(pool, "outcome", trial_id, WAIT_S)
     wall_s = time.monotonic() - started_s
-    ray.get(pool.end.remote(trial_id))
+    ask(pool, "end", trial_id)
     if outcome.failure is not None:
         raise SweepError(f"calibration: the trial failed: {outcome.failure}")
     train_s = message.metrics["train_seconds"]

@@ -6,9 +6,8 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from droplora_sweep.errors import SweepError
+from droplora_sweep.groups.pool import ask
 from droplora_sweep.search.population import Member, next_turn
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.fields import get_field
@@ -114,7 +113,7 @@ class Population:
             if not trial.is_finished and is_member(trial):
                 self.decide(trial.trial_id)
                 for turn in self._ledger.trial(trial.trial_id).schedule:
-                    ray.get(self._pool.turn.remote(trial.trial_id, turn))
+                    ask(self._pool, "turn", trial.trial_id, turn)
 
     def decide(self, trial_id: str) -> None:
         """Decide what a member does after its last evaluation, before it may train past it.
@@ -127,7 +126,7 @@ class Population:
             return
         self._ledger.trial_turned(trial_id, turn)
         if turn.source is not None:
-            ray.get(self._pool.turn.remote(trial_id, turn))
+            ask(self._pool, "turn", trial_id, turn)
 
     def clear(self) -> None:
         """Remove all snapshots, once nobody will copy any more."""

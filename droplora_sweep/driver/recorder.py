@@ -7,9 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from droplora_sweep.errors import SweepError
+from droplora_sweep.groups.pool import ask
 from droplora_sweep.storage import below
 from droplora_sweep.tracking import Stage, TrialState, failpoint
 from droplora_sweep.tracking.layout import trial_directory
@@ -162,8 +161,7 @@ class Recorder:
         while outcome is None:
             if self._abandoned.is_set():
                 return
-            answer: Any = ray.get(self._pool.outcome.remote(trial_id, WAIT_S))
-            outcome = answer
+            outcome = ask(self._pool, "outcome", trial_id, WAIT_S)
         if self._abandoned.is_set():
             return
         if outcome.failure is not None:

@@ -165,12 +165,12 @@ def _drive(
     say: Callable[[str], None],
 ) -> Outcome:
     """Let the trial train to its last evaluation, and take what it leaves."""
-    import ray
+    from droplora_sweep.groups.pool import ask
 
     answer: Any
     while True:
         look()
-        answer = ray.get(pool.receive.remote(trial_id, WAIT_S))
+        answer = ask(pool, "receive", trial_id, WAIT_S)
         if answer is None:
             continue
         if answer.failure is not None:
@@ -178,12 +178,12 @@ def _drive(
         say(f"{trial_id}: evaluated {answer.evaluation}, step {answer.step}")
         if answer.evaluation in (last, answer.num_evaluations):
             break
-        ray.get(pool.go_on.remote(trial_id, answer.evaluation))
-    ray.get(pool.end.remote(trial_id))
+        ask(pool, "go_on", trial_id, answer.evaluation)
+    ask(pool, "end", trial_id)
     answer = None
     while answer is None:
         look()
-        answer = ray.get(pool.outcome.remote(trial_id, WAIT_S))
+        answer = ask(pool, "outcome", trial_id, WAIT_S)
     outcome: Outcome = answer
     return outcome
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import ray
-
-from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import PoolLostError, SweepError
+from droplora_sweep.groups.pool import ask
 from droplora_sweep.tracking import SweepOutcome, is_stop_requested
 
 from .disk_room import full_disk
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.groups.messages import Beginning
     from droplora_sweep.tracking import LedgerWriter
 
     from .control import Control
@@ -53,6 +53,7 @@ class Watch:
         folders: Sequence[Path],
         grace_s: float,
         tick: Callable[[Mapping[str, tuple[int, int]]], None],
+        say: Callable[[str], None],
     ) -> None:
         self.outcome = SweepOutcome.COMPLETE
         self.reason: str | None = None
@@ -66,6 +67,8 @@ class Watch:
         self._next_disk_look = 0.0
         self._grace_s = grace_s
         self._tick = tick
+        self._say = say
+        self._unfinished = {one.trial_id for one in ledger.records() if not one.is_finished}
         self._next_look = 0.0
 
     def __call__(self) -> bool:
@@ -89,8 +92,13 @@ class Watch:
             self._recorder.check()
             self._groups.check()
             self._control()
-            adjustments: Any = ray.get(self._pool.take_adjustments.remote())
-            self._recorder.adjusted(adjustments)
+            self._recorder.adjusted(ask(self._pool, "take_adjustments"))
+            for beginning in ask(self._pool, "take_beginnings"):
+                self._say_beginning(beginning)
+            self._tick(ask(self._pool, "progress"))
+        except PoolLostError as error:
+            self.outcome, self.reason = SweepOutcome.INTERRUPTED, str(error)
+            return
         except (SweepError, OSError) as error:
             self.outcome, self.reason = SweepOutcome.FAILED, str(error)
             return
@@ -99,5 +107,26 @@ class Watch:
             if (disk := full_disk(self._folders)) is not None:
                 self.outcome, self.reason = SweepOutcome.INTERRUPTED, disk
                 return
-        progress: Any = ray.get(self._pool.progress.remote())
-        self._tick(progress)
+
+    def _say_beginning(self, beginning: Beginning) -> None:
+        """Say where a trial goes on that was begun before."""
+        has_run_before = beginning.trial_id in self._unfinished
+        if line := beginning_line(beginning, has_run_before=has_run_before):
+            self._say(line)
+
+
+def beginning_line(beginning: Beginning, *, has_run_before: bool) -> str | None:
+    """What is said of a group that begins with a trial; None of one that nobody has begun before.
+
+    Args:
+        beginning: Where it begins.
+        has_run_before: Whether an earlier driver had it.
+    """
+    if not has_run_before and beginning.attempt == 1:
+        return None
+    if beginning.step:
+        return (
+            f"{beginning.trial_id} resumes from step {beginning.step} of {beginning.num_steps}, "
+            "its newest usable checkpoint"
+        )
+    return f"{beginning.trial_id} begins again at step 0: no checkpoint of it can be used"

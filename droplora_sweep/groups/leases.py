@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import SweepError
 
 from .memory import halved
-from .messages import Adjustment, Decision, Lease, Message, Outcome, Words
+from .messages import Adjustment, Beginning, Decision, Lease, Message, Outcome, Words
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import Turn
@@ -57,6 +57,8 @@ class LeaseBook:
         self._barren_starts: dict[str, tuple[int, str]] = {}
         self._words: dict[str, Words] = {}
         self._adjustments: list[Adjustment] = []
+        self._beginnings: list[Beginning] = []
+        self._entered: set[str] = set()
         self._progress: dict[str, tuple[int, int]] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
@@ -167,14 +169,18 @@ class LeaseBook:
         taken, self._adjustments = self._adjustments, []
         return taken
 
+    def take_beginnings(self) -> list[Beginning]:
+        """Where groups have begun with trials since the last call."""
+        taken, self._beginnings = self._beginnings, []
+        return taken
+
     # What groups ask.
 
     def enter(self, group: str) -> None:
         """A group's processes have started; a lease that its last processes held is lost."""
         self.lose(group)
-        starts, _ = self._barren_starts.get(group, (0, ""))
-        reason = self._words.pop(group, Words()).reason
-        self._barren_starts[group] = (starts + 1, reason)
+        self._entered.add(group)
+        self._count_start(group)
 
     def lose(self, group: str) -> None:
         """The group's processes are gone: its trial goes back to the front, or fails."""
@@ -197,6 +203,16 @@ class LeaseBook:
         else:
             self._queue.appendleft(trial_id)
 
+    def lose_controller(self, group: str) -> None:
+        """The group's controller is gone, and its processes with it; both are started again.
+
+        One that died before the processes had entered is a start that came to nothing.
+        """
+        self.lose(group)
+        if group not in self._entered:
+            self._count_start(group)
+        self._entered.discard(group)
+
     def lease(self, group: str) -> Lease | None:
         """The next trial for this group, if one waits."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
@@ -211,6 +227,13 @@ class LeaseBook:
         start, turns = self._starts.get(trial_id), self._turns.get(trial_id)
         in_order = None if turns is None else tuple(turns[each] for each in sorted(turns))
         return Lease(trial_id, trial.spec, trial.attempt, trial.folder, start, in_order)
+
+    def begin(self, group: str, step: int, num_steps: int) -> None:
+        """The group's trial trains from this step on."""
+        trial_id = self._leases[group]
+        self._progress[trial_id] = (step, num_steps)
+        attempt = self._trials[trial_id].attempt
+        self._beginnings.append(Beginning(trial_id, attempt, step, num_steps))
 
     def step(self, group: str, step: int, num_steps: int) -> Decision | None:
         """The group's trial has come this far; whether it is to end or to be interrupted there."""
@@ -269,6 +292,11 @@ class LeaseBook:
         """Why the group's processes end, from one of them or from who looked at them."""
         before = self._words.get(group)
         self._words[group] = words if before is None else before.then(words)
+
+    def _count_start(self, group: str) -> None:
+        starts, _ = self._barren_starts.get(group, (0, ""))
+        reason = self._words.pop(group, Words()).reason
+        self._barren_starts[group] = (starts + 1, reason)
 
     def _held_by(self, group: str) -> _Trial:
         return self._trials[self._leases[group]]

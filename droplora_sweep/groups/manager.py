@@ -8,12 +8,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import ray
+from ray.exceptions import RayActorError
 
+from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
 
 from .capacity import room_for_groups
+from .controllers import give_back_placement_groups, why_it_died
 from .nodes import cluster_nodes
+from .pool import ask
 from .rounds import Rounds
 from .worker import serve
 
@@ -47,7 +50,8 @@ class GroupManager:
     """Starts groups and lets them go; a context manager.
 
     Each group is one long-lived ``TorchTrainer`` run in a thread of the driver. Ray Train restarts
-    a group that loses a worker; a group that recycled itself is started again here.
+    a group that loses a worker; a group that recycled itself, or lost the controller of its run, is
+    started again here.
 
     Args:
         sweep: Whose groups they are.
@@ -72,14 +76,19 @@ class GroupManager:
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
-        self._failure: BaseException | None = None
+        self._failure: SweepError | None = None
         self._close_by: float | None = None
         self._present: list[str] = []
+        self._say = say
         self._rounds = Rounds(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
+        from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
+
         for name, value in RAY_TRAIN_SETTINGS.items():
             os.environ.setdefault(name, value)
+        # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
+        ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
         self._start_missing(cluster_nodes())
         self._grower.start()
         return self
@@ -106,8 +115,11 @@ class GroupManager:
         if self._close_by is None:
             self._close_by = time.monotonic() + within_s
             self._closing.set()
-            present: Any = ray.get(self._pool.close.remote())
-            self._present = present
+            try:
+                self._present = ask(self._pool, "close")
+            except PoolLostError:
+                # Workers see it for themselves, and save what they train.
+                self._present = [thread.name for thread in self._threads]
 
     @property
     def num_groups(self) -> int:
@@ -118,13 +130,18 @@ class GroupManager:
         """Raises SweepError where a group cannot work at all, with its reason."""
         if self._failure is not None:
             raise self._failure
-        ray.get(self._pool.check.remote())
+        ask(self._pool, "check")
 
     def _grow(self) -> None:
         while not self._closing.wait(GROWTH_INTERVAL_S):
-            nodes = cluster_nodes()
-            self._start_missing(nodes)
-            self._rounds.make(nodes)
+            try:
+                nodes = cluster_nodes()
+                self._start_missing(nodes)
+                self._rounds.make(nodes)
+            except Exception as error:  # A thread's error must reach the driver.
+                logger.exception("groups cannot be looked after")
+                self._fail("groups cannot be looked after", error)
+                return
 
     def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:
         room = room_for_groups(self._sweep.group, nodes)
@@ -141,13 +158,34 @@ class GroupManager:
         generation = 0
         while not self._closing.is_set():
             try:
-                self._fit(name, f"{name}-{generation}")
+                try:
+                    self._fit(name, f"{name}-{generation}")
+                except RayActorError as error:
+                    if not self._closing.is_set():
+                        self._lose_controller(name, error)
             except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("group %s ended", name)
-                if not self._closing.is_set():
-                    self._failure = error
+                self._fail(f"group {name} ended", error)
                 return
             generation += 1
+
+    def _lose_controller(self, name: str, error: RayActorError) -> None:
+        """Take a group's trial, and make room for the group that follows."""
+        reason = f"its Ray Train controller died: {why_it_died(error)}"
+        logger.warning("group %s: %s", name, reason, exc_info=error)
+        ask(self._pool, "lose_controller", name, reason)
+        give_back_placement_groups()
+        self._say(f"group {name} is started again: {reason}")
+
+    def _fail(self, what: str, error: Exception) -> None:
+        """Let `check` tell the driver, in a line; the log has the traceback."""
+        if self._closing.is_set():
+            return
+        if isinstance(error, SweepError):
+            self._failure = error
+        else:
+            said = (str(error).strip() or "no reason given").splitlines()[0]
+            self._failure = SweepError(f"{what}: {type(error).__name__}: {said}")
 
     def _fit(self, name: str, run_name: str) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig

@@ -110,6 +110,23 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """A group has begun to train a trial, where an earlier one left it or anew.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: How often this driver has leased it, this time included.
+        step: Optimiser steps that its checkpoint had; 0 without a usable one.
+        num_steps: Steps in all.
+    """
+
+    trial_id: str
+    attempt: int
+    step: int
+    num_steps: int
+
+
+@dataclass(frozen=True)
 class Adjustment:
     """A running trial's setting that was changed so that it can go on.
 

@@ -11,7 +11,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
+from ray.exceptions import RayActorError
 
+from droplora_sweep.errors import PoolLostError
+
+from .controllers import why_it_died
 from .leases import LeaseBook
 from .messages import Message, Words
 from .nodes import HEAD
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import GroupSpec, Turn
 
-    from .messages import Adjustment, Decision, Lease, Outcome
+    from .messages import Adjustment, Beginning, Decision, Lease, Outcome
     from .processes import Worker
 
 T = TypeVar("T")
@@ -121,6 +125,9 @@ class _Pool:
     async def take_adjustments(self) -> list[Adjustment]:
         return self._book.take_adjustments()
 
+    async def take_beginnings(self) -> list[Beginning]:
+        return self._book.take_beginnings()
+
     async def enter(self, group: str, workers: list[Worker]) -> None:
         self._vigil.start(group, _now_s())
         await self._look_at(group)
@@ -147,6 +154,13 @@ class _Pool:
         await self._look_at(group)
         await self._do(lambda: self._book.lose(group))
 
+    async def lose_controller(self, group: str, reason: str) -> None:
+        """The group's controller has died, and its processes with it."""
+        self._book.crash(group, Words(reason))
+        self._vigil.forget(group)
+        await self._look_at(group)
+        await self._do(lambda: self._book.lose_controller(group))
+
     async def sign(self, group: str, in_steps: bool) -> None:
         """A worker of the group shows progress."""
         self._vigil.sign(group, _now_s(), in_steps=in_steps)
@@ -166,6 +180,10 @@ class _Pool:
 
         await self.sign(group, in_steps=False)
         return await self._wait(look, wait_s)
+
+    async def begin(self, group: str, step: int, num_steps: int) -> None:
+        """The group's trial trains from this step on."""
+        self._book.begin(group, step, num_steps)
 
     async def step(self, group: str, step: int, num_steps: int) -> Decision | None:
         """Take note of a trial's progress; whether it is to end, or to be interrupted."""
@@ -212,6 +230,22 @@ def start_pool(name: str, group: GroupSpec) -> ActorHandle[Any]:
     options = {"num_cpus": 0, "resources": HEAD_SHARE, "max_concurrency": 1000}
     pool: ActorHandle[Any] = actor.options(name=name, namespace=NAMESPACE, **options).remote(group)
     return pool
+
+
+def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
+    """The pool's answer to the driver.
+
+    Raises:
+        PoolLostError: The pool has died. What it knew of running trials is gone with it; all that
+            had been told is in the ledger, and a driver that resumes the sweep starts another.
+    """
+    try:
+        return ray.get(getattr(pool, method).remote(*args))
+    except RayActorError as error:
+        raise PoolLostError(
+            "the pool, the process on the head node in which trials and groups meet, has died: "
+            f"{why_it_died(error)}"
+        ) from error
 
 
 def find_pool(name: str) -> ActorHandle[Any]:

@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayError
 
 from .capacity import RoomNotice
+from .pool import ask
 from .processes import kill, start_on_their_nodes
 
 if TYPE_CHECKING:
@@ -55,20 +56,20 @@ class Rounds:
         if (notice := self._notice.after(nodes, time.monotonic())) is not None:
             self._say(notice)
         self._lose_with_their_nodes()
-        silent: Any = ray.get(self._pool.silent.remote())
+        silent = ask(self._pool, "silent")
         for name, (reason, workers) in silent.items():
             self._say(f"group {name} is ended and started again: {reason}")
             if self._end(workers):
-                ray.get(self._pool.lose.remote(name))
+                ask(self._pool, "lose", name)
 
     def _lose_with_their_nodes(self) -> None:
         """Take the trials of groups whose node is gone; they may never find another node."""
         living = _living_nodes()
-        present: Any = ray.get(self._pool.nodes.remote())
+        present = ask(self._pool, "nodes")
         for name, nodes in present.items():
             if nodes - living:
                 self._say(f"group {name} has lost a node; its trial goes on from its checkpoint")
-                ray.get(self._pool.lose.remote(name))
+                ask(self._pool, "lose", name)
 
     def _end(self, workers: Sequence[Worker]) -> bool:
         """Whether no process of a group is left; Ray Train starts new ones when it notices."""

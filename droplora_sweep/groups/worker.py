@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
 from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec, Turn
@@ -68,7 +69,11 @@ def serve(config: dict[str, Any]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import ray.train
 
-    pool = find_pool(config["pool"])
+    try:
+        pool = find_pool(config["pool"])
+    except ValueError:
+        logger.warning("group %s ends: its pool is gone, and its sweep with it", config["group"])
+        return
     rank = ray.train.get_context().get_world_rank()
     spec = CheckpointSpec.model_validate_json(config["checkpoint"])
     signs = Signs(pool, config["group"], config["silence_floor_s"])
@@ -110,6 +115,7 @@ class _Line:
         self._next_look_at = 0.0
         self._has_said_blind = False
         self._checkpoints: Checkpoints | None = None
+        self._has_begun = False
         self._signs = signs
 
     def enter(self) -> None:
@@ -133,10 +139,12 @@ class _Line:
         """Train one trial and deliver what it leaves; or give it back, saved."""
         spec = TrialSpec.model_validate_json(lease.spec)
         self._checkpoints = self._checkpoints_of(lease)
+        self._has_begun = False
         try:
             files = resident.run(
                 spec,
                 self._decide,
+                on_begin=self._on_begin,
                 on_step=self._on_step,
                 checkpoints=self._checkpoints,
                 start=lease.start,
@@ -215,6 +223,12 @@ class _Line:
             raise TrialInterruptedError("the sweep was closed")
         return decision if isinstance(decision, Turn) else decision is Decision.GO_ON
 
+    def _on_begin(self, step: int, num_steps: int) -> None:
+        """Tell where the lease's trial begins; a member that copies another begins once."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._tell("begin", self._group, step, num_steps)
+
     def _on_step(self, step: int, num_steps: int) -> bool:
         """Pass the progress on; whether a checkpoint is due; the same on every rank.
 
@@ -261,7 +275,11 @@ class _Line:
         if self._step_reply is None or not ray.wait([self._step_reply], timeout=0)[0]:
             return None
         reply, self._step_reply = self._step_reply, None
-        word: Decision | None = ray.get(reply)
+        try:
+            word: Decision | None = ray.get(reply)
+        except RayActorError:
+            # The driver ends the sweep without its pool; what was trained is to be saved.
+            return Decision.INTERRUPT
         return word
 
     def _tell(self, method: str, *args: Any) -> None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .position import Checkpoint
     from .reading import Reading
 
+    OnBegin = Callable[[int, int], None]
     OnForward = Callable[[bool], None]
 
 
@@ -80,6 +81,7 @@ class Resident:
         spec: TrialSpec,
         decide: Decide,
         *,
+        on_begin: OnBegin | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | None = None,
         start: Mapping[str, bytes] | None = None,
@@ -93,6 +95,7 @@ class Resident:
                 elsewhere; it returns the same on all ranks, False to end the trial there, or a
                 `Turn` for a member to copy another. Where the trial is taken up, the last report
                 comes first once more.
+            on_begin: Called before training with the steps that were done before and their number.
             on_step: Called after each optimiser step with the steps done and their number. It
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
@@ -116,7 +119,7 @@ class Resident:
         """
         try:
             while True:
-                left = self._run(spec, decide, on_step, checkpoints, start, membership)
+                left = self._run(spec, decide, on_begin, on_step, checkpoints, start, membership)
                 if not isinstance(left, Turn):
                     return left
                 assert membership is not None, "members alone take turns"
@@ -129,6 +132,7 @@ class Resident:
         self,
         spec: TrialSpec,
         decide: Decide,
+        on_begin: OnBegin | None,
         on_step: OnStep | None,
         checkpoints: Checkpoints | None,
         start: Mapping[str, bytes] | None,
@@ -176,9 +180,12 @@ class Resident:
                     saved = None
                 # Any token would do; of this one the model has an embedding.
                 pad_id = self._tokenizer.eos_token_id
+                loop = Loop(adapted, engine, reading.data, spec, pad_id, self._device)
+                if on_begin is not None:
+                    on_begin(position.step, loop.num_steps)
                 course = Course(
                     adapted,
-                    Loop(adapted, engine, reading.data, spec, pad_id, self._device),
+                    loop,
                     engine,
                     position,
                     num_evaluations=spec.evaluation.num_evaluations,

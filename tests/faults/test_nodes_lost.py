@@ -81,7 +81,8 @@ def saved_between(storage: Path) -> set[str]:
 def test_a_trial_is_saved_before_its_node_is_drained_and_goes_on_elsewhere(tmp_path: Path) -> None:
     mark = str(tmp_path)
     with (
-        recorded(f"node drained with a deadline of {DEADLINE_S} s") as row,
+        recorded(f"node drained with a deadline of {DEADLINE_S} s, beside another Ray") as row,
+        running_cluster([0]),
         running_cluster([0, 1, 1], {MARK: mark}) as cluster,
     ):
         node_ids = [cluster.node_id(place) for place in range(3)]

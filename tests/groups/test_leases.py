@@ -4,7 +4,7 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Decision, Message, Words
+from droplora_sweep.groups.messages import Beginning, Decision, Message, Words
 from droplora_sweep.spec import TrainingSpec, TrialSpec
 
 
@@ -283,3 +283,40 @@ def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
     book.enter("g0")
     book.enter("g1")
     assert book.outcome("a").failure == "lost its group 2 times; the last time: its processes died"
+
+
+def test_a_lost_controller_gives_its_trial_back():
+    book = make_book()
+    book.lease("g0")
+    book.crash("g0", Words("its Ray Train controller died: its node has died"))
+    book.lose_controller("g0")
+    assert book.progress() == {}
+    book.enter("g0")
+    again = book.lease("g0")
+    assert (again.trial_id, again.attempt) == ("a", 2)
+    book.check()
+
+
+@pytest.mark.parametrize("enters", [True, False])
+def test_a_group_whose_controller_dies_at_every_start_ends_the_sweep(enters):
+    book = LeaseBook(2)
+    for start in range(4):
+        if enters:
+            book.enter("g0")
+        book.crash("g0", Words("its Ray Train controller died: it was killed"))
+        if start < 3:
+            book.check()
+        book.lose_controller("g0")
+    if enters:
+        book.enter("g0")
+    with pytest.raises(SweepError, match=r"group g0 died 3 times before it could train: its Ray "):
+        book.check()
+
+
+def test_where_a_trial_begins_is_told_once_and_is_its_progress():
+    book = make_book()
+    book.lease("g0")
+    book.begin("g0", 120, 300)
+    assert book.progress() == {"a": (120, 300)}
+    assert book.take_beginnings() == [Beginning("a", 1, 120, 300)]
+    assert book.take_beginnings() == []

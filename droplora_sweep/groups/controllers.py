@@ -1,0 +1,43 @@
+"""Ray Train's controllers, one actor of the driver's node for each group, and their deaths.
+
+A controller's workers and helpers end with it. Its placement group does not: Ray keeps it for as
+long as the driver lives, and the helper that would remove it needs Ray's dashboard.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import ray
+from ray._private.state import state
+from ray.core.generated import gcs_pb2
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+if TYPE_CHECKING:
+    from ray.exceptions import RayActorError
+
+_WHY = re.compile(r"is dead because (.*?)(?:\.\s|\.$|\n|$)")
+
+
+def why_it_died(error: RayActorError) -> str:
+    """The reason in Ray's account of an actor's death, in one line."""
+    text = str(error).strip()
+    found = _WHY.search(text)
+    return found[1] if found else (text or type(error).__name__).splitlines()[0]
+
+
+def give_back_placement_groups() -> int:
+    """Remove what dead controllers of this driver still reserve; how many there were."""
+    job = ray.get_runtime_context().get_job_id()
+    found = 0
+    for raw in state._connect_and_get_accessor().get_placement_group_table():
+        group = gcs_pb2.PlacementGroupTableData.FromString(raw)
+        is_of_an_actor = group.creator_actor_id not in (b"", ray.ActorID.nil().binary())
+        is_left = group.creator_actor_dead and not group.is_detached
+        is_there = group.state != gcs_pb2.PlacementGroupTableData.REMOVED
+        if is_of_an_actor and is_left and is_there and group.creator_job_id.hex() == job:
+            identity = ray.PlacementGroupID(group.placement_group_id)
+            remove_placement_group(PlacementGroup(identity))
+            found += 1
+    return found

@@ -26,6 +26,7 @@ from .driver.history import known_of
 from .driver.identity import Identity
 from .driver.interruption import Interruption
 from .driver.preflight import check_room, check_sandbox, remote_code_note
+from .driver.progress_file import ProgressFile
 from .driver.starting import Begin, Finished, find_start, start_lines
 from .driver.warm_start import earlier_trials, warm_start
 from .errors import SweepError
@@ -88,7 +89,8 @@ def run_sweep(
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     versions = package_versions()
     start = find_start(prepared, storage, versions)
-    progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric)
+    num_confirmed = sweep.confirm and sweep.confirm.num_runs(len(sweep.task.benchmarks))
+    progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric, num_confirmed)
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
         return _finished_before(sweep, storage)
@@ -135,9 +137,10 @@ def run_sweep(
                 if note:
                     progress.say(note)
             progress.start_from(ledger.record)
-            with progress:
+            live = ProgressFile(ledger.directory, progress.left, progress.seconds)
+            with progress, live:
                 return _drive(
-                    sweep, ledger, identify, interruption, progress, Path(scratch), folders
+                    sweep, ledger, identify, interruption, progress, live, Path(scratch), folders
                 )
 
 
@@ -156,6 +159,7 @@ def _drive(
     identify: Identity,
     interruption: Interruption,
     progress: Progress,
+    live: ProgressFile,
     scratch: Path,
     folders: Sequence[Path],
 ) -> SweepResult:
@@ -204,7 +208,7 @@ def _drive(
             Control(sweep, ledger, searcher, pins, pool, identify),
             folders=folders,
             grace_s=sweep.group.grace_s,
-            tick=progress.tick,
+            tick=lambda steps: (progress.tick(steps), live.tick(steps)),
             say=progress.say,
         )
         stages = Stages(

@@ -15,21 +15,24 @@ from .printing import own_console, resume_command, time_lines
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
+    from droplora_sweep.display.pace import running_text
     from droplora_sweep.display.tables import trials_notes, trials_tables
     from droplora_sweep.driver.deciding import stage_text
     from droplora_sweep.tracking import Ledger, SweepOutcome
+    from droplora_sweep.tracking.live_progress import read_progress
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
     console = own_console()
-    for table in trials_tables(record, is_live=holder is not None):
+    live = read_progress(ledger.directory)
+    for table in trials_tables(record, is_live=holder is not None, live=live):
         console.print(table)
     for line in (*trials_notes(record), *time_lines(record)):
         console.print(line, highlight=False, soft_wrap=True)
     if stage := stage_text(ledger):
         console.print(f"{name}: {stage}", highlight=False, soft_wrap=True)
     if holder is not None:
-        line = f"running on {holder}"
+        line = f"running on {holder}, {running_text(live)}"
     elif record.outcome in (SweepOutcome.COMPLETE, SweepOutcome.FAILED):
         line = record.outcome.lower() + (f", {record.reason}" if record.reason else "")
     else:

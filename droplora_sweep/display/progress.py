@@ -13,6 +13,7 @@ from rich.text import Text
 
 from droplora_sweep.tracking.events import EventKind
 
+from .pace import Run, left_text, time_left
 from .schedules import turn_text
 from .values import format_params, format_score, format_seconds
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.tracking import SweepRecord
     from droplora_sweep.tracking.events import Event
+    from droplora_sweep.tracking.live_progress import TimeLeft
 
     Steps = Mapping[str, tuple[int, int]]
 
@@ -53,6 +55,21 @@ class _Row:
     part: int = 0
     score: float | None = None
     seconds: float | None = None
+    share_before: float | None = None
+    share: float = 0.0
+
+    def reach(self, step: int, num_steps: int) -> None:
+        """Take note of the step; the first one that is seen is where the trial was begun."""
+        self.share = step / max(1, num_steps)
+        if self.share_before is None:
+            self.share_before = self.share
+
+    def run(self, now: float) -> Run:
+        """What the pace is told by."""
+        is_whole = self.stage == "complete"
+        before, has_ended = self.share_before or 0.0, self.seconds is not None
+        seconds = now - self.started if self.seconds is None else self.seconds
+        return Run(seconds, before, 1.0 if has_ended else self.share, is_whole)
 
 
 class Progress(Protocol):
@@ -77,6 +94,12 @@ class Progress(Protocol):
     def tick(self, steps: Steps) -> None:
         """Step reached and steps in all of each trial in training; called a few times a second."""
 
+    def left(self) -> TimeLeft:
+        """Time that the sweep still takes."""
+
+    def seconds(self, trial_id: str) -> float:
+        """How long this driver has run a trial for."""
+
 
 @dataclass
 class _Sweep:
@@ -84,6 +107,7 @@ class _Sweep:
 
     num_trials: int | None
     metric: str
+    num_confirmed: tuple[int, int] | None = None
     num_done_before: int = 0
     rows: dict[str, _Row] = field(default_factory=dict)
     first_start: float | None = None
@@ -96,6 +120,8 @@ class _Sweep:
         self.metric, self.num_trials, self.num_done_before = metric, num_trials, num_done
         self.first_start = None
         self.part += 1
+        # What is left of this part is all that is known to be left.
+        self.num_confirmed = None
 
     def add(self, event: Event) -> None:
         now = time.monotonic()
@@ -112,6 +138,11 @@ class _Sweep:
             row.stage = event.payload["state"].lower()
             row.seconds = now - row.started
 
+    def reach(self, steps: Steps) -> None:
+        for trial_id, (step, num_steps) in steps.items():
+            if trial_id in self.rows:
+                self.rows[trial_id].reach(step, num_steps)
+
     @property
     def num_done(self) -> int:
         return self.num_done_before + self._num_done_now
@@ -126,20 +157,41 @@ class _Sweep:
         done = (row for row in self.rows.values() if row.seconds is not None)
         return sum(row.part == self.part for row in done)
 
-    def seconds_left(self) -> float | None:
-        """From the pace since this driver's first trial started; None where it cannot be told."""
-        if not self._num_done_now or self.first_start is None or self.num_trials is None:
-            return None
-        pace_s = (time.monotonic() - self.first_start) / self._num_done_now
-        return pace_s * (self.num_trials - self.num_done)
+    def left(self) -> TimeLeft:
+        """From the pace since this driver's first trial of this part started."""
+        now = time.monotonic()
+        return time_left(
+            [row.run(now) for row in list(self.rows.values()) if row.part == self.part],
+            elapsed_s=0.0 if self.first_start is None else now - self.first_start,
+            num_trials=self.num_trials,
+            num_done_before=self.num_done_before,
+            num_confirmed=self.num_confirmed,
+        )
+
+    def seconds(self, trial_id: str) -> float:
+        row = self.rows.get(trial_id)
+        return 0.0 if row is None else row.run(time.monotonic()).seconds
 
 
 class LineProgress:
-    """One line per event: for logs, pipes and ``ray job submit``."""
+    """One line per event, for logs, pipes and ``ray job submit``.
 
-    def __init__(self, console: Console, num_trials: int | None, metric: str) -> None:
+    Where nothing else was said for ``interval_s``, one line says how far the trials are.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        num_trials: int | None,
+        metric: str,
+        num_confirmed: tuple[int, int] | None = None,
+        *,
+        interval_s: float = 60.0,
+    ) -> None:
         self._console = console
-        self._sweep = _Sweep(num_trials, metric)
+        self._interval_s = interval_s
+        self._sweep = _Sweep(num_trials, metric, num_confirmed)
+        self._said_at = time.monotonic()
 
     def __enter__(self) -> LineProgress:
         return self
@@ -148,6 +200,7 @@ class LineProgress:
         pass
 
     def say(self, text: str) -> None:
+        self._said_at = time.monotonic()
         self._console.print(text, markup=False)
 
     def start_from(self, record: SweepRecord) -> None:
@@ -181,16 +234,23 @@ class LineProgress:
             settings = format_params(event.payload["settings"])
             self.say(f"{trial_id} goes on with {settings}: {event.payload['reason']}")
         elif event.kind is EventKind.TRIAL_FINISHED:
-            left = self._sweep.seconds_left()
             reason = event.payload["reason"]
             self.say(
                 f"{trial_id} {row.stage:<9} {self._sweep.metric} {format_score(row.score)} in "
-                f"{format_seconds(row.seconds)} ({self._sweep.done}"
-                f", about {format_seconds(left)} left)" + (f": {reason}" if reason else "")
+                f"{format_seconds(row.seconds)} ({self._sweep.done}, "
+                f"{left_text(self._sweep.left())})" + (f": {reason}" if reason else "")
             )
 
     def tick(self, steps: Steps) -> None:
-        pass
+        self._sweep.reach(steps)
+        if time.monotonic() - self._said_at >= self._interval_s:
+            self.say(progress_line(steps, self._sweep))
+
+    def left(self) -> TimeLeft:
+        return self._sweep.left()
+
+    def seconds(self, trial_id: str) -> float:
+        return self._sweep.seconds(trial_id)
 
 
 class TableProgress:
@@ -198,8 +258,14 @@ class TableProgress:
 
     MAX_ROWS = 16
 
-    def __init__(self, console: Console, num_trials: int | None, metric: str) -> None:
-        self._sweep = _Sweep(num_trials, metric)
+    def __init__(
+        self,
+        console: Console,
+        num_trials: int | None,
+        metric: str,
+        num_confirmed: tuple[int, int] | None = None,
+    ) -> None:
+        self._sweep = _Sweep(num_trials, metric, num_confirmed)
         self._steps: Steps = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
@@ -225,7 +291,14 @@ class TableProgress:
             self.say(line)
 
     def tick(self, steps: Steps) -> None:
+        self._sweep.reach(steps)
         self._steps = dict(steps)
+
+    def left(self) -> TimeLeft:
+        return self._sweep.left()
+
+    def seconds(self, trial_id: str) -> float:
+        return self._sweep.seconds(trial_id)
 
     def _render(self) -> Group:
         rows = dict(self._sweep.rows)
@@ -242,8 +315,7 @@ class TableProgress:
                 format_score(row.score),
                 format_seconds(seconds),
             )
-        left = format_seconds(self._sweep.seconds_left())
-        done = f"{self._sweep.done} trials, about {left} left"
+        done = f"{self._sweep.done} trials, {left_text(self._sweep.left())}"
         return Group(table, Text(done if rows else "starting the groups"))
 
     def _stage(self, trial_id: str, row: _Row) -> str:
@@ -253,7 +325,30 @@ class TableProgress:
         return f"step {step}/{num_steps}"
 
 
-def make_progress(console: Console, num_trials: int | None, metric: str) -> Progress:
-    """A table where the console is a terminal, lines elsewhere."""
+def progress_line(steps: Steps, sweep: _Sweep) -> str:
+    """How far the running trials are: said where nothing else was for a while."""
+    if not steps:
+        return "no trial trains just now: groups start, or load the model and the data"
+    trials = ", ".join(
+        f"{trial_id} step {step}/{num_steps} after {format_seconds(sweep.seconds(trial_id))}"
+        for trial_id, (step, num_steps) in sorted(steps.items())
+    )
+    return f"{trials} ({sweep.done} trials done, {left_text(sweep.left())})"
+
+
+def make_progress(
+    console: Console,
+    num_trials: int | None,
+    metric: str,
+    num_confirmed: tuple[int, int] | None = None,
+) -> Progress:
+    """A table where the console is a terminal, lines elsewhere.
+
+    Args:
+        console: Where it is shown.
+        num_trials: Of the search; None where a budget alone ends it.
+        metric: Shown of each trial.
+        num_confirmed: Fewest and most runs of the confirmation that follows; None without one.
+    """
     kind = TableProgress if console.is_terminal else LineProgress
-    return kind(console, num_trials, metric)
+    return kind(console, num_trials, metric, num_confirmed)

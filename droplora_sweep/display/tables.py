@@ -22,18 +22,21 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from droplora_sweep.driver.plan import LearningRates, Plan, Saved
     from droplora_sweep.driver.survey import Survey
     from droplora_sweep.selection import Decision, ReferenceRow
     from droplora_sweep.tracking import SweepRecord, TrialRecord
+    from droplora_sweep.tracking.live_progress import LiveProgress, TrialProgress
 
 RATIO = "perplexity/ratio"
 LONG_PROMPTS = "long_prompts/"
 
 
-def trials_tables(record: SweepRecord, *, is_live: bool) -> list[Table]:
+def trials_tables(
+    record: SweepRecord, *, is_live: bool, live: LiveProgress | None = None
+) -> list[Table]:
     """Every trial of the search, and every run of the confirmation where there are any.
 
     Of a population, a table of schedules too.
@@ -41,22 +44,31 @@ def trials_tables(record: SweepRecord, *, is_live: bool) -> list[Table]:
     Args:
         record: The sweep.
         is_live: Whether a driver works on it; else its running trials are interrupted.
+        live: How far its running trials are, where that is known.
     """
     what = f"Trials of {record.name}: validation accuracy"
-    tables = [_trials_table(what, record.search_trials, record, "val", is_live=is_live)]
+    running = live.trials if is_live and live is not None else {}
+    tables = [_trials_table(what, record.search_trials, record, "val", running, is_live=is_live)]
     if record.confirm_trials:
         is_new = (record.spec.get("confirm") or {}).get("examples", "new") == "new"
         what = f"Confirmation runs of {record.name}: accuracy on "
         what += "the confirmation split" if is_new else "the validation split"
         prefix = "confirm" if is_new else "val"
-        tables.append(_trials_table(what, record.confirm_trials, record, prefix, is_live=is_live))
+        trials = record.confirm_trials
+        tables.append(_trials_table(what, trials, record, prefix, running, is_live=is_live))
     if (schedules := schedules_table(record)) is not None:
         tables.append(schedules)
     return tables
 
 
 def _trials_table(
-    what: str, trials: Sequence[TrialRecord], record: SweepRecord, prefix: str, *, is_live: bool
+    what: str,
+    trials: Sequence[TrialRecord],
+    record: SweepRecord,
+    prefix: str,
+    running: Mapping[str, TrialProgress],
+    *,
+    is_live: bool,
 ) -> Table:
     """Searched values, scores in percent, time, state."""
     benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
@@ -78,8 +90,8 @@ def _trials_table(
             format_params(trial.params),
             *map(format_score, scores),
             *([format_ratio(trial.metrics.get(RATIO))] if has_text else []),
-            format_seconds(_seconds(trial)),
-            _state(trial, is_live=is_live),
+            format_seconds(_seconds(trial, running.get(trial.trial_id))),
+            _state(trial, running.get(trial.trial_id), is_live=is_live),
         )
     return table
 
@@ -202,7 +214,7 @@ def _add_saved(table: Table, saved: Saved, whom: str) -> None:
     table.add_row("disk", disk)
 
 
-def _state(trial: TrialRecord, *, is_live: bool) -> str:
+def _state(trial: TrialRecord, progress: TrialProgress | None, *, is_live: bool) -> str:
     if not trial.is_finished and not is_live:
         return "interrupted"
     marks = [
@@ -213,7 +225,11 @@ def _state(trial: TrialRecord, *, is_live: bool) -> str:
         *(["pinned"] if trial.pinned_by else []),
     ]
     marked = f" ({', '.join(marks)})" if marks else ""
-    return f"{trial.state.lower()}{marked}" + (f": {trial.reason}" if trial.reason else "")
+    reached = ""
+    if progress is not None and not trial.is_finished:
+        reached = f", step {progress.step}/{progress.num_steps}"
+    reason = f": {trial.reason}" if trial.reason else ""
+    return f"{trial.state.lower()}{reached}{marked}{reason}"
 
 
 def _copied(trial: TrialRecord) -> str:
@@ -221,7 +237,7 @@ def _copied(trial: TrialRecord) -> str:
     return f"copied {', '.join(names)}"
 
 
-def _seconds(trial: TrialRecord) -> float | None:
+def _seconds(trial: TrialRecord, progress: TrialProgress | None) -> float | None:
     if trial.finished is None:
-        return None
+        return None if progress is None else progress.seconds
     return (trial.finished - trial.started).total_seconds()

@@ -52,7 +52,7 @@ class Watch:
         *,
         folders: Sequence[Path],
         grace_s: float,
-        tick: Callable[[Mapping[str, tuple[int, int]]], None],
+        tick: Callable[[Mapping[str, tuple[int, int]]], object],
         say: Callable[[str], None],
     ) -> None:
         self.outcome = SweepOutcome.COMPLETE

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 EVENT_LOG = "events.jsonl"
 EVENTS = "events"
 LOG = "driver.log"
-_OF_THIS_MACHINE = (EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db")
+_OF_THIS_MACHINE = (
+    *(EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db"),
+    "progress.json",
+)
 OF_WORKERS = ("checkpoints", "snapshots")
 """Folders of a trial that its workers write, in the store where there is one."""
 REQUESTS = "requests"

@@ -1,0 +1,105 @@
+"""How far a driver's running trials are: a small file beside the ledger, for other processes.
+
+Nothing depends on it and no event is written for it: the driver replaces it every few seconds, and
+removes it when it ends. Where the storage is a URL it stays on the driver's machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from droplora_sweep.files import temporary_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """Seconds that a sweep still takes, at its pace so far.
+
+    Attributes:
+        stage_s: Of what runs now; None where that cannot be told yet.
+        confirmation_s: Of the confirmation that follows, at its fewest and its most runs; None
+            where none follows, or where it cannot be told yet.
+    """
+
+    stage_s: float | None
+    confirmation_s: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """How far a running trial is.
+
+    Attributes:
+        step: Optimiser steps done.
+        num_steps: Steps in all.
+        seconds: Since this driver started it.
+    """
+
+    step: int
+    num_steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LiveProgress:
+    """How far a running sweep is.
+
+    Attributes:
+        trials: Its trials in training, by id.
+        left: Time that it still takes.
+        written: When this was known.
+    """
+
+    trials: Mapping[str, TrialProgress]
+    left: TimeLeft
+    written: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def age_s(self, now: datetime | None = None) -> float:
+        """How old it is, in seconds."""
+        return ((now or datetime.now(UTC)) - self.written).total_seconds()
+
+
+def write_progress(directory: Path, progress: LiveProgress) -> None:
+    """Replace what a sweep's folder says of its progress; a full disk is no reason to stop."""
+    path = directory / PROGRESS
+    content = {**asdict(progress), "written": progress.written.isoformat()}
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def forget_progress(directory: Path) -> None:
+    """Remove it: nothing runs any more."""
+    with contextlib.suppress(OSError):
+        (directory / PROGRESS).unlink(missing_ok=True)
+
+
+def read_progress(directory: Path) -> LiveProgress | None:
+    """Return what a sweep's driver last said; None where it has said nothing that can be read."""
+    try:
+        content = json.loads((directory / PROGRESS).read_text(encoding="utf-8"))
+        confirmation = content["left"]["confirmation_s"]
+        return LiveProgress(
+            trials={name: TrialProgress(**one) for name, one in content["trials"].items()},
+            left=TimeLeft(
+                content["left"]["stage_s"],
+                None if confirmation is None else (confirmation[0], confirmation[1]),
+            ),
+            written=datetime.fromisoformat(content["written"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None

@@ -54,7 +54,7 @@ def plan(
     """Show the resolved spec and what a sweep would take; start no sweep."""
     import yaml
 
-    from droplora_sweep.display.costs import calibration_lines
+    from droplora_sweep.display.costs import calibration_lines, knob_lines
     from droplora_sweep.display.tables import plan_table
     from droplora_sweep.driver.connection import nodes_at
     from droplora_sweep.driver.plan import make_plan
@@ -77,7 +77,8 @@ def plan(
     console.print(plan_table(found, made, utilisation))
     if calibrate:
         measured = _calibrate(loaded, address)
-        for line in calibration_lines(found.sweep, made, measured):
+        knobs = knob_lines(found.sweep, made, measured.pace)
+        for line in (*calibration_lines(found.sweep, made, measured), *knobs):
             console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from .values import format_bytes, format_count, format_params, format_seconds, f
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from droplora_sweep.costs import Memory
+    from droplora_sweep.costs import Memory, Pace
     from droplora_sweep.costs.hindsight import Hindsight
     from droplora_sweep.driver.calibration import Calibration
     from droplora_sweep.driver.plan import Plan
@@ -86,6 +86,40 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
         runs = format_span(plan.num_confirmed, str)
         time = format_span(plan.num_confirmed, lambda number: taken(number, 1))
         yield f"the confirmation's {runs} runs: {time}"
+
+
+def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
+    """What the time goes to, the most first, and the fields that make it less."""
+    num_steps, num_evaluations = plan.num_steps[1], sweep.evaluation.num_evaluations
+    trial_s = pace.trial_seconds(num_steps, num_evaluations)
+    train_s, evaluation_s = num_steps * pace.step_s, num_evaluations * pace.evaluation_s
+    reads = "`evaluation.max_new_tokens`, or `evaluation.choice: score` where answers are options"
+    parts = [
+        (
+            train_s,
+            f"training ({num_steps} steps)",
+            "`task.num_train`, `training.epochs`, `training.max_sequence_tokens`",
+        ),
+        (
+            evaluation_s,
+            f"evaluation ({num_evaluations} times {format_seconds(pace.evaluation_s)})",
+            f"`evaluation.num_evaluations`, `task.num_validation`, {reads}",
+        ),
+        (pace.overhead_s, "what comes beside them", "a smaller `adapter.rank`, fewer targets"),
+    ]
+    for seconds, what, fields in sorted(parts, reverse=True):
+        share = seconds / trial_s if trial_s else 0.0
+        yield f"{share:.0%} of a trial is {what}, {format_seconds(seconds)}: less with {fields}"
+    if plan.num_trials is not None and plan.num_confirmed is not None:
+        search_s = plan.num_trials * trial_s
+        run_s = pace.trial_seconds(num_steps, 1)
+        ends = [number * run_s for number in plan.num_confirmed]
+        low, high = (f"{part / (part + search_s):.0%}" for part in ends)
+        share_text = low if low == high else f"{low} to {high}"
+        yield (
+            f"{share_text} of the sweep is the confirmation: less with `confirm.rates`, "
+            "`confirm.seeds`, `confirm.max_runs`; the search's share with `search.num_trials`"
+        )
 
 
 def hindsight_line(found: Hindsight | None) -> str | None:

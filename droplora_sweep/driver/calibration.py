@@ -1,8 +1,9 @@
 """A timed minute on one group: real steps and a real evaluation, and no sweep.
 
 Two short trials of the setting that a sweep runs first go the way every trial goes: pool, lease,
-training, evaluation, files. The first warms the group up and says how long a step takes, the
-second is as long as about ``TIMED_S`` has room for. What they leave is thrown away.
+training, evaluation, files. The first warms the group up and says how long a step and an example
+take, the second has as many of both as ``STEPS_S`` and ``EVALUATION_S`` have room for. What they
+leave is thrown away.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
 
     from .preflight import Prepared
 
-TIMED_S: Final = 45.0
+STEPS_S: Final = 25.0
 """Steps are timed for about this long."""
+EVALUATION_S: Final = 20.0
+"""And an evaluation."""
+NUM_WARM_VALIDATION: Final = 4
+"""Validation examples per benchmark of the first trial."""
 NUM_WARM_STEPS: Final = 3
 """Of the first trial; LoRA-drop trials are not shorter."""
 MAX_VALIDATION: Final = 64
-"""Validation examples per benchmark; an evaluation's time is scaled up from them."""
+"""Most validation examples per benchmark; an evaluation's time is scaled up from them."""
 WAIT_S: Final = 10.0
 
 
@@ -95,15 +100,25 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
         check_room(prepared.file, cluster_nodes())
         pool_name = f"calibration-{secrets.token_hex(4)}"
         pool = start_pool(pool_name, group)
-        say("calibrating: starting a group")
+        say(
+            "calibrating: starting a group; then about a minute of training and evaluation, more "
+            f"where {NUM_WARM_STEPS} steps alone take long"
+        )
         with GroupManager(sweep, pool, pool_name, Path(scratch), say) as groups:
             trial = first_setting(sweep)
             num_sources = _num_sources(prepared)
-            warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources)
+            warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources, NUM_WARM_VALIDATION)
             warm = _run("t0000-calibra0", warm_spec, pool, groups)
             num_steps = steps_to_time(warm)
-            say(f"calibrating: timing {num_steps} steps and an evaluation")
-            timed_spec = shortened(trial, num_steps, num_sources)
+            num_examples = examples_to_time(warm, warm_spec.task.num_validation)
+            timed_spec = shortened(trial, num_steps, num_sources, num_examples)
+            num_examples = timed_spec.task.num_validation
+            step_s = warm.train_s / warm.num_steps
+            example_s = warm.evaluation_s / warm_spec.task.num_validation
+            say(
+                f"calibrating: timing {num_steps} steps of about {step_s:.2g} s, and an evaluation "
+                f"of {num_examples} examples per benchmark, about {num_examples * example_s:.2g} s"
+            )
             timed = _run("t0001-calibra1", timed_spec, pool, groups)
     share = timed_spec.task.num_validation / sweep.task.num_validation
     return read_off(warm, timed, share)
@@ -114,20 +129,23 @@ def first_setting(sweep: SweepSpec) -> TrialSpec:
     return resolve(baselines(sweep)[0], sweep)
 
 
-def shortened(trial: TrialSpec, num_steps: int, num_sources: int) -> TrialSpec:
+def shortened(
+    trial: TrialSpec, num_steps: int, num_sources: int, num_validation: int = MAX_VALIDATION
+) -> TrialSpec:
     """The trial with data for about so many steps, and one evaluation of fewer examples.
 
     Args:
         trial: What is timed.
         num_steps: Optimiser steps.
         num_sources: Training sets that ``task.num_train`` limits one by one.
+        num_validation: Examples per benchmark, if the trial has as many.
     """
     num_train = -(-num_steps * trial.training.global_batch_size // num_sources)
     limit = trial.task.num_train
     task = trial.task.model_copy(
         update={
             "num_train": num_train if limit is None else min(num_train, limit),
-            "num_validation": min(trial.task.num_validation, MAX_VALIDATION),
+            "num_validation": min(trial.task.num_validation, num_validation),
         }
     )
     training = trial.training.model_copy(update={"epochs": 1})
@@ -138,8 +156,19 @@ def shortened(trial: TrialSpec, num_steps: int, num_sources: int) -> TrialSpec:
 
 
 def steps_to_time(warm: Short) -> int:
-    """Steps that take about ``TIMED_S``, at the pace of the first trial."""
-    return max(NUM_WARM_STEPS, round(TIMED_S / (warm.train_s / warm.num_steps)))
+    """Steps that take about ``STEPS_S``, at the pace of the first trial."""
+    return max(NUM_WARM_STEPS, round(STEPS_S / (warm.train_s / warm.num_steps)))
+
+
+def examples_to_time(warm: Short, num_validation: int) -> int:
+    """Examples per benchmark that take about ``EVALUATION_S``, at the pace of the first trial.
+
+    Args:
+        warm: The first trial.
+        num_validation: Of its examples, per benchmark.
+    """
+    example_s = max(warm.evaluation_s / num_validation, 1e-9)
+    return min(MAX_VALIDATION, max(NUM_WARM_VALIDATION, round(EVALUATION_S / example_s)))
 
 
 def read_off(warm: Short, timed: Short, evaluated_share: float) -> Calibration:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.tracking.live_progress import read_progress
 from tests.raylets import running_cluster
 
 from .sweeping import (
@@ -20,6 +22,7 @@ from .sweeping import (
     saved_steps,
     see_its_end,
     start,
+    to_end,
     trials,
     wait_until,
 )
@@ -40,6 +43,12 @@ HELPERS = (
 """What Ray Train starts for a group beside its workers."""
 WHOLE_MACHINE = {**TINY, **ONE_WORKER, "group.cpus_per_worker": len(os.sched_getaffinity(0))}
 """A group that starts again has no room beside what the last one may have left reserved."""
+
+
+def has_trials(storage: Path) -> bool:
+    """Whether a driver has told how far a trial is."""
+    found = read_progress(storage / NAME)
+    return found is not None and bool(found.trials)
 
 
 def test_a_group_that_loses_its_controller_is_started_again(tmp_path: Path) -> None:
@@ -71,6 +80,10 @@ def test_a_sweep_that_loses_its_pool_ends_resumable(tmp_path: Path) -> None:
     with recorded("the pool of trials and groups killed") as row:
         driver = start(command(tmp_path, **TINY, **ONE_WORKER), mark)
         wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
+        wait_until(lambda: has_trials(tmp_path), driver, "its progress is told")
+        code, told = to_end(start(command(tmp_path, "status", NAME), mark))
+        assert code == 0, told
+        assert re.search(r"running, step \d+/\d+", " ".join(told.split())), told
         row.injected += kill_all(actors(mark, "_Pool"))
         output, _ = driver.communicate(timeout=300)
         assert driver.returncode == 75, output

@@ -89,7 +89,9 @@ def run_sweep(
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     versions = package_versions()
     start = find_start(prepared, storage, versions)
-    num_confirmed = sweep.confirm and sweep.confirm.num_runs(len(sweep.task.benchmarks))
+    num_confirmed = None
+    if sweep.confirm is not None:
+        num_confirmed = sweep.confirm.num_runs(len(sweep.task.benchmarks))
     progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric, num_confirmed)
     if isinstance(start, Finished):
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
@@ -208,7 +210,7 @@ def _drive(
             Control(sweep, ledger, searcher, pins, pool, identify),
             folders=folders,
             grace_s=sweep.group.grace_s,
-            tick=lambda steps: (progress.tick(steps), live.tick(steps)),
+            ticks=(progress.tick, live.tick),
             say=progress.say,
         )
         stages = Stages(

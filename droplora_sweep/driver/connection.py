@@ -128,9 +128,10 @@ def require_answer(cluster: RayAddress) -> None:
         reason = what if isinstance(error, TimeoutError) else str(error)
         raise _no_answer(cluster, reason) from error
     import ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
-        ray._raylet.GcsClient(address=cluster.address)
+        GcsClient(address=cluster.address)
     except ray.exceptions.RayError as error:
         reason = f"what listens there does not answer as Ray does: {error}"
         raise _no_answer(cluster, reason) from error

@@ -12,7 +12,7 @@ from droplora_sweep.tracking import SweepOutcome, is_stop_requested
 from .disk_room import full_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ray.actor import ActorHandle
@@ -52,7 +52,7 @@ class Watch:
         *,
         folders: Sequence[Path],
         grace_s: float,
-        tick: Callable[[Mapping[str, tuple[int, int]]], object],
+        ticks: Iterable[Callable[[Mapping[str, tuple[int, int]]], None]],
         say: Callable[[str], None],
     ) -> None:
         self.outcome = SweepOutcome.COMPLETE
@@ -66,7 +66,7 @@ class Watch:
         self._folders = folders
         self._next_disk_look = 0.0
         self._grace_s = grace_s
-        self._tick = tick
+        self._ticks = tuple(ticks)
         self._say = say
         self._unfinished = {one.trial_id for one in ledger.records() if not one.is_finished}
         self._next_look = 0.0
@@ -95,7 +95,9 @@ class Watch:
             self._recorder.adjusted(ask(self._pool, "take_adjustments"))
             for beginning in ask(self._pool, "take_beginnings"):
                 self._say_beginning(beginning)
-            self._tick(ask(self._pool, "progress"))
+            progress = ask(self._pool, "progress")
+            for tick in self._ticks:
+                tick(progress)
         except PoolLostError as error:
             self.outcome, self.reason = SweepOutcome.INTERRUPTED, str(error)
             return

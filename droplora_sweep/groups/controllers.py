@@ -7,7 +7,7 @@ long as the driver lives, and the helper that would remove it needs Ray's dashbo
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray._private.state import state
@@ -30,12 +30,14 @@ def why_it_died(error: RayActorError) -> str:
 def give_back_placement_groups() -> int:
     """Remove what dead controllers of this driver still reserve; how many there were."""
     job = ray.get_runtime_context().get_job_id()
+    # Made by protobuf when it is imported, out of sight of type checkers.
+    message: Any = vars(gcs_pb2)["PlacementGroupTableData"]
     found = 0
     for raw in state._connect_and_get_accessor().get_placement_group_table():
-        group = gcs_pb2.PlacementGroupTableData.FromString(raw)
+        group = message.FromString(raw)
         is_of_an_actor = group.creator_actor_id not in (b"", ray.ActorID.nil().binary())
         is_left = group.creator_actor_dead and not group.is_detached
-        is_there = group.state != gcs_pb2.PlacementGroupTableData.REMOVED
+        is_there = group.state != message.REMOVED
         if is_of_an_actor and is_left and is_there and group.creator_job_id.hex() == job:
             identity = ray.PlacementGroupID(group.placement_group_id)
             remove_placement_group(PlacementGroup(identity))

@@ -243,7 +243,7 @@ def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
         return ray.get(getattr(pool, method).remote(*args))
     except RayActorError as error:
         raise PoolLostError(
-            "the pool, the process on the head node in which trials and groups meet, has died: "
+            "the death of the pool, the process on the head node in which trials and groups meet: "
             f"{why_it_died(error)}"
         ) from error
 

@@ -89,7 +89,7 @@ def test_a_sweep_that_loses_its_pool_ends_resumable(tmp_path: Path) -> None:
         assert driver.returncode == 75, output
         assert "Traceback" not in output
         said = " ".join(output.split())
-        assert "interrupted by the pool, the process on the head node in which trials and" in said
+        assert "interrupted by the death of the pool, the process on the head node in" in said
         assert f"resumable: droplora-sweep resume {NAME}" in said
         assert Ledger.open(tmp_path, NAME).record.outcome is SweepOutcome.INTERRUPTED
         resumed = start(command(tmp_path, "resume", NAME, "--address", "local"), mark)

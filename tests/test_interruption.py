@@ -1,4 +1,4 @@
-"""SIGTERM, as ``ray job stop`` and Slurm send it: the sweep ends in order, every run is final."""
+"""SIGTERM, as ``ray job stop`` and Slurm send it, and Ctrl-C while a sweep still starts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,27 @@ def test_a_signal_in_the_middle_of_a_trial_ends_the_sweep_in_order(tmp_path: Pat
     client = MlflowClient(mlflow_uri(tmp_path))
     experiments = [each.experiment_id for each in client.search_experiments()]
     assert {run.info.status for run in client.search_runs(experiments)} == {"KILLED"}
+
+
+@pytest.mark.parametrize("after_s", [0.3, 3.0])
+def test_ctrl_c_while_ray_starts_is_one_line_and_leaves_nothing(
+    tmp_path: Path, after_s: float
+) -> None:
+    command = [sys.executable, "-m", "droplora_sweep", "run", "search_spaces/quickstart.yaml"]
+    process = subprocess.Popen(
+        [*command, "--storage", str(tmp_path / "results"), "--address", "local"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert "connecting to Ray" in process.stdout.readline()
+    time.sleep(after_s)
+    # As a terminal does: to the whole family.
+    os.killpg(process.pid, signal.SIGINT)
+    output, complaints = process.communicate(timeout=200)
+    assert (process.returncode, complaints) == (130, "interrupted by Ctrl-C\n"), output
+    assert not (tmp_path / "results").exists()

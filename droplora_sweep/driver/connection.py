@@ -67,8 +67,9 @@ def local_node() -> dict[str, float]:
 def connect(address: str | RayAddress) -> Iterator[None]:
     """Join a cluster, or start one on this machine that ends with the sweep.
 
-    Meanwhile RAY_ADDRESS names it: with another Ray on the host, processes of Ray Train could not
-    tell which one is theirs.
+    Meanwhile RAY_ADDRESS names a cluster that was joined: with another Ray on the host, processes
+    of Ray Train could not tell which one is theirs. A Ray that is started here has no dashboard,
+    which is what they look for: they are to give up there, and not to ask another one.
 
     Args:
         address: ``auto``, ``local``, or what ``ray.init`` takes.
@@ -78,7 +79,7 @@ def connect(address: str | RayAddress) -> Iterator[None]:
     """
     cluster = resolve_address(address)
     if cluster.address == LOCAL:
-        with local_ray(local_node()), _named():
+        with _named(None), local_ray(local_node()):
             yield
         return
     cluster = _found(cluster)
@@ -90,7 +91,7 @@ def connect(address: str | RayAddress) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_answer(cluster, str(error)) from error
     try:
-        with contextlib.nullcontext() if "://" in cluster.address else _named():
+        with _named(cluster.address):
             yield
     finally:
         ray.shutdown()
@@ -159,16 +160,14 @@ def _no_answer(cluster: RayAddress, reason: str) -> SweepError:
 
 
 @contextlib.contextmanager
-def _named() -> Iterator[None]:
-    """Have RAY_ADDRESS name the connected cluster, here and in what Ray Train starts."""
-    import ray
-
-    before = os.environ.get(ADDRESS)
-    os.environ[ADDRESS] = str(ray.get_runtime_context().gcs_address)
+def _named(address: str | None) -> Iterator[None]:
+    """Have RAY_ADDRESS name the connected cluster or none, here and in what Ray Train starts."""
+    before = os.environ.pop(ADDRESS, None)
+    if address is not None:
+        os.environ[ADDRESS] = address
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(ADDRESS, None)
-        else:
+        os.environ.pop(ADDRESS, None)
+        if before is not None:
             os.environ[ADDRESS] = before

@@ -63,8 +63,6 @@ def test_a_group_that_loses_its_controller_is_started_again(tmp_path: Path) -> N
         wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "a first step")
         helpers = [one for name in HELPERS for one in actors(mark, name)]
         assert len(helpers) >= len(HELPERS) - 1, "the watcher may not have started yet"
-        addresses = {one.environ().get("RAY_ADDRESS") for one in helpers}
-        assert addresses == {"127.0.0.1:" + str(addresses.copy().pop()).rpartition(":")[2]}
         row.injected += kill_all(helpers)
         wait_until(lambda: bool(saved_steps(tmp_path, 1)), driver, "it goes on without them")
         row.injected += kill_all(actors(mark, "TrainController"))

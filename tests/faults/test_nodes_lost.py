@@ -92,6 +92,8 @@ def test_a_trial_is_saved_before_its_node_is_drained_and_goes_on_elsewhere(tmp_p
             command(tmp_path, address=cluster.address, **settings), mark, cluster.environment
         )
         wait_until(lambda: bool(saved_steps(tmp_path, 0)), driver, "it trains")
+        helpers = actors(mark, "PlacementGroupCleaner") + actors(mark, "PreemptionWatcher")
+        assert {one.environ()["RAY_ADDRESS"] for one in helpers} == {cluster.address}
         [rank] = actors(mark, RANK)
         leaving = cluster.raylet_of(rank)
         done = cluster.run(

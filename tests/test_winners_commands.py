@@ -117,7 +117,7 @@ def test_the_best_setting_of_each_benchmark_as_json(call: Any, sweep: LedgerWrit
     [winner] = content["benchmarks"]
     assert list(winner) == [
         *("benchmark", "kind", "pruning_rate", "mean", "difference", "p_value", "verdict"),
-        *("setting", "trial"),
+        *("statement", "reasons", "setting", "trial", "references"),
     ]
     assert winner["benchmark"] == "builtin_choice"
     assert winner["kind"] == "exploratory"
@@ -128,6 +128,7 @@ def test_the_best_setting_of_each_benchmark_as_json(call: Any, sweep: LedgerWrit
     assert winner["difference"]["value"] == 0.5
     assert 0 < winner["p_value"] < 0.05
     assert winner["verdict"] == "better than p = 0"
+    assert winner["statement"] == "p = 0.5 is better than p = 0"
 
 
 def test_one_benchmark_in_a_line(call: Any, sweep: LedgerWriter) -> None:
@@ -137,7 +138,7 @@ def test_one_benchmark_in_a_line(call: Any, sweep: LedgerWriter) -> None:
     assert code == 0
     name = sweep.records()[1].trial_id
     assert printed.startswith(f"builtin_choice: p = 0.5 ({name}), with 75.0% [")
-    assert printed.endswith("against p = 0; better than p = 0; exploratory\n")
+    assert printed.endswith("against p = 0; p = 0.5 is better than p = 0; exploratory\n")
 
 
 def test_an_unknown_benchmark_is_refused(call: Any, sweep: LedgerWriter) -> None:
@@ -265,7 +266,7 @@ def test_a_registered_version_computes_the_same_in_a_fresh_process(
     assert code == 0, complaints
     name = sweep.records()[1].trial_id
     uri = "models:/small@best-builtin_choice"
-    assert printed == f"{uri}: version 1, {name} (better than p = 0)\n"
+    assert printed == f"{uri}: version 1, {name} (p = 0.5 is better than p = 0)\n"
     code, printed, _ = call("register", "small", "--task", "builtin_choice", *storage)
     assert code == 0
     assert "version 1, which was there already" in printed
@@ -273,7 +274,7 @@ def test_a_registered_version_computes_the_same_in_a_fresh_process(
     client = MlflowClient(mlflow_uri(sweep.storage))
     [version] = client.search_model_versions("name = 'small'")
     assert version.tags["trial_id"] == name
-    assert version.tags["builtin_choice/verdict"] == "better than p = 0"
+    assert version.tags["builtin_choice/verdict"] == "p = 0.5 is better than p = 0"
     # The base model is referred to, not stored.
     files = client.list_artifacts(version.run_id, "model")
     assert sum(each.file_size or 0 for each in files) < 2**20

@@ -20,6 +20,7 @@ from .options import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from droplora_sweep.reports import Facts
     from droplora_sweep.tracking import Ledger, SweepRecord
 
 
@@ -41,8 +42,8 @@ def complain(text: str) -> None:
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.display.tables import trials_notes, trials_tables
-    from droplora_sweep.reports import PAGE
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.reports import PAGE, facts_of
+    from droplora_sweep.tracking import Ledger, SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record = ledger.record
@@ -52,8 +53,12 @@ def print_result(console: Console, storage: Path, name: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     try:
         print_decisions(console, ledger)
+        # Of an interrupted sweep the command that goes on with it is told last of all.
+        if record.outcome is not SweepOutcome.INTERRUPTED:
+            print_answer(console, facts_of(ledger))
     except DropLoRASweepError as error:
-        console.print(str(error), highlight=False)
+        is_over = record.outcome is not SweepOutcome.INTERRUPTED
+        console.print(str(error) if is_over else "no trial is complete yet", highlight=False)
     page = ledger.summary_directory / PAGE
     if page.is_file():
         text = f"\nreport: {os.path.relpath(page)}"
@@ -84,8 +89,14 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
         decide,
         on_test,
         references,
+        winners_of,
     )
-    from droplora_sweep.selection import compare_methods, compared_fields, pareto_front
+    from droplora_sweep.selection import (
+        adapters_text,
+        compare_methods,
+        compared_fields,
+        pareto_front,
+    )
 
     decisions = [one for one in confirmed(ledger) if one.rates]
     if decisions:
@@ -95,6 +106,8 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
     if found := on_test(ledger):
         console.print(on_test_table(found, references(ledger, "test")))
     console.print(conclusion(ledger), highlight=False, soft_wrap=True)
+    if adapters := adapters_text(winners_of(ledger)):
+        console.print(adapters, highlight=False, soft_wrap=True)
     fields = compared_fields(ledger.record.spec)
     methods = compare_methods(ledger.search_records(), fields, ledger.scores)
     if methods is not None:
@@ -104,6 +117,18 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
     if objectives := ledger.record.spec["search"].get("objectives"):
         front = pareto_front(ledger.search_records(), objectives)
         console.print(pareto_table(front, objectives))
+
+
+def print_answer(console: Console, facts: Facts) -> None:
+    """A short verdict and one next command, last of all."""
+    from droplora_sweep.reports import answers, headline, next_step
+
+    found = answers(facts)
+    shown = headline(found)
+    lines = [f"{shown.certainty.mark} {shown.advice}", shown.overall, next_step(facts, found).text]
+    console.print()
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def resume_command(storage: Path, name: str) -> str:

@@ -11,7 +11,7 @@ import typer
 from droplora_sweep.errors import Fault, InputError, SweepError
 
 from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usable_path
-from .printing import own_console, print_decisions
+from .printing import own_console, print_answer, print_decisions
 
 if TYPE_CHECKING:
     from droplora_sweep.selection import Winner
@@ -32,7 +32,8 @@ def best(
     import json
 
     from droplora_sweep.driver.deciding import references
-    from droplora_sweep.selection import explore, marginal_text, winner_text, winners_json
+    from droplora_sweep.reports import facts_of
+    from droplora_sweep.selection import marginal_text, winner_text, winners_json
     from droplora_sweep.sweep import protocol
     from droplora_sweep.tracking import Ledger
 
@@ -47,9 +48,11 @@ def best(
     if task is None:
         print_decisions(console, ledger)
         withheld = {winner.benchmark for winner in found if winner.reasons}
-        for marginal in explore(ledger.search_records()):
+        facts = facts_of(ledger)
+        for marginal in facts.marginals:
             if marginal.points and marginal.benchmark not in withheld:
                 console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
+        print_answer(console, facts)
     else:
         for winner in found:
             console.print(winner_text(winner), highlight=False, soft_wrap=True)
@@ -100,7 +103,7 @@ def register(
                 winner_tags(winner),
             )
         how = "" if made.is_new else ", which was there already"
-        line = f"{made.uri}: version {made.version}{how}, {trial.trial_id} ({winner.verdict})"
+        line = f"{made.uri}: version {made.version}{how}, {trial.trial_id} ({winner.statement})"
         console.print(line, highlight=False, soft_wrap=True)
 
 

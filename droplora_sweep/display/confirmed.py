@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from droplora_sweep.selection import arm_labels
 from droplora_sweep.selection.references import UNTRAINED
 
 from .values import UNKNOWN, format_score
@@ -38,11 +39,12 @@ def arms_table(
     for column in (*columns, "best of all"):
         table.add_column(column, justify="left" if column == "setting of" else "right")
     for decision in decisions:
+        labels = arm_labels(decision)
         for index, rate in enumerate((*decision.rates, *decision.controls)):
             is_recommended = rate.arm == decision.recommended
             cells = (
                 decision.benchmark if index == 0 else "",
-                f"{rate.arm.pruning_rate:g}" + " *" * is_recommended,
+                labels[rate.arm.name].removeprefix("p = ") + " *" * is_recommended,
                 rate.arm.name,
                 _interval(rate.mean),
                 _difference(rate.difference) + " !" * (rate.is_clear and not decision.is_withheld),

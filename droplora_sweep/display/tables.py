@@ -178,7 +178,7 @@ def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATI
     side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "
     table.add_row("groups", side_by_side + workers)
     for name, sizes in plan.splits.items():
-        table.add_row(name, ", ".join(f"{count:,} {split}" for split, count in sizes.items()))
+        table.add_row(name, _sizes(sizes))
     table.add_row("steps per trial", "at most " + format_span(plan.num_steps, str))
     table.add_row("learning rate", _rates_text(plan.learning_rates))
     table.add_row("evaluations per trial", str(sweep.evaluation.num_evaluations))
@@ -200,6 +200,16 @@ def _rates_text(rates: LearningRates) -> str:
     steps = "step" if warmup == "1" else "steps"
     after = "at the first step" if warmup == "0" else f"after {warmup} {steps} of warmup"
     return f"peak {peak} {after}, last {last}"
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    """``96 train, 20 validation, 50 test``, and how many are in none of them, and why."""
+    num_left_out = sizes.get("left_out", 0)
+    parts = [f"{count:,} {split}" for split, count in sizes.items() if split != "left_out"]
+    if num_left_out:
+        examples = f"{num_left_out:,} example{'s' * (num_left_out != 1)}"
+        parts.append(f"{examples} left out, whose question another split asks too")
+    return ", ".join(parts)
 
 
 def _add_saved(table: Table, saved: Saved, whom: str) -> None:

@@ -55,7 +55,7 @@ class Change:
 
     @property
     def problem(self) -> str:
-        """``was 16, now 8``."""
+        """``was 16, now 8``; a field without a value is ``not set``."""
         return f"was {_shown(self.was)}, now {_shown(self.now)}"
 
 
@@ -97,6 +97,6 @@ def _walk(path: str, was: Any, now: Any) -> Iterator[Change]:
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "nothing"
+        return "not set"
     text = json.dumps(value)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."

@@ -8,16 +8,22 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.selection import (
     best_per_benchmark,
     confirmed_texts,
+    coverage,
+    coverage_text,
     decisions_text,
+    ties_text,
     winner_on_test_text,
     winners,
     winners_on_test,
 )
+from droplora_sweep.selection.sequential import is_undecided
 
 from .confirming import confirmation_of, wanted_on_test
 from .grounds import Grounds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from droplora_sweep.selection import (
         ConfirmedDecision,
         Decision,
@@ -94,9 +100,20 @@ def conclusion(ledger: Ledger) -> str:
     """
     decisions = confirmed(ledger)
     if not decisions:
-        return decisions_text(decide(ledger), protocol(ledger))
+        return "\n".join([decisions_text(decide(ledger), protocol(ledger)), *notes(ledger)])
     lines = [confirmed_texts(decisions), *map(winner_on_test_text, on_test(ledger))]
-    return "\n".join([*lines, f"Scores are by the {protocol(ledger)} protocol."])
+    return "\n".join([*lines, *notes(ledger), f"Scores are by the {protocol(ledger)} protocol."])
+
+
+def notes(ledger: Ledger) -> list[str]:
+    """Lines on the rates that the answer does not speak of: tied, unconfirmed or never tried."""
+    record, found = ledger.record, _confirmation(ledger)
+    decisions = () if found is None else found.standing.decisions
+    parameters = record.spec["search"]["parameters"]
+    lines = [coverage_text(coverage(parameters, record.search_trials, decisions))]
+    if decisions and found is not None:
+        lines.insert(0, ties_text(found.questions))
+    return [line for line in lines if line]
 
 
 def stage_text(ledger: Ledger) -> str | None:
@@ -120,7 +137,18 @@ def stage_text(ledger: Ledger) -> str | None:
         return f"stage: test split, {len(wanted)} winners' runs to score"
     if decisions and all(one.is_withheld for one in decisions):
         return "stage: confirmation over, nothing to decide"
-    return f"stage: confirmed, {standing.step.action}"
+    why = standing.step.action.removeprefix("stop: ")
+    return f"stage: confirmation over, {why}{_decided_text(decisions)}"
+
+
+def _decided_text(decisions: Sequence[ConfirmedDecision]) -> str:
+    """``: decided for arc; open for math, mean``; "" where all are the same."""
+    is_open = [one.benchmark for one in decisions if is_undecided(one)]
+    nothing = [one.benchmark for one in decisions if one.is_withheld]
+    decided = [one.benchmark for one in decisions if one.benchmark not in (*is_open, *nothing)]
+    kinds = (("decided for", decided), ("open for", is_open), ("nothing to decide for", nothing))
+    parts = [f"{what} {', '.join(names)}" for what, names in kinds if names]
+    return f": {'; '.join(parts)}" if len(parts) > 1 else ""
 
 
 def summary(ledger: Ledger) -> dict[str, str]:

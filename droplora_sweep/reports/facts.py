@@ -54,6 +54,8 @@ class Facts:
         methods: The variants that the sweep compares, None where it compares none.
         decided_on: The split whose examples the answers are from.
         references: What needs no training and has to be beaten, by split.
+        notes: Lines on what the answer does not speak of.
+        storage: The folder or URL that the sweep is in, as commands take it.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
 
@@ -68,6 +70,14 @@ class Facts:
     estimates: Mapping[str, Mapping[str, Estimate]]
     decided_on: str = "validation"
     references: Mapping[str, tuple[ReferenceRow, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    storage: str = "results"
+
+    @property
+    def has_new_examples(self) -> bool:
+        """Whether the confirmation scores on examples that the search never saw."""
+        confirm = self.record.spec.get("confirm") or {}
+        return bool(confirm.get("examples", "new") == "new")
 
     @cached_property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -114,6 +124,8 @@ def gather_facts(
     on_test: Sequence[WinnerOnTest] = (),
     *,
     is_live: bool = False,
+    notes: Sequence[str] = (),
+    storage: str = "results",
 ) -> Facts:
     """Decide what a report says, from a ledger's records.
 
@@ -123,6 +135,8 @@ def gather_facts(
         confirmed: What the confirm stage decided.
         on_test: What the decided rates scored on the test split.
         is_live: Whether a driver works on the sweep now.
+        notes: Lines on what the answer does not speak of.
+        storage: The folder or URL that the sweep is in, as commands take it.
     """
     searched = record.comparable_trials
     known = {one.trial_id: scores(one.trial_id) for one in searched if _is_complete(one)}
@@ -142,6 +156,8 @@ def gather_facts(
         on_test=tuple(on_test),
         methods=compare_methods(searched, compared_fields(record.spec), known.get),
         estimates=_estimates(searched, known),
+        notes=tuple(notes),
+        storage=storage,
     )
 
 

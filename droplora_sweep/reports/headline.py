@@ -1,20 +1,33 @@
-"""The answer in two sentences, for a reader who reads nothing else."""
+"""The answer in a few sentences, for a reader who reads nothing else.
+
+It is given per benchmark: a mean over benchmarks may be settled where one of them is open.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.selection import MEAN, ConfirmedVerdict, Verdict
+from droplora_sweep.selection import MEAN, Verdict
 from droplora_sweep.selection.sentences import WHAT_HELPS
 
 from .contents.answers import Certainty
 from .wording import points, share
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from droplora_sweep.selection import Estimate
 
     from .contents.answers import Answer
+
+SUREST_FIRST = (
+    Certainty.SETTLED,
+    Certainty.OPEN,
+    Certainty.HINT,
+    Certainty.NOTHING,
+    Certainty.NONE,
+)
 
 
 @dataclass(frozen=True)
@@ -22,57 +35,108 @@ class Headline:
     """What to do, how sure that is, and why.
 
     Attributes:
-        advice: What to do.
-        settings: What goes with the rate; "" where nothing else was searched.
-        certainty: How sure it is.
-        reason: Why, in plain words.
-        differences: Where single benchmarks answer otherwise than the mean; "" if none does.
+        advice: What to do, for every benchmark.
+        settings: What goes with the rate; "" where nothing else was searched, or where benchmarks
+            have settings of their own.
+        certainty: How sure the least sure benchmark is.
+        sure: The same in words; of several benchmarks, which are how sure.
+        reason: Why, in plain words; of the mean where there are several benchmarks.
+        overall: What to do for one adapter for all benchmarks; "" where there is one alone.
     """
 
     advice: str
     settings: str
     certainty: Certainty
+    sure: str
     reason: str
-    differences: str
+    overall: str
 
 
 def headline(answers: tuple[Answer, ...]) -> Headline:
     """Sum up the answers, of which the first is the mean or the only benchmark."""
-    first = answers[0]
+    first, *others = answers
+    told = others or answers
     settings = f"With {first.settings} (as {first.short_trial})." if first.settings else ""
     return Headline(
-        _advice(first), settings, first.certainty, _reason(first), _differences(answers)
+        advice=" ".join(
+            _advice(kind, _uses(some, told, has_several=bool(others)))
+            for kind, some in _kinds(told)
+        ),
+        settings="" if others else settings,
+        certainty=max((one.certainty for one in told), key=SUREST_FIRST.index),
+        sure=_sure(told),
+        reason=_reason(first),
+        overall=_overall(first) if others else "",
     )
 
 
-def _advice(answer: Answer) -> str:
-    rate = answer.pruning_rate
-    if answer.certainty is Certainty.NOTHING:
-        return "There is nothing to decide yet."
-    if rate is None:
-        return "There is no answer yet."
-    use = f"a pruning rate of {rate:g}" if rate > 0 else "no pruning (p = 0)"
-    match answer.certainty:
+def _kinds(answers: Sequence[Answer]) -> list[tuple[Certainty, list[Answer]]]:
+    """The answers that are equally sure together, the surest first."""
+    kinds = [(kind, [one for one in answers if one.certainty is kind]) for kind in SUREST_FIRST]
+    return [(kind, some) for kind, some in kinds if some]
+
+
+def _advice(kind: Certainty, use: str) -> str:
+    match kind:
         case Certainty.SETTLED:
             return f"Use {use}."
         case Certainty.OPEN:
-            return f"Use {use} until more runs settle it."
-        case _:
+            return f"Not settled: use {use} until more runs settle it."
+        case Certainty.HINT:
             return f"Try {use}; nothing is confirmed yet."
+        case Certainty.NOTHING:
+            return f"There is nothing to decide{use} yet."
+        case _:
+            return f"There is no answer{use} yet."
+
+
+def _uses(answers: Sequence[Answer], among: Sequence[Answer], *, has_several: bool) -> str:
+    """``a pruning rate of 0.2 on arc and gsm, and no pruning (p = 0) on code``."""
+    subjects: dict[float | None, list[str]] = {}
+    for one in answers:
+        subjects.setdefault(one.pruning_rate, []).append(one.subject)
+    parts = []
+    for rate, names in subjects.items():
+        use = "no pruning (p = 0)" if rate == 0 else f"a pruning rate of {rate:g}" if rate else ""
+        if len(names) < len(among):
+            use += f" on {_listed(names)}"
+        elif has_several and use:
+            use += " on every benchmark"
+        parts.append(use)
+    return ", and ".join(parts)
+
+
+def _sure(answers: Sequence[Answer]) -> str:
+    """``confirmed``, or ``confirmed on arc; still open on gsm``."""
+    kinds = _kinds(answers)
+    if len(kinds) == 1:
+        return str(kinds[0][0])
+    return "; ".join(f"{kind} on {_listed([one.subject for one in some])}" for kind, some in kinds)
+
+
+def _overall(mean: Answer) -> str:
+    rate = mean.pruning_rate
+    if rate is None:
+        return ""
+    return f"One adapter for all benchmarks, by their mean: p = {rate:g} ({mean.certainty})."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _reason(answer: Answer) -> str:
     if answer.certainty is Certainty.NOTHING:
         return f"{_capitalised(answer.verdict)}. {_capitalised(WHAT_HELPS)}."
     if answer.pruning_rate is None:
-        return answer.verdict
+        return f"{_capitalised(answer.verdict)}."
     if answer.certainty is Certainty.HINT:
         return _hint(answer)
-    parts = []
+    parts = [f"In {_what(answer)}: {answer.verdict}."]
     if answer.gain is not None:
         parts.append(
             f"Trained again with the same {answer.num_seeds} seeds, p = {answer.gain_of:g} scores "
-            f"{points(answer.gain)} against p = 0, in {_what(answer)}."
+            f"{points(answer.gain)} against p = 0."
         )
     if answer.own_gain is not None:
         parts.append(f"Against p = 0 with its own other settings it is {points(answer.own_gain)}.")
@@ -81,9 +145,9 @@ def _reason(answer: Answer) -> str:
             f"p = {answer.pruning_rate:g} is the best of the rates that were confirmed with "
             f"{share(answer.probability_best)} probability."
         )
-    if answer.verdict == ConfirmedVerdict.CANNOT_TELL and answer.gain is not None:
+    if answer.certainty is Certainty.OPEN and answer.gain is not None:
         parts.append(_inside(answer.gain))
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def _capitalised(text: str) -> str:
@@ -93,14 +157,14 @@ def _capitalised(text: str) -> str:
 def _hint(answer: Answer) -> str:
     one_seed = "Each setting was trained once, so luck is not ruled out."
     if answer.gain is None or answer.gain_of is None:
-        return f"{answer.verdict[:1].upper()}{answer.verdict[1:]}. {one_seed}"
+        return f"{_capitalised(answer.verdict)}. {one_seed}"
     shown = (
         f"The best trial with pruning (p = {answer.gain_of:g}) scores {points(answer.gain)} "
         f"against the best without, in {_what(answer)}."
     )
-    if answer.verdict == Verdict.CANNOT_TELL:
+    if answer.explored is Verdict.CANNOT_TELL:
         return f"{shown} {_inside(answer.gain) or _corrected()} {one_seed}"
-    return f"{shown} That is {answer.verdict}, among these trials. {one_seed}"
+    return f"{shown} That is {answer.explored}, among these trials. {one_seed}"
 
 
 def _inside(gain: Estimate) -> str:
@@ -117,15 +181,3 @@ def _what(answer: Answer) -> str:
     if answer.subject == MEAN:
         return "the mean over the benchmarks"
     return answer.subject
-
-
-def _differences(answers: tuple[Answer, ...]) -> str:
-    first, *others = answers
-    if first.pruning_rate is None:
-        return ""
-    apart = [
-        f"{one.subject} p = {one.pruning_rate:g} ({one.certainty})"
-        for one in others
-        if one.pruning_rate is not None and one.pruning_rate != first.pruning_rate
-    ]
-    return f"Single benchmarks point elsewhere: {', '.join(apart)}." if apart else ""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.driver.deciding import confirmed, on_test
+from droplora_sweep.driver.deciding import confirmed, notes, on_test
 from droplora_sweep.driver.grounds import Grounds
 from droplora_sweep.redaction import redact
+from droplora_sweep.storage import is_url, storage_name
 from droplora_sweep.tracking.records import SweepOutcome
 
 from .facts import gather_facts
@@ -16,7 +18,6 @@ from .writing import write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from droplora_sweep.tracking import Ledger, SweepRecord
 
@@ -57,7 +58,15 @@ def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
 
 
 def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
-    facts = gather_facts(record, ledger.scores, confirmed(ledger), on_test(ledger), is_live=is_live)
+    facts = gather_facts(
+        record,
+        ledger.scores,
+        confirmed(ledger),
+        on_test(ledger),
+        is_live=is_live,
+        notes=notes(ledger),
+        storage=_shown(ledger.storage),
+    )
     grounds = Grounds(ledger)
     return replace(
         facts,
@@ -65,3 +74,11 @@ def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
         decided_on=grounds.confirmed_on if facts.confirmed else "validation",
         references={split: grounds.rows(split) for split in record.references},
     )
+
+
+def _shown(storage: Path) -> str:
+    """A storage as a user would give it here."""
+    name = storage_name(storage)
+    if is_url(name) or not storage.is_relative_to(Path.cwd()):
+        return name
+    return str(storage.relative_to(Path.cwd()))

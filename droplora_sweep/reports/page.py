@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from droplora_sweep.selection import marginal_text
+from droplora_sweep.selection.finalists import BASELINE_SUFFIX
 
 from .contents.answers import Certainty, answers
 from .contents.coordinates import coordinates
@@ -28,6 +29,7 @@ from .figures.ranks import draw_ranks
 from .figures.rates import draw_rates
 from .headline import headline
 from .method_rows import methods_table, methods_text
+from .next_step import next_step
 from .pareto_rows import pareto_table
 from .settings import setting_rows
 from .tables import answers_table, confirmed_table, on_test_table, rates_table, trials_table
@@ -73,12 +75,18 @@ def make_report(facts: Facts) -> Report:
         headline=headline(found),
         answers=found,
         answers_table=answers_table(found),
+        next_step=next_step(facts, found),
         confirmed_tables=[
             confirmed_table(one, facts.references.get(facts.decided_on, ()))
             for one in facts.confirmed
             if one.rates
         ],
         has_controls=any(one.controls for one in facts.confirmed),
+        has_unpruned_names=any(
+            one.arm.name.endswith(BASELINE_SUFFIX)
+            for decision in facts.confirmed
+            for one in (*decision.rates, *decision.controls)
+        ),
         on_test_table=on_test_table(facts.on_test, facts.references.get("test", ()))
         if facts.on_test
         else None,

@@ -51,7 +51,8 @@ def _answer(answer: Answer | None) -> str:
         return UNKNOWN if answer is None else escape(answer.verdict)
     shown = f"{score(answer.score)} {interval(answer.score)}".rstrip()
     sure = f"{answer.certainty.mark} {answer.certainty}"
-    return f"p = {answer.pruning_rate:g}: {escape(shown)}\n{sure} ({escape(answer.trial)})"
+    where = f"{answer.split} split, {answer.num_seeds} seed{'s' * (answer.num_seeds != 1)}"
+    return f"p = {answer.pruning_rate:g}: {escape(shown)}\n{where}\n{sure} ({escape(answer.trial)})"
 
 
 def _side(side: Side) -> str:
@@ -60,7 +61,7 @@ def _side(side: Side) -> str:
     shown = points(side.contrast.difference)
     if side.contrast.p_value is not None:
         shown = f"{shown}, p-value {side.contrast.p_value:.2g}"
-    return f"{escape(shown)}\n{escape(side.how)}"
+    return "\n".join(map(escape, filter(None, [shown, side.compared, side.how])))
 
 
 def caveat(rows: Sequence[Row]) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.display.schedules import schedule_texts
 from droplora_sweep.display.values import format_params, format_seconds
+from droplora_sweep.selection import arm_labels
 from droplora_sweep.selection.references import UNTRAINED
 
 from .wording import UNKNOWN, interval, points, score, share
@@ -63,7 +64,7 @@ def answers_table(answers: Sequence[Answer]) -> Table:
         rows.append(
             (
                 Cell(one.subject),
-                Cell(rate, f"{one.settings} ({one.short_trial})" if one.settings else one.trial),
+                Cell(rate, _setting(one)),
                 Cell(f"{one.certainty.mark} {one.certainty}", one.verdict),
                 Cell(score(one.score), interval(one.score)),
                 Cell(points(one.gain), of),
@@ -71,6 +72,14 @@ def answers_table(answers: Sequence[Answer]) -> Table:
             )
         )
     return Table("What to use, and how sure that is", columns, tuple(rows))
+
+
+def _setting(answer: Answer) -> str:
+    """What goes with the rate, and the trial that has its adapter."""
+    shown = f"{answer.settings} ({answer.short_trial})" if answer.settings else answer.trial
+    if answer.adapter and answer.adapter != answer.trial:
+        shown = f"{shown}; adapter of {answer.adapter.partition('-')[0]}"
+    return shown
 
 
 def rates_table(facts: Facts) -> Table:
@@ -115,10 +124,11 @@ def confirmed_table(decision: ConfirmedDecision, references: Sequence[ReferenceR
         references: What needs no training, on the same examples.
     """
     own = ("against its own p = 0",) if decision.controls else ()
+    labels = arm_labels(decision)
     columns = ("setting", "score", "against p = 0", *own, "p-value", "best of all")
     rows = tuple(
         (
-            Cell(f"p = {one.arm.pruning_rate:g}", one.arm.name, one.arm == decision.recommended),
+            Cell(labels[one.arm.name], one.arm.name, one.arm == decision.recommended),
             Cell(score(one.mean), interval(one.mean)),
             *(
                 Cell(UNKNOWN if difference is None else points(difference.estimate))

@@ -2,7 +2,8 @@
 
 from .confirmation import Arm, Run, ScoreTable, tabulate
 from .confirmed import ConfirmedDecision, ConfirmedRate, ConfirmedVerdict, Rule, decide
-from .confirmed_sentences import confirmed_text, confirmed_texts
+from .confirmed_sentences import arm_labels, confirmed_text, confirmed_texts, verdict_text
+from .coverage import Coverage, coverage, coverage_text
 from .decisions import (
     Comparison,
     Decision,
@@ -13,7 +14,7 @@ from .decisions import (
     score_estimate,
 )
 from .exploration import Marginal, explore, marginal_text
-from .finalists import Finalists, choose_finalists
+from .finalists import Finalists, choose_finalists, ties_text
 from .hopeless import is_behind
 from .intervals import Estimate
 from .methods import MethodRow, MethodTable, compare_methods, compared_fields
@@ -21,11 +22,19 @@ from .on_test import WinnerOnTest, winner_on_test_text, winners_on_test
 from .paper import PaperComparison, PaperResult, compare_with_paper, paper_results
 from .pareto import ParetoPoint, pareto_front
 from .references import ReferenceRow
-from .sentences import decision_text, decisions_text
+from .sentences import decision_text, decisions_text, explored_text
 from .sequential import Action, Budget, Step, next_step
 from .standing import Standing, all_arms, arms_to_test, choose_questions, stand
 from .trials import MEAN, Scores, TrialRecord
-from .winners import Winner, winner_tags, winner_text, winners, winners_json
+from .winners import (
+    Winner,
+    adapters_text,
+    first_run,
+    winner_tags,
+    winner_text,
+    winners,
+    winners_json,
+)
 
 __all__ = [
     "MEAN",
@@ -36,6 +45,7 @@ __all__ = [
     "ConfirmedDecision",
     "ConfirmedRate",
     "ConfirmedVerdict",
+    "Coverage",
     "Decision",
     "Estimate",
     "Finalist",
@@ -58,7 +68,9 @@ __all__ = [
     "Verdict",
     "Winner",
     "WinnerOnTest",
+    "adapters_text",
     "all_arms",
+    "arm_labels",
     "arms_to_test",
     "best_per_benchmark",
     "choose_finalists",
@@ -68,10 +80,14 @@ __all__ = [
     "compared_fields",
     "confirmed_text",
     "confirmed_texts",
+    "coverage",
+    "coverage_text",
     "decide",
     "decision_text",
     "decisions_text",
     "explore",
+    "explored_text",
+    "first_run",
     "is_behind",
     "marginal_text",
     "next_step",
@@ -80,6 +96,8 @@ __all__ = [
     "score_estimate",
     "stand",
     "tabulate",
+    "ties_text",
+    "verdict_text",
     "winner_on_test_text",
     "winner_tags",
     "winner_text",

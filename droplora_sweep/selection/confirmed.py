@@ -31,11 +31,11 @@ SIGNIFICANCE = 0.05
 
 
 class ConfirmedVerdict(StrEnum):
-    """What can be said of the rates against p = 0."""
+    """What can be said of the confirmed rates against p = 0; `verdict_text` names them."""
 
     BETTER = "better than p = 0"
-    WORSE = "every other rate is worse than p = 0"
-    NO_GAIN = "no rate gains enough over p = 0 to matter"
+    WORSE = "worse than p = 0"
+    NO_GAIN = "no gain over p = 0 that matters"
     CANNOT_TELL = "cannot tell from p = 0 yet"
     TOO_FEW = "not enough runs: a rate must share three seeds with p = 0"
     NO_BASELINE = "p = 0 has no run to compare with"

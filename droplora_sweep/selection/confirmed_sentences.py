@@ -20,6 +20,8 @@ CONFIRMED_CAVEAT = (
 )
 LIMITED_BY_EXAMPLES = 0.75
 """Seeds are no longer worth adding where examples alone leave this share of the gap."""
+COMPARED = (ConfirmedVerdict.BETTER, ConfirmedVerdict.WORSE, ConfirmedVerdict.CANNOT_TELL)
+"""Verdicts that say of each rate how it compares with p = 0."""
 WITHOUT_CONTROLS = ", and a difference to p = 0 is theirs as well."
 WITH_CONTROLS = (
     "; it is called better only where it also beats p = 0 with these settings, so that the gain is "
@@ -34,12 +36,14 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
     if decision.best is None or decision.recommended is None:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [_advice(decision), _evidence(decision)]
-    alike = sorted({arm.pruning_rate for arm in decision.groups[0]})
-    if len(alike) > 1:
-        rates = [f"{rate:g}" for rate in alike]
-        parts.append(f"cannot tell {_listed(rates)} apart")
+    said = [{0.0, rate} for rate in _open_rates(decision)]
+    alike = {arm.pruning_rate for arm in decision.groups[0]}
+    if len(alike) > 1 and alike not in said:
+        parts.append(f"cannot tell {_listed([f'{rate:g}' for rate in sorted(alike)])} apart")
+        said.append(alike)
     if decision.unsettled is not None:
-        parts.append(_needed(decision))
+        is_said = {arm.pruning_rate for arm in decision.unsettled} in said
+        parts += filter(None, [_needed(decision, is_said=is_said)])
     parts += decision.remarks
     seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
     return f"{decision.benchmark}: {'; '.join(parts)} ({seeds})"
@@ -62,18 +66,84 @@ def confirmed_caveat(decisions: Sequence[ConfirmedDecision]) -> str:
     return CONFIRMED_CAVEAT + (WITH_CONTROLS if has_controls else WITHOUT_CONTROLS)
 
 
+def verdict_text(decision: ConfirmedDecision) -> str:
+    """What can be said of each confirmed rate against p = 0, by its name."""
+    compared = [one for one in decision.rates if one.difference is not None]
+    if decision.verdict is ConfirmedVerdict.NO_GAIN:
+        gain = "gains" if len(compared) == 1 else "gain"
+        return f"{_rates(compared)} {gain} too little over p = 0 to matter"
+    if decision.verdict not in COMPARED:
+        return decision.verdict.value
+    better = [one for one in compared if one.is_clear and _gain(one) > 0]
+    worse = [one for one in compared if one.is_clear and _gain(one) < 0]
+    parts = [
+        f"{_rates(some)} {'is' if len(some) == 1 else 'are'} {how} than p = 0"
+        for some, how in ((better, "better"), (worse, "worse"))
+        if some
+    ]
+    if is_open := _open_rates(decision):
+        parts.append(f"cannot tell p = {_listed([f'{rate:g}' for rate in is_open])} from p = 0 yet")
+    if unsure := [one for one in worse if _may_be_as_good(one)]:
+        own = "its own other settings" if len(unsure) == 1 else "their own other settings"
+        parts.append(f"against p = 0 with {own} that is open for {_rates(unsure)}")
+    return ", ".join(parts)
+
+
+def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:
+    """What each arm is called in a table, by its name; no two are called alike.
+
+    ``p = 0.2``; ``p = 0, settings of 0.2`` for its control; ``p = 0`` for the best that p = 0 has.
+    """
+    arms = [one.arm for one in (*decision.rates, *decision.controls)]
+    controlled: dict[str, list[str]] = {}
+    for arm in arms:
+        if arm.control is not None:
+            controlled.setdefault(arm.control, []).append(f"{arm.pruning_rate:g}")
+    is_control = {one.arm.name for one in decision.controls}
+    labels = {}
+    for arm in arms:
+        labels[arm.name] = f"p = {arm.pruning_rate:g}"
+        if arm.name in is_control:
+            rates = _listed(controlled.get(arm.name) or [arm.name])
+            labels[arm.name] += f", settings of {rates}"
+    return labels
+
+
+def _open_rates(decision: ConfirmedDecision) -> list[float]:
+    """The rates that cannot be told from p = 0; none where the verdict says something else."""
+    if decision.verdict not in COMPARED:
+        return []
+    return [
+        one.arm.pruning_rate
+        for one in decision.rates
+        if one.difference is not None and not one.is_clear
+    ]
+
+
+def _gain(rate: ConfirmedRate) -> float:
+    assert rate.difference is not None, "p = 0 is not compared with itself"
+    return rate.difference.estimate.value
+
+
+def _may_be_as_good(rate: ConfirmedRate) -> bool:
+    """Whether its control's interval leaves open that pruning costs nothing."""
+    own = rate.own_difference
+    return own is not None and own.estimate.low <= 0 <= own.estimate.high
+
+
+def _rates(rates: Sequence[ConfirmedRate]) -> str:
+    """``p = 0.2 and 0.4``."""
+    return f"p = {_listed([f'{one.arm.pruning_rate:g}' for one in rates])}"
+
+
 def _advice(decision: ConfirmedDecision) -> str:
     assert decision.recommended is not None, "a decision with rates recommends one"
     rate = decision.recommended.pruning_rate
     use = f"use p = {rate:g} ({decision.recommended.name})"
-    match decision.verdict:
-        case ConfirmedVerdict.BETTER:
-            return f"{use}, which is {decision.verdict}"
-        case ConfirmedVerdict.WORSE | ConfirmedVerdict.NO_GAIN:
-            return f"{use}: {decision.verdict}"
-        case _:
-            reason = "the smallest rate within one standard error of the best"
-            return f"{decision.verdict}; until then {use}, {reason}"
+    if decision.verdict is ConfirmedVerdict.CANNOT_TELL:
+        reason = "the smallest rate within one standard error of the best"
+        return f"{verdict_text(decision)}; until then {use}, {reason}"
+    return f"{use}: {verdict_text(decision)}"
 
 
 def _evidence(decision: ConfirmedDecision) -> str:
@@ -96,13 +166,13 @@ def _difference(rate: ConfirmedRate) -> str:
     return f"{text} (p-value {rate.adjusted_p_value:.2g} for all rates together)"
 
 
-def _needed(decision: ConfirmedDecision) -> str:
+def _needed(decision: ConfirmedDecision, *, is_said: bool) -> str:
+    """What would tell the open pair apart, and that it is open unless that was said."""
     assert decision.unsettled is not None, "asked only where two rates are open"
     first, second = sorted(arm.pruning_rate for arm in decision.unsettled)
-    text = f"cannot tell {second:g} from {first:g} yet"
-    return (
-        text if decision.detectable is None else f"{text}: {detectable_text(decision.detectable)}"
-    )
+    text = "" if is_said else f"cannot tell {second:g} from {first:g} yet"
+    found = decision.detectable
+    return ": ".join(filter(None, [text, "" if found is None else detectable_text(found)]))
 
 
 def detectable_text(found: Detectable) -> str:
@@ -120,4 +190,4 @@ def detectable_text(found: Detectable) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

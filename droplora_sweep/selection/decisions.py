@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .trials import Scores, TrialRecord
 
 SIGNIFICANCE = 0.05
+TIE = 1e-9
+"""Scores that differ by less are equal but for rounding."""
 
 
 class Verdict(StrEnum):
@@ -113,6 +115,7 @@ class Decision:
         rates: One row per pruning rate, ascending.
         reasons: Why there is nothing to decide; empty where there is (see `grounds`).
         remarks: What has to be known of single arms where there is.
+        tied: The best trials of other rates that score as well as ``best``.
     """
 
     benchmark: str
@@ -124,6 +127,17 @@ class Decision:
     rates: tuple[RateRow, ...]
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    tied: tuple[Finalist, ...] = ()
+
+    @property
+    def used(self) -> Finalist | None:
+        """The trial to go on with; None without a score, and where there is nothing to decide.
+
+        Without evidence for a gain the plain method stands; a tie is no reason to prune.
+        """
+        if self.is_withheld:
+            return None
+        return self.unpruned if self.verdict is Verdict.WORSE else self.best
 
     @property
     def is_withheld(self) -> bool:
@@ -155,11 +169,15 @@ def best_per_benchmark(
     records = [record for record in records if has_rank(record)]
     chosen_from = candidates(records)
     if not chosen_from:
-        states = Counter(str(record.state).lower() for record in records)
+        # Whether a driver still works on an unfinished one is not known here.
+        states = Counter(
+            "unfinished" if record.state == "RUNNING" else str(record.state).lower()
+            for record in records
+        )
         found = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         raise SweepError(
-            "cannot choose a pruning rate: no trial that has one is complete "
-            f"(trials: {found or 'none'})"
+            f"no pruning rate can be chosen yet: no trial that has one is complete (trials: "
+            f"{found or 'none'})"
         )
     known_results = cache(results) if results is not None else _no_results
     names = benchmarks(records)
@@ -187,20 +205,30 @@ def _decide(
         return _finalist(among, subject, parts, results)
 
     comparison = _compare(pruned, unpruned, subject, parts, results)
+    best = finalist(scored)
+    rates = tuple(
+        RateRow(
+            pruning_rate=rate,
+            best=finalist([one for one in scored if one.pruning_rate == rate]),
+            **_counts(records, rate),
+        )
+        for rate in sorted(set(map(pruning_rate, records)))
+    )
     return Decision(
         benchmark=subject,
-        best=finalist(scored),
+        best=best,
         pruned=finalist(pruned),
         unpruned=finalist(unpruned),
         comparison=comparison,
         verdict=_verdict(bool(pruned), bool(unpruned), comparison),
-        rates=tuple(
-            RateRow(
-                pruning_rate=rate,
-                best=finalist([one for one in scored if one.pruning_rate == rate]),
-                **_counts(records, rate),
-            )
-            for rate in sorted(set(map(pruning_rate, records)))
+        rates=rates,
+        tied=tuple(
+            row.best
+            for row in rates
+            if best is not None
+            and row.best is not None
+            and row.pruning_rate != best.pruning_rate
+            and abs(row.best.score - best.score) < TIE
         ),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .confirmation import Arm
+from .decisions import TIE
 from .trials import MEAN, benchmarks, candidates, has_rank
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class Finalists:
             controls. An arm has the setting of the trial it is named after; a name that ends in
             ``@p=0`` stands for that trial's setting with its pruning rates set to 0.
         num_candidates: Complete trials with p > 0 that they were picked from.
+        tied: Rates that scored as well in the search as one that was picked, and were not picked.
     """
 
     subject: str
     arms: tuple[Arm, ...]
     num_candidates: int
+    tied: tuple[float, ...] = ()
 
     @property
     def baseline(self) -> Arm:
@@ -98,7 +101,31 @@ def _finalists(
         *(Arm(one.trial_id, one.pruning_rate, controls.get(one.trial_id)) for one in picked),
         *(Arm(name, 0.0) for name in controls.values()),
     )
-    return Finalists(subject, tuple(dict.fromkeys(arms)), len(pruned))
+    chosen = {one.pruning_rate for one in picked}
+    scores = [one.scores[subject] for one in picked]
+    tied = {
+        one.pruning_rate
+        for one in pruned
+        if one.pruning_rate not in chosen
+        and any(abs(one.scores[subject] - score) < TIE for score in scores)
+    }
+    return Finalists(subject, tuple(dict.fromkeys(arms)), len(pruned), tuple(sorted(tied)))
+
+
+def ties_text(questions: Sequence[Finalists]) -> str:
+    """One line: which rates scored as well in the search as confirmed ones and were left out."""
+    found = [
+        f"{', '.join(f'{rate:g}' for rate in question.tied)} on {question.subject}"
+        for question in questions
+        if question.tied
+    ]
+    if not found:
+        return ""
+    return (
+        f"As good in the search as a rate that was confirmed, and not confirmed: p = "
+        f"{'; p = '.join(found)}. The smaller rate was taken; `confirm.rates` and "
+        "`confirm.max_runs` set how many there is room for."
+    )
 
 
 def _baseline(ranked: Sequence[Candidate]) -> Arm:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .decisions import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,14 +32,29 @@ def decision_text(decision: Decision) -> str:
     if best is None:
         return f"{decision.benchmark}: {decision.verdict}"
     parts = [f"best is {_finalist(best)}"]
+    if decision.tied:
+        names = " and ".join(f"p = {one.pruning_rate:g} ({one.trial_id})" for one in decision.tied)
+        parts.append(f"{names} {'scores' if len(decision.tied) == 1 else 'score'} the same")
     if best.pruning_rate > 0 and decision.unpruned is not None:
         parts.append(f"best without pruning is {_finalist(decision.unpruned)}")
     if best.pruning_rate == 0 and decision.pruned is not None:
         parts.append(f"best with pruning is {_finalist(decision.pruned)}")
     if decision.comparison is not None:
         parts.append(_comparison(decision.comparison))
-    parts += [decision.verdict.value, *decision.remarks]
+    parts += [explored_text(decision), *decision.remarks]
     return f"{decision.benchmark}: {'; '.join(parts)}"
+
+
+def explored_text(decision: Decision) -> str:
+    """What the search says of its best rate above 0 against p = 0, by its name."""
+    rate = "" if decision.pruned is None else f"p = {decision.pruned.pruning_rate:g}"
+    match decision.verdict:
+        case Verdict.BETTER | Verdict.WORSE:
+            return f"{rate} is {decision.verdict}"
+        case Verdict.CANNOT_TELL:
+            return f"cannot tell {rate} from p = 0"
+        case _:
+            return decision.verdict.value
 
 
 def nothing_text(benchmark: str, reasons: Sequence[str]) -> str:

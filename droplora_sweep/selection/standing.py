@@ -91,7 +91,10 @@ def choose_questions(
         for number in range(num_rates, 0, -1)
     ]
     shared = [
-        tuple(replace(question, arms=questions[-1].arms) for question in questions)
+        tuple(
+            replace(question, arms=questions[-1].arms, tied=questions[-1].tied)
+            for question in questions
+        )
         for questions in chosen
     ]
     for questions in (*chosen, *shared):

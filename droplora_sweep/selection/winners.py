@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from .confirmed_sentences import verdict_text
 from .decisions import Verdict
 from .references import rows_json
-from .sentences import nothing_text
+from .sentences import explored_text, nothing_text
 from .trials import TrialRecord
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Winner:
             examples alone where not. None without per-example results.
         difference: To p = 0; None for p = 0 itself, and where the two cannot be compared.
         p_value: Of that difference, corrected for the number of settings compared.
-        verdict: In words.
+        verdict: In few words, the same for every sweep.
+        statement: The same of the rates that were compared, by their names.
         reasons: Why there is nothing to decide; empty where there is.
     """
 
@@ -61,6 +63,7 @@ class Winner:
     difference: Estimate | None
     p_value: float | None
     verdict: str
+    statement: str = ""
     reasons: tuple[str, ...] = ()
 
     @property
@@ -98,7 +101,7 @@ def winners(
 def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | None:
     """None where the runs say nothing, or none of the recommended arm's is complete."""
     rate = decision.used
-    trial = None if rate is None else _first_run(rate.arm, runs)
+    trial = None if rate is None else first_run(rate.arm, runs)
     if rate is None or trial is None:
         return None
     return Winner(
@@ -110,6 +113,7 @@ def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | 
         difference=None if rate.difference is None else rate.difference.estimate,
         p_value=rate.adjusted_p_value,
         verdict=decision.verdict.value,
+        statement=verdict_text(decision),
     )
 
 
@@ -117,16 +121,19 @@ def _withheld(
     benchmark: str, kind: Literal["confirmed", "exploratory"], reasons: tuple[str, ...]
 ) -> Winner:
     verdict = Verdict.NOTHING.value
-    return Winner(benchmark, kind, None, None, None, None, None, verdict, reasons)
+    return Winner(
+        benchmark, kind, None, None, None, None, None, verdict, statement=verdict, reasons=reasons
+    )
 
 
-def _first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
+def first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
+    """The trial that stands for an arm: of its complete runs the first, not the luckiest."""
     complete = [run for run in runs if run.arm == arm.name and run.state == "COMPLETE"]
     return min(complete, key=lambda run: run.number).trial_id if complete else None
 
 
 def _explored(decision: Decision) -> Winner:
-    best, comparison = decision.best, decision.comparison
+    best, comparison = decision.used, decision.comparison
     is_compared = best is not None and best.pruning_rate > 0 and comparison is not None
     return Winner(
         benchmark=decision.benchmark,
@@ -137,6 +144,7 @@ def _explored(decision: Decision) -> Winner:
         difference=comparison.difference if is_compared and comparison else None,
         p_value=comparison.adjusted_p_value if is_compared and comparison else None,
         verdict=decision.verdict.value,
+        statement=explored_text(decision),
     )
 
 
@@ -151,12 +159,22 @@ def winner_text(winner: Winner) -> str:
         parts.append(f"with {winner.mean.as_score}")
     if winner.difference is not None:
         parts.append(f"{winner.difference.as_difference} against p = 0")
-    return f"{', '.join(parts)}; {winner.verdict}; {winner.kind}"
+    return f"{', '.join(parts)}; {winner.statement}; {winner.kind}"
+
+
+def adapters_text(found: Sequence[Winner]) -> str:
+    """One line: the trial whose adapter goes with each answer; "" where there is none."""
+    named = [
+        f"{winner.benchmark} {winner.trial_id} (p = {winner.pruning_rate:g})"
+        for winner in found
+        if winner.trial_id is not None
+    ]
+    return f"Adapters (`export --task`, `register`): {', '.join(named)}" if named else ""
 
 
 def winner_tags(winner: Winner) -> dict[str, str]:
     """What a registered version says of how it was chosen; it may win on several benchmarks."""
-    tags = {"kind": winner.kind, "verdict": winner.verdict}
+    tags = {"kind": winner.kind, "verdict": winner.statement or winner.verdict}
     if winner.pruning_rate is not None:
         tags["pruning_rate"] = f"{winner.pruning_rate:g}"
     if winner.mean is not None:

@@ -207,7 +207,7 @@ def test_the_stage_and_the_decision_are_told_in_words(driver: Driver) -> None:
     driver.confirm()
     assert stage_text(driver.ledger) == "stage: test split, 6 winners' runs to score"
     driver.test(0.5)
-    assert stage_text(driver.ledger) == "stage: confirmed, stop: every question is decided"
+    assert stage_text(driver.ledger) == "stage: confirmation over, every question is decided"
     text = conclusion(driver.ledger)
     assert "builtin_choice: use p = 0.2" in text
     assert "builtin_choice on test: p = 0.2 scores " in text
@@ -245,7 +245,7 @@ def test_what_is_compared_is_fixed_by_the_first_run(driver: Driver) -> None:
     with pytest.raises(InputError) as caught:
         start(driver, make_sweep(confirm={**CONFIRM, "seeds": 4}, search={"num_trials": 40}))
     assert [str(fault) for fault in caught.value.faults][:-1] == [
-        "search.num_trials: was nothing, now 40, and its finalists are being confirmed, for which "
+        "search.num_trials: was not set, now 40, and its finalists are being confirmed, for which "
         "this is fixed",
         "confirm.seeds: was 3, now 4, and its finalists are being confirmed, for which this is "
         "fixed",

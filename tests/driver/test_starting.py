@@ -135,7 +135,7 @@ def test_what_changes_a_result_is_refused_with_one_line_for_each_field(make: Any
         "training.epochs: was 3, now 1",
         "search.parameters.adapter.rank.values: was [4, 8], now [4, 16]",
         f'data.boolq/train: was "{"a" * 56}..., now "{"b" * 56}...',
-        'data.piqa/train: was nothing, now "c"',
+        'data.piqa/train: was not set, now "c"',
         'versions.torch: was "2.13.0", now "2.14.0"',
         "s: must be as when s was started; start a new sweep from its results with --fork "
         "NEWNAME, or from nothing with another --name",

@@ -24,9 +24,11 @@ def test_a_rate_that_is_confirmed_to_be_better_is_to_be_used(alone):
     answer, shown = first(alone, decision)
     assert answer.certainty is shown.certainty is Certainty.SETTLED
     assert shown.advice == "Use a pruning rate of 0.2."
-    assert shown.reason.startswith("Trained again with the same 5 seeds, p = 0.2 scores +")
+    assert shown.reason.startswith(
+        "In arc: p = 0.2 is better than p = 0. Trained again with the same 5 seeds, p = 0.2 scores"
+    )
     assert "with > 99 % probability" in shown.reason or "with 100 % probability" in shown.reason
-    assert answer.verdict == "better than p = 0"
+    assert answer.verdict == "p = 0.2 is better than p = 0"
     assert answer.sentence.startswith("arc: use p = 0.2 (t0001-00000001)")
     assert answer.score == decision.rates[1].mean
 
@@ -42,7 +44,7 @@ def test_p_0_with_the_settings_that_were_found_for_a_rate_can_be_what_to_use(alo
     alone.trial(0.2, 0.7, rank=16)
     answer, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}, control=0.75))
     assert answer.certainty is Certainty.OPEN
-    assert shown.advice == "Use no pruning (p = 0) until more runs settle it."
+    assert shown.advice == "Not settled: use no pruning (p = 0) until more runs settle it."
     assert shown.settings == "With rank 16 (as t0001@p=0)."
     assert answer.probability_best > 0.99, "the best is one of those with p = 0"
 
@@ -92,20 +94,48 @@ def test_without_a_complete_trial_there_is_no_answer(alone, state):
     answer, shown = first(alone)
     assert answer.certainty is Certainty.NONE
     assert shown.advice == "There is no answer yet."
+    seen = {"RUNNING": "unfinished"}.get(state, state.lower())
     assert shown.reason == (
-        "cannot choose a pruning rate: no trial that has one is complete "
-        f"(trials: 1 {state.lower()})"
+        f"No pruning rate can be chosen yet: no trial that has one is complete (trials: 1 {seen})."
     )
 
 
-def test_benchmarks_that_point_elsewhere_are_named(sweep):
+def test_each_benchmark_is_answered_and_the_mean_for_one_adapter(sweep):
     sweep.trial(0.0, (0.9, 0.2))
     sweep.trial(0.2, (0.3, 0.9))
     shown = headline(answers(sweep.facts()))
-    assert shown.advice == "Try a pruning rate of 0.2; nothing is confirmed yet."
-    assert shown.differences == (
-        "Single benchmarks point elsewhere: arc p = 0 (a hint, not confirmed)."
+    assert shown.advice == (
+        "Try no pruning (p = 0) on arc, and a pruning rate of 0.2 on gsm; nothing is confirmed yet."
     )
+    assert shown.sure == "a hint, not confirmed"
+    assert shown.overall == (
+        "One adapter for all benchmarks, by their mean: p = 0.2 (a hint, not confirmed)."
+    )
+
+
+def test_a_settled_mean_does_not_hide_an_open_benchmark(sweep):
+    sweep.trial(0.0, 0.5)
+    sweep.trial(0.2, 0.7)
+    settled = [confirm({0.0: 0.5, 0.2: 0.7}, subject=name) for name in ("arc", "mean")]
+    is_open = confirm({0.0: 0.5, 0.2: 0.5}, subject="gsm", num_examples=60)
+    shown = headline(answers(sweep.facts([*settled, is_open])))
+    assert shown.certainty is Certainty.OPEN
+    assert shown.sure == "confirmed on arc; still open on gsm"
+    rate = is_open.recommended.pruning_rate
+    use = f"a pruning rate of {rate:g}" if rate else "no pruning (p = 0)"
+    assert shown.advice == (
+        f"Use a pruning rate of 0.2 on arc. Not settled: use {use} on gsm until more runs settle "
+        "it."
+    )
+    assert shown.overall.endswith("p = 0.2 (confirmed).")
+
+
+def test_benchmarks_that_agree_are_answered_at_once(sweep):
+    sweep.trial(0.0, 0.5)
+    agreed = [confirm({0.0: 0.5, 0.2: 0.7}, subject=name) for name in ("arc", "gsm", "mean")]
+    shown = headline(answers(sweep.facts(agreed)))
+    assert shown.advice == "Use a pruning rate of 0.2 on every benchmark."
+    assert shown.sure == "confirmed"
 
 
 def test_how_sure_an_answer_is_can_be_told_without_colour():

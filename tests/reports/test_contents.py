@@ -197,7 +197,7 @@ def test_without_gpus_no_gpu_hours_are_claimed(sweep):
 
 def test_an_empty_sweep_has_nothing_to_draw(sweep):
     facts = sweep.facts()
-    assert facts.undecided.startswith("cannot choose a pruning rate: no trial")
+    assert facts.undecided.startswith("no pruning rate can be chosen yet: no trial")
     assert all(not panel.points for panel in rate_panels(facts))
     assert (rank_panels(facts), coordinates(facts), curve_panels(facts)) == ((), None, ())
     assert (rungs(facts), costs(facts).spans, facts.as_of) == ((), (), START)

@@ -64,7 +64,7 @@ def test_controls_are_rows_beside_the_rates(sweep):
     facts = replace(sweep.facts(), confirmed=(confirm({0.0: 0.5, 0.2: 0.7}, "mean", control=0.6),))
     text = " ".join(Page(make_report(facts).html).text.split())
     assert "against its own p = 0" in text
-    assert "p = 0 t0001-00000001@p=0 6" in text
+    assert "p = 0, settings of 0.2 t0001-00000001@p=0 6" in text
 
 
 def test_test_scores_come_with_the_answer_and_are_said_to_choose_nothing(sweep):
@@ -230,7 +230,10 @@ def test_a_search_for_several_objectives_shows_its_front():
 @pytest.mark.parametrize(
     ("confirm_section", "words"),
     [
-        (None, "To settle it, run a sweep whose file has a confirm section."),
+        (
+            None,
+            "Next: droplora-sweep run results/demo/sweep.yaml --set confirm.examples=validation",
+        ),
         ({"seeds": 3}, "The confirmation has not come to a decision yet."),
     ],
 )
@@ -238,4 +241,5 @@ def test_a_hint_says_what_would_settle_it(confirm_section, words):
     sweep = Sweep(benchmarks=("arc",))
     sweep.spec["confirm"] = confirm_section
     sweep.trial(0.0)
+    sweep.trial(0.2)
     assert words in " ".join(Page(make_report(sweep.facts()).html).text.split())

@@ -188,7 +188,9 @@ def test_trials_scored_on_other_examples_are_not_compared():
 def test_a_sweep_without_complete_trials_is_refused(records, found):
     with pytest.raises(SweepError) as caught:
         best_per_benchmark(records)
-    message = f"cannot choose a pruning rate: no trial that has one is complete (trials: {found})"
+    message = (
+        f"no pruning rate can be chosen yet: no trial that has one is complete (trials: {found})"
+    )
     assert str(caught.value) == message
 
 
@@ -205,7 +207,7 @@ def test_the_text_says_all_there_is_to_know():
         "choice: best is p = 0.2 (t0001-00000001, rank 8) with 63.0% [53.2%, 71.8%]; "
         "best without pruning is p = 0 (t0000-00000000, rank 8) with 60.0% [50.2%, 69.1%]; "
         "difference +3.0 points [-1.3, +7.2], p-value 0.25, "
-        "0.5 after correction for the choice among 2 trials; cannot tell from p = 0"
+        "0.5 after correction for the choice among 2 trials; cannot tell p = 0.2 from p = 0"
     )
     assert caveat.startswith("Exploratory: ")
 

@@ -62,7 +62,7 @@ def test_a_confirmed_arm_is_stood_for_by_its_first_run_not_its_luckiest():
     assert winner.difference.low > 0
     assert winner.p_value is not None
     assert winner.p_value < 0.05
-    assert winner_tags(winner)["choice/verdict"] == "better than p = 0"
+    assert winner_tags(winner)["choice/verdict"] == "p = 0.3 is better than p = 0"
 
 
 def test_where_no_run_of_the_arm_is_complete_the_search_decides():

@@ -13,6 +13,9 @@ from droplora_sweep.selection import (
     Verdict,
     confirmed_text,
     decision_text,
+    explored_text,
+    first_run,
+    verdict_text,
 )
 from droplora_sweep.selection.sentences import nothing_text
 
@@ -29,7 +32,7 @@ class Certainty(StrEnum):
     """How sure an answer is; each value is what a reader sees."""
 
     SETTLED = "confirmed"
-    OPEN = "confirmed, still open"
+    OPEN = "still open"
     HINT = "a hint, not confirmed"
     NOTHING = "nothing to decide"
     NONE = "no answer yet"
@@ -57,7 +60,10 @@ class Answer:
         own_gain: Of that rate over p = 0 with its own other settings, where that was trained.
         probability_best: That the rate is the best of those confirmed, with any of its settings.
         num_seeds: Seeds that it rests on; 1 for a hint.
-        verdict: What can be said against p = 0, in few words.
+        verdict: What can be said of the rates against p = 0, in few words.
+        explored: What the search says of its best rate; None where it was confirmed.
+        adapter: The trial whose adapter `export` writes; "" without one.
+        split: The examples that the score is from.
         sentence: The whole decision in plain words.
     """
 
@@ -73,6 +79,9 @@ class Answer:
     probability_best: float | None = None
     num_seeds: int = 1
     verdict: str = ""
+    explored: Verdict | None = None
+    adapter: str = ""
+    split: str = "validation"
     sentence: str = ""
 
     @property
@@ -136,18 +145,16 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
             if one.arm.pruning_rate == used.arm.pruning_rate
         ),
         num_seeds=decision.num_seeds,
-        verdict=decision.verdict.value,
+        verdict=verdict_text(decision),
+        adapter=first_run(used.arm, facts.record.confirm_trials) or "",
+        split="confirmation" if facts.has_new_examples else "validation",
         sentence=confirmed_text(decision),
     )
 
 
 def _hinted(facts: Facts, decision: Decision) -> Answer:
-    best, comparison = decision.best, decision.comparison
-    assert best is not None, "asked only where a trial has a score"
-    # Without evidence for a gain the plain method stands; a tie is no reason to prune.
-    used = best
-    if decision.verdict is Verdict.WORSE and decision.unpruned is not None:
-        used = decision.unpruned
+    used, comparison = decision.used, decision.comparison
+    assert used is not None, "asked only where a trial has a score"
     pruned = decision.pruned
     return Answer(
         subject=decision.benchmark,
@@ -158,7 +165,9 @@ def _hinted(facts: Facts, decision: Decision) -> Answer:
         score=used.estimate or used.score,
         gain=None if comparison is None else comparison.difference,
         gain_of=None if pruned is None else pruned.pruning_rate,
-        verdict=decision.verdict.value,
+        verdict=explored_text(decision),
+        explored=decision.verdict,
+        adapter=used.trial_id,
         sentence=decision_text(decision),
     )
 

@@ -67,6 +67,11 @@ def is_missing(location: str) -> bool:
     return folder is not None and not folder.exists()
 
 
+def is_of_storage(location: str, experiment: str) -> bool:
+    """Whether a location is where a storage folder has an experiment's artifacts."""
+    return str(_folder(location)).endswith(f"/{MLFLOW_ARTIFACTS}/{experiment}")
+
+
 @contextmanager
 def _transaction(database: Path) -> Iterator[sqlite3.Connection]:
     """A connection whose changes are made together or not at all."""
@@ -81,9 +86,8 @@ def _own_experiments(connection: sqlite3.Connection) -> Iterator[tuple[str, str]
     """Location of each experiment in a storage folder, and its part below ``mlartifacts``."""
     rows = connection.execute("SELECT experiment_id, name, artifact_location FROM experiments")
     for number, name, location in rows.fetchall():
-        folder = None if location is None else _folder(location)
         for tail in (name, str(number)):
-            if folder is not None and str(folder).endswith(f"/{MLFLOW_ARTIFACTS}/{tail}"):
+            if location is not None and is_of_storage(location, tail):
                 yield location, tail
 
 

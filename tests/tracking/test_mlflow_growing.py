@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
-SQLITE, SERVER = "sqlite", "server"
-
 
 @pytest.fixture(scope="module")
 def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -37,29 +36,46 @@ def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return storage
 
 
-@pytest.fixture(params=[SQLITE, pytest.param(SERVER, marks=pytest.mark.slow)])
-def uri(request: pytest.FixtureRequest, made_store: Path, tmp_path: Path) -> Iterator[str | None]:
-    """The storage's own sqlite store, and a real server over a store elsewhere."""
-    if request.param == SQLITE:
-        (tmp_path / "results").mkdir()
-        shutil.copy(made_store / "mlflow.db", tmp_path / "results" / "mlflow.db")
-        yield None
-        return
-    elsewhere = tmp_path / "server"
-    shutil.copytree(made_store, elsewhere)
-    (tmp_path / "cwd").mkdir()
-    with running_ui(elsewhere, tmp_path / "cwd", tmp_path / "ui.log") as address:
-        yield address
+@pytest.fixture(scope="module")
+def server(
+    made_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path]]:
+    """Address of a real server, and the folder of its store."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copytree(made_store, folder / "store")
+    (folder / "cwd").mkdir()
+    with running_ui(folder / "store", folder / "cwd", folder / "ui.log") as address:
+        yield address, folder / "store"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def where(
+    request: pytest.FixtureRequest, made_store: Path, tmp_path: Path
+) -> tuple[str | None, Path]:
+    """A tracking URI and the folder of its store: the storage's own sqlite file, and a server."""
+    if request.param == "server":
+        found: tuple[str, Path] = request.getfixturevalue("server")
+        return found
+    (tmp_path / "results").mkdir()
+    shutil.copy(made_store / "mlflow.db", tmp_path / "results" / "mlflow.db")
+    return None, tmp_path / "results"
+
+
+@pytest.fixture
+def uri(where: tuple[str | None, Path]) -> str | None:
+    return where[0]
+
+
+@pytest.fixture
+def client(where: tuple[str | None, Path]) -> MlflowClient:
+    uri, store = where
+    return MlflowClient(uri or mlflow_uri(store))
 
 
 @pytest.fixture
 def driver(uri: str | None, make_driver: Callable[..., Driver]) -> Driver:
-    return make_driver(search={"num_trials": 2})
-
-
-@pytest.fixture
-def client(uri: str | None, tmp_path: Path) -> MlflowClient:
-    return MlflowClient(uri or mlflow_uri(tmp_path / "results"))
+    """A sweep of its own, also on a server that tests share."""
+    return make_driver(f"sweep-{uuid.uuid4().hex[:8]}", search={"num_trials": 2})
 
 
 def runs_of(client: MlflowClient, ledger: Ledger) -> tuple[Run, dict[str, Run]]:
@@ -132,7 +148,8 @@ def test_a_store_of_an_earlier_version_goes_on_with_its_params(
     trial = driver.run(0)
     tags = {"sweep_id": driver.ledger.record.sweep_id}
     experiment = client.create_experiment(
-        "demo/toy", artifact_location=(tmp_path / "results/mlartifacts/demo/toy").as_uri()
+        f"{driver.sweep.name}/toy",
+        artifact_location=(tmp_path / "results/mlartifacts/old").as_uri(),
     )
     old = client.create_run(experiment, tags=tags).info.run_id
     client.log_param(old, "search_num_trials", "2")
@@ -163,7 +180,8 @@ def test_a_fork_is_a_run_of_its_own(driver: Driver, uri: str | None, client: Mlf
     assert publish_all(driver.ledger, uri).is_complete
     before, _ = runs_of(client, driver.ledger)
     spec = SweepSpec.model_validate(
-        driver.sweep.model_dump(mode="json") | {"name": "fork", "search": {"num_trials": 9}}
+        driver.sweep.model_dump(mode="json")
+        | {"name": f"{driver.sweep.name}-fork", "search": {"num_trials": 9}}
     )
     past = past_of(driver.ledger.record, spec, lambda number, _: (f"t{number:04d}-0", "0" * 64))
     ledger = LedgerWriter.create(driver.ledger.storage, spec, past=past)
@@ -187,7 +205,7 @@ def test_runs_that_were_deleted_in_mlflow_are_restored(
     deleted = [parent.info.run_id, next(iter(children.values())).info.run_id]
     for run_id in deleted:
         client.delete_run(run_id)
-    report = publish_all(Ledger.open(driver.ledger.storage, "demo"), uri)
+    report = publish_all(Ledger.open(driver.ledger.storage, driver.sweep.name), uri)
     assert report.is_complete, report.error
     again, found = runs_of(client, driver.ledger)
     assert again.info.run_id == parent.info.run_id
@@ -196,14 +214,15 @@ def test_runs_that_were_deleted_in_mlflow_are_restored(
 
 
 def test_a_parent_run_that_is_gone_for_good_is_made_anew_above_its_trials(
-    driver: Driver, uri: str | None, client: MlflowClient, tmp_path: Path
+    driver: Driver, where: tuple[str | None, Path], client: MlflowClient
 ) -> None:
+    uri, store = where
     names = {driver.run(0), driver.run(1)}
     assert publish_all(driver.ledger, uri).is_complete
     parent, children = runs_of(client, driver.ledger)
     client.delete_run(parent.info.run_id)
-    remove_for_good(tmp_path / ("results" if uri is None else "server"), parent.info.run_id)
-    report = publish_all(Ledger.open(driver.ledger.storage, "demo"), uri)
+    remove_for_good(store, parent.info.run_id)
+    report = publish_all(Ledger.open(driver.ledger.storage, driver.sweep.name), uri)
     assert report.is_complete, report.error
     again, found = runs_of(client, driver.ledger)
     assert again.info.run_id != parent.info.run_id
@@ -221,8 +240,8 @@ def remove_for_good(storage: Path, run_id: str) -> None:
     store._hard_delete_run(run_id)
 
 
-def is_published(client: MlflowClient, trial_id: str) -> bool:
-    experiment = client.get_experiment_by_name("demo/toy")
+def is_published(client: MlflowClient, driver: Driver, trial_id: str) -> bool:
+    experiment = client.get_experiment_by_name(f"{driver.sweep.name}/toy")
     wanted = f"tags.trial_id = '{trial_id}' and tags.published = 'true'"
     return bool(experiment and client.search_runs([experiment.experiment_id], wanted))
 
@@ -240,7 +259,7 @@ def test_a_run_deleted_under_a_publisher_is_restored_by_it(
     failures: list[str] = []
     publisher = MlflowPublisher(driver.ledger, uri, failures.append)
     name = driver.run(0)
-    wait_until(lambda: is_published(client, name))
+    wait_until(lambda: is_published(client, driver, name))
     parent, _ = runs_of(client, driver.ledger)
     client.delete_run(parent.info.run_id)
     driver.run(1)

@@ -13,7 +13,12 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
 from droplora_sweep.redaction import redact
 from droplora_sweep.spec import tracking_uri_problem
-from droplora_sweep.tracking.artifact_links import is_missing, mend_links, move_links
+from droplora_sweep.tracking.artifact_links import (
+    is_missing,
+    is_of_storage,
+    mend_links,
+    move_links,
+)
 from droplora_sweep.tracking.sqlite_url import sqlite_file, sqlite_url
 from droplora_sweep.tracking.ui import (
     MLFLOW_DATABASE,
@@ -76,16 +81,16 @@ def find_experiment(
     here = artifact_location(storage, uri, name)
     if found is None or here is None or found.artifact_location == here:
         return found
-    if not is_missing(found.artifact_location):
+    there = found.artifact_location
+    if not is_of_storage(there, name) or not is_missing(there):
         return found
     file = None if uri is None else sqlite_file(uri)
     if file is None or is_missing(here):
         raise SweepError(
-            f"MLflow experiment {name}: has its artifacts in {found.artifact_location}, which is "
-            "not there; move the results folder back, or publish to another store with "
-            "`sync --mlflow-uri`"
+            f"MLflow experiment {name}: has its artifacts in {there}, which is not there; "
+            "move the results folder back, or publish to another store with `sync --mlflow-uri`"
         )
-    move_links(file, found.artifact_location, here)
+    move_links(file, there, here)
     return client.get_experiment_by_name(name)
 
 

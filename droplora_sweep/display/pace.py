@@ -100,6 +100,18 @@ def left_text(left: TimeLeft) -> str:
     return f"{text}, then {fewest if fewest == most else f'{fewest} to {most}'} of confirmation"
 
 
+def stage_text(step: int, num_steps: int, *, in_steps: bool) -> str:
+    """What a running trial does: ``step 120/300``.
+
+    >>> stage_text(150, 300, in_steps=False), stage_text(0, 300, in_steps=False)
+    ('step 150/300, evaluates or saves', 'step 0/300, begins')
+    """
+    reached = f"step {step}/{num_steps}"
+    if in_steps:
+        return reached
+    return f"{reached}, evaluates or saves" if step else f"{reached}, begins"
+
+
 def running_text(live: LiveProgress | None) -> str:
     """What `status` says of the time that a running sweep still takes.
 

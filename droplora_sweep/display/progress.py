@@ -13,7 +13,7 @@ from rich.text import Text
 
 from droplora_sweep.tracking.events import EventKind
 
-from .pace import Run, left_text, time_left
+from .pace import Run, left_text, stage_text, time_left
 from .schedules import turn_text
 from .values import format_params, format_score, format_seconds
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from droplora_sweep.groups.messages import StepsDone
     from droplora_sweep.tracking import SweepRecord
     from droplora_sweep.tracking.events import Event
     from droplora_sweep.tracking.live_progress import TimeLeft
 
-    Steps = Mapping[str, tuple[int, int]]
+    Steps = Mapping[str, StepsDone]
 
 
 ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
@@ -92,7 +93,7 @@ class Progress(Protocol):
         """An event of the ledger; called on the thread that wrote it."""
 
     def tick(self, steps: Steps) -> None:
-        """Step reached and steps in all of each trial in training; called a few times a second."""
+        """How far each trial in training is; called a few times a second."""
 
     def left(self) -> TimeLeft:
         """Time that the sweep still takes."""
@@ -139,9 +140,9 @@ class _Sweep:
             row.seconds = now - row.started
 
     def reach(self, steps: Steps) -> None:
-        for trial_id, (step, num_steps) in steps.items():
+        for trial_id, done in steps.items():
             if trial_id in self.rows:
-                self.rows[trial_id].reach(step, num_steps)
+                self.rows[trial_id].reach(done.step, done.num_steps)
 
     @property
     def num_done(self) -> int:
@@ -321,8 +322,8 @@ class TableProgress:
     def _stage(self, trial_id: str, row: _Row) -> str:
         if row.seconds is not None or trial_id not in self._steps:
             return row.stage
-        step, num_steps = self._steps[trial_id]
-        return f"step {step}/{num_steps}"
+        step, num_steps, in_steps = self._steps[trial_id]
+        return stage_text(step, num_steps, in_steps=in_steps)
 
 
 def progress_line(steps: Steps, sweep: _Sweep) -> str:
@@ -330,10 +331,11 @@ def progress_line(steps: Steps, sweep: _Sweep) -> str:
     if not steps:
         return "no trial trains just now: groups start, or load the model and the data"
     trials = ", ".join(
-        f"{trial_id} step {step}/{num_steps} after {format_seconds(sweep.seconds(trial_id))}"
-        for trial_id, (step, num_steps) in sorted(steps.items())
+        f"{trial_id} {stage_text(step, num_steps, in_steps=in_steps)} "
+        f"({format_seconds(sweep.seconds(trial_id))} so far)"
+        for trial_id, (step, num_steps, in_steps) in sorted(steps.items())
     )
-    return f"{trials} ({sweep.done} trials done, {left_text(sweep.left())})"
+    return f"{trials}; {sweep.done} trials done, {left_text(sweep.left())}"
 
 
 def make_progress(

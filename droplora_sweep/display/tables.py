@@ -9,6 +9,7 @@ from rich.table import Table
 from droplora_sweep.costs import ASSUMED_UTILISATION
 
 from .costs import cost_rows
+from .pace import stage_text
 from .schedules import schedules_table
 from .values import (
     format_bytes,
@@ -237,7 +238,8 @@ def _state(trial: TrialRecord, progress: TrialProgress | None, *, is_live: bool)
     marked = f" ({', '.join(marks)})" if marks else ""
     reached = ""
     if progress is not None and not trial.is_finished:
-        reached = f", step {progress.step}/{progress.num_steps}"
+        text = stage_text(progress.step, progress.num_steps, in_steps=progress.in_steps)
+        reached = f", {text}"
     reason = f": {trial.reason}" if trial.reason else ""
     return f"{trial.state.lower()}{reached}{marked}{reason}"
 

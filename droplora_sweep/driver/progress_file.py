@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from droplora_sweep.groups.messages import StepsDone
     from droplora_sweep.tracking.live_progress import TimeLeft
 
 INTERVAL_S = 3.0
@@ -44,17 +45,19 @@ class ProgressFile:
     def __exit__(self, *exc_info: object) -> None:
         forget_progress(self._directory)
 
-    def tick(self, steps: Mapping[str, tuple[int, int]]) -> None:
+    def tick(self, steps: Mapping[str, StepsDone]) -> None:
         """Write it, unless it was written a moment ago.
 
         Args:
-            steps: Step reached and steps in all of each trial in training.
+            steps: How far each trial in training is.
         """
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + INTERVAL_S
         trials = {
-            trial_id: TrialProgress(step, num_steps, self._seconds(trial_id))
-            for trial_id, (step, num_steps) in steps.items()
+            trial_id: TrialProgress(
+                done.step, done.num_steps, self._seconds(trial_id), in_steps=done.in_steps
+            )
+            for trial_id, done in steps.items()
         }
         write_progress(self._directory, LiveProgress(trials, self._left()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
-    from droplora_sweep.groups.messages import Beginning
+    from droplora_sweep.groups.messages import Beginning, StepsDone
     from droplora_sweep.tracking import LedgerWriter
 
     from .control import Control
@@ -52,7 +52,7 @@ class Watch:
         *,
         folders: Sequence[Path],
         grace_s: float,
-        ticks: Iterable[Callable[[Mapping[str, tuple[int, int]]], None]],
+        ticks: Iterable[Callable[[Mapping[str, StepsDone]], None]],
         say: Callable[[str], None],
     ) -> None:
         self.outcome = SweepOutcome.COMPLETE

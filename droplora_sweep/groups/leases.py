@@ -156,6 +156,10 @@ class LeaseBook:
         """Step reached and steps in all, of each trial in training."""
         return dict(self._progress)
 
+    def groups(self) -> dict[str, str]:
+        """The group of each trial that is leased."""
+        return {trial_id: group for group, trial_id in self._leases.items()}
+
     def check(self) -> None:
         """Raises SweepError where a group cannot even start."""
         for group, (starts, reason) in self._barren_starts.items():

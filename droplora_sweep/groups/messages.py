@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import Turn
@@ -107,6 +107,20 @@ class Words:
         first = later if later.out_of_memory and not self.out_of_memory else self
         log = "\n".join(filter(None, (self.log, later.log)))
         return Words(first.reason, first.out_of_memory, log)
+
+
+class StepsDone(NamedTuple):
+    """How far a trial in training is.
+
+    Attributes:
+        step: Optimiser steps done.
+        num_steps: Steps in all.
+        in_steps: Whether its group is within its training steps; else it loads, evaluates or saves.
+    """
+
+    step: int
+    num_steps: int
+    in_steps: bool = True
 
 
 @dataclass(frozen=True)

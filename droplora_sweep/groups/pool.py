@@ -17,7 +17,7 @@ from droplora_sweep.errors import PoolLostError
 
 from .controllers import why_it_died
 from .leases import LeaseBook
-from .messages import Message, Words
+from .messages import Message, StepsDone, Words
 from .nodes import HEAD
 from .processes import remains_of, start_on_their_nodes
 from .silence import Vigil
@@ -107,8 +107,12 @@ class _Pool:
     async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
 
-    async def progress(self) -> dict[str, tuple[int, int]]:
-        return self._book.progress()
+    async def progress(self) -> dict[str, StepsDone]:
+        groups = self._book.groups()
+        return {
+            trial_id: StepsDone(*steps, self._vigil.is_in_steps(groups[trial_id]))
+            for trial_id, steps in self._book.progress().items()
+        }
 
     async def check(self) -> None:
         self._book.check()

@@ -91,6 +91,11 @@ class Vigil:
                 self._pulses[group] = replace(pulse, last_s=now_s, in_steps=False)
         return found
 
+    def is_in_steps(self, group: str) -> bool:
+        """Whether the group was within its training steps when it last showed progress."""
+        pulse = self._pulses.get(group)
+        return pulse is not None and pulse.in_steps
+
     def forget(self, group: str) -> None:
         """The group has ended, in order."""
         self._pulses.pop(group, None)

@@ -43,11 +43,13 @@ class TrialProgress:
         step: Optimiser steps done.
         num_steps: Steps in all.
         seconds: Since this driver started it.
+        in_steps: Whether it is within its training steps; else it loads, evaluates or saves.
     """
 
     step: int
     num_steps: int
     seconds: float
+    in_steps: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from droplora_sweep.display.pace import Run, left_text, running_text, time_left
 from droplora_sweep.display.progress import LineProgress
 from droplora_sweep.driver.progress_file import ProgressFile
+from droplora_sweep.groups.messages import StepsDone
 from droplora_sweep.spec import SweepSpec, TrialSpec
 from droplora_sweep.tracking import LedgerWriter, TrialState
 from droplora_sweep.tracking.live_progress import (
@@ -74,16 +75,18 @@ def test_lines_say_how_far_a_trial_is_when_nothing_else_was_said(
     ledger = LedgerWriter.create(tmp_path, SweepSpec(name="s"))
     ledger.subscribe(progress.event)
     ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
-    progress.tick({TRIAL: (0, 300)})
-    progress.tick({TRIAL: (150, 300)})
+    progress.tick({TRIAL: StepsDone(0, 300, in_steps=False)})
+    progress.tick({TRIAL: StepsDone(150, 300)})
+    progress.tick({TRIAL: StepsDone(150, 300, in_steps=False)})
     progress.tick({})
-    first, _, began, half, between = stream.getvalue().splitlines()
+    first, _, began, half, evaluates, between = stream.getvalue().splitlines()
     assert first == between
     assert first == "no trial trains just now: groups start, or load the model and the data"
-    assert began.startswith(f"{TRIAL} step 0/300 after 0.")
-    assert began.endswith("(0/2 trials done, time left not known yet)")
-    assert f"{TRIAL} step 150/300 after " in half
-    assert " of confirmation)" in half
+    assert began.startswith(f"{TRIAL} step 0/300, begins (0.")
+    assert began.endswith(" s so far); 0/2 trials done, time left not known yet")
+    assert half.startswith(f"{TRIAL} step 150/300 (")
+    assert half.endswith(" of confirmation")
+    assert evaluates.startswith(f"{TRIAL} step 150/300, evaluates or saves (")
     ledger.close()
 
 
@@ -107,8 +110,8 @@ def test_a_folder_that_takes_nothing_stops_no_driver(tmp_path: Path) -> None:
 
 def test_it_is_written_now_and_then_and_removed_with_its_driver(tmp_path: Path) -> None:
     with ProgressFile(tmp_path, lambda: TimeLeft(8.0), lambda _: 1.5) as file:
-        file.tick({TRIAL: (3, 9)})
-        file.tick({TRIAL: (4, 9)})
+        file.tick({TRIAL: StepsDone(3, 9)})
+        file.tick({TRIAL: StepsDone(4, 9)})
         found = read_progress(tmp_path)
         assert found is not None
         assert found.trials == {TRIAL: TrialProgress(3, 9, 1.5)}
@@ -129,11 +132,14 @@ def test_status_shows_the_step_and_time_of_a_running_trial(
     ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
     write_progress(
         ledger.directory,
-        LiveProgress({TRIAL: TrialProgress(120, 300, 84.0)}, TimeLeft(600.0, (900.0, 1500.0))),
+        LiveProgress(
+            {TRIAL: TrialProgress(120, 300, 84.0, in_steps=False)},
+            TimeLeft(600.0, (900.0, 1500.0)),
+        ),
     )
     code, output, complaints = call("status", "s", "--storage", str(tmp_path))
     assert (code, complaints) == (0, "")
-    assert "running, step 120/300" in output
+    assert "running, step 120/300, evaluates or saves" in " ".join(output.split())
     assert "1 min 24 s" in output
     assert "about 10 min 0 s left, then 15 min 0 s to 25 min 0 s of confirmation" in output
     ledger.trial_finished(TRIAL, TrialState.COMPLETE)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from droplora_sweep.display.progress import LineProgress, TableProgress, make_progress
 from droplora_sweep.display.values import format_bytes, format_count, format_seconds
+from droplora_sweep.groups.messages import StepsDone
 from droplora_sweep.spec import SweepSpec, TrialSpec
 from droplora_sweep.tracking import LedgerWriter, QueuedClone, TrialState
 
@@ -32,7 +33,7 @@ def show(ledger: LedgerWriter, kind: Any, *, is_terminal: bool) -> str:
     with kind(console, 2, "val/mean") as progress:
         ledger.subscribe(progress.event)
         ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
-        progress.tick({TRIAL: (3, 9)})
+        progress.tick({TRIAL: StepsDone(3, 9)})
         ledger.trial_reported(TRIAL, 1, 5, METRICS, num_evaluations=2)
         ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
     return stream.getvalue()

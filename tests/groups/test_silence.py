@@ -102,3 +102,11 @@ def test_a_group_that_ended_is_silent_without_blame(in_steps):
     vigil.forget("g0")
     vigil.sign("g0", now_s, in_steps=in_steps)
     assert vigil.silent(now_s + 1e6) == {}
+
+
+def test_a_group_is_within_its_steps_as_it_last_showed():
+    vigil, now_s = stepping(pause_s=1.0)
+    assert vigil.is_in_steps("g0")
+    vigil.sign("g0", now_s + 1, in_steps=False)
+    assert not vigil.is_in_steps("g0")
+    assert not vigil.is_in_steps("g1")

@@ -104,7 +104,11 @@ def test_on_cpus_memory_is_that_of_a_worker(rows: Any) -> None:
     costs, shown = rows(model={"path": "builtin"}, task={"num_train": 16, "num_validation": 8})
 
     assert costs.gpu is None
-    assert set(shown) == {"tokens per trial", "memory per worker", "  training", "  evaluation"}
+    memory = {"tokens per trial", "memory per worker", "  training", "  evaluation"}
+    assert set(shown) == {"time", *memory}
+    assert shown["time"] == (
+        "not known; `plan --calibrate` measures it on one group, in a few minutes"
+    )
 
 
 def test_a_gpu_that_is_not_known() -> None:

@@ -59,9 +59,11 @@ def test_an_adapter_alone_is_one_group() -> None:
 
 
 @pytest.fixture
-def engine_and_reference() -> tuple[Engine, torch.nn.Module, torch.nn.Module]:
+def engine_and_reference(
+    request: pytest.FixtureRequest,
+) -> tuple[Engine, torch.nn.Module, torch.nn.Module]:
     settle(1)
-    model = make("qwen2")
+    model = make("qwen2").to(getattr(request, "param", torch.float32))
     reference = copy.deepcopy(model)
     training = TrainingSpec(weight_decay=0.5, max_grad_norm=1e9, micro_batch_size=1)
     return Engine(model, training, torch.device("cpu")), model, reference
@@ -88,6 +90,9 @@ def test_steps_are_those_of_trainers_optimizer(engine_and_reference, tmp_path) -
         torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
+@pytest.mark.parametrize(
+    "engine_and_reference", [torch.float32, torch.bfloat16], ids=str, indirect=True
+)
 def test_a_state_goes_on_whatever_groups_it_was_saved_in(engine_and_reference) -> None:
     """Names say what is what: an earlier version saved one group, in the model's order."""
     engine, model, _ = engine_and_reference

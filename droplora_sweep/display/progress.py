@@ -56,21 +56,25 @@ class _Row:
     part: int = 0
     score: float | None = None
     seconds: float | None = None
-    share_before: float | None = None
+    began: float | None = None
+    share_before: float = 0.0
     share: float = 0.0
 
     def reach(self, step: int, num_steps: int) -> None:
-        """Take note of the step; the first one that is seen is where the trial was begun."""
+        """Take note of the step; the first one that is seen is where a group began with it."""
         self.share = step / max(1, num_steps)
-        if self.share_before is None:
-            self.share_before = self.share
+        if self.began is None:
+            self.began, self.share_before = time.monotonic(), self.share
 
     def run(self, now: float) -> Run:
-        """What the pace is told by."""
+        """What the pace is told by: not by the wait for a group, which may only start."""
         is_whole = self.stage == "complete"
-        before, has_ended = self.share_before or 0.0, self.seconds is not None
-        seconds = now - self.started if self.seconds is None else self.seconds
-        return Run(seconds, before, 1.0 if has_ended else self.share, is_whole)
+        share = self.share if self.seconds is None else 1.0
+        ended = now if self.seconds is None else self.started + self.seconds
+        began = self.began
+        if began is None:
+            began = ended if self.seconds is None else self.started
+        return Run(ended - began, self.share_before, share, is_whole)
 
 
 class Progress(Protocol):
@@ -161,9 +165,12 @@ class _Sweep:
     def left(self) -> TimeLeft:
         """From the pace since this driver's first trial of this part started."""
         now = time.monotonic()
+        rows = [row for row in list(self.rows.values()) if row.part == self.part]
+        begun = [row.began for row in rows if row.began is not None]
+        first = min(begun, default=self.first_start)
         return time_left(
-            [row.run(now) for row in list(self.rows.values()) if row.part == self.part],
-            elapsed_s=0.0 if self.first_start is None else now - self.first_start,
+            [row.run(now) for row in rows],
+            elapsed_s=0.0 if first is None else now - first,
             num_trials=self.num_trials,
             num_done_before=self.num_done_before,
             num_confirmed=self.num_confirmed,

@@ -42,7 +42,7 @@ class TrialProgress:
     Attributes:
         step: Optimiser steps done.
         num_steps: Steps in all.
-        seconds: Since this driver started it.
+        seconds: Since a group of this driver began with it.
         in_steps: Whether it is within its training steps; else it loads, evaluates or saves.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,23 @@ def test_lines_say_how_far_a_trial_is_when_nothing_else_was_said(
     assert half.startswith(f"{TRIAL} step 150/300 (")
     assert half.endswith(" of confirmation")
     assert evaluates.startswith(f"{TRIAL} step 150/300, evaluates or saves (")
+    ledger.close()
+
+
+def test_the_wait_for_a_group_that_starts_is_no_part_of_the_pace(tmp_path: Path) -> None:
+    progress = LineProgress(Console(file=io.StringIO()), 2, "val/mean", (10, 10))
+    ledger = LedgerWriter.create(tmp_path, SweepSpec(name="s"))
+    ledger.subscribe(progress.event)
+    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    time.sleep(2)
+    progress.tick({TRIAL: StepsDone(0, 300, in_steps=False)})
+    assert progress.seconds(TRIAL) < 1.5
+    progress.tick({TRIAL: StepsDone(300, 300)})
+    ledger.trial_finished(TRIAL, TrialState.COMPLETE)
+    found = progress.left()
+    assert found.confirmation_s is not None
+    # With the wait, ten runs would take 20 s.
+    assert found.confirmation_s[1] < 15
     ledger.close()
 
 

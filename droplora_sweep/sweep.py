@@ -142,7 +142,7 @@ def run_sweep(
             live = ProgressFile(ledger.directory, progress.left, progress.seconds)
             with progress, live:
                 return _drive(
-                    sweep, ledger, identify, interruption, progress, live, Path(scratch), folders
+                    prepared, ledger, identify, interruption, progress, live, Path(scratch), folders
                 )
 
 
@@ -156,7 +156,7 @@ def _finished_before(sweep: SweepSpec, storage: Path) -> SweepResult:
 
 
 def _drive(
-    sweep: SweepSpec,
+    prepared: Prepared,
     ledger: LedgerWriter,
     identify: Identity,
     interruption: Interruption,
@@ -169,6 +169,7 @@ def _drive(
     from .driver.control import Control
     from .driver.population import Population, has_copied
     from .driver.recorder import Recorder
+    from .driver.references import References
     from .driver.stages import Stages
     from .driver.watch import Watch
     from .groups.manager import GroupManager
@@ -177,6 +178,7 @@ def _drive(
     from .search import Pins, StudySearcher, reconciled_study
     from .tracking.mlflow_view import MlflowPublisher
 
+    sweep = prepared.sweep
     known = known_of(ledger.record, sweep.search.metric)
     study = reconciled_study(ledger.study, known.trials, sweep)
     pool_name = f"{sweep.name}-{ledger.holder.token}"
@@ -186,6 +188,7 @@ def _drive(
     reason: str | None = "a bug or a broken machine, see the log"
     population = Population(sweep, ledger, pool) if sweep.search.population else None
     recorder = Recorder(ledger, pool, population)
+    references = References(ledger, pool, prepared.task, progress.say)
     with GroupManager(sweep, pool, pool_name, scratch, progress.say) as groups:
         # MLflow takes seconds to import, which the groups take to start.
         publisher = MlflowPublisher(
@@ -223,6 +226,7 @@ def _drive(
             watch,
             scratch,
             progress,
+            references,
             population,
         )
         try:
@@ -234,6 +238,7 @@ def _drive(
         finally:
             recorder.abandon()
             recorder.close()
+            references.close()
             if outcome is SweepOutcome.COMPLETE and (problem := leave_report(ledger)):
                 progress.say(problem)
             try:

@@ -92,6 +92,12 @@ def test_a_sweep_killed_while_it_confirms_decides_as_if_nothing_had_been(tmp_pat
     [winner] = on_test(ledger)
     assert winner.num_examples == 12
     assert "on test: p = " in output
+    # The untrained model was scored once on each split, whoever was killed meanwhile.
+    assert set(ledger.record.references) == {"validation", "confirmation", "test"}
+    for split in ("validation", "confirmation", "test"):
+        scored = f'"kind":"reference_scored","payload":{{"split":"{split}"'
+        assert sum(scored in line for line in lines) == 1
+    assert "untrained model, test examples: builtin_choice " in output
     # And never again.
     code, output = to_end(start(command(tmp_path, "resume", NAME), MARK))
     assert (code, "nothing to do" in output) == (0, True)

@@ -208,11 +208,13 @@ def _judge_note(found: Survey, num_trials: int) -> str | None:
     num_ratings = 2 * found.num_judged
     if evaluation.judge is None or not num_ratings:
         return None
-    num_evaluations = num_trials * evaluation.num_evaluations
+    # The untrained model's is one more.
+    num_evaluations = num_trials * evaluation.num_evaluations + 1
     return (
         f"the judge {evaluation.judge.model} is asked for up to "
         f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
-        f"{num_evaluations:,} evaluations, those in its cache for free"
+        f"{num_evaluations:,} evaluations, one of them the untrained model's, those in its cache "
+        "for free"
     )
 
 

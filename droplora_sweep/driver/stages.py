@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .identity import Identity
     from .population import Population
     from .recorder import Recorder
+    from .references import References
     from .watch import Watch
 
 
@@ -57,6 +58,7 @@ class Stages:
         watch: Whether to stop.
         scratch: Folder for Ray Tune's files.
         progress: Shows the user what happens.
+        references: Has the untrained model scored.
         population: Decides what members of a population copy; None where trials are independent.
     """
 
@@ -69,6 +71,7 @@ class Stages:
     watch: Watch
     scratch: Path
     progress: Teller
+    references: References
     population: Population | None = None
 
     @property
@@ -89,6 +92,7 @@ class Stages:
             known: What it starts from.
             pins: Trials that the scheduler must not stop.
         """
+        self.references.ask(self.sweep.trial)
         if self.ledger.record.confirm_trials and not known.open and not known.clones:
             return
         if self.population is not None:
@@ -112,17 +116,20 @@ class Stages:
             self.population.clear()
         if searcher.ended_by is not None:
             self.progress.say(searcher.ended_by)
+        self.references.wait(self.watch)
 
     def confirm(self) -> None:
         """Train what the confirmation still needs, look by look, until it is decided."""
         if self.is_stopped or self.sweep.confirm is None:
             return
         while (confirmation := self._look()) is not None:
+            self.references.ask(next(iter(confirmation.specs.values())))
             taken = take_over_runs(confirmation, self.ledger, self.identify)
             for line in taken:
                 self.progress.say(line)
             if not taken:
                 self._run(queue_of(confirmation, self.ledger, self.identify), confirmation)
+            self.references.wait(self.watch)
             if self.is_stopped:
                 return
 
@@ -136,8 +143,16 @@ class Stages:
         decisions = Grounds(self.ledger).of_confirmation(confirmation.standing.decisions)
         wanted = wanted_on_test(confirmation, decisions, record)
         if wanted:
+            self.references.wait(self.watch)
             self.groups.end()
-            score_on_test(self.ledger, wanted, self.sweep.group, self.watch, self.progress.say)
+            score_on_test(
+                self.ledger,
+                wanted,
+                self.references,
+                self.sweep.group,
+                self.watch,
+                self.progress.say,
+            )
 
     def _look(self) -> Confirmation | None:
         """The confirmation where runs are missing; None, said why, where it is over."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import GroupSpec
     from droplora_sweep.tracking import LedgerWriter, TrialRecord
 
+    from .references import References
+
 WAIT_S = 0.5
 MAX_RETRIES = 2
 """A scorer that dies is started again this often for one adapter."""
@@ -43,14 +45,14 @@ class _TestScorer:
         self._key: object = None
 
     def score(
-        self, spec: str, files: Mapping[str, bytes], benchmarks: tuple[str, ...]
+        self, spec: str, files: Mapping[str, bytes] | None, benchmarks: tuple[str, ...] | None
     ) -> list[ExampleResult]:
         """Every result of these benchmarks' test splits.
 
         Args:
             spec: The trial's spec as JSON.
-            files: Its adapter.
-            benchmarks: Their names.
+            files: Its adapter; None scores the untrained model.
+            benchmarks: Their names; None for all.
         """
         from droplora_sweep.driver.scoring import Scorer
         from droplora_sweep.spec import TrialSpec
@@ -59,6 +61,9 @@ class _TestScorer:
         key = (trial.task, trial.evaluation)
         if key != self._key:
             self._scorer, self._key = Scorer(trial), key
+        if files is None:
+            untrained: list[ExampleResult] = self._scorer(None, "test", benchmarks)
+            return untrained
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 path = Path(folder) / name
@@ -71,15 +76,19 @@ class _TestScorer:
 def score_on_test(
     ledger: LedgerWriter,
     wanted: Mapping[str, tuple[str, ...]],
+    references: References,
     group: GroupSpec,
     should_stop: Callable[[], bool],
     say: Callable[[str], None],
 ) -> None:
     """Score trials on the test split and record it, each once, until it is told to stop.
 
+    The untrained model is scored with the first of them.
+
     Args:
         ledger: Where their adapters are, and their scores go.
         wanted: Benchmarks by trial's id.
+        references: Records the untrained model's scores.
         group: What a worker has.
         should_stop: Asked a few times a second; what is not recorded then is scored another time.
         say: Shows the user one line.
@@ -91,6 +100,8 @@ def score_on_test(
         return
     room = max(1, room_for_workers(group, cluster_nodes()))
     say(f"test split: scoring {len(wanted)} adapters, once, now that everything is decided")
+    lacks_untrained = "test" not in ledger.record.references
+    num_jobs = len(wanted) + lacks_untrained
     actor: Any = ray.remote(_TestScorer)
     scorers = [
         actor.options(
@@ -99,9 +110,13 @@ def score_on_test(
             max_restarts=MAX_RETRIES,
             max_task_retries=MAX_RETRIES,
         ).remote(None if group.gpus_per_worker else max(1, int(group.cpus_per_worker)))
-        for _ in range(min(room, len(wanted)))
+        for _ in range(min(room, num_jobs))
     ]
-    waiting = {}
+    waiting: dict[Any, str | None] = {}
+    if lacks_untrained:
+        # The last scorer has the fewest adapters.
+        first = ledger.trial(next(iter(wanted)))
+        waiting[scorers[-1].score.remote(_spec(first), None, None)] = None
     for index, (trial_id, benchmarks) in enumerate(wanted.items()):
         trial = ledger.trial(trial_id)
         scorer = scorers[index % len(scorers)]
@@ -111,7 +126,11 @@ def score_on_test(
         while waiting and not should_stop():
             done, _ = ray.wait(list(waiting), timeout=WAIT_S)
             for reply in done:
-                trial_id = waiting.pop(reply)
+                scored = waiting.pop(reply)
+                if scored is None:
+                    references.record("test", _result(reply, "untrained model"))
+                    continue
+                trial_id = scored
                 tested = ledger.trial_tested(trial_id, _result(reply, trial_id))
                 shown = ", ".join(f"{name} {x:.1%}" for name, x in tested.test_scores.items())
                 say(f"{trial_id} test      {shown}")

@@ -28,6 +28,7 @@ MAX_BARREN_STARTS = 3
 class _Trial:
     spec: str
     folder: str | None = None
+    is_untrained: bool = False
     attempt: int = 0
     group: str | None = None
     ended: bool = False
@@ -53,6 +54,7 @@ class LeaseBook:
         self._halve_micro_batch = halve_micro_batch
         self._trials: dict[str, _Trial] = {}
         self._queue: deque[str] = deque()
+        self._idle_queue: deque[str] = deque()
         self._leases: dict[str, str] = {}
         self._barren_starts: dict[str, tuple[int, str]] = {}
         self._words: dict[str, Words] = {}
@@ -96,6 +98,17 @@ class LeaseBook:
             self._turns.setdefault(trial_id, {})
         if trial_id in self._stops:
             self.stop(trial_id)
+
+    def submit_untrained(self, name: str, spec: str) -> None:
+        """Have the base model scored as it is, by a group that no trial waits for.
+
+        Args:
+            name: Asks for its outcome; no trial's.
+            spec: A trial's spec as JSON: the examples, and how they are scored.
+        """
+        if name not in self._trials:
+            self._trials[name] = _Trial(spec, is_untrained=True)
+            self._idle_queue.append(name)
 
     def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         """Have a trial, once it is submitted, start from this adapter."""
@@ -199,6 +212,8 @@ class LeaseBook:
             self._conclude_stopped(trial, {})
         elif trial.ended:
             self._conclude(trial, Outcome({}, (), "its group died as it ended", trial.attempt))
+        elif words.out_of_memory and trial.is_untrained:
+            self._fail(trial, f"ran out of memory: {words.reason}", words.log)
         elif words.out_of_memory:
             self._adjust(trial_id, trial, words)
         elif trial.attempt >= self._max_attempts:
@@ -221,16 +236,25 @@ class LeaseBook:
         """The next trial for this group, if one waits."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
         self._barren_starts.pop(group, None)
-        if not self._queue:
+        queue = self._queue or self._idle_queue
+        if not queue:
             return None
-        trial_id = self._queue.popleft()
+        trial_id = queue.popleft()
         trial = self._trials[trial_id]
         trial.attempt += 1
         trial.group = group
         self._leases[group] = trial_id
         start, turns = self._starts.get(trial_id), self._turns.get(trial_id)
         in_order = None if turns is None else tuple(turns[each] for each in sorted(turns))
-        return Lease(trial_id, trial.spec, trial.attempt, trial.folder, start, in_order)
+        return Lease(
+            trial_id,
+            trial.spec,
+            trial.attempt,
+            trial.folder,
+            start,
+            in_order,
+            is_untrained=trial.is_untrained,
+        )
 
     def begin(self, group: str, step: int, num_steps: int) -> None:
         """The group's trial trains from this step on."""

@@ -32,6 +32,7 @@ class Lease:
         start: The adapter that training starts from, as files; None starts it anew.
         turns: Of a member of a population, where it copied others, in order; None for a trial that
             is no member.
+        is_untrained: Nothing is trained: the base model is scored as it is.
     """
 
     trial_id: str
@@ -40,6 +41,7 @@ class Lease:
     folder: str | None = None
     start: dict[str, bytes] | None = None
     turns: tuple[Turn, ...] | None = None
+    is_untrained: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ class _Pool:
             lambda: self._book.submit(trial_id, spec, delivered, folder, is_member=is_member)
         )
 
+    async def submit_untrained(self, name: str, spec: str) -> None:
+        await self._do(lambda: self._book.submit_untrained(name, spec))
+
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
         def look() -> Message | None:
             # Nobody reads what a client of a closed pool says; it only must not go on waiting.

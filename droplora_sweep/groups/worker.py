@@ -86,6 +86,9 @@ def serve(config: dict[str, Any]) -> None:
         resident = Resident(model, threads=config["threads"], on_forward=signs.show)
         counter = itertools.count(1)
         while not line.is_preempted() and (lease := line.lease()) is not None:
+            if lease.is_untrained:
+                line.score_untrained(resident, lease)
+                continue
             line.train(resident, lease)
             if next(counter) == config["recycle_after"]:
                 break
@@ -158,6 +161,12 @@ class _Line:
             self._tell("fail", self._group, str(error))
         else:
             self._tell("finish", self._group, files)
+
+    def score_untrained(self, resident: Resident, lease: Lease) -> None:
+        """Score the base model as it is, and deliver its results."""
+        results = resident.score_untrained(TrialSpec.model_validate_json(lease.spec))
+        self._tell("report", self._group, Message(1, 1, 0, {}), results)
+        self._tell("finish", self._group, {})
 
     def is_preempted(self) -> bool:
         """Whether a node of this group is about to be taken away; a collective."""

@@ -128,6 +128,23 @@ class Resident:
             if checkpoints is not None:
                 checkpoints.close()
 
+    def score_untrained(self, spec: TrialSpec) -> list[ExampleResult]:
+        """Score the base model as it is, on the examples and by the protocol of a trial.
+
+        Args:
+            spec: The trial; its model is the resident's.
+
+        Returns:
+            Every example's result on rank 0; [] elsewhere.
+
+        Raises:
+            InputError: The task cannot be loaded.
+        """
+        assert spec.model == self._spec, "a resident serves trials of its own base model"
+        task = self._read(spec).task
+        found = validate(self._base, self._tokenizer, task, spec.evaluation, self._device)
+        return [] if found is None else found[1]
+
     def _run(
         self,
         spec: TrialSpec,

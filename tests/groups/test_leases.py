@@ -320,3 +320,46 @@ def test_where_a_trial_begins_is_told_once_and_is_its_progress():
     assert book.progress() == {"a": (120, 300)}
     assert book.take_beginnings() == [Beginning("a", 1, 120, 300)]
     assert book.take_beginnings() == []
+
+
+def test_the_untrained_model_is_scored_when_no_trial_waits():
+    book = make_book(trials=("a",), groups=("g0", "g1"))
+    book.submit_untrained("untrained/validation", "spec")
+    assert not book.lease("g0").is_untrained
+    lease = book.lease("g1")
+    assert (lease.trial_id, lease.spec) == ("untrained/validation", "spec")
+    assert lease.is_untrained
+    book.report("g1", Message(1, 1, 0, {}), ("result",))
+    book.finish("g1", {})
+    assert book.outcome("untrained/validation").results == ("result",)
+
+
+def test_the_untrained_model_is_asked_for_once():
+    book = make_book(trials=(), groups=("g0", "g1"))
+    book.submit_untrained("untrained/validation", "spec")
+    book.submit_untrained("untrained/validation", "spec")
+    assert book.lease("g0") is not None
+    assert book.lease("g1") is None
+
+
+def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
+    book = make_book(trials=(), groups=("g0", "g1"))
+    book.submit_untrained("untrained/validation", "spec")
+    book.lease("g0")
+    book.lose("g0")
+    lease = book.lease("g1")
+    assert (lease.attempt, lease.is_untrained) == (2, True)
+    book.lose("g1")
+    assert "lost its group 2 times" in book.outcome("untrained/validation").failure
+
+
+def test_without_memory_for_the_untrained_model_no_trial_is_changed():
+    book = LeaseBook(2, halve_micro_batch=True)
+    book.enter("g0")
+    book.submit_untrained("untrained/validation", TrialSpec().model_dump_json())
+    book.lease("g0")
+    book.crash("g0", Words("out of memory on rank 0", out_of_memory=True))
+    book.lose("g0")
+    assert book.take_adjustments() == []
+    failure = book.outcome("untrained/validation").failure
+    assert failure == "ran out of memory: out of memory on rank 0"

@@ -106,6 +106,19 @@ def test_a_used_group_gives_the_same_bytes_as_a_fresh_one(
     assert again.results == first.results
 
 
+def test_a_group_scores_the_untrained_model_as_a_trial_would_be(
+    driver: Driver, sweep: Any, first: Outcome
+) -> None:
+    driver.call("submit_untrained", "untrained/validation", sweep.trial.model_dump_json())
+    outcome = driver.call("outcome", "untrained/validation", TIMEOUT_S)
+    assert (outcome.failure, outcome.files) == (None, {})
+    examples = [(one.benchmark, one.example_id) for one in outcome.results]
+    assert sorted(examples) == sorted((one.benchmark, one.example_id) for one in first.results)
+    # It is none of a trial's, and changes none.
+    again = driver.train("after it", sweep.trial)
+    assert again.files == first.files
+
+
 def test_a_stopped_trial_leaves_an_adapter_of_that_moment_and_the_group_goes_on(
     driver: Driver, sweep: Any, first: Outcome
 ) -> None:

@@ -10,6 +10,8 @@ from safetensors.torch import load
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.errors import InputError, TrialError
+from droplora_sweep.evaluation import evaluate
+from droplora_sweep.models import load_tokenizer
 from droplora_sweep.spec.trial import (
     AdapterSpec,
     EvaluationSpec,
@@ -18,6 +20,7 @@ from droplora_sweep.spec.trial import (
     TrainingSpec,
     TrialSpec,
 )
+from droplora_sweep.tasks import load_task
 from droplora_sweep.training import Report, Resident
 from droplora_sweep.training.reading import read
 
@@ -292,3 +295,17 @@ def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:
         f"model.path: must have an embedding of every token of the data, got {tmp_path}, whose "
         f"embedding has {model.config.vocab_size:,} rows and none of 'Below'"
     )
+
+
+def test_the_untrained_model_is_scored_as_plain_transformers_loads_it(
+    resident, saved_model
+) -> None:
+    # A trial that changes the base model comes before.
+    resident.run(trial(saved_model, method="pissa", pruning_rate=0.0), Decisions())
+    spec = trial(saved_model)
+    results = resident.score_untrained(spec)
+    plain = AutoModelForCausalLM.from_pretrained(saved_model, dtype=torch.float32).eval()
+    expected = evaluate(plain, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
+    assert len(results) == 6
+    answers = [(one.example_id, one.response, one.correct) for one in expected]
+    assert [(one.example_id, one.response, one.correct) for one in results] == answers

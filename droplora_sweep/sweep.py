@@ -30,7 +30,7 @@ from .driver.progress_file import ProgressFile
 from .driver.starting import Begin, Finished, find_start, start_lines
 from .driver.warm_start import earlier_trials, warm_start
 from .errors import SweepError
-from .spec import package_versions, trial_limit
+from .spec import file_notes, package_versions, trial_limit
 from .storage import local_storage
 from .tracking import Ledger, LedgerWriter, SweepOutcome
 
@@ -133,6 +133,7 @@ def run_sweep(
             progress.say(f"noise goes to {log.path}")
             for note in (
                 remote_code_note(sweep),
+                *file_notes(sweep),
                 *prepared.model.notes,
                 origin and looked_at_note(origin.record),
             ):

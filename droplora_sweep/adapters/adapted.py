@@ -44,7 +44,7 @@ def droplora_config(spec: AdapterSpec, seed: int, **others: Any) -> DropLoraConf
         task_type="CAUSAL_LM",
         r=spec.rank,
         # PEFT declares it an integer and computes with any number.
-        lora_alpha=spec.alpha,  # type: ignore[arg-type]
+        lora_alpha=spec.with_alpha().alpha,  # type: ignore[arg-type]
         lora_dropout=spec.dropout,
         target_modules=list(spec.target_modules),
         bias="none",

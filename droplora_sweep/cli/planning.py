@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 def validate(file: File, overrides: Overrides = None) -> None:
     """Check a file, its model and its data; name every fault."""
     from droplora_sweep.driver.survey import survey
-    from droplora_sweep.spec import load_sweep_file
+    from droplora_sweep.spec import file_notes, load_sweep_file
 
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
-    for line in () if found.model is None else found.model.notes:
+    notes = () if found.model is None else found.model.notes
+    for line in (*file_notes(found.sweep), *notes):
         console.print(f"note: {line}", highlight=False, soft_wrap=True)
     for line in found.unchecked:
         console.print(f"not checked: {line}", highlight=False, soft_wrap=True)

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.spec.composition import METHOD, RANK
 from droplora_sweep.spec.fingerprint import QUANTIZER
+from droplora_sweep.spec.notes import ALPHA
 
 from .recorded import recorded_sweep
 
@@ -73,14 +75,25 @@ def changes(
     Raises:
         SweepError: This version cannot read the sweep that was started.
     """
-    found = _changes(
-        "", recorded_sweep(record).model_dump(mode="json"), sweep.model_dump(mode="json")
-    )
+    before = _with_plain_alpha(recorded_sweep(record)).model_dump(mode="json")
+    found = _changes("", before, _with_plain_alpha(sweep).model_dump(mode="json"))
     found += _changes("data", record.data_digests, data_digests)
     unused = () if sweep.model.quantization != "none" else (QUANTIZER,)
     was = {name: version for name, version in record.versions.items() if name not in unused}
     now = {name: version for name, version in versions.items() if name not in unused}
     return found + _changes("versions", was, now)
+
+
+def _with_plain_alpha(sweep: SweepSpec) -> SweepSpec:
+    """The sweep with the alpha that its trials have, where one number is that of all of them.
+
+    One that a file does not give was 64 once, whatever the rank.
+    """
+    searched = sweep.search.parameters
+    if ALPHA in searched and not searched[ALPHA].when:
+        no_default = sweep.adapter.model_copy(update={"alpha": None})
+        return sweep.model_copy(update={"adapter": no_default})
+    return sweep if {METHOD, RANK} & searched.keys() else sweep.with_alpha()
 
 
 def _changes(path: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

@@ -48,7 +48,7 @@ def cloned_spec(
     if digests != ledger.record.data_digests:
         problem = f"must be as when {ledger.record.name} was started, and has changed since"
         raise InputError([Fault("", "data", problem)])
-    clone = prepared.sweep.trial
+    clone = prepared.sweep.trial.with_alpha()
     if from_adapter:
         faults = [Fault("", "--from-adapter", problem) for problem in start_problems(before, clone)]
         if parent.adapter is None:

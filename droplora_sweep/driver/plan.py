@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.costs import ASSUMED_UTILISATION
 from droplora_sweep.groups import room_for_groups
-from droplora_sweep.spec import baselines, grid_size, resolve, trial_limit
+from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
@@ -132,6 +132,7 @@ def make_plan(
     saved = None if found.model is None else _saved(found, found.model, num_saved)
     lines = [
         remote_code_note(sweep),
+        *file_notes(sweep),
         _judge_note(found, num_trials or 1),
         _population_note(sweep, saved, num_trials or 1),
         _warmup_note(schedules),

@@ -12,6 +12,7 @@ from .fingerprint import fingerprint, package_versions
 from .first_trials import baselines
 from .limits import trial_limit
 from .loader import SweepFile, load_changed_trial, load_sweep, load_sweep_file
+from .notes import file_notes
 from .objectives import is_maximized, metric_of
 from .parameters import Choice, Parameter, Range
 from .paths import is_hub_id, local_folder
@@ -117,6 +118,7 @@ __all__ = [
     "baselines",
     "dotted",
     "drawn_values",
+    "file_notes",
     "fingerprint",
     "grid_size",
     "is_active",

@@ -93,7 +93,7 @@ def _references(
         where = (*place, "ratio_of")
         if not is_scalar_field(base):
             yield Finding(where, _no_field(base))
-        elif not is_numeric(base) or get_field(sweep.trial, base) is None:
+        elif base != path and not _has_number(base, sweep):
             yield Finding(where, f"must be a field with a number, got {shown(base)}")
         elif not is_numeric(path):
             yield Finding(where, f"must be left out: `{path}` takes no number")
@@ -106,6 +106,14 @@ def _references(
             impossible = _impossible(other, option, sweep)
             if impossible:
                 yield Finding(where, impossible, ((*PARAMETERS, other),))
+
+
+def _has_number(path: str, sweep: SweepSpec) -> bool:
+    """Whether the field at ``path`` is a number in every trial."""
+    parameter = sweep.search.parameters.get(path)
+    is_always_searched = parameter is not None and not parameter.when
+    has_default = get_field(sweep.trial, path) is not None
+    return is_numeric(path) and (is_always_searched or has_default)
 
 
 def _impossible(path: str, value: Scalar, sweep: SweepSpec) -> str | None:

@@ -11,6 +11,9 @@ from .base import Count, Positive, SpecModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PAPER_ALPHA_PER_RANK = {"pissa": 1, "milora": 1}
+"""Alpha by rank in arXiv 2508.17337, Table 7; 2 of every method that is not named."""
+
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -36,8 +39,9 @@ class AdapterSpec(SpecModel):
     """
     rank: Count = 32
     """Rank r of the update B A."""
-    alpha: Positive = 64
-    """The update is scaled by alpha / rank, with ``rslora`` by alpha / sqrt(rank)."""
+    alpha: Positive | None = None
+    """The update is scaled by alpha / rank, with ``rslora`` by alpha / sqrt(rank); null: the
+    paper's (Table 7), which is the rank with ``pissa`` and ``milora``, else twice the rank."""
     pruning_rate: Rate = 0.0
     """Probability of dropping a rank dimension while training; 0 is the method unpruned."""
     module_pruning_rates: dict[str, Rate] = Field(default_factory=dict)
@@ -79,14 +83,24 @@ class AdapterSpec(SpecModel):
         """
         return rate_of(module, self.module_pruning_rates, self.pruning_rate)
 
+    def with_alpha(self) -> AdapterSpec:
+        """The same adapter with a number for alpha.
+
+        >>> AdapterSpec(rank=16).with_alpha().alpha
+        32.0
+        """
+        if self.alpha is not None:
+            return self
+        return self.model_copy(update={"alpha": paper_alpha(self.method, self.rank)})
+
     def canonical(self) -> AdapterSpec:
         """The same adapter with defaults wherever a field does not change the result.
 
         Two adapters that train alike have one canonical form, and so one fingerprint.
         """
         if self.method == "full":
-            return AdapterSpec(method="full")
-        kept = self.model_dump()
+            return AdapterSpec(method="full").with_alpha()
+        kept = self.with_alpha().model_dump()
         if self.method == "droplora":
             kept["method"] = "lora"
         unused = [] if self.method == "lora_drop" else ["lora_drop"]
@@ -95,6 +109,11 @@ class AdapterSpec(SpecModel):
         return AdapterSpec.model_validate(
             {name: value for name, value in kept.items() if name not in unused}
         )
+
+
+def paper_alpha(method: str, rank: int | float) -> float:
+    """Alpha of this method and rank in arXiv 2508.17337, Table 7; of others, LoRA's."""
+    return float(PAPER_ALPHA_PER_RANK.get(method, 2) * rank)
 
 
 def rate_of(module: str, rates: Mapping[str, float], default: float) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .adapter import paper_alpha
 from .fields import get_field, mapping_of
 from .space import active_order, field_value, is_active, resolve, variants
 from .trial import WARMUP_RATIO
@@ -45,9 +46,6 @@ RATE = "adapter.pruning_rate"
 SAME_METHOD = {"droplora": "lora", "lora": "droplora"}
 """Two names of one method: where one is not searched, the other stands in for it."""
 
-PAPER_ALPHA_PER_RANK = 2
-"""Every LoRA, DoRA and DropLoRA column of Table 7 has alpha = 2 * rank."""
-
 
 def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
     """Raw values of the trials to run first: the paper's setting, and the same without pruning.
@@ -83,11 +81,12 @@ def _is_pruned(values: Mapping[str, Scalar], sweep: SweepSpec) -> bool:
 
 
 def _nearest_setting(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:
-    """Two passes, since alpha follows the rank that the first one found."""
+    """Two passes, since alpha follows the method and the rank that the first one found."""
     values = _nearest_values(setting, sweep)
     rank = field_value("adapter.rank", values, sweep)
     assert isinstance(rank, int)
-    return _nearest_values({**setting, "adapter.alpha": PAPER_ALPHA_PER_RANK * rank}, sweep)
+    alpha = paper_alpha(str(field_value(METHOD, values, sweep)), rank)
+    return _nearest_values({**setting, "adapter.alpha": alpha}, sweep)
 
 
 def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str, Scalar]:

@@ -113,6 +113,9 @@ def load_changed_trial(sweep: SweepSpec, trial: TrialSpec, overrides: Sequence[s
         InputError: With every fault of the overrides.
     """
     data = {**sweep.model_dump(mode="json"), **trial.model_dump(mode="json")}
+    if sweep.adapter.alpha is None and "adapter.alpha" not in sweep.search.parameters:
+        # It follows the method and the rank, also those of the overrides.
+        data["adapter"]["alpha"] = None
     data["search"] = {**data["search"], "parameters": {}}
     source = Source(sweep.name, data, {(): sweep.name})
     for override in overrides:

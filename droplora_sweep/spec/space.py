@@ -105,7 +105,7 @@ def resolve(values: Mapping[str, Scalar], sweep: SweepSpec) -> TrialSpec:
         raise InputError(faults)
     try:
         resolved = {path: field_value(path, known, sweep) for path in known}
-        return with_fields(sweep.trial, resolved)
+        return with_fields(sweep.trial, resolved).with_alpha()
     except ValidationError as error:
         translated = map(translate, error.errors())
         raise InputError([Fault("", dotted(path), rule) for path, rule in translated]) from None

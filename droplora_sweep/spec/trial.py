@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -74,3 +74,7 @@ class TrialSpec(SpecModel):
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: int = Field(default=42, ge=0, lt=2**31)
     """Seeds adapter initialisation, masks, dropout and data order (the paper's: 42)."""
+
+    def with_alpha(self) -> Self:
+        """The same trial with a number for ``adapter.alpha``."""
+        return self.model_copy(update={"adapter": self.adapter.with_alpha()})

@@ -183,7 +183,7 @@ def write_sweep(folder, name="demo", num_correct=(5, 7)):
     sweep = SweepSpec(name=name, task=TaskSpec(name="toy", benchmarks=("choice",)))
     ledger = LedgerWriter.create(folder, sweep, data_digests={"choice/validation": "ab" * 32})
     for number, rate in enumerate((0.0, 0.2)):
-        adapter = AdapterSpec(rank=8, pruning_rate=rate)
+        adapter = AdapterSpec(rank=8, alpha=64, pruning_rate=rate)
         spec = sweep.trial.model_copy(update={"adapter": adapter})
         fingerprint = f"{number:08x}"
         trial = trial_id(number, fingerprint)

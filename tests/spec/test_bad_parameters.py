@@ -147,13 +147,13 @@ PARAMETER_FAULTS = {
         "must be left out: `adapter.mask` takes no number",
     ),
     "ratio_gives_bad_value": (
-        searching(RANK, "      values: [0.3]", "      ratio_of: adapter.alpha"),
+        searching(RANK, "      values: [0.3]", "      ratio_of: training.max_sequence_tokens"),
         "s.yaml:5: search.parameters.adapter.rank.values[0]: "
-        "must be an integer, got 19.2 (0.3 of `adapter.alpha`)",
+        "must be an integer, got 153.6 (0.3 of `training.max_sequence_tokens`)",
     ),
     "ratio_is_true": (
         searching("adapter.alpha", "      values: [true]", "      ratio_of: adapter.rank"),
-        "s.yaml:5: search.parameters.adapter.alpha.values[0]: must be a number, got true",
+        "s.yaml:5: search.parameters.adapter.alpha.values[0]: must be a number or null, got true",
     ),
     "ratio_of_a_ratio_gives_bad_value": (
         searching(

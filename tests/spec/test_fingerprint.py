@@ -87,7 +87,7 @@ def fingerprints(*trials: TrialSpec) -> set[str]:
 
 def test_every_field_counts_where_it_has_a_meaning() -> None:
     # LoRA-drop with a pruning rate is the adapter that every field has a meaning for.
-    adapter = AdapterSpec(method="lora_drop", pruning_rate=0.5)
+    adapter = AdapterSpec(method="lora_drop", pruning_rate=0.5, alpha=64)
     trial = TrialSpec(adapter=adapter)
     trials = [trial, *(TrialSpec(**data) for data in variants(trial.model_dump()))]
 
@@ -133,7 +133,7 @@ def test_a_warmup_counts_as_what_gives_its_length() -> None:
 
 
 def test_the_canonical_adapter_is_its_own_canonical_form() -> None:
-    adapter = AdapterSpec(module_pruning_rates={"q_proj": 0.2}, mask="step")
+    adapter = AdapterSpec(module_pruning_rates={"q_proj": 0.2}, mask="step", alpha=64)
 
     assert adapter.canonical() == adapter.model_copy(update={"method": "lora"})
     assert adapter.canonical().canonical() == adapter.canonical()

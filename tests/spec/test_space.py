@@ -101,7 +101,7 @@ def test_what_is_not_searched_is_the_trials() -> None:
 
     assert resolve({"adapter.rank": 4}, sweep).model_dump() == {
         **sweep.trial.model_dump(),
-        "adapter": {**sweep.adapter.model_dump(), "rank": 4},
+        "adapter": {**sweep.adapter.model_dump(), "rank": 4, "alpha": 8},
     }
 
 

@@ -32,7 +32,9 @@ class Driver:
 
     def start(self, number, pruning_rate=0.2, **adapter):
         spec = self.sweep.trial.model_copy(
-            update={"adapter": AdapterSpec(rank=8, pruning_rate=pruning_rate, **adapter)}
+            update={
+                "adapter": AdapterSpec(rank=8, pruning_rate=pruning_rate, **{"alpha": 64} | adapter)
+            }
         )
         fingerprint = f"{number + 1:08x}" + "0" * 56
         name = trial_id(number, fingerprint)

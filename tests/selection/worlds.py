@@ -9,7 +9,7 @@ and the level is chosen so that it is as wished. Nothing here is taken from the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.stats import norm
@@ -21,8 +21,8 @@ from droplora_sweep.selection.crossed import components
 from droplora_sweep.selection.finalists import Finalists
 from droplora_sweep.selection.sequential import Action, Budget, next_step
 
-QUANTILES = (np.arange(20_000) + 0.5) / 20_000
-HALVINGS = 50
+QUANTILES = (np.arange(4_000) + 0.5) / 4_000
+HALVINGS = 40
 
 
 def normal(shares):
@@ -93,7 +93,8 @@ class World:
 
     def mean_score(self, arm, level):
         """The arm's true mean score, over all seeds."""
-        effects_Q = self.effects(arm, QUANTILES)
+        units = self.points_to_units(self.truths[arm])
+        effects_Q = self.seed_points[arm] * units * _at_quantiles(self.tails)
         half = 0.5 * norm.cdf(level / self.rest)
         lost = np.isneginf(effects_Q)
         scores_Q = norm.cdf((level + np.where(lost, 0, effects_Q)) / self.rest)
@@ -118,6 +119,11 @@ class World:
             kept_ASE = ~lost_AS[:, :, None] | (generator.random(shape) < 0.5)
             parts.append((right_ASE & kept_ASE).astype(np.float64))
         return parts
+
+
+@cache
+def _at_quantiles(tails):
+    return tails(QUANTILES)
 
 
 @lru_cache(maxsize=256)

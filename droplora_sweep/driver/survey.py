@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.context import check_contexts
+from droplora_sweep.evaluation.golds import check_golds
 from droplora_sweep.evaluation.held_out import HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging import with_absolute_files
 from droplora_sweep.models import (
@@ -19,7 +20,7 @@ from droplora_sweep.models import (
 )
 from droplora_sweep.models.resolving import BUILTIN
 from droplora_sweep.spec import is_hub_id, local_folder
-from droplora_sweep.tasks import load_task, published_task, split_sizes
+from droplora_sweep.tasks import BENCHMARKS, load_task, published_task, split_sizes
 
 from .as_loaded import is_told_by_names, look_at_loaded
 from .requirements import (
@@ -112,6 +113,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         splits, num_training_examples = split_sizes(task), len(task.training_examples())
         num_judged = sum(len(one.validation) for one in task.benchmarks if one.scoring == "judge")
         faults += check_answers(spec, task)
+        faults += check_golds(task, spec.evaluation.protocol, published=tuple(BENCHMARKS))
     if splits:
         faults += check_sampling(spec, num_training_examples)
         faults += check_validated(spec, splits)

@@ -35,8 +35,9 @@ def read_choice(response: str, options: Sequence[str]) -> str | None:
     ``the correct answer is`` may stand before the option and a full stop behind it; spaces around
     do not count, upper and lower case do.
     """
-    answer = response.strip(_SPACE).removesuffix(".").removeprefix(ANSWER_PREFIX)
-    return answer if answer in options else None
+    answer = response.strip(_SPACE).removeprefix(ANSWER_PREFIX)
+    # An option may itself end in a full stop, as "p.m." does.
+    return next((one for one in (answer, answer.removesuffix(".")) if one in options), None)
 
 
 def may_become_choice(response: str, options: Sequence[str]) -> bool:

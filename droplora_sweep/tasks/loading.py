@@ -206,7 +206,10 @@ def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> C
     def suits(name: str, example: Example) -> bool:
         made_from = _MADE_FROM.get((example.category or "").partition("_")[0], name)
         is_other = made_from != name and name in _MADE_FROM.values()
-        return not is_other and not answer_problems(example.answer, entries[name])
+        if is_other or answer_problems(example.answer, entries[name]):
+            return False
+        # No response is read as any other number under protocol `paper`.
+        return entries[name].scoring != "number" or float(example.answer).is_integer()
 
     mixture = None
     if spec.train is not None:

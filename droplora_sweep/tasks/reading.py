@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_PROBLEMS_PER_FILE: Final = 5
 """A file in a wrong format has the same problem in each record; the rest are only counted."""
 
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 _TYPES: Final = {str: "text", int: "an integer", list: "a list"}
 
 
@@ -255,7 +257,8 @@ def answer_problems(answer: str, entry: BenchmarkEntry) -> list[str]:
     if entry.scoring == "choice" and answer not in entry.options:
         return [f"answer: must be one of {', '.join(entry.options)}, got {answer!r}"]
     if entry.scoring == "number" and not _is_number(answer):
-        return [f"answer: must be a number, got {answer!r}"]
+        rule = "must be a number in digits, such as 1000 or 6.5, since responses are read so"
+        return [f"answer: {rule}, got {answer!r}"]
     if entry.scoring not in (None, "judge") and not answer.strip():
         return [f"answer: must not be empty with scoring {entry.scoring}"]
     if entry.scoring == "code":
@@ -270,7 +273,5 @@ def answer_problems(answer: str, entry: BenchmarkEntry) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    """Python's 1e3 and 1_000 are none: a response's would be read as 1."""
+    return _DECIMAL.fullmatch(text.strip()) is not None and math.isfinite(float(text))

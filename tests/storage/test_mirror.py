@@ -11,6 +11,13 @@ import pytest
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of, storage_name
+from droplora_sweep.tracking.live_progress import (
+    PROGRESS,
+    LiveProgress,
+    TimeLeft,
+    read_progress,
+    write_progress,
+)
 
 ADAPTER = "demo/trials/t0000-00000001/adapter"
 
@@ -99,6 +106,16 @@ def test_checkpoints_are_left_to_the_workers(mirror: Mirror, url: str) -> None:
     mirror.pull("demo")
     assert not (folder / "weights").exists()
     assert (folder / "state.json").exists()
+
+
+def test_steps_of_running_trials_stay_on_the_drivers_machine(mirror: Mirror, url: str) -> None:
+    folder, live = local_storage(url) / "demo", LiveProgress({}, TimeLeft(None))
+    write_progress(folder, live)
+    mirror.push_files("demo")
+    mirror.push_event("demo", 0, b"event\n")
+    mirror.pull("demo")
+    assert read_progress(folder) == live
+    assert not ObjectStore(url).exists(f"demo/{PROGRESS}")
 
 
 def test_an_event_is_written_once(mirror: Mirror) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking import Ledger
 from droplora_sweep.tracking.event_log import read_events
 from droplora_sweep.tracking.layout import EVENTS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Call = "Callable[..., tuple[int, str, str]]"
 
-NOTHING_YET = ("has no adapter to register yet", "no trial to export", "is complete")
+NOTHING_YET = ("has no adapter to register yet", "has no trial to export for", "is complete (")
 """What a command that has nothing to work on says, in one line."""
 
 
@@ -65,17 +65,39 @@ def read_everything(call: Call, storage: Path, name: str) -> None:
     code, printed, complaints = call("status", name, *at)
     assert (code, complaints) == (0, ""), complaints
     assert f"{name}: " in printed
-    answer_or_say_why_not(call, "best", name, *at)
-    answer_or_say_why_not(call, "best", name, "--json", *at)
-    answer_or_say_why_not(call, "best", name, "--task", "builtin_choice", *at)
+    shown = answer_or_say_why_not(call, "best", name, *at)
+    as_json = answer_or_say_why_not(call, "best", name, "--json", *at)
+    winners = json.loads(as_json)["benchmarks"] if as_json else []
+    for winner in winners[:1]:
+        line = answer_or_say_why_not(call, "best", name, "--task", winner["benchmark"], *at)
+        assert line.startswith(f"{winner['benchmark']}: ")
+    for winner in winners:
+        if winner["trial"] is not None:
+            assert f"{winner['benchmark']} {winner['trial']} (p = " in shown
 
 
-def export_all(call: Call, storage: Path, name: str, scratch: Path) -> None:
-    """Export the winner of one benchmark and, where there are several, that of their mean."""
-    benchmarks = Ledger.open(storage, name).record.spec["task"]["benchmarks"]
-    for task in (benchmarks[0], *(["mean"] if len(benchmarks) > 1 else [])):
+def export_what_is_best(call: Call, storage: Path, name: str, scratch: Path) -> None:
+    """Export the adapter of each answer, which is that of the trial that `best` names."""
+    at = ("--storage", storage)
+    as_json = answer_or_say_why_not(call, "best", name, "--json", *at)
+    for winner in json.loads(as_json)["benchmarks"] if as_json else []:
+        task = winner["benchmark"]
         output = scratch / f"{name}-{task}"
-        answer_or_say_why_not(
-            call, "export", name, "--task", task, "--output", output, "--storage", storage
+        printed = answer_or_say_why_not(
+            call, "export", name, "--task", task, "--output", output, *at
         )
+        assert printed.startswith(f"{winner['trial']}: ") or winner["trial"] is None
         shutil.rmtree(output, ignore_errors=True)
+
+
+def show_elsewhere(call: Call, storage: Path, name: str, whole: Path) -> None:
+    """Report on it, compare it with what became of it, and publish it."""
+    at = ("--storage", storage)
+    for command in (
+        ("report", name),
+        ("compare", name, f"{whole}/{name}"),
+        ("sync", name),
+    ):
+        code, printed, complaints = call(*command, *at)
+        assert code == 0, complaints
+        assert printed, command

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.tracking import Ledger
+from droplora_sweep.driver.recorded import recorded_sweep
+from droplora_sweep.reports import answers, facts_of, next_step
+from droplora_sweep.tracking import Ledger, LedgerWriter
 from tests.ledgers import KINDS
-from tests.replaying import export_all, prefixes, read_everything, turning_points
+from tests.replaying import (
+    answer_or_say_why_not,
+    export_what_is_best,
+    prefixes,
+    read_everything,
+    show_elsewhere,
+    turning_points,
+)
+from tests.test_winners_commands import adapter_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +49,7 @@ def test_each_kind_has_what_it_is_for(tmp_path: Path) -> None:
     assert Ledger.open(tmp_path / "searched", "searched").record.num_starts == 2
 
 
-def test_every_command_reads_the_ledger_where_something_is_new(
+def test_what_reads_a_ledger_reads_it_where_something_is_new(
     written: tuple[Path, str], call: Any, tmp_path: Path
 ) -> None:
     storage, name = written
@@ -46,17 +57,63 @@ def test_every_command_reads_the_ledger_where_something_is_new(
     for number, copy in prefixes(storage, name, tmp_path):
         if number in numbers:
             read_everything(call, copy, name)
-    export_all(call, copy, name, tmp_path)
+    export_what_is_best(call, copy, name, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_every_command_reads_the_ledger_after_every_event(
     written: tuple[Path, str], call: Any, tmp_path: Path
 ) -> None:
     storage, name = written
     for _, copy in prefixes(storage, name, tmp_path):
         read_everything(call, copy, name)
-        export_all(call, copy, name, tmp_path)
-        code, _, complaints = call("report", name, "--storage", copy)
-        assert (code, complaints) == (0, ""), complaints
+        export_what_is_best(call, copy, name, tmp_path)
+        show_elsewhere(call, copy, name, storage)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_driver_publishes_what_it_goes_on_with_from_every_turn(
+    written: tuple[Path, str], tmp_path: Path
+) -> None:
+    from droplora_sweep.tracking.mlflow_view import MlflowPublisher
+
+    storage, name = written
+    numbers = turning_points(storage, name)
+    for number, copy in prefixes(storage, name, tmp_path):
+        if number in numbers:
+            ledger = LedgerWriter.resume(copy, recorded_sweep(Ledger.open(copy, name).record))
+            report = MlflowPublisher(ledger).close()
+            ledger.close()
+            assert report.is_complete, report.error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_winners_are_registered_from_every_turn_of_a_confirmation(
+    call: Any, tmp_path: Path
+) -> None:
+    adapter = adapter_files(tmp_path / "adapter")
+    storage = tmp_path / "results"
+    KINDS["confirmed"](storage, adapter)
+    numbers = turning_points(storage, "confirmed")
+    for number, copy in prefixes(storage, "confirmed", tmp_path):
+        if number in numbers:
+            answer_or_say_why_not(call, "register", "confirmed", "--storage", copy)
+
+
+def test_the_commands_that_are_told_next_are_valid(call: Any, tmp_path: Path) -> None:
+    for name in ("searched", "confirmed"):
+        storage = tmp_path / name
+        KINDS[name](storage, ADAPTER)
+        facts = facts_of(Ledger.open(storage, name))
+        step = next_step(facts, answers(facts))
+        words = shlex.split(step.command)
+        assert words[:3] == ["droplora-sweep", "run", f"{storage}/{name}/sweep.yaml"]
+        settings = [word for word in words[3:] if word.startswith("confirm")]
+        assert settings
+        for given in settings:
+            code, printed, complaints = call("validate", words[2], "--set", given)
+            assert (code, complaints) == (0, ""), complaints
+            assert printed.startswith(f"{words[2]}: valid")

@@ -232,7 +232,7 @@ def test_a_search_for_several_objectives_shows_its_front():
     [
         (
             None,
-            "Next: droplora-sweep run results/demo/sweep.yaml --set confirm.examples=validation",
+            "run results/demo/sweep.yaml --set 'confirm={examples: validation}' trains the best",
         ),
         ({"seeds": 3}, "The confirmation has not come to a decision yet."),
     ],

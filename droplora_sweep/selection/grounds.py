@@ -83,7 +83,7 @@ def doubts(
     own = [row for row in rows if row.benchmark == subject]
     runs = [run for some in arms.values() for run in some]
     parts = _parts(subject, runs)
-    not_above = _not_above(arms, parts, own, untrained, num_candidates * len(arms))
+    not_above = _not_above(arms, parts, own, untrained, num_candidates)
     alike = _all_alike(runs, parts)
     found = [
         not_above,
@@ -115,10 +115,10 @@ def gain_over(
     """By how much runs of one arm score above something fixed, with an interval.
 
     It covers new seeds, where there are several runs, and new examples: the variances of both are
-    added, which counts the noise of single answers twice and errs to the wide side; degrees of
-    freedom are Satterthwaite's. To each benchmark one example that is won and one that is lost are
-    added, so that a few examples that all agree are not taken for certainty (as Bonett and Price,
-    J. Educ. Behav. Stat. 37, 2012, do for paired shares).
+    added, less that of single answers, which is in both; degrees of freedom are Satterthwaite's.
+    To each benchmark one example that is won and one that is lost are added, so that a few examples
+    that all agree are not taken for certainty (as Bonett and Price, J. Educ. Behav. Stat. 37, 2012,
+    do for paired shares).
 
     Args:
         runs: Scores by benchmark and example.
@@ -139,14 +139,25 @@ def gain_over(
         per_example = np.append(difference_SE.mean(axis=0), (1.0, -1.0))
         variances.append((float(np.var(per_example)) / (num_examples + 2), num_examples + 1))
         if num_seeds > 1:
-            by_seed = float(np.var(difference_SE.mean(axis=1), ddof=1)) / num_seeds
-            variances.append((by_seed, num_seeds - 1))
+            variances.append((_variance_of_seeds(difference_SE), num_seeds - 1))
     value = math.fsum(values) / len(parts)
     variance = math.fsum(one for one, _ in variances)
     degrees = variance**2 / math.fsum(one**2 / freedom for one, freedom in variances)
     quantile = float(student.isf((1 - CONFIDENCE) / 2 / num_compared, degrees))
     half = quantile * math.sqrt(variance) / len(parts)
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def _variance_of_seeds(difference_SE: Array) -> float:
+    """What new seeds add to the variance of the mean beyond the noise of single answers."""
+    num_seeds, num_examples = difference_SE.shape
+    by_seed_S = difference_SE.mean(axis=1)
+    found = float(np.var(by_seed_S, ddof=1)) / num_seeds
+    if num_examples == 1:
+        return found
+    rest_SE = difference_SE - by_seed_S[:, None] - difference_SE.mean(axis=0) + by_seed_S.mean()
+    degrees = (num_seeds - 1) * (num_examples - 1)
+    return max(0.0, found - float((rest_SE**2).sum()) / degrees / num_seeds / num_examples)
 
 
 def _parts(subject: str, runs: Sequence[RunFacts]) -> list[str]:

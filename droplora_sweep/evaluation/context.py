@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault, InputError
 
 from .prompt_tokens import prompt_tokens
+from .strict import ANSWER_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,21 @@ def model_context(model: nn.Module) -> int | None:
 def num_new_tokens(benchmark: Benchmark, spec: EvaluationSpec) -> int:
     """The longest response to the benchmark's prompts."""
     return min(spec.max_new_tokens, benchmark.max_new_tokens or spec.max_new_tokens)
+
+
+def are_options_scored(benchmark: Benchmark, spec: EvaluationSpec) -> bool:
+    """Whether the benchmark's options are compared by their probabilities: nothing is decoded."""
+    return benchmark.scoring == "choice" and spec.choice == "score"
+
+
+def num_answer_tokens(
+    benchmark: Benchmark, spec: EvaluationSpec, tokenizer: PreTrainedTokenizerBase
+) -> int:
+    """The most tokens that the model reads behind a prompt: a response, or an option and EOS."""
+    if not are_options_scored(benchmark, spec):
+        return num_new_tokens(benchmark, spec)
+    options = [f"{ANSWER_PREFIX}{option}" for option in benchmark.options]
+    return max(map(len, prompt_tokens(tokenizer, options))) + 1
 
 
 def fit_prompts(
@@ -91,18 +107,23 @@ class PromptLengths:
     longest: int
 
 
-def prompt_limit(context: int | None, benchmark: Benchmark, spec: EvaluationSpec) -> int | None:
-    """The most tokens of a prompt; of scored options too, so that both answer the same prompts.
+def prompt_limit(
+    context: int | None,
+    benchmark: Benchmark,
+    spec: EvaluationSpec,
+    tokenizer: PreTrainedTokenizerBase,
+) -> int | None:
+    """The most tokens of a prompt.
 
     Raises:
         InputError: There is no room for a prompt.
     """
     if context is None:
         return None
-    room = context - num_new_tokens(benchmark, spec)
-    if room < 1:
-        raise InputError([_no_room(benchmark, spec, context)])
-    return room
+    num_tokens = num_answer_tokens(benchmark, spec, tokenizer)
+    if num_tokens >= context:
+        raise InputError([_no_room(benchmark, spec, context, num_tokens)])
+    return context - num_tokens
 
 
 def prompt_lengths(
@@ -122,12 +143,12 @@ def prompt_lengths(
     longest = 0
     for benchmark in task.benchmarks:
         examples = benchmark.examples(split)
-        limit = prompt_limit(context, benchmark, spec)
+        limit = prompt_limit(context, benchmark, spec, tokenizer)
         texts = [benchmark.render_prompt(example) for example in examples]
         prompts = prompt_tokens(tokenizer, texts)
         fitted = fit_prompts(prompts, limit, spec.on_long_prompt, bos_id=tokenizer.bos_token_id)
         _require_some(benchmark, fitted, limit)
-        num_new = num_new_tokens(benchmark, spec)
+        num_new = num_answer_tokens(benchmark, spec, tokenizer)
         longest = max([longest, *(len(prompt) + num_new for prompt in fitted.prompts)])
         if fitted.num_long:
             num_long[benchmark.name] = fitted.num_long
@@ -135,20 +156,27 @@ def prompt_lengths(
 
 
 def check_contexts(task: Task, spec: EvaluationSpec, context: int | None) -> list[Fault]:
-    """What leaves no room for a prompt."""
+    """What leaves no room for a prompt; scored options need a tokenizer to be counted."""
     if context is None:
         return []
+    decoded = [one for one in task.benchmarks if not are_options_scored(one, spec)]
     return [
-        _no_room(benchmark, spec, context)
-        for benchmark in task.benchmarks
+        _no_room(benchmark, spec, context, num_new_tokens(benchmark, spec))
+        for benchmark in decoded
         if num_new_tokens(benchmark, spec) >= context
     ][:1]
 
 
-def _no_room(benchmark: Benchmark, spec: EvaluationSpec, context: int) -> Fault:
+def _no_room(benchmark: Benchmark, spec: EvaluationSpec, context: int, num_tokens: int) -> Fault:
+    if are_options_scored(benchmark, spec):
+        problem = (
+            f"must leave room for a prompt in {context:,} tokens, the model's context, got score "
+            f"of options with up to {num_tokens:,} for {benchmark.name}"
+        )
+        return Fault("", "evaluation.choice", problem)
     problem = (
         f"must be less than {context:,}, the model's context, of which a prompt needs some, got "
-        f"{num_new_tokens(benchmark, spec):,} for {benchmark.name}"
+        f"{num_tokens:,} for {benchmark.name}"
     )
     return Fault("", "evaluation.max_new_tokens", problem)
 

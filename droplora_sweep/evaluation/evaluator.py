@@ -88,7 +88,7 @@ def evaluate(
     with only_read(model):
         for benchmark in task.benchmarks:
             examples = benchmark.examples(split)
-            limit = prompt_limit(model_context(model), benchmark, spec)
+            limit = prompt_limit(model_context(model), benchmark, spec, tokenizer)
             share = _share(benchmark, examples, answerer, limit, rank, world_size)
             if share.examples:
                 results += _answer(share, answerer)

@@ -95,6 +95,31 @@ def test_a_policy_that_leaves_nothing_is_refused(
     )
 
 
+def test_where_options_are_scored_the_longest_response_needs_no_room(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
+) -> None:
+    """The options are read behind a prompt, and one token of these is a byte."""
+    (benchmark,) = task.benchmarks
+    num_option_tokens = len("the correct answer is answer5") + 1
+    spec = EvaluationSpec(max_new_tokens=256, batch_size=4, choice="score")
+    assert check_contexts(task, spec, 64) == []
+    for context in (64, num_option_tokens + 1):
+        counted = prompt_lengths(task, tokenizer, spec, context)
+        assert counted.longest == context
+        assert counted.num_long == {"builtin_choice": len(benchmark.validation)}
+    results = evaluate(with_context(model, 64), tokenizer, task, spec)
+    assert len(results) == len(benchmark.validation)
+    assert {one.prediction for one in results} <= set(benchmark.options)
+
+    problem = (
+        f"evaluation.choice: must leave room for a prompt in {num_option_tokens} tokens, the "
+        f"model's context, got score of options with up to {num_option_tokens} for builtin_choice"
+    )
+    with pytest.raises(InputError) as caught:
+        evaluate(with_context(model, num_option_tokens), tokenizer, task, spec)
+    assert str(caught.value) == problem
+
+
 def test_a_context_without_room_for_a_prompt_is_refused(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: Task
 ) -> None:

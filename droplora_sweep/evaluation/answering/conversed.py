@@ -77,8 +77,9 @@ class _Said:
 def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
     """Token ids of a later turn's prompts, which have grown by an answer."""
     prompts = prompt_tokens(answerer.tokenizer, texts)
-    limit = prompt_limit(model_context(answerer.model), share.benchmark, answerer.spec)
-    bos_id = answerer.tokenizer.bos_token_id
+    tokenizer, context = answerer.tokenizer, model_context(answerer.model)
+    limit = prompt_limit(context, share.benchmark, answerer.spec, tokenizer)
+    bos_id = tokenizer.bos_token_id
     return fit_prompts(prompts, limit, "truncate", bos_id=bos_id).prompts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -290,3 +292,23 @@ def test_a_registered_version_computes_the_same_in_a_fresh_process(
     assert adapter is not None
     # The other process may take its sums with another number of threads.
     torch.testing.assert_close(torch.load(file), logits(adapted(adapter)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_folder_was_copied_is_registered_where_it_is_now(
+    call: Any, sweep: LedgerWriter, tmp_path: Path
+) -> None:
+    code, _, complaints = call("sync", "small", "--storage", str(sweep.storage))
+    assert code == 0, complaints
+    # The next command is another process, which does not remember where the first run's files are.
+    _artifact_repos_cache.clear()
+    copy = tmp_path / "moved here?" / "results"
+    shutil.copytree(sweep.storage, copy)
+    first = {path: path.stat().st_mtime_ns for path in sweep.storage.rglob("*") if path.is_file()}
+    code, _, complaints = call("register", "small", "--model", "moved", "--storage", str(copy))
+    assert code == 0, complaints
+    [version] = MlflowClient(mlflow_uri(copy)).search_model_versions("name = 'moved'")
+    assert version.source.startswith((copy / "mlartifacts").as_uri())
+    assert list((copy / "mlartifacts").rglob("MLmodel"))
+    now = {path: path.stat().st_mtime_ns for path in sweep.storage.rglob("*") if path.is_file()}
+    assert now == first, "nothing was written into the first folder"

@@ -200,7 +200,10 @@ def test_a_sweeps_complete_trials_are_read_from_its_ledger(tmp_path: Path) -> No
     [
         ("{sweep: older}", "older"),
         ("{mlflow_experiment: old/builtin}", "must have mlflow.db in"),
-        ("{mlflow_experiment: old/builtin, mlflow_uri: odd}", "cannot open odd"),
+        (
+            "{mlflow_experiment: old/builtin, mlflow_uri: 'sqlite:////dev/null/where.db'}",
+            "cannot open sqlite:////dev/null/where.db: ",
+        ),
     ],
 )
 def test_a_source_that_is_not_there_is_refused_at_its_line(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
@@ -52,9 +53,11 @@ def connect(storage: Path, uri: str | None) -> MlflowClient:
         if file is not None and file.name == MLFLOW_DATABASE:
             mend_links(file.parent)
         return MlflowClient(uri)
-    except MlflowException as error:
+    # MLflow passes on what its driver and the file system raise.
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         shown = redact(uri or mlflow_uri(storage))
-        raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {error}") from error
+        first_line = redact(str(error).strip().partition("\n")[0])
+        raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {first_line}") from error
 
 
 def require_known_scheme(uri: str | None) -> None:

@@ -111,7 +111,7 @@ def test_the_commands_that_are_told_next_are_valid(call: Any, tmp_path: Path) ->
         step = next_step(facts, answers(facts))
         words = shlex.split(step.command)
         assert words[:3] == ["droplora-sweep", "run", f"{storage}/{name}/sweep.yaml"]
-        settings = [word for word in words[3:] if word.startswith("confirm")]
+        settings = [word for word in words[3:] if word.startswith(("confirm.", "confirm="))]
         assert settings
         for given in settings:
             code, printed, complaints = call("validate", words[2], "--set", given)

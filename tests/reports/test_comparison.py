@@ -40,6 +40,7 @@ def test_best_trials_on_the_same_examples_are_paired():
     assert found.contrast.difference.value == pytest.approx(0.1)
     assert found.contrast.p_value < 1
     assert found.how == f"best trials paired on {NUM_EXAMPLES} examples, one seed each"
+    assert found.compared == "60.0 % and 50.0 % on the validation split"
 
 
 def test_other_examples_are_said_to_be_others():
@@ -112,6 +113,9 @@ def test_confirmed_arms_are_paired_over_seeds():
     one, other = confirmed_contender("a", 0.6), confirmed_contender("b", 0.8)
     found = side(one, other)
     assert found.how == f"paired on 3 seeds and {NUM_EXAMPLES} examples"
+    assert found.compared == "on the confirmation split"
+    [row] = compare([one, other])
+    assert {answer.split for answer in row.answers} == {"confirmation"}
     assert found.contrast.difference.value == pytest.approx(0.2)
     assert [name[0] for name in compared_trials(one)] == ["c", "c", "c"]
     assert caveat(compare([one, other])) is None

@@ -41,11 +41,14 @@ class Finding:
         path: The value to blame.
         problem: Rule and value.
         reads: Further values the rule read: if one of them is faulty itself, this says nothing.
+        is_found_again: Whether reading the data finds it too, with what is wrong with the model:
+            alone it is left to that, so that it hides nothing.
     """
 
     path: Path
     problem: str
     reads: tuple[Path, ...] = ()
+    is_found_again: bool = False
 
 
 def find_broken_parameters(sweep: SweepSpec) -> Iterator[Finding]:

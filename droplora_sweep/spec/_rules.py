@@ -114,7 +114,8 @@ def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:
             yield Finding(("task", "benchmarks", index), problem)
         elif is_unknown(name, sweep.task):
             key = name if sweep.task.benchmark_specs else index
-            yield Finding(("task", "benchmarks", key), unknown_benchmark(name))
+            problem = unknown_benchmark(name)
+            yield Finding(("task", "benchmarks", key), problem, is_found_again=True)
 
 
 def _data_is_given(sweep: SweepSpec) -> Iterator[Finding]:

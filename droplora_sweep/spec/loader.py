@@ -170,15 +170,16 @@ def _checked(source: Source, *, check_folders: bool = True, needs_data: bool = T
                     # What the user wants of the key that was meant is not known either.
                     faulty.add(near)
                 _leave_out(path, data)
-    faults += [
-        source.fault(finding.path, finding.problem)
+    findings = [
+        finding
         for finding in (
             *find_broken_rules(sweep, check_folders=check_folders, needs_data=needs_data),
             *_useless_overrides(sweep, source),
         )
         if not any(map(faulty.overlap, (finding.path, *finding.reads)))
     ]
-    if faults:
+    if faults or not all(finding.is_found_again for finding in findings):
+        faults += [source.fault(finding.path, finding.problem) for finding in findings]
         raise InputError(sorted(faults, key=_file_order))
     return SweepFile(sweep, source)
 

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from droplora_sweep.errors import InputError
+from droplora_sweep.spec import load_sweep
+from droplora_sweep.tasks import load_task
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Refusal = Callable[..., list[str]]
 
@@ -219,14 +224,6 @@ SWEEP_FAULTS = {
         "s.yaml:2: task.data: must be given for boolq: the folder (or Hub id) that has "
         "boolq/train.json, e.g. --set task.data=FOLDER",
     ),
-    "unknown_benchmark": (
-        "name: q\ntask:\n  benchmarks: [builtin_math, bolq]\n",
-        "s.yaml:3: task.benchmarks[1]: unknown benchmark 'bolq'; did you mean boolq?",
-    ),
-    "unknown_benchmark_in_a_mapping": (
-        "name: q\ntask:\n  benchmarks:\n    builtin_math: {max_new_tokens: 3}\n    bolq: null\n",
-        "s.yaml:5: task.benchmarks.bolq: unknown benchmark 'bolq'; did you mean boolq?",
-    ),
     "too_few_trials": (
         "name: q\nsearch:\n  parameters:\n    adapter.pruning_rate:\n      values: [0, 0.5]\n"
         "  num_trials: 1\n",
@@ -291,6 +288,19 @@ def test_an_unknown_benchmark_is_told_with_all_other_faults(refusal: Refusal) ->
         "boolq/train.json, e.g. --set task.data=FOLDER",
         "s.yaml:4: task.benchmarks[1]: unknown benchmark 'bolq'; did you mean boolq?",
     ]
+    mapping = "    builtin_math: {max_new_tokens: 3}\n    bolq: null\n"
+    text = f"name: q\nseed: -1\ntask:\n  benchmarks:\n{mapping}"
+    assert refusal(text) == [
+        "s.yaml:2: seed: must be in [0, 2147483648), got -1",
+        "s.yaml:6: task.benchmarks.bolq: unknown benchmark 'bolq'; did you mean boolq?",
+    ]
+
+
+def test_an_unknown_benchmark_alone_is_left_to_the_reading_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("name: q\ntask: {benchmarks: [bolq]}\n")
+    sweep = load_sweep(tmp_path / "s.yaml")
+    with pytest.raises(InputError, match=r"task\.benchmarks: unknown benchmark 'bolq'"):
+        load_task(sweep.task)
 
 
 def test_a_fault_brings_no_second_one_that_only_follows_from_it(refusal: Refusal) -> None:

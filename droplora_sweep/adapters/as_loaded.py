@@ -57,7 +57,7 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
     assert isinstance(adapted, PeftAdapted)
     try:
         layers = {
-            name.removeprefix(_PREFIX): (module.out_features, module.in_features)
+            name.removeprefix(_PREFIX): _shape_of_update(module)
             for name, module in adapted.model.named_modules()
             if isinstance(module, LoraLayer)
         }
@@ -69,3 +69,9 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
     finally:
         adapted.detach()
     return Attached(layers, num_trained, num_saved * (1 + starts_from_weights))
+
+
+def _shape_of_update(layer: LoraLayer) -> tuple[int, int]:
+    assert layer.out_features is not None, "an attached layer has a shape"
+    assert layer.in_features is not None, "an attached layer has a shape"
+    return layer.out_features, layer.in_features

@@ -78,7 +78,7 @@ def _causal() -> set[str]:
 
 def num_embedded_tokens(model: PreTrainedModel) -> int:
     """How many token ids the model has an embedding of."""
-    return int(model.get_input_embeddings().weight.shape[0])
+    return next(model.get_input_embeddings().parameters()).shape[0]
 
 
 def num_learned_positions(model: PreTrainedModel, context: int | None) -> int | None:

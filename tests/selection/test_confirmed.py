@@ -90,7 +90,7 @@ def test_few_examples_at_any_accuracy_never_end_the_decision_nor_settle_it(share
     """An interval over 20 examples is never narrower than those examples can tell."""
     generator = np.random.default_rng(8)
     rates = [0.0, 0.1, 0.2, 0.4][:num_arms]
-    for _ in range(40):
+    for _ in range(15):
         scores_ASE = (generator.random((num_arms, 3, 20)) < share).astype(float)
         decision = decide(
             table_of(rates, choice=scores_ASE),

@@ -29,11 +29,11 @@ def check(name, num_sweeps):
 
 @pytest.mark.parametrize("name", ["6 points at p = 0", "20 examples", "two arms"])
 def test_promises_hold_in_some_worlds(name):
-    check(name, 60)
+    check(name, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", WORLDS)
 def test_promises_hold_in_every_world(name):
-    check(name, 600)
+    check(name, 300)

@@ -186,7 +186,7 @@ quick = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-long = settings(quick, max_examples=3_000)
+long = settings(quick, max_examples=1_000)
 
 
 @quick

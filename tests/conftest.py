@@ -44,6 +44,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     skipped = [skips.reason_of(one.longrepr) for one in terminal.stats.get("skipped", [])]
     found = skips.complaints(skipped, skips.missing_programs())
+    terminal.ensure_newline()
     for line in found:
         terminal.write_line(line, red=True)
     if found and session.exitstatus == pytest.ExitCode.OK:

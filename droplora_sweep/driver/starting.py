@@ -167,7 +167,8 @@ def start_lines(start: Start, torn: str | None) -> list[str]:
     """
     if not isinstance(start, GoOn):
         return []
-    lines = [f"goes on: {start.num_finished} trials are finished, {start.num_open} are taken up"]
+    plural = "s" * (start.num_finished != 1)
+    lines = [f"resumes: {start.num_finished} trial{plural} finished, {start.num_open} unfinished"]
     lines += [f"from here on: {change.field} {change.problem}" for change in start.changes]
     if torn is not None:
         lines.append(f"cut off a torn line, of an event that had not happened: {torn}")

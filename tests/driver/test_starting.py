@@ -87,7 +87,7 @@ def test_a_finished_sweep_has_nothing_left_unless_more_is_wanted(make: Any) -> N
     start = decide_start(record, None, longer, DATA, VERSIONS)
     assert isinstance(start, GoOn)
     assert start_lines(start, None) == [
-        "goes on: 4 trials are finished, 0 are taken up",
+        "resumes: 4 trials finished, 0 unfinished",
         "from here on: search.num_trials was 4, now 6",
     ]
 

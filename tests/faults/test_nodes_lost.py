@@ -133,7 +133,7 @@ def test_a_sweep_whose_cluster_is_gone_goes_on_in_a_fresh_one(tmp_path: Path) ->
         assert [trial.number for trial in finished] == [0]
         resumed = start(command(tmp_path, "resume", NAME, "--address", "local"), mark)
         output = see_its_end(resumed, tmp_path, row, mark=mark)
-        assert "goes on: 1 trials are finished, 1 are taken up" in output
+        assert "resumes: 1 trial finished, 1 unfinished" in output
         assert trials(tmp_path)[:1] == finished
 
 

@@ -83,10 +83,12 @@ def verdict_text(decision: ConfirmedDecision) -> str:
     ]
     if is_open := _open_rates(decision):
         parts.append(f"cannot tell p = {_listed([f'{rate:g}' for rate in is_open])} from p = 0 yet")
+    text = ", ".join(parts)
     if unsure := [one for one in worse if _may_be_as_good(one)]:
-        own = "its own other settings" if len(unsure) == 1 else "their own other settings"
-        parts.append(f"against p = 0 with {own} that is open for {_rates(unsure)}")
-    return ", ".join(parts)
+        text += (
+            f", but it is open whether p = 0 with the settings of {_rates(unsure)} is better too"
+        )
+    return text
 
 
 def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:

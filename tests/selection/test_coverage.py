@@ -98,8 +98,8 @@ def test_a_rate_is_not_simply_worse_where_its_own_control_leaves_that_open():
     own = decision.rates[1].own_difference.estimate
     assert own.low <= 0 <= own.high
     assert verdict_text(decision) == (
-        "p = 0.2 is worse than p = 0, against p = 0 with its own other settings that is open for "
-        "p = 0.2"
+        "p = 0.2 is worse than p = 0, but it is open whether p = 0 with the settings of p = 0.2 is "
+        "better too"
     )
     labels = arm_labels(decision)
     assert list(labels.values()) == ["p = 0", "p = 0.2", "p = 0, settings of 0.2"]

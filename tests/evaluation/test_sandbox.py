@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,13 +105,25 @@ def _sandbox() -> None:
         pytest.skip(f"no sandbox: {no_sandbox_reason()}")
 
 
-def _servers() -> set[int]:
-    """Every code server in a sandbox on this machine, its bubblewrap included."""
+def _servers(caller: int) -> set[psutil.Process]:
+    """The code servers in a sandbox below a process, their bubblewraps included.
+
+    Other tests run servers of their own at the same time.
+    """
     found = set()
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if "/server.py" in (process.info["cmdline"] or ()):
-            found.add(process.info["pid"])
+    for process in psutil.Process(caller).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "/server.py" in process.cmdline():
+                found.add(process)
     return found
+
+
+def _are_gone(servers: set[psutil.Process], within_s: float) -> bool:
+    """Whether they have ended, wherever they hang in the tree of processes by now."""
+    deadline = time.monotonic() + within_s
+    while (is_left := any(one.is_running() for one in servers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not is_left
 
 
 @pytest.mark.usefixtures("_sandbox")
@@ -119,14 +133,16 @@ def test_hostile_programs_fail_and_leave_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "1")
-    before = _servers()
+    seen: set[psutil.Process] = set()
     start = time.monotonic()
-    assert run_programs([HOSTILE[name], GOOD], 1.0) == {HOSTILE[name]: False, GOOD: True}
+    with ThreadPoolExecutor(1) as executor:
+        ran = executor.submit(run_programs, [HOSTILE[name], GOOD], 1.0)
+        while not ran.done():
+            seen |= _servers(os.getpid())
+    assert ran.result() == {HOSTILE[name]: False, GOOD: True}
     assert time.monotonic() - start < 10
-    deadline = time.monotonic() + 5
-    while _servers() - before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _servers() - before
+    assert seen
+    assert _are_gone(seen, within_s=5)
 
 
 @pytest.mark.usefixtures("_sandbox")
@@ -188,7 +204,6 @@ def test_a_program_leaves_nothing_to_the_next_one() -> None:
 @pytest.mark.usefixtures("_sandbox")
 @pytest.mark.faults
 def test_killing_the_caller_ends_the_programs() -> None:
-    before = _servers()
     caller = subprocess.Popen(
         [
             sys.executable,
@@ -199,10 +214,10 @@ def test_killing_the_caller_ends_the_programs() -> None:
     )
     deadline = time.monotonic() + 20
     # The probe's server comes first; the second one's loop does not end.
-    seen: set[int] = set()
+    seen: set[psutil.Process] = set()
     stable_since = time.monotonic()
     while time.monotonic() < deadline:
-        now = _servers() - before
+        now = _servers(caller.pid)
         if now != seen:
             seen, stable_since = now, time.monotonic()
         if seen and time.monotonic() - stable_since > 1:
@@ -211,9 +226,7 @@ def test_killing_the_caller_ends_the_programs() -> None:
     assert seen
     caller.kill()
     caller.wait()
-    while _servers() - before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _servers() - before
+    assert _are_gone(seen, within_s=10)
 
 
 @pytest.mark.usefixtures("_sandbox")

@@ -223,8 +223,8 @@ def _all_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:
         ):
             return None
         per_part.append(_constant_text(part, [some for some in given if some is not None]))
-    where = f"in every run ({len(runs)})" if len(runs) > 1 else "in its only run"
-    return f"all answers are the same {where}: {'; '.join(per_part)}"
+    where = f"in each of {len(runs)} runs" if len(runs) > 1 else "in its only run"
+    return f"nearly all answers are the same {where}: {'; '.join(per_part)}"
 
 
 def _mostly_alike(runs: Sequence[RunFacts], parts: Sequence[str]) -> str | None:

@@ -119,7 +119,7 @@ def _servers(caller: int) -> set[psutil.Process]:
 
 
 def _are_gone(servers: set[psutil.Process], within_s: float) -> bool:
-    """Whether they have ended, wherever they hang in the tree of processes by now."""
+    """Tell whether they have ended, wherever they hang in the tree of processes by now."""
     deadline = time.monotonic() + within_s
     while (is_left := any(one.is_running() for one in servers)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -98,15 +98,16 @@ def test_the_same_answer_to_everything_is_said_with_its_count():
     runs = {"p = 0": [constant(), constant()], "p = 0.2": [constant(others=1)]}
     [reason] = ask(runs)
     assert reason == (
-        'all answers are the same in every run (3): arc_easy is answered "true" 119 of 120 times'
+        'nearly all answers are the same in each of 3 runs: arc_easy is answered "true" 119 of '
+        "120 times"
     )
 
 
 def test_responses_without_an_answer_are_the_same_answer_too():
     [reason] = ask({"p = 0": [constant(None)]})
     assert reason == (
-        "all answers are the same in its only run: arc_easy is answered nothing that can be read "
-        "40 of 40 times"
+        "nearly all answers are the same in its only run: arc_easy is answered nothing that can be "
+        "read 40 of 40 times"
     )
 
 
@@ -139,7 +140,7 @@ def test_one_arm_that_answers_alike_is_remarked_on_and_no_reason():
     arms = {"p = 0": [learned] * 3, "p = 0.5": [constant()] * 3}
     assert ask(arms) == ()
     assert remarks("arc_easy", arms) == (
-        "of p = 0.5, all answers are the same in every run (3): arc_easy is answered "
+        "of p = 0.5, nearly all answers are the same in each of 3 runs: arc_easy is answered "
         '"true" 120 of 120 times',
     )
 

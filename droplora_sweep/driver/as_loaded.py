@@ -89,22 +89,23 @@ def look_at_loaded(
         num_learned_positions,
     )
 
-    # Of libraries about each other; nothing that a user of this command can act on.
-    warnings.simplefilter("ignore", FutureWarning)
-    try:
-        model = build_without_weights(path, trust_remote_code=sweep.model.trust_remote_code)
-    except InputError as error:
-        faults.extend(error.faults)
-        return None
-    context = model_context(model)
-    faults.extend(_long_sequences(sweep, num_learned_positions(model, context)))
     attached: list[Attached] = []
     refused: list[Fault] = []
-    for trial in adapter_corners(sweep):
+    with warnings.catch_warnings():
+        # Of libraries about each other; nothing that a user of this command can act on.
+        warnings.simplefilter("ignore", FutureWarning)
         try:
-            attached.append(attach_and_count(model, trial.adapter))
+            model = build_without_weights(path, trust_remote_code=sweep.model.trust_remote_code)
         except InputError as error:
-            refused += [fault for fault in error.faults if fault not in refused]
+            faults.extend(error.faults)
+            return None
+        context = model_context(model)
+        faults.extend(_long_sequences(sweep, num_learned_positions(model, context)))
+        for trial in adapter_corners(sweep):
+            try:
+                attached.append(attach_and_count(model, trial.adapter))
+            except InputError as error:
+                refused += [fault for fault in error.faults if fault not in refused]
     if not refused and any(one.layers for one in attached):
         refused += _unmatched(sweep, model, stored)
     faults.extend(refused)

@@ -124,6 +124,7 @@ def test_what_cannot_be_read_is_not_known(tmp_path: Path, content: bytes) -> Non
 
 def test_a_folder_that_takes_nothing_stops_no_driver(tmp_path: Path) -> None:
     write_progress(tmp_path / "gone", LiveProgress({}, TimeLeft(None)))
+    assert read_progress(tmp_path / "gone") is None
 
 
 def test_it_is_written_now_and_then_and_removed_with_its_driver(tmp_path: Path) -> None:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 SEQUENCE = "training.max_sequence_tokens"
 _OUTPUT_LAYER = "lm_head"
-PAD_MULTIPLE = 8
-"""Sequences are padded to a multiple of it, as `training.data` does."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,8 @@ def look_at_loaded(
 
 def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
     """A model that learned its places has none beyond the last."""
+    from droplora_sweep.training.data import PAD_MULTIPLE
+
     if num_positions is None:
         return
     most = num_positions // PAD_MULTIPLE * PAD_MULTIPLE

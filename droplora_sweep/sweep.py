@@ -30,9 +30,11 @@ from .driver.progress_file import ProgressFile
 from .driver.starting import Begin, Finished, find_start, start_lines
 from .driver.warm_start import earlier_trials, warm_start
 from .errors import SweepError
+from .ledger.reader import Ledger
+from .ledger.writer import LedgerWriter
+from .records.trial import SweepOutcome
 from .spec import file_notes, package_versions, trial_limit
 from .storage import local_storage
-from .tracking import Ledger, LedgerWriter, SweepOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +151,7 @@ def run_sweep(
 
 def _finished_before(sweep: SweepSpec, storage: Path) -> SweepResult:
     """A sweep that has nothing left to run; its last driver may have died before MLflow had it."""
-    from .tracking.mlflow_view import publish_all
+    from .mlflow_view.publisher import publish_all
 
     ledger = Ledger.open(storage, sweep.name)
     published = publish_all(ledger, sweep.tracking.mlflow_uri)
@@ -175,9 +177,9 @@ def _drive(
     from .driver.watch import Watch
     from .groups.manager import GroupManager
     from .groups.pool import start_pool
+    from .mlflow_view.publisher import MlflowPublisher
     from .reports import leave_report
     from .search import Pins, StudySearcher, reconciled_study
-    from .tracking.mlflow_view import MlflowPublisher
 
     sweep = prepared.sweep
     known = known_of(ledger.record, sweep.search.metric)

@@ -10,16 +10,12 @@ from droplora_sweep.driver.forking import past_of, take_over
 from droplora_sweep.driver.grounds import Grounds
 from droplora_sweep.driver.identity import Identity
 from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.clones import QueuedClone
+from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from droplora_sweep.spec import SweepSpec, Turn
 from droplora_sweep.spec.fields import with_fields
-from droplora_sweep.tracking import (
-    Ledger,
-    LedgerWriter,
-    QueuedClone,
-    Stage,
-    SweepOutcome,
-    TrialState,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

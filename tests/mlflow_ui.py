@@ -11,14 +11,14 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking import ui_command
+from droplora_sweep.mlflow_view.ui import ui_command
 from tests.raylets import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from droplora_sweep.tracking.ui_login import Login
+    from droplora_sweep.mlflow_view.ui_login import Login
 
 START_LIMIT_S = 120
 

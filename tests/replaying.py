@@ -6,8 +6,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking.event_log import read_events
-from droplora_sweep.tracking.layout import EVENTS
+from droplora_sweep.ledger.log import read_events
+from droplora_sweep.records.layout import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

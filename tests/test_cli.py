@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import LedgerWriter
-from tests.tracking.conftest import Driver, make_sweep
+from droplora_sweep.ledger.writer import LedgerWriter
+from tests.ledger.conftest import Driver, make_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,12 @@ from safetensors.torch import load
 
 from droplora_sweep.driver.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks import load_task
-from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id, verify_adapter
 from droplora_sweep.training.data import collate, encode
 from droplora_sweep.training.loop import response_loss
 

@@ -9,23 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.driver.deciding import confirmed, on_test
-from droplora_sweep.tracking import Ledger, Stage, SweepOutcome, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from tests.faults.oracle import problems
-from tests.faults.sweeping import (
-    NAME,
-    ONE_GROUP,
-    TINY,
-    command,
-    start,
-    to_end,
-    trials,
-    wait_until,
-)
+from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end, trials, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tracking import TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -15,10 +15,10 @@ import yaml
 from mlflow import MlflowClient
 
 from droplora_sweep.adapters import attach
+from droplora_sweep.ledger.results import read_results
+from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.models import load_base_model
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tracking import read_results
-from droplora_sweep.tracking.ui import mlflow_uri
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.driver.recorded import recorded_sweep
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.reports import answers, facts_of, next_step
-from droplora_sweep.tracking import Ledger, LedgerWriter
 from tests.ledgers import KINDS
 from tests.replaying import (
     answer_or_say_why_not,
@@ -77,7 +78,7 @@ def test_every_command_reads_the_ledger_after_every_event(
 def test_a_driver_publishes_what_it_goes_on_with_from_every_turn(
     written: tuple[Path, str], tmp_path: Path
 ) -> None:
-    from droplora_sweep.tracking.mlflow_view import MlflowPublisher
+    from droplora_sweep.mlflow_view.publisher import MlflowPublisher
 
     storage, name = written
     numbers = turning_points(storage, name)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import SweepOutcome, TrialState
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow]
 
@@ -45,7 +46,7 @@ def test_a_signal_in_the_middle_of_a_trial_ends_the_sweep_in_order(tmp_path: Pat
 
     from mlflow import MlflowClient
 
-    from droplora_sweep.tracking.ui import mlflow_uri
+    from droplora_sweep.mlflow_view.ui import mlflow_uri
 
     client = MlflowClient(mlflow_uri(tmp_path))
     experiments = [each.experiment_id for each in client.search_experiments()]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from droplora_sweep.tracking import LedgerWriter
-from tests.tracking.conftest import Driver, make_sweep
+from droplora_sweep.ledger.writer import LedgerWriter
+from tests.ledger.conftest import Driver, make_sweep
 
 FULL = Path("/dev/full")
 ROOT = Path(__file__).parents[1]

@@ -12,10 +12,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from droplora_sweep.driver.scoring import Scorer
+from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.models import load_base_model
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import ModelSpec
 from droplora_sweep.tasks import load_task
-from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

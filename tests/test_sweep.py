@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState, verify_adapter
+from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import SweepOutcome, TrialState
 
 if TYPE_CHECKING:
-    from droplora_sweep.tracking import TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
 
 pytestmark = pytest.mark.ray
 
@@ -88,7 +90,7 @@ def runs(ledger: Ledger, storage: Path) -> list[Any]:
     """Every run of the sweep's MLflow store."""
     from mlflow import MlflowClient
 
-    from droplora_sweep.tracking.ui import mlflow_uri
+    from droplora_sweep.mlflow_view.ui import mlflow_uri
 
     client = MlflowClient(mlflow_uri(storage))
     experiments = [each.experiment_id for each in client.search_experiments()]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import package_versions
 from droplora_sweep.tasks import load_task
-from droplora_sweep.tracking import LedgerWriter, SweepOutcome, TrialState, trial_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,13 +17,14 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.models import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.publishing import verify_folder
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import ModelSpec
 from droplora_sweep.spec.fields import with_fields
-from droplora_sweep.tracking import LedgerWriter, TrialState, trial_id
-from droplora_sweep.tracking.ui import mlflow_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from .printing import own_console
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tracking import Ask
+    from droplora_sweep.ledger.mailbox import Ask
 
 Trial = Annotated[
     str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
@@ -21,14 +21,14 @@ Trial = Annotated[
 
 def stop_trial(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
     """End one trial of a running sweep at its next step; the others go on."""
-    from droplora_sweep.tracking import Ask
+    from droplora_sweep.ledger.mailbox import Ask
 
     _ask(storage, name, Ask.STOP_TRIAL, trial)
 
 
 def pin(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
     """Let a trial of a running sweep train to its end, whatever the scheduler thinks of it."""
-    from droplora_sweep.tracking import Ask
+    from droplora_sweep.ledger.mailbox import Ask
 
     _ask(storage, name, Ask.PIN, trial)
 
@@ -46,7 +46,8 @@ def clone(
     """Add a trial to a running sweep: another one's, with some fields replaced."""
     from droplora_sweep.driver.cloning import cloned_spec
     from droplora_sweep.driver.trials import named_trial
-    from droplora_sweep.tracking import Ask, Ledger, ask_driver, require_driver
+    from droplora_sweep.ledger.mailbox import Ask, ask_driver, require_driver
+    from droplora_sweep.ledger.reader import Ledger
 
     require_driver(storage, name)
     ledger = Ledger.open(storage, name)
@@ -65,7 +66,8 @@ def clone(
 
 def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
     from droplora_sweep.driver.trials import named_trial
-    from droplora_sweep.tracking import Ledger, ask_driver, require_driver
+    from droplora_sweep.ledger.mailbox import ask_driver, require_driver
+    from droplora_sweep.ledger.reader import Ledger
 
     require_driver(storage, name)
     found = named_trial(Ledger.open(storage, name), trial)

@@ -20,8 +20,9 @@ from .options import DEFAULT_STORAGE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import SweepRecord
     from droplora_sweep.reports import Facts
-    from droplora_sweep.tracking import Ledger, SweepRecord
 
 
 def own_console() -> Console:
@@ -42,8 +43,9 @@ def complain(text: str) -> None:
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.display.tables import trials_notes, trials_tables
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import SweepOutcome
     from droplora_sweep.reports import PAGE, facts_of
-    from droplora_sweep.tracking import Ledger, SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record = ledger.record

@@ -16,8 +16,8 @@ from .printing import complain, own_console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.reports.comparison import Contender
-    from droplora_sweep.tracking import Ledger
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where `ui` is unless it is told otherwise."""
@@ -37,8 +37,8 @@ def report(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.reports import facts_of, make_report, write_report
-    from droplora_sweep.tracking import Ledger
 
     ledger = Ledger.open(storage, name)
     default = Path(f"{name}-report") if is_url(storage_name(storage)) else ledger.summary_directory
@@ -103,7 +103,7 @@ def compare(
 
 def _ledger(name: str, storage: Path) -> Ledger:
     """A sweep by its name, or by its name behind another storage's."""
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.ledger.reader import Ledger
 
     elsewhere, slash, own = name.rstrip("/").rpartition("/")
     if not slash:
@@ -122,8 +122,8 @@ def _mlflow_link(
     Raises:
         SweepError: No one store has them all.
     """
+    from droplora_sweep.mlflow_view.links import comparison_link
     from droplora_sweep.reports.comparison import compared_trials
-    from droplora_sweep.tracking.mlflow_view import comparison_link
 
     uris = {ledger.record.spec["tracking"]["mlflow_uri"] for ledger in ledgers}
     storages = {ledger.storage for ledger in ledgers}

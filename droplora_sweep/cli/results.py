@@ -18,8 +18,9 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     from droplora_sweep.display.pace import running_text
     from droplora_sweep.display.tables import trials_notes, trials_tables
     from droplora_sweep.driver.deciding import stage_text
-    from droplora_sweep.tracking import Ledger, SweepOutcome
-    from droplora_sweep.tracking.live_progress import read_progress
+    from droplora_sweep.ledger.progress import read_progress
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
@@ -49,15 +50,15 @@ def sync(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.reports import facts_of, make_report, try_to_write
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
-    from droplora_sweep.tracking import Ledger
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
     require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
     # mlflow takes seconds to import, which a wrong name does not cost.
-    from droplora_sweep.tracking.mlflow_view import publish_all
+    from droplora_sweep.mlflow_view.publisher import publish_all
 
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = own_console()
@@ -80,10 +81,10 @@ def ui(
     login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
     """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C or SIGTERM."""
-    from droplora_sweep.tracking import ui_command, ui_login
-    from droplora_sweep.tracking.artifact_links import mend_links
-    from droplora_sweep.tracking.ui import MLFLOW_DATABASE
-    from droplora_sweep.tracking.ui_server import serve
+    from droplora_sweep.mlflow_view.artifact_links import mend_links
+    from droplora_sweep.mlflow_view.ui import MLFLOW_DATABASE, ui_command
+    from droplora_sweep.mlflow_view.ui_login import ui_login
+    from droplora_sweep.mlflow_view.ui_server import serve
 
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")

@@ -23,13 +23,7 @@ from .options import (
     Storage,
     unsandboxed,
 )
-from .printing import (
-    complain,
-    own_console,
-    print_result,
-    resume_command,
-    sync_command,
-)
+from .printing import complain, own_console, print_result, resume_command, sync_command
 
 if TYPE_CHECKING:
     from droplora_sweep.driver.connection import RayAddress
@@ -87,7 +81,7 @@ def resume(
     from droplora_sweep.driver.preflight import prepare
     from droplora_sweep.driver.recorded import recorded_file
     from droplora_sweep.driver.remote import REMOTE
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.ledger.reader import Ledger
 
     cluster = resolve_address(address)
     if cluster.address.startswith(REMOTE):
@@ -101,7 +95,7 @@ def resume(
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
-    from droplora_sweep.tracking import request_stop
+    from droplora_sweep.ledger.stop_request import request_stop
 
     holder = request_stop(storage, name)
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
@@ -110,8 +104,8 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
     from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.records.trial import SweepOutcome, TrialState
     from droplora_sweep.sweep import run_sweep
-    from droplora_sweep.tracking import SweepOutcome, TrialState
 
     with NoiseLog() as log:
         result = run_sweep(prepared, address=address, log=log, fork_of=fork_of)

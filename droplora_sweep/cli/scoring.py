@@ -99,7 +99,7 @@ def compress(
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
     from droplora_sweep.driver.trials import find_trial
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.ledger.reader import Ledger
 
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)

@@ -14,8 +14,8 @@ from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usab
 from .printing import own_console, print_answer, print_decisions
 
 if TYPE_CHECKING:
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.selection import Winner
-    from droplora_sweep.tracking import Ledger
 
 Task = Annotated[
     str | None, typer.Option(help="One benchmark, or mean; all of them if not set.", metavar="TASK")
@@ -31,11 +31,10 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
-    from droplora_sweep.driver.deciding import references
+    from droplora_sweep.driver.deciding import protocol, references
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.reports import facts_of
     from droplora_sweep.selection import marginal_text, winner_text, winners_json
-    from droplora_sweep.sweep import protocol
-    from droplora_sweep.tracking import Ledger
 
     ledger = Ledger.open(storage, name)
     found = _winners(ledger, task)
@@ -71,9 +70,9 @@ def register(
 ) -> None:
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
     from droplora_sweep.driver.trials import find_trial
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.selection import winner_tags
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
-    from droplora_sweep.tracking import Ledger
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
     require_tracking_uri("--mlflow-uri", mlflow_uri)
@@ -88,7 +87,7 @@ def register(
         why = "; ".join(f"{winner.benchmark}: {winner.conclusion}" for winner in chosen)
         raise SweepError(f"{name}: has no adapter to register yet: {why}")
     # mlflow and torch take seconds to import, which a wrong name does not cost.
-    from droplora_sweep.tracking.mlflow_view.registry import alias_for, register
+    from droplora_sweep.mlflow_view.registry import alias_for, register
 
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = own_console()
@@ -131,7 +130,7 @@ def export(
 ) -> None:
     """Write a trial's adapter to a folder of its own, with a model card."""
     from droplora_sweep.driver.trials import find_trial
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.ledger.reader import Ledger
 
     if (trial is None) == (task is None):
         problem = "must be given, or else --task, and not both"
@@ -172,7 +171,7 @@ def rerun(
     from droplora_sweep.driver.preflight import check_sandbox, prepare
     from droplora_sweep.driver.recorded import recorded_file
     from droplora_sweep.driver.trials import named_trial
-    from droplora_sweep.tracking import Ledger
+    from droplora_sweep.ledger.reader import Ledger
 
     ledger = Ledger.open(storage, name)
     found = named_trial(ledger, trial)
@@ -201,7 +200,7 @@ def _winners(ledger: Ledger, task: str | None) -> tuple[Winner, ...]:
         InputError: The sweep has no such benchmark.
         SweepError: No trial is complete.
     """
-    from droplora_sweep.sweep import winners_of
+    from droplora_sweep.driver.deciding import winners_of
 
     found = winners_of(ledger)
     if task is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.driver.compression import KeptRank, RankPoint
-    from droplora_sweep.tracking import TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
 
 _ROUNDING = 1e-9
 

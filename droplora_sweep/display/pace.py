@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking.live_progress import TimeLeft
+from droplora_sweep.ledger.progress import TimeLeft
 
 from .values import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.tracking.live_progress import LiveProgress
+    from droplora_sweep.ledger.progress import LiveProgress
 
 OLD_S = 60.0
 """A driver writes its progress every few seconds, but in the middle of something long."""

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from droplora_sweep.tracking.events import EventKind
+from droplora_sweep.records.events import EventKind
 
 from .pace import Run, left_text, stage_text, time_left
 from .schedules import turn_text
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from droplora_sweep.groups.messages import StepsDone
-    from droplora_sweep.tracking import SweepRecord
-    from droplora_sweep.tracking.events import Event
-    from droplora_sweep.tracking.live_progress import TimeLeft
+    from droplora_sweep.ledger.progress import TimeLeft
+    from droplora_sweep.records.events import Event
+    from droplora_sweep.records.trial import SweepRecord
 
     Steps = Mapping[str, StepsDone]
 

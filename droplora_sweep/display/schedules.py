@@ -11,8 +11,8 @@ from .values import format_params, format_score
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.records.trial import SweepRecord
     from droplora_sweep.spec import Scalar, Turn
-    from droplora_sweep.tracking import SweepRecord
 
 
 def turn_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -> str:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from droplora_sweep.driver.plan import LearningRates, Plan, Saved
     from droplora_sweep.driver.survey import Survey
+    from droplora_sweep.ledger.progress import LiveProgress, TrialProgress
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.selection import Decision, ReferenceRow
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
-    from droplora_sweep.tracking.live_progress import LiveProgress, TrialProgress
 
 RATIO = "perplexity/ratio"
 LONG_PROMPTS = "long_prompts/"

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from droplora_sweep.records.trial import Session, SweepRecord, TrialRecord
     from droplora_sweep.spec import SearchSpec
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
-    from droplora_sweep.tracking.records import Session
 
 HOUR = timedelta(hours=1)
 

@@ -15,8 +15,8 @@ from .recorded import recorded_sweep
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from droplora_sweep.records.trial import SweepRecord
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import SweepRecord
 
 FREE = (
     "search.num_trials",

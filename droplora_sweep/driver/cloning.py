@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.ledger.adapter_files import verify_adapter
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loader import load_changed_trial
-from droplora_sweep.tracking import verify_adapter
 
 from .preflight import prepare
 from .recorded import recorded_sweep
@@ -17,8 +17,9 @@ from .recorded import recorded_sweep
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec import Scalar
-    from droplora_sweep.tracking import Ledger, TrialRecord
 
 STARTABLE = ("droplora", "lora", "dora", "rslora")
 """Methods whose adapter is all that they train; the others change, share or are the base."""

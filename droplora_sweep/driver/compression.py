@@ -7,18 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.adapters.compression import (
-    ADAPTER_FILES,
-    WEIGHTS_FILE,
-    FactoredAdapter,
-    num_parameters,
-)
+from droplora_sweep.adapters.compression import ADAPTER_FILES, FactoredAdapter, num_parameters
+from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation import example_scores, score
 from droplora_sweep.files import disk_faults_named
+from droplora_sweep.ledger.adapter_files import publish_adapter, verify_adapter
 from droplora_sweep.selection.pairing import disagreement, mean_difference
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tracking import publish_adapter, verify_adapter
 
 from .scoring import Scorer
 
@@ -26,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.selection import Estimate, Scores
-    from droplora_sweep.tracking import TrialRecord
 
 MARGIN = 0.01
 """Scores this close to the full rank's count as kept: one point."""

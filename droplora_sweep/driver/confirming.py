@@ -10,20 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.selection import Budget, all_arms, arms_to_test, choose_questions, stand
 from droplora_sweep.selection.finalists import BASELINE_SUFFIX
 from droplora_sweep.spec.fields import with_fields
-from droplora_sweep.tracking import Stage, TrialState
 
 from .recorded import recorded_sweep, recorded_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.selection import ConfirmedDecision, Finalists, Standing
     from droplora_sweep.selection.trials import Scores
     from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
 
 
 @dataclass(frozen=True)

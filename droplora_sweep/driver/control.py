@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.ledger.adapter_files import plain_files, verify_adapter
+from droplora_sweep.ledger.mailbox import Answer, Ask, Mailbox
+from droplora_sweep.records.clones import QueuedClone
+from droplora_sweep.records.trial import Stage
 from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
-from droplora_sweep.tracking import Answer, Ask, Mailbox, QueuedClone, Stage, verify_adapter
-from droplora_sweep.tracking.adapter_files import plain_files
 
 from .cloning import shown_params, start_problems
 from .history import queued_suggestion
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
+    from droplora_sweep.ledger.mailbox import Request
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.search import Pins, StudySearcher
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import LedgerWriter, Request, TrialRecord
 
     class Identify(Protocol):
         """Trial id and fingerprint of a numbered trial."""

@@ -24,6 +24,7 @@ from .grounds import Grounds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.selection import (
         ConfirmedDecision,
         Decision,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         Winner,
         WinnerOnTest,
     )
-    from droplora_sweep.tracking import Ledger
 
     from .confirming import Confirmation
 

@@ -12,18 +12,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.results import read_results
+from droplora_sweep.ledger.sweep_folders import has_sweep
 from droplora_sweep.publishing import MANIFEST
+from droplora_sweep.records.trial import PastTrial, Stage, TrialState
 from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import TrialSpec, resolve
-from droplora_sweep.tracking import (
-    Ledger,
-    PastTrial,
-    Stage,
-    TrialState,
-    has_sweep,
-    read_results,
-    verify_adapter,
-)
 
 from .history import known_trial
 from .recorded import recorded_trial
@@ -31,8 +27,9 @@ from .recorded import recorded_trial
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import LedgerWriter, SweepRecord, TrialRecord
 
 MODEL_CARD = "README.md"
 """Written anew: it names the trial and its sweep."""

@@ -6,17 +6,18 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.selection import MEAN
 from droplora_sweep.selection.grounds import RunFacts, doubts, remarks
 from droplora_sweep.selection.references import reference_rows
-from droplora_sweep.tracking import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.selection import ConfirmedDecision, Decision, Scores
     from droplora_sweep.selection.references import ReferenceRow
-    from droplora_sweep.tracking import Ledger, TrialRecord
 
     Either = TypeVar("Either", Decision, ConfirmedDecision)
 

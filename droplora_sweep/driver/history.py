@@ -6,20 +6,21 @@ import json
 import math
 from typing import TYPE_CHECKING
 
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.search.known import Known, KnownTrial, LastReport, OpenTrial
 from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.spec.objectives import SECONDS, objective_values
-from droplora_sweep.tracking import TrialState
 
 from .recorded import recorded_trial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.records.clones import QueuedClone
+    from droplora_sweep.records.trial import PastTrial, SweepRecord, TrialRecord
     from droplora_sweep.search import Ending
     from droplora_sweep.search.known import Told
-    from droplora_sweep.tracking import PastTrial, QueuedClone, SweepRecord, TrialRecord
 
 ENDINGS: Mapping[TrialState, Ending | None] = {
     TrialState.RUNNING: None,

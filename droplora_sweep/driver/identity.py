@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.records.trial import Stage, trial_id
 from droplora_sweep.spec import fingerprint
-from droplora_sweep.tracking import Stage, trial_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

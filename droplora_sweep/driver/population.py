@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import Scalar, SweepSpec, Turn
-    from droplora_sweep.tracking import LedgerWriter, SweepRecord, TrialRecord
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking.live_progress import (
+from droplora_sweep.ledger.progress import (
     LiveProgress,
     TrialProgress,
     forget_progress,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.groups.messages import StepsDone
-    from droplora_sweep.tracking.live_progress import TimeLeft
+    from droplora_sweep.ledger.progress import TimeLeft
 
 INTERVAL_S = 3.0
 

@@ -15,8 +15,8 @@ from droplora_sweep.storage import storage_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import SweepFile
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
 
 
 def recorded_sweep(record: SweepRecord) -> SweepSpec:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from droplora_sweep.evaluation import ExampleResult
     from droplora_sweep.groups import Outcome
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import Reference
     from droplora_sweep.spec import TrialSpec
     from droplora_sweep.tasks import ScoredSplit, Task
-    from droplora_sweep.tracking import LedgerWriter, Reference
 
 WAIT_S = 2.0
 WAIT_INTERVAL_S = 0.2

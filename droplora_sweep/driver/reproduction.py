@@ -11,9 +11,9 @@ from droplora_sweep.spec import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.selection import Scores
     from droplora_sweep.spec import TrialSpec
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
 
 MOST_WORKERS = 1024
 

@@ -12,12 +12,12 @@ from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.evaluation import example_scores
 from droplora_sweep.files import disk_faults_named
+from droplora_sweep.ledger.adapter_files import plain_files, verify_adapter
+from droplora_sweep.ledger.results import read_scores, write_results
 from droplora_sweep.publishing import publish_folder
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec, package_versions
 from droplora_sweep.spec.fields import with_fields
-from droplora_sweep.tracking import TrialState, verify_adapter, write_results
-from droplora_sweep.tracking.adapter_files import plain_files
-from droplora_sweep.tracking.results import read_scores
 
 from .connection import connect, resolve_address
 from .interruption import Interruption
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from droplora_sweep.groups import Outcome
     from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import Ledger, TrialRecord
 
     from .connection import RayAddress
     from .preflight import Prepared

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.records.trial import Stage
 from droplora_sweep.search import OpenTrial, Suggestion
-from droplora_sweep.tracking import Stage
 
 from .forking import confirmed_elsewhere, copy_run
 from .history import open_trial
 
 if TYPE_CHECKING:
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.selection import Arm
-    from droplora_sweep.tracking import Ledger, LedgerWriter
 
     from .confirming import Confirmation
     from .identity import Identity

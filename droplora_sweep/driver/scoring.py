@@ -23,10 +23,10 @@ from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out
 from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.files import disk_faults_named, replace_file
+from droplora_sweep.ledger.results import write_results
 from droplora_sweep.models import load_base_model, load_tokenizer
 from droplora_sweep.storage import local_storage
 from droplora_sweep.tasks import load_task
-from droplora_sweep.tracking import write_results
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -265,7 +265,7 @@ def adapter_folder(name: str, mlflow_uri: str | None, storage: Path) -> Iterator
     if path.is_dir():
         yield path
     elif _RUN_ID.fullmatch(name):
-        from droplora_sweep.tracking.mlflow_view import fetched_adapter
+        from droplora_sweep.mlflow_view.fetching import fetched_adapter
 
         with fetched_adapter(name, mlflow_uri, storage) as folder:
             yield folder

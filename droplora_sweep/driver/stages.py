@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.search import Known, OpenTrial, Pins, StudySearcher
     from droplora_sweep.search.rules import IsBehind
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import LedgerWriter
 
     from .confirming import Confirmation
     from .identity import Identity

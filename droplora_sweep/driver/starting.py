@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.sweep_folders import has_sweep, require_new
+from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.spec import trial_limit
-from droplora_sweep.tracking import Ledger, SweepOutcome, has_sweep, require_new
 
 from .budget import spent
 from .changes import changes
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from droplora_sweep.ledger.lease import Holder
+    from droplora_sweep.records.trial import SweepRecord
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tracking import Holder, SweepRecord
 
     from .changes import Change
     from .preflight import Prepared

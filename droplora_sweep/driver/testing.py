@@ -16,15 +16,16 @@ import ray
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups import room_for_workers
 from droplora_sweep.groups.nodes import cluster_nodes
+from droplora_sweep.ledger.adapter_files import verify_adapter
 from droplora_sweep.publishing import MANIFEST
-from droplora_sweep.tracking import verify_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec import GroupSpec
-    from droplora_sweep.tracking import LedgerWriter, TrialRecord
 
     from .references import References
 

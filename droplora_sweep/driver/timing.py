@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.costs.hindsight import Timed
-from droplora_sweep.tracking import TrialState
+from droplora_sweep.records.trial import TrialState
 
 if TYPE_CHECKING:
-    from droplora_sweep.tracking import SweepRecord, TrialRecord
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
 
 def timed_trials(record: SweepRecord) -> list[Timed]:

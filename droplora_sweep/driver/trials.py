@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:
-    from droplora_sweep.tracking import Ledger, TrialRecord
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import TrialRecord
 
 
 def named_trial(ledger: Ledger, name: str) -> TrialRecord:

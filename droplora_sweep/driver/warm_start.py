@@ -21,18 +21,19 @@ import numpy as np
 from pydantic import ValidationError
 
 from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import PastTrial, StartingPoint, TrialState
 from droplora_sweep.spec import TrialSpec, active_order, is_active, resolve
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.space import field_value
 from droplora_sweep.storage import local_storage
-from droplora_sweep.tracking import Ledger, PastTrial, StartingPoint, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from droplora_sweep.mlflow_view.reading import PublishedTrial
     from droplora_sweep.spec import Scalar, SweepSpec, WarmStartSpec
-    from droplora_sweep.tracking.mlflow_view import PublishedTrial
 
     from .preflight import Prepared
 
@@ -84,7 +85,7 @@ def _of_sweep(source: WarmStartSpec, sweep: SweepSpec) -> list[Earlier]:
 
 
 def _of_mlflow(source: WarmStartSpec, sweep: SweepSpec) -> list[Earlier]:
-    from droplora_sweep.tracking.mlflow_view import published_trials
+    from droplora_sweep.mlflow_view.reading import published_trials
 
     assert source.mlflow_experiment is not None
     storage = local_storage(sweep.storage)

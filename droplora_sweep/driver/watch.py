@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.groups.pool import ask
-from droplora_sweep.tracking import SweepOutcome, is_stop_requested
+from droplora_sweep.ledger.stop_request import is_stop_requested
+from droplora_sweep.records.trial import SweepOutcome
 
 from .disk_room import full_disk
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.groups.messages import Beginning, StepsDone
-    from droplora_sweep.tracking import LedgerWriter
+    from droplora_sweep.ledger.writer import LedgerWriter
 
     from .control import Control
     from .interruption import Interruption

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.selection import (
     MEAN,
     best_per_benchmark,
@@ -19,12 +20,12 @@ from droplora_sweep.selection import (
     score_estimate,
 )
 from droplora_sweep.selection.trials import benchmarks, candidates
-from droplora_sweep.tracking.records import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.selection import (
         ConfirmedDecision,
         Decision,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         WinnerOnTest,
     )
     from droplora_sweep.selection.trials import Candidate
-    from droplora_sweep.tracking.records import SweepRecord, TrialRecord
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.driver.deciding import confirmed, notes, on_test
 from droplora_sweep.driver.grounds import Grounds
+from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
 from droplora_sweep.storage import is_url, storage_name
-from droplora_sweep.tracking.records import SweepOutcome
 
 from .facts import gather_facts
 from .page import make_report
@@ -19,7 +19,8 @@ from .writing import write_report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from droplora_sweep.tracking import Ledger, SweepRecord
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import SweepRecord
 
     from .facts import Facts
     from .page import Report

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking.layout import SPEC
-from droplora_sweep.tracking.records import SweepOutcome
+from droplora_sweep.records.layout import SPEC
+from droplora_sweep.records.trial import SweepOutcome
 
 from .contents.answers import Certainty
 

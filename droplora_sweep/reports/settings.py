@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from droplora_sweep.tracking.records import SweepRecord
+    from droplora_sweep.records.trial import SweepRecord
 
 SECTIONS = ("model", "task", "adapter", "training", "evaluation", "search", "confirm", "group")
 

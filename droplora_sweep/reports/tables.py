@@ -15,8 +15,8 @@ from .wording import UNKNOWN, interval, points, score, share
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.selection import ConfirmedDecision, ReferenceRow, WinnerOnTest
-    from droplora_sweep.tracking.records import TrialRecord
 
     from .contents.answers import Answer
     from .facts import Facts

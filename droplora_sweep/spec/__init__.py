@@ -8,6 +8,7 @@ from .base import Scalar
 from .budget import BudgetSpec
 from .comparing import variant_key
 from .confirm import ConfirmSpec
+from .evaluation import EvaluationSpec
 from .fingerprint import fingerprint, package_versions
 from .first_trials import baselines
 from .limits import trial_limit
@@ -29,15 +30,7 @@ from .sampler import (
 )
 from .schema import json_schema
 from .search import SearchSpec
-from .space import (
-    active_order,
-    all_settings,
-    drawn_values,
-    grid_size,
-    is_active,
-    resolve,
-    variants,
-)
+from .space import active_order, all_settings, drawn_values, grid_size, is_active, resolve, variants
 from .start import AdapterStart
 from .stopping import (
     AshaSpec,
@@ -59,12 +52,7 @@ from .task import (
     TrainSpec,
 )
 from .tracking_uri import require_tracking_uri, tracking_uri_problem
-from .trial import (
-    EvaluationSpec,
-    ModelSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from .trial import ModelSpec, TrainingSpec, TrialSpec
 from .warm_start import WarmStartSpec
 
 __all__ = [

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation.context import PromptLengths
-    from droplora_sweep.spec.trial import EvaluationSpec, TaskSpec, TrialSpec
+    from droplora_sweep.spec.evaluation import EvaluationSpec
+    from droplora_sweep.spec.task import TaskSpec
+    from droplora_sweep.spec.trial import TrialSpec
     from droplora_sweep.tasks import Task
 
     from .data import TrainingData

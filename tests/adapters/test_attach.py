@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from droplora_sweep.adapters import attach, set_step
 from droplora_sweep.errors import InputError
-from droplora_sweep.spec.trial import AdapterSpec
+from droplora_sweep.spec.adapter import AdapterSpec
 
 METHODS = ["droplora", "dora", "rslora", "pissa", "milora", "lora_drop", "full"]
 TARGETS = ("q_proj", "v_proj", "up_proj", "down_proj")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from droplora_sweep.adapters import LoraDrop, attach
-from droplora_sweep.spec.trial import AdapterSpec, TrialSpec
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.trial import TrialSpec
 
 if TYPE_CHECKING:
     from droplora_sweep.adapters import Adapted

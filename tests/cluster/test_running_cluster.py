@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import SweepOutcome, TrialState
 
 if TYPE_CHECKING:
     from tests.raylets import Cluster

@@ -14,9 +14,7 @@ from droplora_sweep.display.pace import Run, left_text, running_text, time_left
 from droplora_sweep.display.progress import LineProgress
 from droplora_sweep.driver.progress_file import ProgressFile
 from droplora_sweep.groups.messages import StepsDone
-from droplora_sweep.spec import SweepSpec, TrialSpec
-from droplora_sweep.tracking import LedgerWriter, TrialState
-from droplora_sweep.tracking.live_progress import (
+from droplora_sweep.ledger.progress import (
     PROGRESS,
     LiveProgress,
     TimeLeft,
@@ -24,6 +22,9 @@ from droplora_sweep.tracking.live_progress import (
     read_progress,
     write_progress,
 )
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import TrialState
+from droplora_sweep.spec import SweepSpec, TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,10 @@ from rich.console import Console
 from droplora_sweep.display.progress import LineProgress, TableProgress, make_progress
 from droplora_sweep.display.values import format_bytes, format_count, format_seconds
 from droplora_sweep.groups.messages import StepsDone
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.clones import QueuedClone
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import SweepSpec, TrialSpec
-from droplora_sweep.tracking import LedgerWriter, QueuedClone, TrialState
 
 if TYPE_CHECKING:
     from pathlib import Path

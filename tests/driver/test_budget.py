@@ -12,10 +12,10 @@ from ray.tune.search import Searcher
 
 from droplora_sweep.driver.budget import gpu_time, spent, wall_time
 from droplora_sweep.driver.starting import Finished, GoOn, decide_start
+from droplora_sweep.records.events import Event, EventKind
+from droplora_sweep.records.replay import fold
 from droplora_sweep.search import StudySearcher
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.tracking.events import Event, EventKind
-from droplora_sweep.tracking.fold import fold
 
 A, B = "t0000-aaaaaaaa", "t0001-bbbbbbbb"
 START = datetime(2026, 1, 1, tzinfo=UTC)

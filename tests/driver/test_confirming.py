@@ -13,9 +13,11 @@ from droplora_sweep.driver.identity import Identity
 from droplora_sweep.driver.starting import Finished, GoOn, decide_start
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from droplora_sweep.selection import ConfirmedVerdict
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.tracking import Ledger, LedgerWriter, Stage, SweepOutcome, TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,11 @@ import pytest
 
 from droplora_sweep.driver.forking import past_of, take_over
 from droplora_sweep.driver.history import known_of
+from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import SweepSpec, TrialSpec, fingerprint, resolve
-from droplora_sweep.tracking import Ledger, LedgerWriter, TrialState, trial_id, verify_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path

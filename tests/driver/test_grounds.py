@@ -18,10 +18,11 @@ from droplora_sweep.driver.deciding import (
 )
 from droplora_sweep.driver.identity import Identity
 from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.reports import facts_of, make_report
 from droplora_sweep.selection import ConfirmedVerdict, Verdict
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.tracking import LedgerWriter, Stage, TrialState
 from tests.calling import call
 
 if TYPE_CHECKING:

@@ -15,10 +15,12 @@ from droplora_sweep.driver.rerunning import rerun
 from droplora_sweep.driver.survey import survey
 from droplora_sweep.driver.warm_start import earlier_trials
 from droplora_sweep.errors import InputError
+from droplora_sweep.ledger.model_card import model_card
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.mlflow_view.values import trial_tags
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import SweepSpec, Turn, fingerprint, load_sweep_file, resolve
-from droplora_sweep.tracking import Ledger, LedgerWriter, TrialState, trial_id
-from droplora_sweep.tracking.mlflow_view.values import trial_tags
-from droplora_sweep.tracking.model_card import model_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

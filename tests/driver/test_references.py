@@ -9,10 +9,10 @@ import pytest
 
 from droplora_sweep.driver.references import recorded, reference_line
 from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.spec import SweepSpec, TaskSpec
 from droplora_sweep.tasks import Task, load_task
 from droplora_sweep.tasks.builtin.world import NUM_OPTIONS
-from droplora_sweep.tracking import LedgerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from droplora_sweep.driver.reproduction import (
     workers_of,
 )
 from droplora_sweep.spec import fingerprint
-from tests.tracking.conftest import driver, make_driver
+from tests.ledger.conftest import driver, make_driver
 
 __all__ = ["driver", "make_driver"]
 

@@ -11,15 +11,10 @@ import pytest
 from droplora_sweep.driver.changes import changes
 from droplora_sweep.driver.starting import Begin, Finished, GoOn, decide_start, start_lines
 from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.ledger.lease import Holder
+from droplora_sweep.ledger.processes import Process
+from droplora_sweep.records.trial import SweepOutcome, SweepRecord, TrialRecord, TrialState
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.tracking import (
-    Holder,
-    SweepOutcome,
-    SweepRecord,
-    TrialRecord,
-    TrialState,
-)
-from droplora_sweep.tracking.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

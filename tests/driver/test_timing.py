@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.driver.timing import timed_trials
-from droplora_sweep.tracking import Report, SweepRecord, TrialRecord, TrialState
+from droplora_sweep.records.trial import Report, SweepRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from droplora_sweep.costs.hindsight import Timed

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from droplora_sweep.driver.deciding import decide
 from droplora_sweep.driver.history import known_of
 from droplora_sweep.driver.preflight import prepare
 from droplora_sweep.driver.warm_start import Earlier, earlier_trials, warm_start
 from droplora_sweep.errors import InputError
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.search import StudySearcher, reconciled_study
 from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
-from droplora_sweep.sweep import decide
-from droplora_sweep.tracking import Ledger, LedgerWriter, TrialState, trial_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -218,7 +220,7 @@ def test_a_source_that_is_not_there_is_refused_at_its_line(
 
 @pytest.mark.slow
 def test_an_mlflow_experiment_tells_what_the_ledger_tells(tmp_path: Path) -> None:
-    from droplora_sweep.tracking.mlflow_view import publish_all
+    from droplora_sweep.mlflow_view.publisher import publish_all
 
     storage = tmp_path / "results"
     sweep = make_sweep("old")

@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.ledger.failpoints import failpoint
+from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.mlflow_view.publisher import MlflowPublisher
+from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import fingerprint, load_sweep_file
-from droplora_sweep.tracking import (
-    LedgerWriter,
-    SweepOutcome,
-    TrialState,
-    failpoint,
-    has_sweep,
-    trial_id,
-)
-from droplora_sweep.tracking.mlflow_view import MlflowPublisher
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec

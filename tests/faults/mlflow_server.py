@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
-from droplora_sweep.tracking.ui import artifact_root, mlflow_uri
+from droplora_sweep.mlflow_view.ui import artifact_root, mlflow_uri
 
 if TYPE_CHECKING:
     from pathlib import Path

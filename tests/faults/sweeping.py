@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from droplora_sweep.tracking import Ledger, has_sweep
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.sweep_folders import has_sweep
 
 from .oracle import MARK, problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from droplora_sweep.tracking import TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
 
     from .table import Row
 

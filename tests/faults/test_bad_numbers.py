@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 
 from .oracle import problems
 from .sweeping import NAME, ONE_GROUP, command, start, to_end

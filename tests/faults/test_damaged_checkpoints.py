@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 
 from .damaging import Canary, sign
 from .oracle import problems

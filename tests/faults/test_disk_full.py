@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import SweepOutcome, TrialState
 from tests.raylets import running_cluster
 
 from .damaging import fill

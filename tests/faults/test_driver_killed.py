@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, TrialState
-from droplora_sweep.tracking.failpoints import VARIABLE
+from droplora_sweep.ledger.failpoints import VARIABLE
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 
 from .oracle import problems
 from .sweeping import (

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 
 from .sweeping import (
     NAME,

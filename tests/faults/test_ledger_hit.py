@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from droplora_sweep.tracking import Ledger
-from droplora_sweep.tracking.driver_lease import EXPIRY_S
-from droplora_sweep.tracking.failpoints import FAILPOINTS, VARIABLE
+from droplora_sweep.ledger.failpoints import FAILPOINTS, VARIABLE
+from droplora_sweep.ledger.lease import EXPIRY_S
+from droplora_sweep.ledger.reader import Ledger
 
 from .ledger_driver import RATES
 from .oracle import problems

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from droplora_sweep.tracking import Ledger
-from droplora_sweep.tracking.ui import mlflow_uri
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.mlflow_view.ui import mlflow_uri
 from tests.calling import call
 
 from .mlflow_server import MlflowServer, unused_port

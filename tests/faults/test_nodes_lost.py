@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 from tests.raylets import kill, running_cluster
 
 from .oracle import MARK

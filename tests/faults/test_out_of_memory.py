@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.tracking import TrialState
+from droplora_sweep.records.trial import TrialState
 
 from .sweeping import (
     NUM_TINY,

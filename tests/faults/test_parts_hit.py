@@ -15,12 +15,14 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState as OptunaState
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.mlflow_view.publisher import MlflowPublisher, publish_all
+from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.publishing import publish_folder
-from droplora_sweep.tracking import Ledger, LedgerWriter, TrialState
-from droplora_sweep.tracking.mlflow_view import MlflowPublisher, publish_all
-from droplora_sweep.tracking.ui import mlflow_uri
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.training.checkpoints.contents import FORMAT, TENSORS, read_checkpoint
-from tests.tracking.conftest import Driver, make_sweep
+from tests.ledger.conftest import Driver, make_sweep
 
 from .damaging import Canary, fill, locked
 from .mlflow_server import MlflowServer

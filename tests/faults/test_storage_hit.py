@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.files import temporaries_beside
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 
 from .damaging import locked
 from .oracle import problems

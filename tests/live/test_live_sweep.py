@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.tracking import Ledger, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import TrialState
 from tests.faults.sweeping import NAME, ONE_GROUP, command, start, to_end, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from droplora_sweep.tracking import SweepRecord
+    from droplora_sweep.records.trial import SweepRecord
 
 LONG = {**ONE_GROUP, "search.num_trials": 2, "training.epochs": 30, "checkpoint.every_steps": 20}
 """Two trials one after the other, each of 90 steps: time to act on one."""

@@ -6,9 +6,12 @@ import pytest
 
 from droplora_sweep.driver.control import refusal_of
 from droplora_sweep.driver.history import known_of
+from droplora_sweep.ledger.mailbox import Ask
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.clones import QueuedClone
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import AdapterStart, fingerprint
-from droplora_sweep.tracking import Ledger, LedgerWriter, QueuedClone, TrialState
-from droplora_sweep.tracking.mailbox import Ask
 
 BY = "ada@host"
 

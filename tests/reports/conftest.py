@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 from droplora_sweep.evaluation import ExampleResult
-from droplora_sweep.reports import gather_facts
-from droplora_sweep.selection import Arm, Rule, Run, decide, tabulate
-from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
-from droplora_sweep.tracking import (
-    LedgerWriter,
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.trial import (
     Report,
     SweepOutcome,
     SweepRecord,
@@ -22,6 +19,9 @@ from droplora_sweep.tracking import (
     TrialState,
     trial_id,
 )
+from droplora_sweep.reports import gather_facts
+from droplora_sweep.selection import Arm, Rule, Run, decide, tabulate
+from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NUM_EXAMPLES = 40

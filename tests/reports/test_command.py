@@ -68,7 +68,7 @@ print([name for name in ("torch", "transformers", "ray", "mlflow") if name in sy
 def test_sync_publishes_a_new_report_with_the_sweep(storage, capsys):
     from mlflow import MlflowClient
 
-    from droplora_sweep.tracking.ui import mlflow_uri
+    from droplora_sweep.mlflow_view.ui import mlflow_uri
 
     for _ in range(2):
         assert run("sync", "demo", "--storage", str(storage)) == 0

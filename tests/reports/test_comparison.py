@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from droplora_sweep.records.trial import Stage
 from droplora_sweep.reports.comparison import (
     Contender,
     compare,
@@ -11,7 +12,6 @@ from droplora_sweep.reports.comparison import (
     different_settings,
 )
 from droplora_sweep.reports.side_by_side import caveat, settings_lines
-from droplora_sweep.tracking.records import Stage
 
 from .conftest import NUM_EXAMPLES, Sweep, confirm
 

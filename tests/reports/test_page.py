@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 import pytest
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.reports import make_report, write_report
 from droplora_sweep.reports.method_rows import methods_table
 from droplora_sweep.reports.pareto_rows import pareto_table
 from droplora_sweep.selection import Arm, Estimate, WinnerOnTest
-from droplora_sweep.tracking import SweepOutcome
 
 from .conftest import Sweep, confirm
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from droplora_sweep.driver.budget import wall_time
-from droplora_sweep.tracking import Ledger, SweepOutcome, TrialState
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.trial import SweepOutcome, TrialState
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -14,9 +14,9 @@ import pytest
 from droplora_sweep.adapters.sizes import num_trainable_parameters
 from droplora_sweep.cli import main
 from droplora_sweep.driver.survey import survey
+from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.selection.paper import paper_results
 from droplora_sweep.spec import grid_size, load_sweep, load_sweep_file
-from droplora_sweep.tracking import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ import pytest
 
 from droplora_sweep.driver.changes import changes
 from droplora_sweep.driver.recorded import recorded_sweep
+from droplora_sweep.records.trial import SweepRecord
 from droplora_sweep.spec import (
     AdapterSpec,
     SweepSpec,
@@ -23,7 +24,6 @@ from droplora_sweep.spec import (
     resolve,
 )
 from droplora_sweep.spec._parameter_rules import find_broken_parameters
-from droplora_sweep.tracking import SweepRecord
 
 TABLE_7 = {
     ("droplora", 32): 64,

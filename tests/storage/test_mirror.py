@@ -9,15 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from droplora_sweep.errors import InputError, SweepError
-from droplora_sweep.publishing import publish_folder
-from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of, storage_name
-from droplora_sweep.tracking.live_progress import (
+from droplora_sweep.ledger.progress import (
     PROGRESS,
     LiveProgress,
     TimeLeft,
     read_progress,
     write_progress,
 )
+from droplora_sweep.publishing import publish_folder
+from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of, storage_name
 
 ADAPTER = "demo/trials/t0000-00000001/adapter"
 

@@ -14,7 +14,8 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from droplora_sweep.adapters import attach
-from droplora_sweep.spec.trial import AdapterSpec, TrainingSpec, TrialSpec
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
 from droplora_sweep.training.batches import global_batch
 from droplora_sweep.training.data import IGNORED, Encoded, TrainingData
 from droplora_sweep.training.device import settle

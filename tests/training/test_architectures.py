@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training import Resident
 from tests.training.architectures import CONFIGS, make
 from tests.training.conftest import make_tokenizer

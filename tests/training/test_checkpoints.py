@@ -14,14 +14,10 @@ import torch
 
 from droplora_sweep.errors import TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training import Report, Resident
 from droplora_sweep.training.checkpoints.due import is_due
 from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder

@@ -13,14 +13,10 @@ from safetensors.torch import load
 
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.models import load_base_model, load_tokenizer
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training import Report, Resident
 
 pytestmark = pytest.mark.slow

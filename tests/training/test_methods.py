@@ -12,14 +12,10 @@ from safetensors.torch import load
 from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import TrialError
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training import Report, Resident
 from tests.training.conftest import save_model
 

@@ -10,14 +10,10 @@ from safetensors.torch import load
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, Turn
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training import Report, Resident
 from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.snapshots import snapshots_of

@@ -13,14 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 
 pytestmark = pytest.mark.slow
 

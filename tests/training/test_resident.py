@@ -12,14 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.evaluation import evaluate
 from droplora_sweep.models import load_tokenizer
-from droplora_sweep.spec.trial import (
-    AdapterSpec,
-    EvaluationSpec,
-    ModelSpec,
-    TaskSpec,
-    TrainingSpec,
-    TrialSpec,
-)
+from droplora_sweep.spec.adapter import AdapterSpec
+from droplora_sweep.spec.evaluation import EvaluationSpec
+from droplora_sweep.spec.task import TaskSpec
+from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.tasks import load_task
 from droplora_sweep.training import Report, Resident
 from droplora_sweep.training.reading import read

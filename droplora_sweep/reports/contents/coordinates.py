@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.reports.facts import Facts
     from droplora_sweep.spec import Scalar
-    from droplora_sweep.tracking.records import TrialRecord
 
 MOST_TICKS = 6
 WIDE = 20.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.reports.facts import Facts
-    from droplora_sweep.tracking.records import TrialRecord
 
 MEASURED = (
     ("train_seconds", "training", "s"),

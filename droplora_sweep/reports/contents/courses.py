@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from droplora_sweep.selection.trials import pruning_rate
 
 if TYPE_CHECKING:
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.reports.facts import Facts
-    from droplora_sweep.tracking.records import TrialRecord
 
 LOSS = "train/loss"
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
+    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.reports.facts import Facts
     from droplora_sweep.spec import Scalar
-    from droplora_sweep.tracking.records import TrialRecord
 
 FEWEST_TRIALS = 10
 NUM_TREES = 32

@@ -1,0 +1,147 @@
+"""The append-only file of events: the durable truth of a sweep.
+
+A line counts once ``append`` has returned: it is then on the disk. A crash can leave one torn
+line at the end, of an event that nobody was told had happened; readers leave it out and say so.
+Damage anywhere else is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.files import sync_directory
+from droplora_sweep.records.events import (
+    DamagedLineError,
+    Event,
+    EventKind,
+    UnknownEventError,
+    decode,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class EventLog:
+    """Writer of one sweep's events; calls must not overlap."""
+
+    def __init__(self, path: Path, descriptor: int, next_seq: int, size_bytes: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._next_seq = next_seq
+        self._size_bytes = size_bytes
+
+    @classmethod
+    def create(cls, path: Path) -> EventLog:
+        """A new log; its file must not exist yet."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        descriptor = os.open(path, flags, 0o600)
+        sync_directory(path.parent)
+        return cls(path, descriptor, 0, 0)
+
+    @classmethod
+    def reopen(cls, path: Path, read: EventsRead) -> EventLog:
+        """Go on after the last whole event; a torn line after it is cut off.
+
+        A last line that lacks only its end is whole, and gets it.
+
+        Args:
+            path: A log that nobody else writes.
+            read: What was read from it.
+        """
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        if os.fstat(descriptor).st_size < read.size_bytes:
+            os.write(descriptor, b"\n")
+        os.ftruncate(descriptor, read.size_bytes)
+        os.fsync(descriptor)
+        return cls(path, descriptor, len(read.events), read.size_bytes)
+
+    def next_event(self, kind: EventKind, payload: Mapping[str, Any]) -> Event:
+        """The event that ``append`` takes next."""
+        return Event(self._next_seq, _now(), kind, payload)
+
+    def append(self, event: Event) -> None:
+        """Write one event; it is on the disk when this returns.
+
+        Raises:
+            SweepError: If the file system refuses; the log then ends as before the call.
+        """
+        assert event.seq == self._next_seq, f"must be event {self._next_seq}, got {event.seq}"
+        line = encode(event)
+        try:
+            self._write(line)
+        except OSError as error:
+            self._cut_back()
+            raise SweepError(f"{self._path}: cannot write: {error.strerror}") from error
+        self._next_seq += 1
+        self._size_bytes += len(line)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _write(self, line: bytes) -> None:
+        written = 0
+        while written < len(line):
+            written += os.write(self._descriptor, line[written:])
+        os.fsync(self._descriptor)
+
+    def _cut_back(self) -> None:
+        # Without this, a disk that fills and empties leaves a damaged line in the middle.
+        os.ftruncate(self._descriptor, self._size_bytes)
+        os.fsync(self._descriptor)
+
+
+@dataclass(frozen=True)
+class EventsRead:
+    """Every whole event of a log, and whether it ends in a torn line.
+
+    Attributes:
+        events: In order.
+        size_bytes: Length of their lines, each with its end.
+        torn: Where the torn line is and what it looks like, None if there is none.
+    """
+
+    events: tuple[Event, ...]
+    size_bytes: int
+    torn: str | None = None
+
+
+def read_events(path: Path) -> EventsRead:
+    """Read a log, also one that a driver is writing to.
+
+    Raises:
+        SweepError: If a line other than the last is damaged, one is missing, or one is of a kind
+            that only a newer version knows.
+    """
+    lines = path.read_bytes().split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    events: list[Event] = []
+    size_bytes = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = decode(line)
+        except DamagedLineError as error:
+            problem = f"{path}:{number}: {error}"
+            if number == len(lines):
+                return EventsRead(tuple(events), size_bytes, torn=problem)
+            raise SweepError(problem) from error
+        except UnknownEventError as error:
+            raise SweepError(f"{path}:{number}: {error}") from error
+        if event.seq != len(events):
+            raise SweepError(f"{path}:{number}: seq must be {len(events)}, got {event.seq}")
+        events.append(event)
+        size_bytes += len(line) + 1
+    return EventsRead(tuple(events), size_bytes)
+
+
+def _now() -> datetime:
+    # Whole milliseconds are what the file keeps: an event is the same before and after.
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,351 @@
+"""The ledger of one sweep, to be written, by the driver that holds the sweep's lease.
+
+Every file of a trial is on the disk before the event that mentions it, and an event has happened
+once it is on the disk. The lease is checked at each step: a driver that lost it writes no more.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.files import make_private_directory
+from droplora_sweep.records.events import EventKind, json_metrics
+from droplora_sweep.records.layout import (
+    EVENTS,
+    reference_results,
+    sweep_directory,
+    trial_directory,
+)
+from droplora_sweep.records.replay import SweepFold
+from droplora_sweep.records.trial import Stage
+
+from .failpoints import failpoint
+from .held_ledger import HeldLedger
+from .log import EventLog
+from .sweep_files import write_spec, write_summary
+from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
+from .sweep_hold import SweepHold
+from .trial_files import (
+    describe_trial,
+    publish_reference_results,
+    publish_test_results,
+    publish_trial_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.records.clones import QueuedClone
+    from droplora_sweep.records.trial import (
+        PastTrial,
+        Reference,
+        StartingPoint,
+        SweepOutcome,
+        TrialRecord,
+        TrialState,
+    )
+    from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec, Turn
+
+
+class LedgerWriter(HeldLedger):
+    """A ledger that its driver writes to, from any of its threads."""
+
+    @classmethod
+    def create(
+        cls,
+        storage: Path,
+        sweep: SweepSpec,
+        *,
+        data_digests: Mapping[str, str] | None = None,
+        versions: Mapping[str, str] | None = None,
+        past: Sequence[PastTrial] = (),
+        points: Sequence[StartingPoint] = (),
+    ) -> LedgerWriter:
+        """Start a sweep's ledger in a folder of its name.
+
+        Args:
+            storage: Folder of all sweeps; created where missing.
+            sweep: The resolved spec.
+            data_digests: Digest of each split that is used, by ``<benchmark>/<split>``.
+            versions: Version of each package that takes part in a result.
+            past: What a fork or a warm start begins with.
+            points: Settings to run early.
+
+        Raises:
+            SweepError: If the name is taken or the folder cannot be written.
+        """
+        directory = require_new(storage, sweep.name)
+        try:
+            make_private_directory(directory)
+        except OSError as error:
+            raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
+        failpoint("sweep-folder-made")
+        hold = SweepHold.take(storage, sweep.name)
+        with hold.given_back_on_errors(directory):
+            if has_sweep(storage, sweep.name):
+                raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
+            # Not a whole event is in it, and whoever might have begun it is dead.
+            (directory / EVENTS).unlink(missing_ok=True)
+            log = EventLog.create(directory / EVENTS)
+        ledger = cls(directory, SweepFold(directory), log, hold)
+        ledger._begin(
+            EventKind.SWEEP_STARTED,
+            sweep,
+            versions,
+            {
+                "sweep_id": uuid.uuid4().hex,
+                "name": sweep.name,
+                "data_digests": dict(data_digests or {}),
+                "past": [asdict(each) for each in past],
+                "points": [asdict(each) for each in points],
+            },
+        )
+        return ledger
+
+    @classmethod
+    def resume(
+        cls, storage: Path, sweep: SweepSpec, *, versions: Mapping[str, str] | None = None
+    ) -> LedgerWriter:
+        """Go on with a sweep's ledger; a torn last line is cut off.
+
+        Args:
+            storage: Folder of all sweeps.
+            sweep: The resolved spec from here on.
+            versions: Version of each package that takes part in a result.
+
+        Raises:
+            SweepError: If another driver holds the sweep, or its log is damaged.
+        """
+        require_sweep(storage, sweep.name)
+        directory = sweep_directory(storage, sweep.name)
+        hold = SweepHold.take(storage, sweep.name)
+        with hold.given_back_on_errors(directory):
+            read = read_sweep(directory)
+            log = EventLog.reopen(directory / EVENTS, read)
+        fold = SweepFold(directory, read.events)
+        ledger = cls(directory, fold, log, hold, torn=read.torn)
+        ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
+        return ledger
+
+    def trial_started(
+        self,
+        trial_id: str,
+        number: int,
+        fingerprint: str,
+        spec: TrialSpec,
+        params: Mapping[str, Scalar],
+        drawn: Mapping[str, Scalar] | None = None,
+        origin: str | None = None,
+        stage: Stage = Stage.SEARCH,
+        arm: str | None = None,
+        clone_of: str | None = None,
+        start: AdapterStart | None = None,
+    ) -> None:
+        """Record that a group takes up a trial, for the first time or again.
+
+        Args:
+            trial_id: Its name.
+            number: Its number in the study.
+            fingerprint: Digest of everything that changes its result.
+            spec: The trial in full.
+            params: What the search chose for it, by dotted path.
+            drawn: The same as drawn; None where it is as in ``params``.
+            origin: The trial of another sweep whose results it takes over.
+            stage: What it is run for.
+            arm: Of a confirmation trial, the setting that it repeats.
+            clone_of: The trial that somebody had this one made from.
+            start: The adapter that its training starts from.
+        """
+        self.require_lease()
+        payload = {
+            "trial_id": trial_id,
+            "number": number,
+            "fingerprint": fingerprint,
+            "spec": spec.model_dump(mode="json"),
+            "params": dict(params),
+            "drawn": dict(params if drawn is None else drawn),
+            "origin": origin,
+            "stage": stage.value,
+            "arm": arm,
+            "clone_of": clone_of,
+            "start": start and asdict(start),
+        }
+        describe_trial(trial_directory(self.directory, trial_id), payload)
+        self._append(EventKind.TRIAL_STARTED, payload)
+
+    def trial_reported(
+        self,
+        trial_id: str,
+        evaluation: int,
+        step: int,
+        metrics: Mapping[str, float],
+        *,
+        num_evaluations: int,
+        outcomes: Mapping[str, Sequence[float | None]] | None = None,
+    ) -> None:
+        """Record one evaluation (counted from 1, of so many in all) of a running trial.
+
+        Each example's score by benchmark, in the order of the example ids, is kept where a
+        stopping rule decides by it, so that it decides alike when the sweep goes on.
+        """
+        payload: dict[str, Any] = {
+            "trial_id": trial_id,
+            "evaluation": evaluation,
+            "num_evaluations": num_evaluations,
+            "step": step,
+            "metrics": json_metrics(metrics),
+        }
+        if outcomes:
+            payload["outcomes"] = {name: list(scores) for name, scores in outcomes.items()}
+        self._append(EventKind.TRIAL_REPORTED, payload)
+
+    def trial_adjusted(self, trial_id: str, settings: Mapping[str, Scalar], reason: str) -> None:
+        """Record fields, by dotted path, that a running trial goes on with otherwise, and why."""
+        payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
+        self._append(EventKind.TRIAL_ADJUSTED, payload)
+
+    def trial_turned(self, trial_id: str, turn: Turn) -> None:
+        """Record what a running member of a population does after an evaluation, also nothing."""
+        self._append(EventKind.TRIAL_TURNED, {"trial_id": trial_id, **asdict(turn)})
+
+    def trial_stop_asked(self, trial_id: str, by: str) -> bool:
+        """Record who wants a running trial stopped; False where it has ended meanwhile."""
+        return self._append_of_running(EventKind.TRIAL_STOP_ASKED, trial_id, by)
+
+    def trial_pinned(self, trial_id: str, by: str) -> bool:
+        """Record who wants a trial spared by the scheduler; False where it has ended meanwhile."""
+        return self._append_of_running(EventKind.TRIAL_PINNED, trial_id, by)
+
+    def trial_cloned(self, clone: QueuedClone) -> None:
+        """Record a trial that was made by hand, to be run."""
+        self.require_lease()
+        fields = asdict(clone)
+        self._append(EventKind.TRIAL_CLONED, {"clone_id": fields.pop("trial_id"), **fields})
+
+    def trial_finished(
+        self,
+        trial_id: str,
+        state: TrialState,
+        *,
+        reason: str | None = None,
+        metrics: Mapping[str, float] | None = None,
+        adapter_files: Mapping[str, bytes] | None = None,
+        results: Iterable[ExampleResult] | None = None,
+    ) -> TrialRecord:
+        """Publish a trial's files, then record its end.
+
+        Args:
+            trial_id: A running trial.
+            state: COMPLETE, STOPPED or FAILED.
+            reason: Why it was stopped or failed.
+            metrics: Final metrics beyond those of the last report.
+            adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
+            results: Per-example results of the last evaluation.
+
+        Raises:
+            SweepError: If the file system refuses; the trial is then still running.
+        """
+        self.require_lease()
+        trial = self._fold.trial(trial_id)
+        assert not trial.is_finished, f"{trial_id} has already ended"
+        digests = publish_trial_files(
+            trial_directory(self.directory, trial_id),
+            trial,
+            self._fold.record.name,
+            {**trial.metrics, **(metrics or {})},
+            adapter_files,
+            results,
+        )
+        payload = {
+            "trial_id": trial_id,
+            "state": state.value,
+            "reason": reason,
+            "metrics": json_metrics(metrics or {}),
+            **digests,
+        }
+        self._append(EventKind.TRIAL_FINISHED, payload)
+        return self._fold.trial(trial_id)
+
+    def trial_tested(self, trial_id: str, results: Sequence[ExampleResult]) -> TrialRecord:
+        """Publish a winner's results on the test split, then record its scores; once.
+
+        Raises:
+            SweepError: If the file system refuses.
+        """
+        self.require_lease()
+        assert not self._fold.trial(trial_id).is_tested, f"{trial_id} is tested once"
+        folder = trial_directory(self.directory, trial_id)
+        scores, digest = publish_test_results(folder, results)
+        payload = {"trial_id": trial_id, "scores": json_metrics(scores), "results": digest}
+        self._append(EventKind.TRIAL_TESTED, payload)
+        return self._fold.trial(trial_id)
+
+    def reference_scored(
+        self,
+        split: str,
+        results: Iterable[ExampleResult],
+        most_frequent: Mapping[str, tuple[str, float]],
+        chance: Mapping[str, float],
+    ) -> Reference:
+        """Publish the untrained model's results on a split, then record its scores; once.
+
+        Args:
+            split: Which examples.
+            results: Of every benchmark.
+            most_frequent: By benchmark, see `Reference`.
+            chance: By benchmark, see `Reference`.
+
+        Raises:
+            SweepError: If the file system refuses.
+        """
+        self.require_lease()
+        assert split not in self._fold.record.references, f"{split} is scored once"
+        path = reference_results(self.directory, split)
+        scores, digest = publish_reference_results(path, results)
+        payload = {
+            "split": split,
+            "untrained": json_metrics(scores),
+            "most_frequent": {name: list(each) for name, each in most_frequent.items()},
+            "chance": json_metrics(chance),
+            "results": digest,
+        }
+        self._append(EventKind.REFERENCE_SCORED, payload)
+        return self._fold.record.references[split]
+
+    def sweep_finished(
+        self,
+        outcome: SweepOutcome,
+        *,
+        reason: str | None = None,
+        summary: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record the end of the sweep.
+
+        Args:
+            outcome: How it ended.
+            reason: Why it was interrupted or failed.
+            summary: Texts for readers (decisions, tables) by file name; kept in ``summary/`` and
+                shown in MLflow, where ``README.md`` is the parent run's description.
+        """
+        self.require_lease()
+        write_summary(self.directory, summary or {})
+        self._append(EventKind.SWEEP_FINISHED, {"outcome": outcome.value, "reason": reason})
+
+    def _begin(
+        self,
+        kind: EventKind,
+        sweep: SweepSpec,
+        versions: Mapping[str, str] | None,
+        payload: Mapping[str, Any],
+    ) -> None:
+        """Record a driver's start, and keep its spec where people look for it."""
+        write_spec(self.directory, spec := sweep.model_dump(mode="json"))
+        process = self._hold.holder.process
+        driver = {"host": process.host, "pid": process.pid}
+        common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
+        self._append(kind, {**payload, **common})

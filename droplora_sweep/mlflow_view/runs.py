@@ -1,0 +1,321 @@
+"""Brings MLflow's runs of one sweep to the state of the ledger's records.
+
+Every call may be repeated, by this process or by another: runs are found by their tags before
+they are created, tags depend on the record alone, and metrics carry the ledger's times, so that
+MLflow's database recognises a point it already has. MLflow refuses a param's second value, so only
+what a trial was started with is a param; settings of the sweep, which may go on with other ones,
+are tags. A finished trial's run gets the tag ``published`` last of all, and is left alone from then
+on, but for the test scores of a winner, which come later and have the tag ``tested``.
+
+A run that was deleted in MLflow is restored: the view shows all of the ledger. Where a parent run
+is gone for good, a new one is made and its trials' runs are put below it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+)
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.ledger.results import COLUMNS, read_results
+from droplora_sweep.records.layout import FAILURE_LOG, SPEC, TRIAL, trial_directory
+
+from . import values
+from .client import artifact_location, connect, find_experiment, require_known_scheme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
+
+PARENT = "sweep"
+"""Key of the parent run among the runs by trial id."""
+
+METRICS_PER_CALL = 800
+"""MLflow takes 1,000 values in a call; params and tags go with the first."""
+
+DIGEST_CHARACTERS = 36
+"""MLflow's limit for a dataset's digest."""
+
+
+class SweepRuns:
+    """The parent run and the trials' runs of one sweep on one MLflow store.
+
+    Making one contacts nothing; a URI of an unknown kind is refused at once, with a `SweepError`.
+    """
+
+    def __init__(self, ledger: Ledger, uri: str | None) -> None:
+        require_known_scheme(uri)
+        self._ledger = ledger
+        self._uri = uri
+        self._experiment_id = ""
+        self._runs: dict[str, str] = {}
+        self._found: dict[str, Run] = {}
+        self._published: set[str] = set()
+        self._tested: set[str] = set()
+        self._last_report: dict[str, datetime] = {}
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """Made by the first call that needs it: a store may take long to open, or not open."""
+        return connect(self._ledger.storage, self._uri)
+
+    def forget(self) -> None:
+        """Look the runs up again before the next call.
+
+        To be called after an error, when it is not known which effects took place.
+        """
+        self._experiment_id = ""
+        self._last_report.clear()
+
+    def publish_sweep(self, *, is_live: bool) -> None:
+        """Bring the parent run up to date; ``is_live`` says that the sweep is still going on."""
+        run_id = self._parent()
+        sweep = self._ledger.record
+        counts = values.trial_counts(sweep)
+        metrics = _metrics(counts, values.last_change(sweep), values.num_finished(sweep))
+        for reference in sweep.references.values():
+            # Of a step of their own, so that a point that is logged again is the same.
+            metrics += _metrics(values.reference_metrics(reference), reference.time, 0)
+        self._log(run_id, metrics, {}, values.sweep_tags(sweep, is_live=is_live))
+        self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
+        if self._ledger.summary_directory.is_dir():
+            self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
+            self._describe(run_id, self._ledger.summary_directory / "README.md")
+        self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
+
+    def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:
+        """Bring a trial's run up to date, creating it where missing."""
+        parent = self._parent()
+        if trial.trial_id in self._published:
+            self._publish_test(trial)
+            return
+        tags = values.trial_tags(trial, self._ledger.record, is_live=is_live)
+        run_id = self._runs.get(trial.trial_id)
+        if run_id is None:
+            name = values.trial_run_name(trial)
+            tags_at_birth = {**tags, MLFLOW_PARENT_RUN_ID: parent}
+            run_id = self._create(trial.trial_id, name, trial.started, tags_at_birth)
+        last_report = self._last_report.get(trial.trial_id)
+        params = values.trial_params(trial) if last_report is None else {}
+        params, changed = values.new_params(params, self._params_of(trial.trial_id))
+        self._log(run_id, _trial_metrics(trial, last_report), params, {**tags, **changed})
+        self._last_report[trial.trial_id] = (
+            trial.reports[-1].time if trial.reports else trial.started
+        )
+        # Before the files: a run's end must not depend on an artifact store.
+        self._set_status(run_id, values.trial_status(trial, is_live=is_live), trial.finished)
+        if trial.is_finished:
+            self._client.log_inputs(run_id, datasets=self._datasets())
+            self._log_files(run_id, trial)
+            self._client.set_tag(run_id, "published", "true")
+            self._published.add(trial.trial_id)
+            self._publish_test(trial)
+
+    def _publish_test(self, trial: TrialRecord) -> None:
+        """Add a winner's test scores to its run, which was published before there were any."""
+        if trial.test_results is None or trial.trial_id in self._tested:
+            return
+        assert trial.finished is not None, "only finished trials are tested"
+        run_id = self._runs[trial.trial_id]
+        scores = {f"test/{name}": score for name, score in trial.test_scores.items()}
+        step = trial.reports[-1].step if trial.reports else 0
+        self._log(run_id, _metrics(scores, trial.finished, step), {}, {})
+        self._client.log_artifact(run_id, str(trial.test_results))
+        self._client.set_tag(run_id, "tested", "true")
+        self._tested.add(trial.trial_id)
+
+    def _parent(self) -> str:
+        """Id of the parent run; finds the sweep's runs if they are not known."""
+        sweep = self._ledger.record
+        if not self._experiment_id:
+            self._experiment_id = self._find_experiment(values.experiment_name(sweep))
+            self._find_runs(sweep.sweep_id)
+            self._describe_sweep(sweep)
+        return self._runs[PARENT]
+
+    def _describe_sweep(self, sweep: SweepRecord) -> None:
+        """What a driver does not change of the parent run, which is created where missing."""
+        tags = values.sweep_tags(sweep, is_live=True)
+        run_id = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
+        settings = values.sweep_settings(sweep)
+        self._log(run_id, [], {}, settings)
+        if (parent := self._found.get(PARENT)) is not None:
+            for name in values.outdated_settings(parent.data.tags, settings):
+                self._client.delete_tag(run_id, name)
+        self._adopt(run_id)
+        self._client.log_artifact(run_id, str(self._ledger.directory / SPEC))
+        self._client.log_inputs(run_id, datasets=self._datasets())
+
+    def _find_experiment(self, name: str) -> str:
+        storage, uri = self._ledger.storage, self._uri
+        experiment = find_experiment(self._client, storage, uri, name)
+        if experiment is None:
+            location = artifact_location(storage, uri, name)
+            return self._client.create_experiment(name, artifact_location=location)
+        if experiment.lifecycle_stage == "deleted":
+            raise SweepError(
+                f"MLflow experiment {name}: must not be deleted; restore it to publish to it"
+            )
+        return experiment.experiment_id
+
+    def _find_runs(self, sweep_id: str) -> None:
+        self._runs.clear()
+        self._found.clear()
+        self._published.clear()
+        self._tested.clear()
+        for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
+            for run in self._search(sweep_id, view):
+                key = run.data.tags.get("trial_id", PARENT)
+                if key in self._runs:
+                    continue
+                if view == ViewType.DELETED_ONLY:
+                    self._client.restore_run(run.info.run_id)
+                self._runs[key] = run.info.run_id
+                self._found[key] = run
+                if run.data.tags.get("published") == "true":
+                    self._published.add(key)
+                if run.data.tags.get("tested") == "true":
+                    self._tested.add(key)
+
+    def _search(self, sweep_id: str, view: int) -> list[Run]:
+        """The sweep's runs, of several for one trial the first one first."""
+        found: list[Run] = []
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs(
+                [self._experiment_id],
+                f"tags.sweep_id = '{sweep_id}'",
+                run_view_type=view,
+                order_by=["attributes.start_time ASC"],
+                page_token=token or None,
+            )
+            found += page
+            token = page.token or None
+        return found
+
+    def _adopt(self, parent: str) -> None:
+        """Put trials' runs below the parent run, those of an earlier one that is gone too."""
+        for key, run in self._found.items():
+            if key != PARENT and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != parent:
+                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
+
+    def _params_of(self, key: str) -> Mapping[str, str]:
+        """Params that a run was found with."""
+        return self._found[key].data.params if key in self._found else {}
+
+    def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> str:
+        run = self._client.create_run(
+            self._experiment_id, start_time=_milliseconds(start), run_name=name, tags=dict(tags)
+        )
+        self._runs[key] = run.info.run_id
+        return run.info.run_id
+
+    def _log(
+        self,
+        run_id: str,
+        metrics: list[Metric],
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Log everything in as few calls as MLflow allows: each is a transaction."""
+        log_params = [Param(name, value) for name, value in params.items()]
+        log_tags = [RunTag(name, value) for name, value in tags.items()]
+        first, rest = metrics[:METRICS_PER_CALL], metrics[METRICS_PER_CALL:]
+        self._client.log_batch(run_id, metrics=first, params=log_params, tags=log_tags)
+        for start in range(0, len(rest), METRICS_PER_CALL):
+            self._client.log_batch(run_id, metrics=rest[start : start + METRICS_PER_CALL])
+
+    def _log_files(self, run_id: str, trial: TrialRecord) -> None:
+        if trial.adapter is not None:
+            self._client.log_artifacts(run_id, str(trial.adapter), "adapter")
+        if trial.results is not None:
+            self._client.log_artifact(run_id, str(trial.results))
+            rows = read_results(trial.results)
+            data = [[row[column] for column in COLUMNS] for row in rows]
+            self._log_tables(run_id, {"results.json": {"columns": list(COLUMNS), "data": data}})
+        folder = trial_directory(self._ledger.directory, trial.trial_id)
+        self._client.log_artifact(run_id, str(folder / TRIAL))
+        if (folder / FAILURE_LOG).exists():
+            self._client.log_artifact(run_id, str(folder / FAILURE_LOG))
+
+    def _log_tables(self, run_id: str, tables: Mapping[str, dict[str, list[Any]]]) -> None:
+        """What ``MlflowClient.log_table`` writes, replacing where that appends."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, table in tables.items():
+                path = Path(folder) / name
+                path.write_text(json.dumps(table, allow_nan=False))
+                self._client.log_artifact(run_id, str(path))
+        logged = [{"path": name, "type": "table"} for name in tables]
+        self._client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(logged))
+
+    def _describe(self, run_id: str, text: Path) -> None:
+        if text.is_file():
+            note = text.read_text()[: values.MAX_TAG_CHARACTERS]
+            self._client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
+
+    def _datasets(self) -> list[DatasetInput]:
+        sweep = self._ledger.record
+        return [
+            DatasetInput(
+                Dataset(
+                    name,
+                    digest[:DIGEST_CHARACTERS],
+                    "local",
+                    json.dumps(values.dataset_source(sweep, name)),
+                ),
+                # The split is what MLflow's UI calls the context of a dataset.
+                [InputTag(MLFLOW_DATASET_CONTEXT, name.rpartition("/")[2])],
+            )
+            for name, digest in sweep.data_digests.items()
+        ]
+
+    def _set_status(self, run_id: str, status: str, end: datetime | None) -> None:
+        if status == "RUNNING":
+            self._client.update_run(run_id, status=status)
+        else:
+            end_time = _milliseconds(end) if end else None
+            self._client.set_terminated(run_id, status, end_time)
+
+
+def _trial_metrics(trial: TrialRecord, after: datetime | None) -> list[Metric]:
+    """The metrics of a trial's reports later than ``after``, and of its end."""
+    metrics = []
+    for report in trial.reports:
+        if after is None or report.time > after:
+            metrics += _metrics(report.metrics, report.time, report.step)
+    if trial.finished is not None:
+        last = trial.reports[-1].metrics if trial.reports else {}
+        added = {
+            name: value
+            for name, value in trial.metrics.items()
+            if name not in last or str(value) != str(last[name])
+        }
+        step = trial.reports[-1].step if trial.reports else 0
+        metrics += _metrics(added, trial.finished, step)
+    return metrics
+
+
+def _metrics(metrics: Mapping[str, float], time: datetime, step: int) -> list[Metric]:
+    timestamp = _milliseconds(time)
+    return [Metric(name, value, timestamp, step) for name, value in metrics.items()]
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)

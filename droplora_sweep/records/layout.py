@@ -1,0 +1,53 @@
+"""Where everything of a sweep lies in its storage folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.spec import RESERVED_NAMES
+
+from .trial import TRIAL_ID
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EVENTS = "events.jsonl"
+SPEC = "sweep.yaml"
+STUDY = "study.db"
+LEASE = "driver.lease"
+STOP_REQUEST = "stop.request"
+REQUESTS = "requests"
+SUMMARY = "summary"
+TRIALS = "trials"
+ADAPTER = "adapter"
+RESULTS = "results.parquet"
+TEST_RESULTS = "test_results.parquet"
+TRIAL = "trial.json"
+FAILURE_LOG = "failure.log"
+REFERENCES = "references"
+
+
+def sweep_directory(storage: Path, name: str) -> Path:
+    """Folder of one sweep.
+
+    Raises:
+        SweepError: If the name is that of something else in the storage folder.
+    """
+    if name in RESERVED_NAMES:
+        raise SweepError(f"name: must not be one of {', '.join(RESERVED_NAMES)}, got {name}")
+    root = storage.resolve()
+    directory = root / name
+    assert directory.parent == root, f"the spec lets no path into a name, got {name}"
+    return directory
+
+
+def reference_results(sweep_directory: Path, split: str) -> Path:
+    """Per-example results of the untrained model on one split."""
+    return sweep_directory / REFERENCES / f"{split}.parquet"
+
+
+def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
+    """Folder of one trial's files."""
+    assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
+    return sweep_directory / TRIALS / trial_id

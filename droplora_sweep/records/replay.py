@@ -1,0 +1,256 @@
+"""Events -> records: what a sweep's history means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.spec import AdapterStart, Turn
+
+from .clones import QueuedClone
+from .events import EventKind
+from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_directory
+from .trial import (
+    PastTrial,
+    Reference,
+    Report,
+    Session,
+    Stage,
+    StartingPoint,
+    SweepOutcome,
+    SweepRecord,
+    TrialRecord,
+    TrialState,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from .events import Event
+
+
+def fold(events: Iterable[Event], directory: Path) -> SweepRecord:
+    """The sweep that the events tell of.
+
+    Args:
+        events: A log from its start.
+        directory: The sweep's folder, which the records' paths are under.
+    """
+    return SweepFold(directory, events).record
+
+
+class SweepFold:
+    """Running result of ``fold``, for a writer that adds one event at a time.
+
+    An event that cannot follow the ones before it (a finished trial that starts again) is a bug
+    of the writer and fails an assertion.
+    """
+
+    def __init__(self, directory: Path, events: Iterable[Event] = ()) -> None:
+        self._directory = directory
+        self._sweep: SweepRecord | None = None
+        self._trials: dict[str, TrialRecord] = {}
+        self._sessions: list[Session] = []
+        for event in events:
+            self.add(event)
+
+    @property
+    def record(self) -> SweepRecord:
+        assert self._sweep is not None, "the log is empty"
+        trials, sessions = tuple(self._trials.values()), tuple(self._sessions)
+        return replace(self._sweep, trials=trials, sessions=sessions)
+
+    def trial(self, trial_id: str) -> TrialRecord:
+        """The trial as of the last event."""
+        return self._trials[trial_id]
+
+    def check(self, event: Event) -> None:
+        """Fail unless the event can follow; changes nothing."""
+        self._after(event)
+
+    def add(self, event: Event) -> None:
+        after = self._after(event)
+        if event.kind in (EventKind.SWEEP_STARTED, EventKind.SWEEP_RESUMED):
+            self._sessions.append(_session(event))
+        else:
+            self._sessions[-1] = replace(self._sessions[-1], last=event.time)
+        if isinstance(after, SweepRecord):
+            self._sweep = after
+        else:
+            self._trials[after.trial_id] = after
+
+    def _after(self, event: Event) -> SweepRecord | TrialRecord:
+        """What the event changes, as it is afterwards; a sweep's trials are left out."""
+        payload = event.payload
+        if event.kind is EventKind.SWEEP_STARTED:
+            assert self._sweep is None, "a sweep starts once"
+            return SweepRecord(
+                sweep_id=payload["sweep_id"],
+                name=payload["name"],
+                spec=payload["spec"],
+                data_digests=payload["data_digests"],
+                versions=payload["versions"],
+                started=event.time,
+                past=tuple(map(_past, payload.get("past", ()))),
+                points=tuple(StartingPoint(**each) for each in payload.get("points", ())),
+            )
+        assert self._sweep is not None, f"{event.kind} before {EventKind.SWEEP_STARTED}"
+        if event.kind is EventKind.SWEEP_RESUMED:
+            return replace(
+                self._sweep,
+                spec=payload["spec"],
+                versions=payload["versions"],
+                finished=None,
+                outcome=None,
+                reason=None,
+                num_starts=self._sweep.num_starts + 1,
+            )
+        if event.kind is EventKind.SWEEP_FINISHED:
+            return replace(
+                self._sweep,
+                finished=event.time,
+                outcome=SweepOutcome(payload["outcome"]),
+                reason=payload["reason"],
+            )
+        if event.kind is EventKind.TRIAL_CLONED:
+            return replace(self._sweep, clones=(*self._sweep.clones, _clone(payload)))
+        if event.kind is EventKind.REFERENCE_SCORED:
+            return self._referenced(self._sweep, event)
+        return self._next_trial(event)
+
+    def _referenced(self, sweep: SweepRecord, event: Event) -> SweepRecord:
+        payload = event.payload
+        split = payload["split"]
+        assert split not in sweep.references, f"the untrained model is scored once on {split}"
+        reference = Reference(
+            split=split,
+            time=event.time,
+            untrained={name: float(score) for name, score in payload["untrained"].items()},
+            most_frequent={
+                name: (str(answer), float(share))
+                for name, (answer, share) in payload["most_frequent"].items()
+            },
+            chance={name: float(score) for name, score in payload["chance"].items()},
+            results=reference_results(self._directory, split),
+        )
+        return replace(sweep, references={**sweep.references, split: reference})
+
+    def _next_trial(self, event: Event) -> TrialRecord:
+        payload = event.payload
+        trial = self._trials.get(payload["trial_id"])
+        if event.kind is EventKind.TRIAL_STARTED:
+            return _started(trial, event)
+        assert trial is not None, f"{event.kind} of the unknown trial {payload['trial_id']}"
+        if event.kind is EventKind.TRIAL_TESTED:
+            return self._tested(trial, event)
+        assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
+        if event.kind is EventKind.TRIAL_REPORTED:
+            return _reported(trial, event)
+        if event.kind is EventKind.TRIAL_STOP_ASKED:
+            return replace(trial, stop_asked_by=payload["by"])
+        if event.kind is EventKind.TRIAL_PINNED:
+            return replace(trial, pinned_by=payload["by"])
+        if event.kind is EventKind.TRIAL_ADJUSTED:
+            return replace(trial, adjusted={**trial.adjusted, **payload["settings"]})
+        if event.kind is EventKind.TRIAL_TURNED:
+            return _turned(trial, event)
+        return self._finished(trial, event)
+
+    def _finished(self, trial: TrialRecord, event: Event) -> TrialRecord:
+        payload = event.payload
+        state = TrialState(payload["state"])
+        assert state is not TrialState.RUNNING, f"{trial.trial_id} cannot end as RUNNING"
+        folder = trial_directory(self._directory, trial.trial_id)
+        return replace(
+            trial,
+            state=state,
+            reason=payload["reason"],
+            metrics={**trial.metrics, **_metrics(payload)},
+            finished=event.time,
+            adapter=folder / ADAPTER if payload["adapter"] else None,
+            adapter_digest=payload["adapter"],
+            results=folder / RESULTS if payload["results"] else None,
+        )
+
+    def _tested(self, trial: TrialRecord, event: Event) -> TrialRecord:
+        assert trial.state is TrialState.COMPLETE, f"{trial.trial_id} is {trial.state}, not tested"
+        assert not trial.is_tested, f"{trial.trial_id} is tested once"
+        folder = trial_directory(self._directory, trial.trial_id)
+        scores = {name: float(score) for name, score in event.payload["scores"].items()}
+        return replace(trial, test_scores=scores, test_results=folder / TEST_RESULTS)
+
+
+def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
+    payload = event.payload
+    if trial is None:
+        return TrialRecord(
+            trial_id=payload["trial_id"],
+            number=payload["number"],
+            fingerprint=payload["fingerprint"],
+            spec=payload["spec"],
+            params=payload["params"],
+            drawn=payload.get("drawn", payload["params"]),
+            state=TrialState.RUNNING,
+            started=event.time,
+            taken_up=(event.time,),
+            origin=payload.get("origin"),
+            stage=Stage(payload.get("stage", Stage.SEARCH)),
+            arm=payload.get("arm"),
+            clone_of=payload.get("clone_of"),
+            start=_start(payload.get("start")),
+        )
+    assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
+    assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
+    taken_up = (*trial.taken_up, event.time)
+    return replace(trial, attempts=trial.attempts + 1, taken_up=taken_up)
+
+
+def _session(event: Event) -> Session:
+    group = event.payload["spec"]["group"]
+    gpus_per_trial = group["num_workers"] * max(1, group["gpus_per_worker"])
+    return Session(event.time, event.time, gpus_per_trial)
+
+
+def _start(fields: Mapping[str, Any] | None) -> AdapterStart | None:
+    return None if fields is None else AdapterStart(**fields)
+
+
+def _clone(payload: Mapping[str, Any]) -> QueuedClone:
+    # Its id goes by another name than that of events about trials that there are.
+    fields = {name: value for name, value in payload.items() if name != "clone_id"}
+    return QueuedClone(
+        **{**fields, "trial_id": payload["clone_id"], "start": _start(payload["start"])}
+    )
+
+
+def _past(fields: Mapping[str, Any]) -> PastTrial:
+    scores = {int(evaluation): score for evaluation, score in fields["scores"].items()}
+    return PastTrial(**{**fields, "state": TrialState(fields["state"]), "scores": scores})
+
+
+def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
+    payload = event.payload
+    report = Report(
+        evaluation=payload["evaluation"],
+        num_evaluations=payload["num_evaluations"],
+        step=payload["step"],
+        metrics=_metrics(payload),
+        time=event.time,
+        outcomes=payload.get("outcomes", {}),
+    )
+    # A trial that is taken up from a checkpoint repeats the evaluations after it.
+    before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
+    return replace(trial, reports=(*before, report), metrics=report.metrics)
+
+
+def _turned(trial: TrialRecord, event: Event) -> TrialRecord:
+    fields = {name: value for name, value in event.payload.items() if name != "trial_id"}
+    turn = Turn(**fields)
+    last = max((each.evaluation for each in trial.turns), default=0)
+    assert turn.evaluation > last, f"{trial.trial_id} has turned at evaluation {turn.evaluation}"
+    return replace(trial, turns=(*trial.turns, turn))
+
+
+def _metrics(payload: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in payload["metrics"].items()}

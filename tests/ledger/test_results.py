@@ -1,0 +1,57 @@
+"""Per-example results as files: what is written, and what older files still tell."""
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.ledger.results import read_results, read_scores, write_results
+
+RIGHT = ExampleResult("choice", "e0", "A: a", "a", "a", True, 3)
+RATED = ExampleResult("chat", "q1", "Hello.", None, "", None, 2, rating=7.0)
+
+
+def test_an_example_s_score_is_the_mean_of_its_responses(tmp_path):
+    path = tmp_path / "results.parquet"
+    samples = [replace(RIGHT, benchmark="code", sample=n, correct=n == 0) for n in range(4)]
+    unrated = replace(RATED, turn=2, rating=None, note="no reply in 5 attempts")
+    lost = replace(unrated, example_id="q2")
+    write_results(path, [RIGHT, *samples, RATED, unrated, lost])
+    assert read_scores(path) == {
+        "chat": {"q1": 0.7, "q2": None},
+        "choice": {"e0": 1.0},
+        "code": {"e0": 0.25},
+    }
+    rows = read_results(path)
+    assert [row["sample"] for row in rows] == [0, 0, 1, 2, 3, 0, 0, 0]
+    assert [(row["turn"], row["rating"], row["note"]) for row in rows[-3:]] == [
+        (1, 7.0, None),
+        (2, None, "no reply in 5 attempts"),
+        (2, None, "no reply in 5 attempts"),
+    ]
+
+
+def test_files_of_before_there_were_samples_and_ratings_are_read(tmp_path):
+    path = tmp_path / "results.parquet"
+    older = {"benchmark": ["b", "b"], "example_id": ["e0", "e1"], "correct": [True, False]}
+    texts = {name: ["x", "y"] for name in ("response", "prediction", "gold", "protocol")}
+    numbers = {"num_tokens": [3, 4], "log_probability": [None, -0.5]}
+    pq.write_table(pa.table({**older, **texts, **numbers}), path)
+    assert read_scores(path) == {"b": {"e0": 1.0, "e1": 0.0}}
+    first, second = read_results(path)
+    assert (first["score"], first["sample"], first["turn"]) == (1.0, 0, 1)
+    assert second["rating"] is second["prompt_digest"] is second["note"] is None
+
+
+def test_results_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "results.parquet"
+    with pytest.raises(SweepError) as missing:
+        read_scores(path)
+    assert str(missing.value) == f"{path}: results must be readable, but the file is missing"
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(SweepError) as damaged:
+        read_results(path)
+    assert str(damaged.value) == f"{path}: results must be readable, but the file is damaged"

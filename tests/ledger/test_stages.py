@@ -1,0 +1,63 @@
+"""What the ledger tells of the two stages of a sweep, and of the test split."""
+
+import pytest
+
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.events import EventKind
+from droplora_sweep.records.replay import fold
+from droplora_sweep.records.trial import Stage, trial_id
+from droplora_sweep.selection.trials import TrialRecord as SelectionRecord
+from tests.ledger.conftest import answers
+
+
+def confirm(driver, number=0, arm="t0001-00000002"):
+    name = trial_id(number, f"{number + 100:08x}", Stage.CONFIRM)
+    driver.ledger.trial_started(
+        name, number, f"{number + 100:08x}", driver.sweep.trial, {}, stage=Stage.CONFIRM, arm=arm
+    )
+    driver.report(name, 1, score=0.5)
+    driver.finish(name)
+    return name
+
+
+def test_a_ledger_of_before_has_search_trials_alone(history, tmp_path):
+    history.start_sweep()
+    started = history.start(0)
+    assert "stage" not in started.payload
+    [trial] = fold(history.events, tmp_path).trials
+    assert (trial.stage, trial.arm, trial.test_scores) == (Stage.SEARCH, None, {})
+
+
+def test_the_stages_are_kept_apart(driver):
+    searched = driver.run(0)
+    confirmed = confirm(driver)
+    assert [trial.trial_id for trial in driver.ledger.search_records()] == [searched]
+    [trial] = driver.ledger.confirm_records()
+    assert (trial.trial_id, trial.number, trial.arm) == (confirmed, 0, "t0001-00000002")
+    assert confirmed.startswith("c0000-")
+
+
+def test_test_scores_come_once_after_the_end_and_change_nothing_else(driver):
+    name = confirm(driver)
+    before = driver.ledger.trial(name)
+    driver.ledger.trial_tested(name, answers(1))
+    after = Ledger.open(driver.ledger.storage, "demo").trial(name)
+    assert after.test_scores == {"choice": 0.25}
+    assert after.metrics == before.metrics
+    assert after.results == before.results
+    assert driver.ledger.scores(name) != driver.ledger.test_scores(name)
+    with pytest.raises(AssertionError, match="is tested once"):
+        driver.ledger.trial_tested(name, answers(2))
+
+
+def test_a_trial_without_an_end_is_not_tested(history, tmp_path):
+    history.start_sweep()
+    history.start(0)
+    history.add(EventKind.TRIAL_TESTED, trial_id="t0000-00000001", scores={}, results="ab")
+    with pytest.raises(AssertionError, match="is RUNNING, not tested"):
+        fold(history.events, tmp_path)
+
+
+def test_what_selects_is_given_no_test_scores():
+    given = {name for name in dir(SelectionRecord) if not name.startswith("_")}
+    assert given == {"trial_id", "number", "state", "spec", "metrics"}

@@ -16,23 +16,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .display.progress import make_progress
-from .driver.budget import spent
-from .driver.confirming import looked_at_note
-from .driver.connection import LOCAL, connect, local_node, resolve_address
-from .driver.deciding import confirmed, decide, protocol, summary, winners_of
-from .driver.disk_room import full_disk, full_disk_named
-from .driver.forking import past_of, take_over
-from .driver.history import known_of
-from .driver.identity import Identity
-from .driver.interruption import Interruption
-from .driver.preflight import check_room, check_sandbox, remote_code_note
-from .driver.progress_file import ProgressFile
-from .driver.starting import Begin, Finished, find_start, start_lines
-from .driver.warm_start import earlier_trials, warm_start
 from .errors import SweepError
 from .ledger.reader import Ledger
 from .ledger.writer import LedgerWriter
+from .plan.preflight import check_room, check_sandbox, remote_code_note
 from .records.trial import SweepOutcome
+from .run.budget import spent
+from .run.confirming import looked_at_note
+from .run.connection import LOCAL, connect, local_node, resolve_address
+from .run.deciding import confirmed, decide, protocol, summary, winners_of
+from .run.disk_room import full_disk, full_disk_named
+from .run.forking import past_of, take_over
+from .run.identity import Identity
+from .run.interruption import Interruption
+from .run.progress_file import ProgressFile
+from .run.starting import Begin, Finished, find_start, start_lines
+from .run.warm_start import earlier_trials, warm_start
+from .search.history import known_of
 from .spec import file_notes, package_versions, trial_limit
 from .storage import local_storage
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from .display.noise import NoiseLog
     from .display.progress import Progress
-    from .driver.connection import RayAddress
-    from .driver.preflight import Prepared
+    from .plan.preflight import Prepared
+    from .run.connection import RayAddress
     from .spec import SweepSpec
 
 
@@ -169,16 +169,16 @@ def _drive(
     folders: Sequence[Path],
 ) -> SweepResult:
     """Start groups, go through the stages, and bring ledger and MLflow to a final state."""
-    from .driver.control import Control
-    from .driver.population import Population, has_copied
-    from .driver.recorder import Recorder
-    from .driver.references import References
-    from .driver.stages import Stages
-    from .driver.watch import Watch
     from .groups.manager import GroupManager
     from .groups.pool import start_pool
     from .mlflow_view.publisher import MlflowPublisher
     from .reports import leave_report
+    from .run.control import Control
+    from .run.population import Population, has_copied
+    from .run.recorder import Recorder
+    from .run.references import References
+    from .run.stages import Stages
+    from .run.watch import Watch
     from .search import Pins, StudySearcher, reconciled_study
 
     sweep = prepared.sweep

@@ -10,8 +10,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load
 
-from droplora_sweep.driver.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.export.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.ledger.adapter_files import verify_adapter
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.models import load_base_model, load_tokenizer

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.driver.deciding import confirmed, on_test
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
+from droplora_sweep.run.deciding import confirmed, on_test
 from tests.faults.oracle import problems
 from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end, trials, wait_until
 

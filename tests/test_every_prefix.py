@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.driver.recorded import recorded_sweep
 from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.recorded import recorded_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.reports import answers, facts_of, next_step
 from tests.ledgers import KINDS

@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from droplora_sweep.driver.scoring import Scorer
+from droplora_sweep.export.scoring import Scorer
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.models import load_base_model
 from droplora_sweep.records.trial import TrialState, trial_id

@@ -44,10 +44,10 @@ def clone(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Add a trial to a running sweep: another one's, with some fields replaced."""
-    from droplora_sweep.driver.cloning import cloned_spec
-    from droplora_sweep.driver.trials import named_trial
     from droplora_sweep.ledger.mailbox import Ask, ask_driver, require_driver
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.trials import named_trial
+    from droplora_sweep.run.cloning import cloned_spec
 
     require_driver(storage, name)
     ledger = Ledger.open(storage, name)
@@ -65,9 +65,9 @@ def clone(
 
 
 def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
-    from droplora_sweep.driver.trials import named_trial
     from droplora_sweep.ledger.mailbox import ask_driver, require_driver
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.trials import named_trial
 
     require_driver(storage, name)
     found = named_trial(Ledger.open(storage, name), trial)

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from droplora_sweep.costs import ASSUMED_UTILISATION
+from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 
 from .options import Address, File, Overrides
 from .printing import own_console
 
 if TYPE_CHECKING:
-    from droplora_sweep.driver.calibration import Calibration
+    from droplora_sweep.run.calibration import Calibration
     from droplora_sweep.spec import SweepFile
 
 
 def validate(file: File, overrides: Overrides = None) -> None:
     """Check a file, its model and its data; name every fault."""
-    from droplora_sweep.driver.survey import survey
+    from droplora_sweep.plan.survey import survey
     from droplora_sweep.spec import file_notes, load_sweep_file
 
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
@@ -57,11 +57,11 @@ def plan(
 
     from droplora_sweep.display.costs import calibration_lines, knob_lines
     from droplora_sweep.display.tables import plan_table
-    from droplora_sweep.driver.connection import nodes_at
-    from droplora_sweep.driver.plan import make_plan
-    from droplora_sweep.driver.plan_costs import Assumed, find_gpu
-    from droplora_sweep.driver.preflight import check_room, lacks_gpus_at_all
-    from droplora_sweep.driver.survey import survey
+    from droplora_sweep.plan.plan import make_plan
+    from droplora_sweep.plan.plan_costs import Assumed, find_gpu
+    from droplora_sweep.plan.preflight import check_room, lacks_gpus_at_all
+    from droplora_sweep.plan.survey import survey
+    from droplora_sweep.run.connection import nodes_at
     from droplora_sweep.spec import load_sweep_file
 
     memory_bytes = None if gpu_memory is None else round(gpu_memory * 1e9)
@@ -88,8 +88,8 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
     import signal
 
     from droplora_sweep.display.noise import NoiseLog
-    from droplora_sweep.driver.calibration import calibrate
-    from droplora_sweep.driver.preflight import check_sandbox, prepare
+    from droplora_sweep.plan.preflight import check_sandbox, prepare
+    from droplora_sweep.run.calibration import calibrate
 
     prepared = prepare(file)
     check_sandbox(file, prepared.task)

@@ -71,9 +71,9 @@ def print_result(console: Console, storage: Path, name: str) -> None:
 
 def time_lines(record: SweepRecord) -> list[str]:
     """Estimated against real time, where there is something to tell."""
-    from droplora_sweep.costs.hindsight import look_back
     from droplora_sweep.display.costs import hindsight_line
-    from droplora_sweep.driver.timing import timed_trials
+    from droplora_sweep.plan.costs.hindsight import look_back
+    from droplora_sweep.plan.timing import timed_trials
 
     line = hindsight_line(look_back(timed_trials(record)))
     return [] if line is None else [line]
@@ -85,7 +85,7 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
     from droplora_sweep.display.methods import methods_notes, methods_table
     from droplora_sweep.display.pareto import pareto_table
     from droplora_sweep.display.tables import rates_table
-    from droplora_sweep.driver.deciding import (
+    from droplora_sweep.run.deciding import (
         conclusion,
         confirmed,
         decide,

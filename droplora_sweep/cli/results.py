@@ -17,10 +17,10 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
     from droplora_sweep.display.pace import running_text
     from droplora_sweep.display.tables import trials_notes, trials_tables
-    from droplora_sweep.driver.deciding import stage_text
     from droplora_sweep.ledger.progress import read_progress
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import SweepOutcome
+    from droplora_sweep.run.deciding import stage_text
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder

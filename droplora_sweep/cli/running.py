@@ -26,8 +26,8 @@ from .options import (
 from .printing import complain, own_console, print_result, resume_command, sync_command
 
 if TYPE_CHECKING:
-    from droplora_sweep.driver.connection import RayAddress
-    from droplora_sweep.driver.preflight import Prepared
+    from droplora_sweep.plan.preflight import Prepared
+    from droplora_sweep.run.connection import RayAddress
 
 
 def run(
@@ -45,9 +45,9 @@ def run(
     allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
-    from droplora_sweep.driver.connection import resolve_address
-    from droplora_sweep.driver.preflight import prepare
-    from droplora_sweep.driver.remote import REMOTE, run_remotely
+    from droplora_sweep.plan.preflight import prepare
+    from droplora_sweep.run.connection import resolve_address
+    from droplora_sweep.run.remote import REMOTE, run_remotely
     from droplora_sweep.spec import load_sweep_file
 
     cluster = resolve_address(address)
@@ -77,11 +77,11 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    from droplora_sweep.driver.connection import resolve_address
-    from droplora_sweep.driver.preflight import prepare
-    from droplora_sweep.driver.recorded import recorded_file
-    from droplora_sweep.driver.remote import REMOTE
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.recorded import recorded_file
+    from droplora_sweep.plan.preflight import prepare
+    from droplora_sweep.run.connection import resolve_address
+    from droplora_sweep.run.remote import REMOTE
 
     cluster = resolve_address(address)
     if cluster.address.startswith(REMOTE):

@@ -58,7 +58,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from droplora_sweep.driver.preflight import check_comparison, check_sandbox, prepare
+    from droplora_sweep.plan.preflight import check_comparison, check_sandbox, prepare
     from droplora_sweep.spec import load_sweep_file
 
     prepared = prepare(load_sweep_file(file, [*(overrides or ()), *unsandboxed(allow_code)]))
@@ -67,7 +67,7 @@ def evaluate(
         check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
     from droplora_sweep.display.scores import further_lines, scores_notes, scores_table
-    from droplora_sweep.driver.scoring import score_outside_a_sweep
+    from droplora_sweep.export.scoring import score_outside_a_sweep
 
     console = own_console()
     with console.status(f"scoring on the {split} split"):
@@ -98,14 +98,14 @@ def compress(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
-    from droplora_sweep.driver.trials import find_trial
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.trials import find_trial
 
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.display.curves import curve_table, curve_text
-    from droplora_sweep.driver.compression import lowest_kept, rank_curve
+    from droplora_sweep.export.compression import lowest_kept, rank_curve
 
     console = own_console()
     with console.status("loading the model") as doing:

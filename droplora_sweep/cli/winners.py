@@ -31,9 +31,9 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
-    from droplora_sweep.driver.deciding import protocol, references
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.reports import facts_of
+    from droplora_sweep.run.deciding import protocol, references
     from droplora_sweep.selection import marginal_text, winner_text, winners_json
 
     ledger = Ledger.open(storage, name)
@@ -69,8 +69,8 @@ def register(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
-    from droplora_sweep.driver.trials import find_trial
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.trials import find_trial
     from droplora_sweep.selection import winner_tags
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
@@ -129,8 +129,8 @@ def export(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write a trial's adapter to a folder of its own, with a model card."""
-    from droplora_sweep.driver.trials import find_trial
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.trials import find_trial
 
     if (trial is None) == (task is None):
         problem = "must be given, or else --task, and not both"
@@ -146,8 +146,8 @@ def export(
         trial = winner.trial_id
     found = find_trial(ledger, trial)
     # torch takes seconds to import, which a wrong name does not cost.
-    from droplora_sweep.driver.exporting import Format
-    from droplora_sweep.driver.exporting import export as write
+    from droplora_sweep.export.exporting import Format
+    from droplora_sweep.export.exporting import export as write
 
     console = own_console()
     with console.status(f"exporting {found.trial_id}"):
@@ -168,10 +168,10 @@ def rerun(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Train a trial again as it was, and say whether it came out as before."""
-    from droplora_sweep.driver.preflight import check_sandbox, prepare
-    from droplora_sweep.driver.recorded import recorded_file
-    from droplora_sweep.driver.trials import named_trial
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.recorded import recorded_file
+    from droplora_sweep.ledger.trials import named_trial
+    from droplora_sweep.plan.preflight import check_sandbox, prepare
 
     ledger = Ledger.open(storage, name)
     found = named_trial(ledger, trial)
@@ -179,7 +179,7 @@ def rerun(
     check_sandbox(prepared.file, prepared.task)
     # torch takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.display.noise import NoiseLog
-    from droplora_sweep.driver.rerunning import rerun
+    from droplora_sweep.run.rerunning import rerun
 
     with NoiseLog() as log:
         say = partial(log.console.print, highlight=False, markup=False)
@@ -200,7 +200,7 @@ def _winners(ledger: Ledger, task: str | None) -> tuple[Winner, ...]:
         InputError: The sweep has no such benchmark.
         SweepError: No trial is complete.
     """
-    from droplora_sweep.driver.deciding import winners_of
+    from droplora_sweep.run.deciding import winners_of
 
     found = winners_of(ledger)
     if task is None:

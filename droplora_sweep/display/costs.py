@@ -9,11 +9,12 @@ from .values import format_bytes, format_count, format_params, format_seconds, f
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from droplora_sweep.costs import Memory, Pace
-    from droplora_sweep.costs.hindsight import Hindsight
-    from droplora_sweep.driver.calibration import Calibration
-    from droplora_sweep.driver.plan import Plan
-    from droplora_sweep.driver.plan_costs import Costs
+    from droplora_sweep.plan.costs.hindsight import Hindsight
+    from droplora_sweep.plan.costs.memory import Memory
+    from droplora_sweep.plan.costs.pace import Pace
+    from droplora_sweep.plan.plan import Plan
+    from droplora_sweep.plan.plan_costs import Costs
+    from droplora_sweep.run.calibration import Calibration
     from droplora_sweep.spec import SweepSpec
 
 

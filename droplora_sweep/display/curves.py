@@ -11,7 +11,7 @@ from .values import format_bytes, format_count, format_score
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.driver.compression import KeptRank, RankPoint
+    from droplora_sweep.export.compression import KeptRank, RankPoint
     from droplora_sweep.records.trial import TrialRecord
 
 _ROUNDING = 1e-9

@@ -12,7 +12,7 @@ from droplora_sweep.selection.intervals import mean_score
 from .values import UNKNOWN, format_score, long_prompts_text, perplexity_text
 
 if TYPE_CHECKING:
-    from droplora_sweep.driver.scoring import Scored
+    from droplora_sweep.export.scoring import Scored
 
 
 def scores_table(scored: Scored) -> Table:

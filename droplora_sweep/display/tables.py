@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from droplora_sweep.costs import ASSUMED_UTILISATION
+from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 
 from .costs import cost_rows
 from .pace import stage_text
@@ -25,9 +25,9 @@ from .values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.driver.plan import LearningRates, Plan, Saved
-    from droplora_sweep.driver.survey import Survey
     from droplora_sweep.ledger.progress import LiveProgress, TrialProgress
+    from droplora_sweep.plan.plan import LearningRates, Plan, Saved
+    from droplora_sweep.plan.survey import Survey
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.selection import Decision, ReferenceRow
 

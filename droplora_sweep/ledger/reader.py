@@ -2,7 +2,7 @@
 
 What has happened is what `events.jsonl` says; every other file in the folder is written before the
 event that mentions it (`ledger_writer`). MLflow shows what the ledger holds
-(`droplora_sweep.tracking.mlflow_view`) and can be rebuilt from it at any time.
+(`droplora_sweep.mlflow_view`) and can be rebuilt from it at any time.
 """
 
 from __future__ import annotations

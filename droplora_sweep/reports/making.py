@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.driver.deciding import confirmed, notes, on_test
-from droplora_sweep.driver.grounds import Grounds
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
+from droplora_sweep.run.deciding import confirmed, notes, on_test
+from droplora_sweep.run.grounds import Grounds
 from droplora_sweep.storage import is_url, storage_name
 
 from .facts import gather_facts

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from droplora_sweep.display.pace import Run, left_text, running_text, time_left
 from droplora_sweep.display.progress import LineProgress
-from droplora_sweep.driver.progress_file import ProgressFile
 from droplora_sweep.groups.messages import StepsDone
 from droplora_sweep.ledger.progress import (
     PROGRESS,
@@ -24,6 +23,7 @@ from droplora_sweep.ledger.progress import (
 )
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.run.progress_file import ProgressFile
 from droplora_sweep.spec import SweepSpec, TrialSpec
 
 if TYPE_CHECKING:

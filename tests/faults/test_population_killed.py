@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.driver.population import missing_turn
 from droplora_sweep.ledger.failpoints import VARIABLE
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.sweep_folders import read_sweep
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import fold
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.run.population import missing_turn
 from droplora_sweep.spec import SweepSpec, Turn
 
 from .sweeping import NAME, ONE_GROUP, TIMEOUT_S, TINY, command, ray_folders, start, to_end

@@ -10,7 +10,7 @@ import pytest
 LEAVE = """
 import sys, tempfile, time
 from pathlib import Path
-from droplora_sweep.driver.connection import connect
+from droplora_sweep.run.connection import connect
 from droplora_sweep.groups.manager import GroupManager
 from droplora_sweep.groups.pool import start_pool
 from droplora_sweep.spec import SweepSpec

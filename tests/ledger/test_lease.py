@@ -39,7 +39,7 @@ HOLDER = Holder(ELSEWHERE, "token", NOW, NOW)
 TAKE_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from droplora_sweep.tracking.driver_lease import DriverLease
+from droplora_sweep.ledger.lease import DriverLease
 DriverLease.take(Path(sys.argv[1]))
 print("taken", flush=True)
 time.sleep(600)

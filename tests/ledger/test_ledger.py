@@ -20,9 +20,10 @@ from droplora_sweep.spec import SweepSpec
 
 LIGHT = """
 import sys
-import droplora_sweep.tracking, droplora_sweep.selection
+import droplora_sweep.selection
+from droplora_sweep.ledger.reader import Ledger
 from pathlib import Path
-droplora_sweep.tracking.Ledger.open(Path(sys.argv[1]), "demo").records()
+Ledger.open(Path(sys.argv[1]), "demo").records()
 print(*sorted({"mlflow", "optuna", "torch", "ray", "transformers", "pyarrow"} & sys.modules.keys()))
 """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.driver.control import refusal_of
-from droplora_sweep.driver.history import known_of
 from droplora_sweep.ledger.mailbox import Ask
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.clones import QueuedClone
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.run.control import refusal_of
+from droplora_sweep.search.history import known_of
 from droplora_sweep.spec import AdapterStart, fingerprint
 
 BY = "ada@host"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mlflow import MlflowClient
 
-from droplora_sweep.driver.forking import past_of
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.publisher import MlflowPublisher, publish_all
 from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.run.forking import past_of
 from droplora_sweep.spec import SweepSpec
 from tests.ledger.conftest import Driver
 from tests.mlflow_ui import running_ui

@@ -300,7 +300,7 @@ def test_a_uri_that_mlflow_refuses_is_refused_before_anything_starts(driver):
 @pytest.mark.slow
 def test_telemetry_is_off_and_logging_quiet_before_mlflow_is_imported():
     program = (
-        "import droplora_sweep.tracking.mlflow_view, os, json;"
+        "import droplora_sweep.mlflow_view, os, json;"
         "from mlflow.telemetry.utils import is_telemetry_disabled;"
         "print(json.dumps([is_telemetry_disabled(), os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT']]))"
     )
@@ -327,8 +327,8 @@ def test_a_store_that_another_process_holds_up_delays_no_trial(make_driver, tmp_
 FOUR_PUBLISHERS = """
 import sys, time
 from pathlib import Path
-from droplora_sweep.tracking import Ledger
-from droplora_sweep.tracking.mlflow_view import publish_all
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.mlflow_view.publisher import publish_all
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -379,7 +379,7 @@ def test_a_winners_test_scores_are_added_to_its_published_run(driver):
 MAKES_A_STORE = """
 import sys
 from pathlib import Path
-from droplora_sweep.tracking.mlflow_view.client import connect
+from droplora_sweep.mlflow_view.client import connect
 connect(Path(sys.argv[1]), None)
 """
 

@@ -53,7 +53,7 @@ def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(storage):
 import sys
 from pathlib import Path
 from droplora_sweep.reports import gather_facts, make_report, write_report
-from droplora_sweep.tracking import Ledger
+from droplora_sweep.ledger.reader import Ledger
 
 ledger = Ledger.open(Path(sys.argv[1]), "demo")
 write_report(make_report(gather_facts(ledger.record, ledger.scores)), ledger.summary_directory)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from droplora_sweep.driver.deciding import decide
-from droplora_sweep.driver.history import known_of
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import TrialState, trial_id
+from droplora_sweep.run.deciding import decide
+from droplora_sweep.search.history import known_of
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
 from droplora_sweep.spec import SweepSpec
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from droplora_sweep.driver.budget import wall_time
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import SweepOutcome, TrialState
+from droplora_sweep.run.budget import wall_time
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 

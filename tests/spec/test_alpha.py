@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from droplora_sweep.driver.changes import changes
-from droplora_sweep.driver.recorded import recorded_sweep
+from droplora_sweep.ledger.recorded import recorded_sweep
 from droplora_sweep.records.trial import SweepRecord
+from droplora_sweep.run.changes import changes
 from droplora_sweep.spec import (
     AdapterSpec,
     SweepSpec,

@@ -1,1 +1,0 @@
-"""What the driver process does around a search: checks, connects, records."""

@@ -1,0 +1,1 @@
+"""Adapters taken out of a sweep: exported, merged, compressed, scored."""

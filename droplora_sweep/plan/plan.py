@@ -1,0 +1,242 @@
+"""What a sweep will take, from its file and what is known of its data and its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
+from droplora_sweep.groups import room_for_groups
+from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
+from droplora_sweep.spec.fields import get_field
+from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
+
+from .corners import adapter_corners, corners
+from .costs.work import ASSUMED_UTILISATION
+from .plan_costs import Assumed, plan_costs
+from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.spec import Scalar, SweepSpec, TrainingSpec
+
+    from .plan_costs import Costs
+    from .survey import Survey
+
+BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What trials train and leave behind.
+
+    Attributes:
+        num_trainable_parameters: Fewest and most trainable parameters of a trial.
+        adapter_bytes: Size of the largest adapter; None where every trial is a full model.
+        full_model_bytes: Size of a full model, which ``method: full`` saves; None where no trial
+            has it.
+        disk_bytes: Upper bound of what all trials (one, where their number is not known) and all
+            runs of the confirmation save, in the storage and again in MLflow's artifacts, each at
+            the largest size.
+    """
+
+    num_trainable_parameters: tuple[int, int]
+    adapter_bytes: int | None
+    full_model_bytes: int | None
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Fewest and most, or lowest and highest, of the trials that the space allows.
+
+    Attributes:
+        num_warmup_steps: Steps before the peak.
+        peak: The highest learning rate that a step has.
+        last: The last step's.
+    """
+
+    num_warmup_steps: tuple[int, int]
+    peak: tuple[float, float]
+    last: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `plan` shows.
+
+    Attributes:
+        num_trials: Trials in all; None where only a budget of hours ends the search.
+        num_confirmed: Fewest and most runs of the confirmation, which the search's results decide;
+            None without one.
+        num_settings: Different settings the space has; None where it is continuous.
+        num_groups: Trials that train side by side; None where these nodes have no GPU and groups
+            need some.
+        num_steps: Fewest and most optimiser steps of a trial.
+        learning_rates: What these steps are taken with.
+        saved: What trials train and save; None where the model's layers are not known.
+        splits: Examples per benchmark and split.
+        queued: Searched fields of the trials that run first, by dotted path.
+        notes: What a user should know though it is no fault, one line each.
+        unchecked: What was taken on trust, one line each.
+        costs: What the most expensive trials cost; None where the model's sizes are not known.
+    """
+
+    num_trials: int | None
+    num_confirmed: tuple[int, int] | None
+    num_settings: int | None
+    num_groups: int | None
+    num_steps: tuple[int, int]
+    learning_rates: LearningRates
+    saved: Saved | None
+    splits: dict[str, dict[str, int]]
+    queued: tuple[dict[str, Scalar | None], ...]
+    notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    costs: Costs | None = None
+
+
+SCHEDULE = (
+    "training.epochs",
+    "training.global_batch_size",
+    "training.learning_rate",
+    "training.warmup_ratio",
+    "training.warmup_steps",
+)
+"""Fields that decide how many steps a trial takes, and with which learning rates."""
+
+NOTHING_ASSUMED = Assumed(gpu=None, memory_bytes=None, utilisation=ASSUMED_UTILISATION)
+
+
+def make_plan(
+    found: Survey, nodes: Sequence[Mapping[str, float]], assumed: Assumed = NOTHING_ASSUMED
+) -> Plan:
+    """Work out what a sweep takes on a cluster of these nodes."""
+    sweep = found.sweep
+    schedules = [
+        (num_steps(found.num_training_examples, trial.training), trial.training)
+        for trial in corners(sweep, SCHEDULE)
+    ]
+    steps = [number for number, _ in schedules]
+    settings = grid_size(sweep)
+    num_trials = min(
+        (number for number in (trial_limit(sweep), settings) if number is not None), default=None
+    )
+    room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
+    num_groups = room if room is None or num_trials is None else min(room, num_trials)
+    num_benchmarks = len(sweep.task.benchmarks)
+    num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)
+    num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
+    saved = None if found.model is None else _saved(found, found.model, num_saved)
+    lines = [
+        remote_code_note(sweep),
+        *file_notes(sweep),
+        _judge_note(found, num_trials or 1),
+        _population_note(sweep, saved, num_trials or 1),
+        _warmup_note(schedules),
+        *(() if found.model is None else found.model.notes),
+    ]
+    return Plan(
+        num_trials=num_trials,
+        num_confirmed=num_confirmed,
+        num_settings=settings,
+        num_groups=num_groups,
+        num_steps=(min(steps), max(steps)),
+        learning_rates=_learning_rates(schedules),
+        saved=saved,
+        splits=found.splits,
+        queued=_queued(sweep) if sweep.search.queue_baselines else (),
+        notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
+        costs=plan_costs(found, nodes, assumed),
+        unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
+    )
+
+
+def _queued(sweep: SweepSpec) -> tuple[dict[str, Scalar | None], ...]:
+    found = [(values, resolve(values, sweep)) for values in baselines(sweep)]
+    return tuple({path: get_field(trial, path) for path in values} for values, trial in found)
+
+
+def _saved(found: Survey, model: ModelSummary, num_saved: int) -> Saved:
+    sweep = found.sweep
+    number_bytes = BYTES_PER_NUMBER[sweep.model.dtype]
+    adapters = [trial.adapter for trial in adapter_corners(sweep)]
+    if found.as_loaded is None:
+        counts = [
+            (num_trainable_parameters(model.shapes, one), num_saved_numbers(model.shapes, one))
+            for one in adapters
+        ]
+    else:
+        counts = [(one.num_trained, one.num_saved) for one in found.as_loaded.attached]
+    parameters = [num_trained for num_trained, _ in counts]
+    sizes = {
+        is_full: max(
+            (
+                number * number_bytes
+                for adapter, (_, number) in zip(adapters, counts, strict=True)
+                if (adapter.method == "full") == is_full
+            ),
+            default=None,
+        )
+        for is_full in (False, True)
+    }
+    return Saved(
+        num_trainable_parameters=(min(parameters), max(parameters)),
+        adapter_bytes=sizes[False],
+        full_model_bytes=sizes[True],
+        disk_bytes=2 * num_saved * max(size for size in sizes.values() if size is not None),
+    )
+
+
+def _population_note(sweep: SweepSpec, saved: Saved | None, num_trials: int) -> str | None:
+    """What a population keeps on top until its search is over."""
+    if sweep.search.population is None or saved is None:
+        return None
+    # The weights and AdamW's two moments in fp32.
+    snapshot_bytes = 3 * BYTES_PER_NUMBER["float32"] * saved.num_trainable_parameters[1]
+    num_snapshots = num_trials * (sweep.evaluation.num_evaluations - 1)
+    return (
+        f"population: {num_snapshots:,} snapshots of {snapshot_bytes:,} bytes are kept on top, one "
+        "of each member at each evaluation but the last, until the search is over"
+    )
+
+
+def _judge_note(found: Survey, num_trials: int) -> str | None:
+    """What a judge may cost, at most."""
+    evaluation = found.sweep.evaluation
+    num_ratings = 2 * found.num_judged
+    if evaluation.judge is None or not num_ratings:
+        return None
+    # The untrained model's is one more.
+    num_evaluations = num_trials * evaluation.num_evaluations + 1
+    return (
+        f"the judge {evaluation.judge.model} is asked for up to "
+        f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
+        f"{num_evaluations:,} evaluations, one of them the untrained model's, those in its cache "
+        "for free"
+    )
+
+
+def _learning_rates(schedules: Sequence[tuple[int, TrainingSpec]]) -> LearningRates:
+    warmups, peaks, lasts = [], [], []
+    for number, training in schedules:
+        warmups.append(warmup_steps(number, training))
+        peaks.append(learning_rate(warmups[-1], number, training))
+        lasts.append(learning_rate(number - 1, number, training))
+    return LearningRates(
+        (min(warmups), max(warmups)), (min(peaks), max(peaks)), (min(lasts), max(lasts))
+    )
+
+
+def _warmup_note(schedules: Sequence[tuple[int, TrainingSpec]]) -> str | None:
+    """A warmup of given steps that the shortest trial has no room for."""
+    number, training = min(schedules, key=lambda schedule: schedule[0])
+    wanted, warmup = training.warmup_steps, warmup_steps(number, training)
+    if wanted is None or wanted <= warmup:
+        return None
+    return (
+        f"training.warmup_steps: {wanted} are more than a trial of {number} steps has before its "
+        f"last, so {warmup} warm up; training.warmup_ratio is a share of the trial's steps"
+    )

@@ -1,0 +1,164 @@
+"""What a sweep's trials cost on a kind of GPU, and the first setting that does not fit on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.spec.composition import MASK, METHOD, RANK, RATE, combinations
+from droplora_sweep.spec.fields import with_fields
+
+from .costs.gpus import GPUS, Gpu, smallest_gpu
+from .costs.memory import Memory, training_memory
+from .costs.work import gpu_hours, most_tokens, trial_flops
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
+
+    from .survey import Survey
+
+DECISIVE = (
+    METHOD,
+    MASK,
+    RANK,
+    RATE,
+    "adapter.dropout",
+    "training.micro_batch_size",
+    "training.max_sequence_tokens",
+    "training.gradient_checkpointing",
+    "training.epochs",
+    "training.global_batch_size",
+    "evaluation.batch_size",
+    "evaluation.max_new_tokens",
+)
+"""Fields that decide what a trial costs."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What a user says of the GPUs, where the cluster does not, and of how they are used.
+
+    Attributes:
+        gpu: By name; None for the cluster's own.
+        memory_bytes: Of a GPU; None for what its kind has.
+        utilisation: Share of the peak that training reaches.
+    """
+
+    gpu: Gpu | None
+    memory_bytes: int | None
+    utilisation: float
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A setting that needs more memory than a GPU has.
+
+    Attributes:
+        setting: Its searched values by dotted path; empty where nothing that counts is searched.
+        memory: What it needs.
+        missing_bytes: How much too much.
+    """
+
+    setting: Mapping[str, Scalar]
+    memory: Memory
+    missing_bytes: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Upper bounds: every sequence as long as it may be, in the most expensive setting.
+
+    Attributes:
+        num_tokens: That a trial trains on.
+        flops: Of a trial's training.
+        memory: Of a worker, in the setting that needs most.
+        gpu: What it was set against; None where that is not known, or on CPUs.
+        gpu_bytes: A GPU's memory; None where that is not known, or on CPUs.
+        misfit: The first setting that does not fit; None where all do, or memory is not known.
+        trial_gpu_hours: Of training at the assumed utilisation; None without a GPU's name.
+    """
+
+    num_tokens: int
+    flops: float
+    memory: Memory
+    gpu: Gpu | None
+    gpu_bytes: int | None
+    misfit: Misfit | None
+    trial_gpu_hours: float | None
+
+
+def find_gpu(name: str | None) -> Gpu | None:
+    """The GPU that a user names.
+
+    Raises:
+        InputError: It is not known.
+    """
+    if name is None:
+        return None
+    if name not in GPUS:
+        problem = f"must be one of {', '.join(GPUS)}, got {name}"
+        raise InputError([Fault("", "--gpu", problem)])
+    return GPUS[name]
+
+
+def plan_costs(
+    found: Survey, nodes: Sequence[Mapping[str, float]], assumed: Assumed
+) -> Costs | None:
+    """The costs of a sweep's most expensive settings; None where the model's sizes are unknown."""
+    model, sweep = found.model, found.sweep
+    if model is None or model.dimensions is None:
+        return None
+    on_gpu = sweep.group.gpus_per_worker > 0
+    gpu = (assumed.gpu or smallest_gpu(nodes)) if on_gpu else None
+    gpu_bytes = None
+    if on_gpu:
+        gpu_bytes = assumed.memory_bytes or (gpu.memory_bytes if gpu else None)
+    settings = [
+        (
+            setting,
+            training_memory(
+                model.shapes,
+                model.dimensions,
+                trial,
+                num_workers=sweep.group.num_workers,
+                on_gpu=on_gpu,
+            ),
+            trial_flops(model.shapes, model.dimensions, trial, found.num_training_examples),
+            most_tokens(trial, found.num_training_examples),
+        )
+        for setting, trial in _settings(sweep)
+    ]
+    flops = max(flops for _, _, flops, _ in settings)
+    hours = None if gpu is None else gpu_hours(flops, gpu, assumed.utilisation)
+    return Costs(
+        num_tokens=max(tokens for *_, tokens in settings),
+        flops=flops,
+        memory=max((memory for _, memory, *_ in settings), key=lambda memory: memory.peak),
+        gpu=gpu,
+        gpu_bytes=gpu_bytes,
+        misfit=None if gpu_bytes is None else _first_misfit(settings, gpu_bytes),
+        trial_gpu_hours=hours,
+    )
+
+
+def _settings(sweep: SweepSpec) -> Iterator[tuple[dict[str, Scalar], TrialSpec]]:
+    """Every combination of the ends of what decides costs, in the order of the search space."""
+    for fields in combinations(DECISIVE, sweep):
+        searched = {
+            path: value
+            for path, value in fields.items()
+            if path in sweep.search.parameters and value is not None
+        }
+        yield searched, with_fields(sweep.trial, fields)
+
+
+def _first_misfit(
+    settings: Sequence[tuple[dict[str, Scalar], Memory, float, int]], gpu_bytes: int
+) -> Misfit | None:
+    for setting, memory, *_ in settings:
+        if memory.peak > gpu_bytes:
+            return Misfit(setting, memory, memory.peak - gpu_bytes)
+    return None

@@ -1,0 +1,219 @@
+"""What a sweep asks of its model, its data and this machine, and they do not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.backend import choose_backend, has_vllm
+from droplora_sweep.evaluation.judging import check_judge
+from droplora_sweep.models.vocabulary import special_token, tokens_beyond
+from droplora_sweep.spec import dotted, possible_values
+from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.composition import METHOD, MODULE_RATES, RANK, combinations, pruning_rates
+from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.study_url import missing_driver
+from droplora_sweep.training.schedule import MIN_LORA_DROP_STEPS, num_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tasks import Task
+
+    from .as_loaded import AsLoaded
+
+
+def check_adapter(
+    sweep: SweepSpec, model: ModelSummary, layers: Mapping[str, tuple[int, int]] | None = None
+) -> list[Fault]:
+    """What the search space asks of the model's layers and they do not have.
+
+    Args:
+        sweep: What is searched.
+        model: The base model, as its files have it.
+        layers: The layers with an adapter and the shape (out, in) of their update, where they were
+            attached; None where the names of the model's tensors tell them.
+    """
+    if all(method == "full" for _, method in possible_values(METHOD, sweep)):
+        return []
+    if layers is not None:
+        return [*_ranks(sweep, layers), *_module_pruning_rates(sweep, layers)] if layers else []
+    target_modules = sweep.adapter.target_modules
+    matched = matched_modules(model.shapes, target_modules)
+    faults = []
+    unmatched = unmatched_targets(model.shapes, target_modules)
+    if unmatched:
+        problem = (
+            f"must match linear layers of the model, got {', '.join(unmatched)}, which match "
+            f"none; it has {', '.join(_layer_names(model))}"
+        )
+        faults.append(Fault("", "adapter.target_modules", problem))
+    if matched:
+        faults += [*_ranks(sweep, matched), *_module_pruning_rates(sweep, matched)]
+    return faults
+
+
+def check_vocabulary(
+    sweep: SweepSpec, model: ModelSummary, as_loaded: AsLoaded | None, task: Task | None
+) -> list[Fault]:
+    """Tokens that the model has no embedding of, and a tokenizer that cannot end a response."""
+    assert model.path is not None
+    num_embedded = _num_embedded(model) if as_loaded is None else as_loaded.num_embedded
+    try:
+        beyond = () if num_embedded is None else tokens_beyond(model.path, num_embedded)
+        if special_token(model.path, "eos_token") is None:
+            # Its class may have one, which only transformers knows; the import takes seconds.
+            from droplora_sweep.models import load_tokenizer
+
+            load_tokenizer(sweep.model)
+    except InputError as error:
+        return list(error.faults)
+    if task is None or not beyond:
+        return []
+    texts = (
+        text
+        for benchmark, example in task.training_examples()
+        for text in (benchmark.render_prompt(example), example.output)
+    )
+    for text in texts:
+        for token in beyond:
+            if token in text:
+                problem = (
+                    f"must have an embedding of every token of the data, got {model.path}, whose "
+                    f"embedding has {num_embedded:,} rows and none of {token!r}"
+                )
+                return [Fault("", "model.path", problem)]
+    return []
+
+
+def _num_embedded(model: ModelSummary) -> int | None:
+    """Rows of the embedding, as the files have it."""
+    embeddings = (name for name in model.shapes if name.endswith("embed_tokens.weight"))
+    name = next(embeddings, None)
+    return None if name is None else model.shapes[name][0]
+
+
+def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
+    """LoRA-drop samples before it drops layers, and then trains on."""
+    decisive = (METHOD, "training.epochs", "training.global_batch_size")
+    for fields in combinations(decisive, sweep):
+        training = sweep.training.model_copy(
+            update={
+                path.removeprefix("training."): value
+                for path, value in fields.items()
+                if path in decisive[1:]
+            }
+        )
+        steps = num_steps(num_examples, training)
+        if fields[METHOD] == "lora_drop" and steps < MIN_LORA_DROP_STEPS:
+            problem = (
+                f"must give at least {MIN_LORA_DROP_STEPS} optimiser steps with `method: "
+                f"lora_drop`, which samples before it drops layers, got {training.epochs}, which "
+                f"with `global_batch_size: {training.global_batch_size}` gives {steps}"
+            )
+            yield Fault("", "training.epochs", problem)
+            return
+
+
+def check_study_driver(url: str | None) -> Iterator[Fault]:
+    """A study in a database needs that database's client."""
+    package = missing_driver(url)
+    if package is not None:
+        problem = (
+            f"must be without URL unless {package} is installed, got {url}; "
+            "pip install 'droplora-sweep[postgresql]'"
+        )
+        yield Fault("", "search.study", problem)
+
+
+def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -> list[Fault]:
+    """A search cannot choose on a benchmark that is tested alone."""
+    tested_only = [f"val/{name}" for name, sizes in splits.items() if not sizes.get("validation")]
+    if sweep.search.metric not in tested_only:
+        return []
+    problem = f"must be of a benchmark with validation examples, got {sweep.search.metric!r}"
+    return [Fault("", "search.metric", problem)]
+
+
+def check_answers(sweep: SweepSpec, task: Task) -> list[Fault]:
+    """Benchmarks that need a section of ``evaluation``, and a section that needs benchmarks."""
+    evaluation = sweep.evaluation
+    if evaluation.sampling is not None and not any(
+        one.scoring == "code" for one in task.benchmarks
+    ):
+        problem = "must be null where no benchmark is scored by running code, got "
+        problem += f"{evaluation.sampling.num_samples} samples"
+        return [Fault("", "evaluation.sampling", problem)]
+    rated = [one for one in task.benchmarks if one.scoring == "judge"]
+    missing = check_judged(sweep, rated[0].name if rated else None)
+    if missing or not rated or evaluation.judge is None:
+        return missing
+    examples = [example for one in rated for example in (*one.validation, *one.test())]
+    return check_judge(examples, evaluation.judge)
+
+
+def check_judged(sweep: SweepSpec, rated: str | None) -> list[Fault]:
+    """Conversations need a judge; ``rated`` names what has them, if anything has."""
+    if rated is None or sweep.evaluation.judge is not None:
+        return []
+    problem = f"must be given for {rated}, which a judge rates, got null"
+    return [Fault("", "evaluation.judge", problem)]
+
+
+def check_backend(sweep: SweepSpec) -> list[Fault]:
+    """Why vLLM, where it is asked for, cannot decode some trial."""
+    has_gpu = sweep.group.gpus_per_worker > 0
+    for _, method in possible_values(METHOD, sweep):
+        adapter = sweep.adapter.model_copy(update={"method": method})
+        _, problem = choose_backend(
+            sweep.evaluation, sweep.model, adapter, is_installed=has_vllm(), has_gpu=has_gpu
+        )
+        if problem is not None:
+            return [Fault("", "evaluation.backend", problem)]
+    return []
+
+
+def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
+    """B A has at most the rank of the smallest weight it is added to."""
+    layer = min(matched, key=lambda name: min(matched[name]))
+    largest = min(matched[layer])
+    used = {
+        fields[RANK] for fields in combinations((METHOD, RANK), sweep) if fields[METHOD] != "full"
+    }
+    for place, rank in possible_values(RANK, sweep):
+        if is_number(rank) and rank > largest and rank in used:
+            num_out, num_in = matched[layer]
+            problem = (
+                f"must be at most {largest}, the smallest dimension of a layer with an adapter: "
+                f"the weight of {layer} is {num_out} x {num_in}, got {rank}"
+            )
+            yield Fault("", dotted(place), problem)
+
+
+def _module_pruning_rates(
+    sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]
+) -> Iterator[Fault]:
+    for path in pruning_rates(sweep):
+        _, _, key = path.partition(f"{MODULE_RATES}.")
+        if key and not any(names(key, module) for module in matched):
+            known = dict.fromkeys(module.rpartition(".")[2] for module in matched)
+            problem = (
+                f"must be under the name of a layer with an adapter, got {key!r}; those are "
+                f"{', '.join(known)}"
+            )
+            is_default = key in sweep.adapter.module_pruning_rates
+            yield Fault("", path if is_default else f"search.parameters.{path}", problem)
+
+
+def _layer_names(model: ModelSummary) -> list[str]:
+    """Last parts of the names of the model's matrices."""
+    return sorted(
+        {
+            name.removesuffix(".weight").rpartition(".")[2]
+            for name, shape in model.shapes.items()
+            if len(shape) == 2
+        }
+    )

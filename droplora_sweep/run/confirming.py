@@ -1,0 +1,200 @@
+"""The confirmation of a sweep, worked out from its ledger: arms, runs, decisions, what to test.
+
+Which settings are confirmed follows from the search trials that were there when the first
+confirmation run started, and how from the spec; so it is the same at every look at the ledger. Test
+scores are read by none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from droplora_sweep.ledger.recorded import recorded_sweep, recorded_trial
+from droplora_sweep.records.trial import Stage, TrialState
+from droplora_sweep.selection import Budget, all_arms, arms_to_test, choose_questions, stand
+from droplora_sweep.selection.finalists import BASELINE_SUFFIX
+from droplora_sweep.spec.fields import with_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.selection import ConfirmedDecision, Finalists, Standing
+    from droplora_sweep.selection.trials import Scores
+    from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A confirmation, as far as it is.
+
+    Attributes:
+        questions: The finalists of each benchmark; empty where there is nothing to compare.
+        budget: Seeds, looks and cost.
+        standing: What is next, or what was decided.
+        origins: The search trial that each arm has its setting from, by arm's name.
+        specs: What each arm trains, but for the seed, by its name.
+    """
+
+    questions: tuple[Finalists, ...]
+    budget: Budget
+    standing: Standing
+    origins: Mapping[str, TrialRecord]
+    specs: Mapping[str, TrialSpec]
+
+    @property
+    def num_arms(self) -> int:
+        return len(self.specs)
+
+    def run_spec(self, arm: str, seed: int) -> TrialSpec:
+        """One run: the arm's setting with that seed."""
+        return self.specs[arm].model_copy(update={"seed": seed})
+
+
+def confirmation_of(
+    record: SweepRecord, scores: Callable[[str], Scores | None]
+) -> Confirmation | None:
+    """The confirmation of a sweep whose search is over; None where none is asked for.
+
+    Args:
+        record: The sweep.
+        scores: Gives a trial's score on each example, not of the test split, by its id.
+    """
+    if record.spec.get("confirm") is None:
+        return None
+    sweep = recorded_sweep(record)
+    assert sweep.confirm is not None, "it was just there"
+    searched = finalists_of(record)
+    questions = choose_questions(
+        searched,
+        num_rates=sweep.confirm.rates,
+        num_seeds=sweep.confirm.seeds,
+        max_runs=sweep.confirm.max_runs,
+        with_controls=sweep.confirm.controls,
+    )
+    by_id = {trial.trial_id: trial for trial in searched}
+    origins = {
+        arm.name: by_id[arm.name.removesuffix(BASELINE_SUFFIX)] for arm in all_arms(questions)
+    }
+    specs = {name: _arm_spec(name, trial, sweep.confirm) for name, trial in origins.items()}
+    questions = _merged(questions, specs)
+    kept = [arm.name for arm in all_arms(questions)]
+    budget = budget_of(sweep)
+    return Confirmation(
+        questions,
+        budget,
+        stand(questions, budget, _runs(record.confirm_trials, kept, scores)),
+        {name: origins[name] for name in kept},
+        {name: specs[name] for name in kept},
+    )
+
+
+def budget_of(sweep: SweepSpec) -> Budget:
+    """Seeds, looks and cost of a sweep that has ``confirm``."""
+    confirm = sweep.confirm
+    assert confirm is not None, "there is a confirmation"
+    return Budget(
+        seeds=confirm.seeds_after(sweep.seed),
+        looks=confirm.looks,
+        max_runs=confirm.max_runs,
+        margin=confirm.margin,
+        new_examples=confirm.examples == "new",
+    )
+
+
+def finalists_of(record: SweepRecord) -> list[TrialRecord]:
+    """The search trials that finalists are picked from: those before the first confirmation run.
+
+    Later ones come too late; clones whose scores may not be compared are left out too.
+    """
+    trials: list[TrialRecord] = []
+    for trial in record.trials:
+        if trial.stage is Stage.CONFIRM:
+            break
+        trials.append(trial)
+    return [trial for trial in trials if trial.is_comparable]
+
+
+def looked_at_note(origin: SweepRecord) -> str | None:
+    """What the user of a fork has to know where the first sweep was tested; None elsewhere."""
+    if not any(trial.is_tested for trial in origin.trials):
+        return None
+    return (
+        f"{origin.name} has scored its winners on the test split: what this sweep decides is not "
+        "blind to that any more, and its test scores tell less"
+    )
+
+
+def wanted_on_test(
+    confirmation: Confirmation, decisions: Sequence[ConfirmedDecision], record: SweepRecord
+) -> dict[str, tuple[str, ...]]:
+    """Benchmarks to score on the test split by trial's id: every seed of the winners and p = 0.
+
+    Empty while anything is to be trained, and for what was scored before.
+
+    Args:
+        confirmation: How far it is.
+        decisions: One per question; nothing is scored for those that are withheld.
+        record: The sweep.
+    """
+    if confirmation.standing.missing:
+        return {}
+    names = [str(name) for name in record.spec["task"]["benchmarks"]]
+    scored = arms_to_test(confirmation.questions, decisions, names)
+    needed = {(arm.name, seed) for arm, seed in confirmation.standing.needed}
+    return {
+        trial.trial_id: scored[trial.arm]
+        for trial in record.confirm_trials
+        if trial.arm in scored
+        and (trial.arm, trial.spec["seed"]) in needed
+        and trial.state is TrialState.COMPLETE
+        and not trial.is_tested
+    }
+
+
+def _arm_spec(name: str, trial: TrialRecord, confirm: ConfirmSpec) -> TrialSpec:
+    spec = with_fields(recorded_trial(trial), trial.adjusted)
+    split = "confirmation" if confirm.examples == "new" else "validation"
+    # Nothing stops a run early, so only its end is scored.
+    evaluation = spec.evaluation.model_copy(update={"split": split, "num_evaluations": 1})
+    adapter = spec.adapter
+    if name.endswith(BASELINE_SUFFIX):
+        adapter = adapter.model_copy(update={"pruning_rate": 0.0, "module_pruning_rates": {}})
+    return spec.model_copy(update={"evaluation": evaluation, "adapter": adapter})
+
+
+def _merged(
+    questions: Sequence[Finalists], specs: Mapping[str, TrialSpec]
+) -> tuple[Finalists, ...]:
+    """The questions with one name for arms that train the same: one run serves all."""
+    first: dict[str, str] = {}
+    same = {}
+    for name, spec in specs.items():
+        alike = spec.model_copy(update={"adapter": spec.adapter.canonical()}).model_dump_json()
+        same[name] = first.setdefault(alike, name)
+    return tuple(
+        replace(
+            question,
+            arms=tuple(
+                dict.fromkeys(
+                    replace(arm, name=same[arm.name], control=arm.control and same[arm.control])
+                    for arm in question.arms
+                )
+            ),
+        )
+        for question in questions
+    )
+
+
+def _runs(
+    trials: Iterable[TrialRecord], arms: Sequence[str], scores: Callable[[str], Scores | None]
+) -> dict[tuple[str, int], Scores]:
+    """Scores of every run that has ended; of one that failed or was stopped there are none."""
+    return {
+        (trial.arm, trial.spec["seed"]): (
+            scores(trial.trial_id) or {} if trial.state is TrialState.COMPLETE else {}
+        )
+        for trial in trials
+        if trial.is_finished and trial.arm in arms and trial.arm is not None
+    }

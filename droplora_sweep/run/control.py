@@ -1,0 +1,160 @@
+"""What a driver does when it is asked to stop, pin or clone one of its trials."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.ledger.adapter_files import plain_files, verify_adapter
+from droplora_sweep.ledger.mailbox import Answer, Ask, Mailbox
+from droplora_sweep.records.clones import QueuedClone
+from droplora_sweep.records.trial import Stage
+from droplora_sweep.search.history import queued_suggestion
+from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
+
+from .cloning import shown_params, start_problems
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.ledger.mailbox import Request
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.search import Pins, StudySearcher
+    from droplora_sweep.spec import SweepSpec
+
+    class Identify(Protocol):
+        """Trial id and fingerprint of a numbered trial."""
+
+        def __call__(
+            self, number: int, spec: TrialSpec, start: AdapterStart | None = None
+        ) -> tuple[str, str]: ...
+
+
+class Control:
+    """Takes requests out of a sweep's mailbox, records them and acts on them.
+
+    It runs on the thread of the search, so that no trial is drawn, started or ended meanwhile. A
+    request is in the ledger before anything is done about it: who resumes the sweep does the rest.
+
+    Args:
+        sweep: What is run.
+        ledger: Its ledger.
+        searcher: Hands out clones.
+        pins: Trials that the scheduler must not stop.
+        pool: Where trials are stopped.
+        identify: Names clones.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepSpec,
+        ledger: LedgerWriter,
+        searcher: StudySearcher,
+        pins: Pins,
+        pool: ActorHandle[Any],
+        identify: Identify,
+    ) -> None:
+        self._sweep = sweep
+        self._ledger = ledger
+        self._searcher = searcher
+        self._pins = pins
+        self._pool = pool
+        self._identify = identify
+        self._mailbox = Mailbox(ledger.directory, ledger.holder.token)
+        self._take_up()
+
+    def __call__(self) -> None:
+        """Act on what has come.
+
+        Raises:
+            SweepError: The ledger or the mailbox cannot be written.
+        """
+        for request in self._mailbox.take():
+            self._mailbox.answer(request, self._do(request))
+
+    def _take_up(self) -> None:
+        """What earlier drivers were asked for and did not live to do."""
+        record = self._ledger.record
+        for trial in record.trials:
+            if not trial.is_finished and trial.stop_asked_by is not None:
+                self._pool.stop.remote(trial.trial_id)
+            if not trial.is_finished and trial.start is not None:
+                self._provide(trial.trial_id, trial.start)
+        for clone in record.queued_clones:
+            if clone.start is not None:
+                self._provide(clone.trial_id, clone.start)
+
+    def _do(self, request: Request) -> Answer:
+        trial = self._ledger.trial(request.trial_id)
+        if request.ask is Ask.CLONE:
+            return self._clone(request, trial)
+        refusal = refusal_of(request.ask, trial)
+        if refusal is not None:
+            return Answer(False, refusal)
+        if request.ask is Ask.PIN:
+            if not self._ledger.trial_pinned(trial.trial_id, request.by):
+                return Answer(False, f"{trial.trial_id}: has ended in this moment")
+            self._pins.add(trial.trial_id)
+            return Answer(True, f"{trial.trial_id}: pinned; the scheduler will not stop it")
+        if not self._ledger.trial_stop_asked(trial.trial_id, request.by):
+            return Answer(False, f"{trial.trial_id}: has ended in this moment")
+        self._pool.stop.remote(trial.trial_id)
+        return Answer(True, f"{trial.trial_id}: ends at its next step")
+
+    def _clone(self, request: Request, parent: TrialRecord) -> Answer:
+        if self._searcher.is_over or self._ledger.record.confirm_trials:
+            return Answer(False, f"{parent.trial_id}: the search has ended, and clones are of it")
+        spec = TrialSpec.model_validate_json(json.dumps(request.spec))
+        before = TrialSpec.model_validate_json(json.dumps(parent.spec))
+        start = None
+        if request.from_adapter:
+            if parent.adapter_digest is None or list(start_problems(before, spec)):
+                return Answer(False, f"{parent.trial_id}: its adapter does not fit the clone")
+            start = AdapterStart(parent.trial_id, parent.adapter_digest)
+        _, fingerprint = self._identify(0, spec, start)
+        if self._searcher.is_known(fingerprint):
+            return Answer(False, f"{parent.trial_id}: the sweep has a trial of these settings")
+        # From an adapter it is another trial than the draw of the same settings.
+        drawn = None if start is not None else drawn_values(spec, self._sweep)
+        number = self._searcher.reserve(drawn or {})
+        trial_id, fingerprint = self._identify(number, spec, start)
+        clone = QueuedClone(
+            trial_id=trial_id,
+            number=number,
+            fingerprint=fingerprint,
+            spec=spec.model_dump(mode="json"),
+            params=shown_params(parent.params, before, spec),
+            drawn=drawn or {},
+            clone_of=parent.trial_id,
+            start=start,
+            by=request.by,
+        )
+        self._ledger.trial_cloned(clone)
+        if start is not None:
+            self._provide(trial_id, start)
+        self._searcher.queue(queued_suggestion(clone))
+        how = ", from its adapter" if start is not None else ""
+        return Answer(True, f"{trial_id}: queued, a clone of {parent.trial_id}{how}; it runs next")
+
+    def _provide(self, trial_id: str, start: AdapterStart) -> None:
+        """Give the pool the files of the adapter that a trial starts from."""
+        folder = self._ledger.trial(start.trial_id).adapter
+        assert folder is not None, "a clone starts from an adapter that there is"
+        verify_adapter(folder, start.digest)
+        self._pool.start_from.remote(trial_id, plain_files(folder))
+
+
+def refusal_of(ask: Ask, trial: TrialRecord) -> str | None:
+    """Why a trial cannot be stopped or pinned; None where it can. Pure."""
+    if trial.is_finished:
+        return f"{trial.trial_id}: must be running, got {trial.state.lower()}"
+    if trial.stage is Stage.CONFIRM:
+        return f"{trial.trial_id}: must be of the search; confirmation trials run to their end"
+    if trial.stop_asked_by is not None:
+        return f"{trial.trial_id}: is being stopped, as {trial.stop_asked_by} asked"
+    if ask is Ask.PIN and trial.pinned_by is not None:
+        return f"{trial.trial_id}: is pinned already, by {trial.pinned_by}"
+    return None

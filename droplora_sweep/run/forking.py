@@ -1,0 +1,172 @@
+"""A new sweep that starts from the results of another one in the same storage.
+
+Its sampler and its rungs know every finished trial that lies in the new space. A trial that is the
+same there (its fingerprint is equal: spec, data, packages, workers) is *taken over*: its
+adapter and results are copied, so that neither sweep needs the other's folder, and it counts as one
+of the new sweep's trials. What informs the sampler is kept in the ledger's first event.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.recorded import recorded_trial
+from droplora_sweep.ledger.results import read_results
+from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.publishing import MANIFEST
+from droplora_sweep.records.trial import PastTrial, Stage, TrialState
+from droplora_sweep.search.history import known_trial
+from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.spec import TrialSpec, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.spec import SweepSpec
+
+MODEL_CARD = "README.md"
+"""Written anew: it names the trial and its sweep."""
+
+
+def past_of(
+    origin: SweepRecord,
+    sweep: SweepSpec,
+    identify: Callable[[int, TrialSpec], tuple[str, str]],
+) -> tuple[PastTrial, ...]:
+    """What a fork knows of the sweep it starts from; a pure function.
+
+    Args:
+        origin: That sweep.
+        sweep: The fork.
+        identify: Trial id and fingerprint of a numbered trial of the fork.
+    """
+    past: list[PastTrial] = []
+    same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
+    for trial in origin.search_trials:
+        known = known_trial(trial, sweep.search.metric)
+        if not trial.is_finished or known.ending == "failed":
+            continue
+        try:
+            spec = resolve(dict(trial.drawn), sweep)
+        except InputError:
+            continue
+        name, digest = identify(len(past), spec)
+        is_final = same_rule or trial.state is TrialState.COMPLETE
+        past.append(
+            PastTrial(
+                number=len(past),
+                origin=f"{origin.name}/{trial.trial_id}",
+                drawn=trial.drawn,
+                state=trial.state,
+                scores=known.scores,
+                taken_over=name if digest == trial.fingerprint and is_final else None,
+            )
+        )
+    return tuple(past)
+
+
+def take_over(ledger: LedgerWriter) -> list[str]:
+    """Copy the trials that a fork takes over and does not have yet.
+
+    Returns:
+        A line for each that cannot be had any more; it is trained again when it is drawn again.
+    """
+    finished = {trial.trial_id for trial in ledger.records() if trial.is_finished}
+    problems = []
+    for past in ledger.record.past:
+        if past.taken_over is None or past.taken_over in finished:
+            continue
+        try:
+            _copy(ledger, past)
+        except (SweepError, OSError, KeyError) as error:
+            problems.append(f"{past.origin} is not taken over: {error}")
+    return problems
+
+
+def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
+    """Complete confirmation runs of the sweeps that a fork starts from: sweep, run by fingerprint.
+
+    A sweep that is not in the storage any more has none.
+    """
+    found: dict[str, tuple[str, TrialRecord]] = {}
+    forked = [past for past in ledger.record.past if not past.is_prior]
+    for name in dict.fromkeys(past.origin.partition("/")[0] for past in forked):
+        if has_sweep(ledger.storage, name):
+            for trial in Ledger.open(ledger.storage, name).confirm_records():
+                if trial.state is TrialState.COMPLETE:
+                    found.setdefault(trial.fingerprint, (name, trial))
+    return found
+
+
+def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], suggestion: Suggestion) -> None:
+    """Take over a confirmation run: as ``suggestion``, with all that it left but test scores."""
+    sweep_name, trial = donor
+    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", suggestion)
+
+
+def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
+    assert past.taken_over is not None
+    sweep_name, _, name = past.origin.partition("/")
+    trial = Ledger.open(ledger.storage, sweep_name).trial(name)
+    spec = recorded_trial(trial)
+    suggestion = Suggestion(
+        past.number, past.taken_over, trial.fingerprint, dict(trial.drawn), spec
+    )
+    _copy_trial(ledger, trial, past.origin, suggestion)
+
+
+def _copy_trial(
+    ledger: LedgerWriter, trial: TrialRecord, origin: str, suggestion: Suggestion
+) -> None:
+    if trial.adapter is not None:
+        verify_adapter(trial.adapter, trial.adapter_digest)
+    ledger.trial_started(
+        suggestion.trial_id,
+        suggestion.number,
+        trial.fingerprint,
+        suggestion.spec,
+        trial.params,
+        trial.drawn,
+        origin,
+        stage=Stage(suggestion.stage),
+        arm=suggestion.arm,
+    )
+    for report in trial.reports:
+        ledger.trial_reported(
+            suggestion.trial_id,
+            report.evaluation,
+            report.step,
+            report.metrics,
+            num_evaluations=report.num_evaluations,
+        )
+    ledger.trial_finished(
+        suggestion.trial_id,
+        trial.state,
+        reason=trial.reason,
+        metrics=trial.metrics,
+        adapter_files=_files(trial),
+        results=_results(trial),
+    )
+
+
+def _files(trial: TrialRecord) -> dict[str, bytes] | None:
+    folder = trial.adapter
+    if folder is None:
+        return None
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, MODEL_CARD)
+    }
+
+
+def _results(trial: TrialRecord) -> Any:
+    if trial.results is None:
+        return None
+    return [SimpleNamespace(**row) for row in read_results(trial.results)]

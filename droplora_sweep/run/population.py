@@ -1,0 +1,151 @@
+"""A population's turns: decided from the ledger, recorded in it, and told to the groups."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import SweepError
+from droplora_sweep.groups.pool import ask
+from droplora_sweep.ledger.recorded import recorded_trial
+from droplora_sweep.search.population import Member, next_turn
+from droplora_sweep.spec import baselines, resolve
+from droplora_sweep.spec.fields import get_field
+from droplora_sweep.storage import below
+from droplora_sweep.training.checkpoints.folders import SNAPSHOTS
+from droplora_sweep.training.checkpoints.places import checkpoint_place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.spec import Scalar, SweepSpec, Turn
+
+logger = logging.getLogger(__name__)
+
+
+def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
+    """The population as the ledger has it: the drawn trials that were trained here.
+
+    Clones are none, and neither is what a fork has taken over: it left no snapshots.
+    """
+    kept = (
+        [resolve(values, sweep) for values in baselines(sweep)]
+        if sweep.search.queue_baselines
+        else []
+    )
+    return tuple(
+        Member(
+            trial.trial_id,
+            trial.number,
+            {
+                report.evaluation: report.metrics.get(sweep.search.metric, math.nan)
+                for report in trial.reports
+            },
+            {
+                report.evaluation: _settings_at(trial, report.evaluation, sweep)
+                for report in trial.reports
+            },
+            is_baseline=recorded_trial(trial) in kept,
+        )
+        for trial in record.search_trials
+        if is_member(trial)
+    )
+
+
+def is_member(trial: TrialRecord) -> bool:
+    """Whether a search-stage trial of a population's sweep is of the population."""
+    return trial.clone_of is None and trial.origin is None
+
+
+def missing_turn(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Turn | None:
+    """What a member does after its last evaluation, unless that is decided or there is no next one.
+
+    A pure function of the ledger: what an earlier driver would have decided, had it lived.
+    """
+    assert sweep.search.population is not None, "the sweep has a population"
+    [trial] = [each for each in record.trials if each.trial_id == trial_id]
+    if not is_member(trial) or not trial.reports:
+        return None
+    last = trial.reports[-1]
+    decided = max((turn.evaluation for turn in trial.turns), default=0)
+    if last.evaluation <= decided or last.evaluation == last.num_evaluations:
+        return None
+    return next_turn(
+        members_of(record, sweep),
+        trial_id,
+        last.evaluation,
+        sweep.search.population,
+        sweep.search.parameters,
+        sweep.seed,
+    )
+
+
+def has_copied(record: SweepRecord, trial_id: str) -> bool:
+    """Whether a trial has copied another: its score is then that of no single setting."""
+    return any(each.schedule for each in record.trials if each.trial_id == trial_id)
+
+
+class Population:
+    """Decides each member's turns, once, and has the groups take them.
+
+    Args:
+        sweep: Has the rule.
+        ledger: Where turns are recorded before anybody takes them.
+        pool: Where groups learn of them.
+    """
+
+    def __init__(self, sweep: SweepSpec, ledger: LedgerWriter, pool: ActorHandle[Any]) -> None:
+        self._sweep = sweep
+        self._ledger = ledger
+        self._pool = pool
+
+    def take_up(self) -> None:
+        """Tell the pool of earlier drivers' turns, and decide what they did not live to decide.
+
+        To be done before any trial is submitted.
+        """
+        for trial in self._ledger.record.search_trials:
+            if not trial.is_finished and is_member(trial):
+                self.decide(trial.trial_id)
+                for turn in self._ledger.trial(trial.trial_id).schedule:
+                    ask(self._pool, "turn", trial.trial_id, turn)
+
+    def decide(self, trial_id: str) -> None:
+        """Decide what a member does after its last evaluation, before it may train past it.
+
+        Raises:
+            SweepError: The ledger cannot be written.
+        """
+        turn = missing_turn(self._ledger.record, trial_id, self._sweep)
+        if turn is None:
+            return
+        self._ledger.trial_turned(trial_id, turn)
+        if turn.source is not None:
+            ask(self._pool, "turn", trial_id, turn)
+
+    def clear(self) -> None:
+        """Remove all snapshots, once nobody will copy any more."""
+        for trial in self._ledger.record.search_trials:
+            if is_member(trial):
+                location = below(self._ledger.trials_location, trial.trial_id)
+                place = checkpoint_place(location, SNAPSHOTS)
+                try:
+                    place.clear()
+                except (OSError, SweepError) as error:
+                    # They take room, and nothing else reads them.
+                    logger.warning("%s: cannot remove snapshots: %s", place, error)
+
+
+def _settings_at(trial: TrialRecord, evaluation: int, sweep: SweepSpec) -> Mapping[str, Scalar]:
+    """The searched values that a member trained with up to an evaluation."""
+    before = [turn for turn in trial.schedule if turn.evaluation < evaluation]
+    if before:
+        return before[-1].settings
+    spec = recorded_trial(trial)
+    values = {path: get_field(spec, path) for path in sweep.search.parameters}
+    return {path: value for path, value in values.items() if value is not None}

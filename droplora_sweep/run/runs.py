@@ -1,0 +1,62 @@
+"""A confirmation's missing runs: taken over from another sweep, taken up again, or new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.records.trial import Stage
+from droplora_sweep.search import OpenTrial, Suggestion
+from droplora_sweep.search.history import open_trial
+
+from .forking import confirmed_elsewhere, copy_run
+
+if TYPE_CHECKING:
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.selection import Arm
+
+    from .confirming import Confirmation
+    from .identity import Identity
+
+
+def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> list[OpenTrial]:
+    """What is missing, as trials: those that were running first, under the ids they have."""
+    trials = ledger.confirm_records()
+    running = {
+        (trial.arm, trial.spec["seed"]): open_trial(trial)
+        for trial in trials
+        if not trial.is_finished
+    }
+    missing = confirmation.standing.missing
+    taken_up = [running[arm.name, seed] for arm, seed in missing if (arm.name, seed) in running]
+    new = [(arm, seed) for arm, seed in missing if (arm.name, seed) not in running]
+    return taken_up + [
+        OpenTrial(_suggestion(confirmation, arm, seed, number, identify), None)
+        for number, (arm, seed) in enumerate(new, start=len(trials))
+    ]
+
+
+def take_over_runs(
+    confirmation: Confirmation, ledger: LedgerWriter, identify: Identity
+) -> list[str]:
+    """Copy what the sweep that this one is a fork of has trained already; a line for each."""
+    done = confirmed_elsewhere(ledger)
+    known = {trial.fingerprint for trial in ledger.confirm_records()}
+    lines = []
+    for arm, seed in confirmation.standing.missing if done else ():
+        number = len(ledger.confirm_records())
+        suggestion = _suggestion(confirmation, arm, seed, number, identify)
+        donor = done.get(suggestion.fingerprint)
+        if donor is not None and suggestion.fingerprint not in known:
+            copy_run(ledger, donor, suggestion)
+            lines.append(f"{suggestion.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
+    return lines
+
+
+def _suggestion(
+    confirmation: Confirmation, arm: Arm, seed: int, number: int, identify: Identity
+) -> Suggestion:
+    spec = confirmation.run_spec(arm.name, seed)
+    name, digest = identify(number, spec, stage=Stage.CONFIRM)
+    drawn = {**confirmation.origins[arm.name].drawn, "seed": seed}
+    return Suggestion(number, name, digest, drawn, spec, {}, Stage.CONFIRM, arm.name)

@@ -1,0 +1,143 @@
+"""The plan names the first setting that does not fit, which part of it, and how much is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from droplora_sweep.display.costs import calibration_lines, cost_rows
+from droplora_sweep.errors import InputError
+from droplora_sweep.plan.costs.gpus import GPUS
+from droplora_sweep.plan.costs.pace import Pace
+from droplora_sweep.plan.plan import make_plan
+from droplora_sweep.plan.plan_costs import Assumed, find_gpu
+from droplora_sweep.plan.survey import survey
+from droplora_sweep.run.calibration import Calibration
+from droplora_sweep.spec import load_sweep_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from droplora_sweep.plan.plan_costs import Costs
+
+LLAMA = {
+    "path": "meta-llama/Llama-2-7b-hf",
+    "revision": "01c7f73d771dfac7d292323805ebc428287df4f9",
+    "dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Any:
+    def make(
+        *, model: Any = LLAMA, gpu: str | None = None, gb: float | None = None, **sections: Any
+    ) -> tuple[Costs, dict[str, str]]:
+        file = tmp_path / "s.yaml"
+        data = {
+            "name": "q",
+            "model": model,
+            "task": {"benchmarks": ["boolq"]},
+            "group": {"num_workers": 4, "gpus_per_worker": 1 if model is LLAMA else 0},
+            **sections,
+        }
+        file.write_text(yaml.safe_dump(data))
+        found = survey(load_sweep_file(file, needs_data=False))
+        assumed = Assumed(find_gpu(gpu), None if gb is None else round(gb * 1e9), 0.4)
+        plan = make_plan(found, [{"CPU": 8.0}], assumed)
+        assert plan.costs is not None
+        return plan.costs, dict(cost_rows(found.sweep, plan, 0.4))
+
+    return make
+
+
+def test_the_first_setting_that_does_not_fit_is_named(rows: Any) -> None:
+    parameters = {
+        "adapter.method": {"values": ["lora", "dora", "full"]},
+        "training.micro_batch_size": {"values": [1, 8]},
+    }
+    training = {"gradient_checkpointing": True}
+    costs, shown = rows(gb=40, training=training, search={"parameters": parameters})
+
+    setting = {"adapter.method": "full", "training.micro_batch_size": 1}
+    assert costs.misfit.setting == setting
+    assert costs.misfit.missing_bytes == costs.misfit.memory.peak - 40 * 10**9
+    missing = costs.misfit.missing_bytes / 1e9
+    assert shown["fits"].startswith("NOT method=full micro_batch_size=1: needs ")
+    assert (
+        f"{missing:.1f} GB more than 40.0 GB; its largest part is optimizer, 20.2 GB"
+        in (shown["fits"])
+    )
+
+
+def test_all_fit_where_there_is_room(rows: Any) -> None:
+    training = {"micro_batch_size": 4, "gradient_checkpointing": True}
+    costs, shown = rows(gpu="A100-80G", training=training)
+
+    assert costs.misfit is None
+    assert shown["fits"] == "every setting, into A100-80G, 80.0 GB"
+    assert "assuming 40% of the 312 TFLOP/s of A100-80G (not measured" in shown["GPU hours"]
+
+
+def test_the_confirmation_comes_on_top(rows: Any) -> None:
+    search = {"num_trials": 4, "parameters": {"adapter.pruning_rate": {"min": 0.0, "max": 0.5}}}
+    costs, shown = rows(gpu="L4", search=search, confirm={"rates": 2, "seeds": 3})
+
+    each = costs.trial_gpu_hours
+    assert (
+        f", {4 * each:,.1f} for all trials, {6 * each:,.1f} to {9 * each:,.1f} for the"
+        in (shown["GPU hours"])
+    )
+
+
+def test_where_the_gpus_are_not_known_that_is_said(rows: Any) -> None:
+    costs, shown = rows()
+
+    assert (costs.gpu, costs.gpu_bytes, costs.trial_gpu_hours) == (None, None, None)
+    assert shown["fits"].startswith("not known: which GPUs?")
+    assert "GPU hours" not in shown
+
+
+def test_on_cpus_memory_is_that_of_a_worker(rows: Any) -> None:
+    costs, shown = rows(model={"path": "builtin"}, task={"num_train": 16, "num_validation": 8})
+
+    assert costs.gpu is None
+    memory = {"tokens per trial", "memory per worker", "  training", "  evaluation"}
+    assert set(shown) == {"time", *memory}
+    assert shown["time"] == (
+        "not known; `plan --calibrate` measures it on one group, in a few minutes"
+    )
+
+
+def test_a_gpu_that_is_not_known() -> None:
+    with pytest.raises(InputError) as caught:
+        find_gpu("A1000")
+
+    assert str(caught.value) == f"--gpu: must be one of {', '.join(GPUS)}, got A1000"
+
+
+def test_a_measured_pace_tells_the_search_and_its_confirmation(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    data = {
+        "name": "q",
+        "task": {"benchmarks": ["builtin_choice"], "num_train": 32},
+        "training": {"global_batch_size": 8, "epochs": 2},
+        "evaluation": {"num_evaluations": 2},
+        "search": {"num_trials": 3, "parameters": {"adapter.pruning_rate": {"min": 0, "max": 0.5}}},
+        "confirm": {"rates": 2, "seeds": 3},
+    }
+    file.write_text(yaml.safe_dump(data))
+    found = survey(load_sweep_file(file, needs_data=False))
+    plan = make_plan(found, [{"CPU": 4.0}])
+    pace = Pace(start_s=10, step_s=1, evaluation_s=2, overhead_s=1)
+
+    _, trial, search, confirmation = calibration_lines(
+        found.sweep, plan, Calibration(pace, 64, 1e9)
+    )
+
+    # 8 steps; two evaluations of a trial, one of a confirmation run; two groups of two workers.
+    assert trial == "a trial of 8 steps: 13.0 s"
+    assert search == "all 3 trials on 2 groups, none stopped early: 36.0 s"
+    assert confirmation == "the confirmation's 6 to 9 runs: 33.0 s to 55.0 s"

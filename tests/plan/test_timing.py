@@ -1,0 +1,58 @@
+"""Seconds of a sweep's trials, from its ledger: what ran here in one go, part by part."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.plan.timing import timed_trials
+from droplora_sweep.records.trial import Report, SweepRecord, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from droplora_sweep.plan.costs.hindsight import Timed
+
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def report(evaluation: int, step: int) -> Report:
+    metrics = {"train_seconds": 3.0, "evaluation_seconds": 2.0}
+    return Report(evaluation, 2, step, metrics, START)
+
+
+def trial(number: int, **changes: Any) -> TrialRecord:
+    fields = {
+        "trial_id": f"t{number:04d}-0123abcd",
+        "number": number,
+        "fingerprint": "0123abcd",
+        "spec": {},
+        "params": {},
+        "drawn": {},
+        "state": TrialState.COMPLETE,
+        "started": START + timedelta(seconds=20 * number),
+        "finished": START + timedelta(seconds=20 * number + 12),
+        "reports": (report(1, 8), report(2, 16)),
+    }
+    return TrialRecord(**{**fields, **changes})
+
+
+def timed(*trials: TrialRecord) -> list[Timed]:
+    return timed_trials(SweepRecord("id", "s", {}, {}, {}, START, trials=trials))
+
+
+def test_steps_and_evaluations_are_added_up() -> None:
+    [found] = timed(trial(1))
+
+    assert (found.wall_s, found.train_s, found.evaluation_s) == (12.0, 6.0, 4.0)
+    assert (found.num_steps, found.num_evaluations) == (16, 2)
+
+
+def test_what_did_not_run_here_in_one_go_has_no_times() -> None:
+    others = [
+        trial(1, attempts=2),
+        trial(2, origin="first/t0001-0123abcd"),
+        trial(3, state=TrialState.FAILED),
+        trial(4, state=TrialState.RUNNING, finished=None),
+        trial(5, reports=()),
+    ]
+
+    assert timed(*others) == []

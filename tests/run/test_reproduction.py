@@ -1,0 +1,81 @@
+"""A trial that was run again is the same, scores the same, or differs: and then it is said how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from droplora_sweep.run.reproduction import Outcome, Run, changed_circumstances, compare, workers_of
+from droplora_sweep.spec import fingerprint
+from tests.ledger.conftest import driver, make_driver
+
+__all__ = ["driver", "make_driver"]
+
+SCORES = {"choice": {"e1": 1.0, "e2": 0.0}}
+BEFORE = Run({"weights": b"1"}, SCORES)
+
+
+def test_the_same_bytes() -> None:
+    found = compare(BEFORE, BEFORE, ())
+    assert (found.outcome, found.details) == (Outcome.SAME_BYTES, ())
+    assert found.is_success
+
+
+def test_the_same_scores_by_other_weights() -> None:
+    found = compare(BEFORE, replace(BEFORE, files={"weights": b"2"}), (), farthest=2.5e-7)
+    assert found.outcome is Outcome.SAME_SCORES
+    assert found.details == (
+        "weights: other bytes",
+        "weights: the largest difference of any is 2.5e-07",
+    )
+    assert found.is_success
+
+
+def test_other_scores_with_what_was_otherwise() -> None:
+    now = Run({"weights": b"1"}, {"choice": {"e1": 1.0, "e2": 1.0}})
+    found = compare(BEFORE, now, ["version of torch: then 1, now 2"])
+    assert found.outcome is Outcome.DIFFERENT
+    assert not found.is_success
+    assert found.details == (
+        "choice: 1 of 2 examples are scored otherwise; mean 0.5000 then, 1.0000 now",
+    )
+    assert found.circumstances == ("version of torch: then 1, now 2",)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "outcome"),
+    [
+        ("loss is nan", "loss is nan", Outcome.SAME_FAILURE),
+        ("loss is nan", None, Outcome.DIFFERENT),
+    ],
+)
+def test_a_failed_trial(before: str, now: str | None, outcome: Outcome) -> None:
+    assert compare(Run({}, {}, before), Run({}, {}, now), ()).outcome is outcome
+
+
+def test_one_that_was_stopped_without_an_adapter_is_compared_by_its_scores() -> None:
+    found = compare(Run({}, SCORES), BEFORE, ())
+    assert found.outcome is Outcome.SAME_SCORES
+    assert found.details == ("it had left no adapter, so that its scores alone are compared",)
+
+
+def test_the_fingerprint_tells_how_many_workers_there_were(driver) -> None:
+    record = driver.ledger.record
+    trial = driver.ledger.trial(driver.run(0))
+    spec = driver.sweep.trial
+    digest = fingerprint(spec, record.data_digests, record.versions, num_workers=3)
+    assert workers_of(replace(trial, fingerprint=digest), spec, record) == 3
+    assert workers_of(replace(trial, fingerprint="f" * 64), spec, record) is None
+
+
+def test_what_is_otherwise_now_is_named(driver) -> None:
+    record = driver.ledger.record
+    trial = replace(driver.ledger.trial(driver.run(0)), adjusted={"training.micro_batch_size": 4})
+    data = {**record.data_digests, "choice/train": "ef" * 32}
+    assert changed_circumstances(trial, record, data, {"torch": "2.14.0"}) == [
+        "version of torch: then 2.13.0, now 2.14.0",
+        f"data of choice/train: then {'ab' * 32}, now {'ef' * 32}",
+        "training.micro_batch_size: it went on with 4 when it ran out of memory; the rerun has "
+        "that from its first step",
+    ]

@@ -1,0 +1,25 @@
+"""Where a trial goes on is said of trials that somebody has begun before, and of no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from droplora_sweep.groups.messages import Beginning
+from droplora_sweep.run.watch import beginning_line
+
+
+@pytest.mark.parametrize(
+    ("attempt", "step", "has_run_before", "line"),
+    [
+        (1, 0, False, None),
+        (1, 120, True, "t0 resumes from step 120 of 300, its newest usable checkpoint"),
+        (2, 120, False, "t0 resumes from step 120 of 300, its newest usable checkpoint"),
+        (1, 0, True, "t0 begins again at step 0: no checkpoint of it can be used"),
+        (2, 0, False, "t0 begins again at step 0: no checkpoint of it can be used"),
+    ],
+)
+def test_a_trial_that_was_begun_before_says_from_which_step(
+    attempt: int, step: int, has_run_before: bool, line: str | None
+) -> None:
+    beginning = Beginning("t0", attempt, step, 300)
+    assert beginning_line(beginning, has_run_before=has_run_before) == line

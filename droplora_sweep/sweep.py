@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .display.progress import make_progress
 from .errors import SweepError
 from .ledger.reader import Ledger
 from .ledger.writer import LedgerWriter
 from .plan.preflight import check_room, check_sandbox, remote_code_note
+from .present.terminal.progress import make_progress
 from .records.trial import SweepOutcome
 from .run.budget import spent
 from .run.confirming import looked_at_note
@@ -39,9 +39,9 @@ from .storage import local_storage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .display.noise import NoiseLog
-    from .display.progress import Progress
     from .plan.preflight import Prepared
+    from .present.terminal.noise import NoiseLog
+    from .present.terminal.progress import Progress
     from .run.connection import RayAddress
     from .spec import SweepSpec
 
@@ -172,7 +172,7 @@ def _drive(
     from .groups.manager import GroupManager
     from .groups.pool import start_pool
     from .mlflow_view.publisher import MlflowPublisher
-    from .reports import leave_report
+    from .present.report.making import leave_report
     from .run.control import Control
     from .run.population import Population, has_copied
     from .run.recorder import Recorder

@@ -55,12 +55,12 @@ def plan(
     """Show the resolved spec and what a sweep would take; start no sweep."""
     import yaml
 
-    from droplora_sweep.display.costs import calibration_lines, knob_lines
-    from droplora_sweep.display.tables import plan_table
     from droplora_sweep.plan.plan import make_plan
     from droplora_sweep.plan.plan_costs import Assumed, find_gpu
     from droplora_sweep.plan.preflight import check_room, lacks_gpus_at_all
     from droplora_sweep.plan.survey import survey
+    from droplora_sweep.present.terminal.costs import calibration_lines, knob_lines
+    from droplora_sweep.present.terminal.tables import plan_table
     from droplora_sweep.run.connection import nodes_at
     from droplora_sweep.spec import load_sweep_file
 
@@ -87,8 +87,8 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
     import signal
 
-    from droplora_sweep.display.noise import NoiseLog
     from droplora_sweep.plan.preflight import check_sandbox, prepare
+    from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.calibration import calibrate
 
     prepared = prepare(file)

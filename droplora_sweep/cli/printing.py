@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.present.report.facts import Facts
     from droplora_sweep.records.trial import SweepRecord
-    from droplora_sweep.reports import Facts
 
 
 def own_console() -> Console:
@@ -42,10 +42,11 @@ def complain(text: str) -> None:
 
 
 def print_result(console: Console, storage: Path, name: str) -> None:
-    from droplora_sweep.display.tables import trials_notes, trials_tables
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.present.report.making import facts_of
+    from droplora_sweep.present.report.writing import PAGE
+    from droplora_sweep.present.terminal.tables import trials_notes, trials_tables
     from droplora_sweep.records.trial import SweepOutcome
-    from droplora_sweep.reports import PAGE, facts_of
 
     ledger = Ledger.open(storage, name)
     record = ledger.record
@@ -71,9 +72,9 @@ def print_result(console: Console, storage: Path, name: str) -> None:
 
 def time_lines(record: SweepRecord) -> list[str]:
     """Estimated against real time, where there is something to tell."""
-    from droplora_sweep.display.costs import hindsight_line
     from droplora_sweep.plan.costs.hindsight import look_back
     from droplora_sweep.plan.timing import timed_trials
+    from droplora_sweep.present.terminal.costs import hindsight_line
 
     line = hindsight_line(look_back(timed_trials(record)))
     return [] if line is None else [line]
@@ -81,10 +82,10 @@ def time_lines(record: SweepRecord) -> list[str]:
 
 def print_decisions(console: Console, ledger: Ledger) -> None:
     """The best rates; methods side by side and the Pareto front, where the sweep has them."""
-    from droplora_sweep.display.confirmed import arms_table, on_test_table
-    from droplora_sweep.display.methods import methods_notes, methods_table
-    from droplora_sweep.display.pareto import pareto_table
-    from droplora_sweep.display.tables import rates_table
+    from droplora_sweep.present.terminal.confirmed import arms_table, on_test_table
+    from droplora_sweep.present.terminal.methods import methods_notes, methods_table
+    from droplora_sweep.present.terminal.pareto import pareto_table
+    from droplora_sweep.present.terminal.tables import rates_table
     from droplora_sweep.run.deciding import (
         conclusion,
         confirmed,
@@ -123,7 +124,9 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
 
 def print_answer(console: Console, facts: Facts) -> None:
     """A short verdict and one next command, last of all."""
-    from droplora_sweep.reports import answers, headline, next_step
+    from droplora_sweep.present.report.answers import answers
+    from droplora_sweep.present.report.headline import headline
+    from droplora_sweep.present.report.next_step import next_step
 
     found = answers(facts)
     shown = headline(found)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.reports.comparison import Contender
+    from droplora_sweep.present.report.comparison import Contender
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where `ui` is unless it is told otherwise."""
@@ -38,7 +38,9 @@ def report(
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.reports import facts_of, make_report, write_report
+    from droplora_sweep.present.report.making import facts_of
+    from droplora_sweep.present.report.page import make_report
+    from droplora_sweep.present.report.writing import write_report
 
     ledger = Ledger.open(storage, name)
     default = Path(f"{name}-report") if is_url(storage_name(storage)) else ledger.summary_directory
@@ -70,10 +72,10 @@ def compare(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Compare what sweeps answer, on the same examples where they have them."""
-    from droplora_sweep.reports import facts_of
-    from droplora_sweep.reports.comparison import Contender, different_settings
-    from droplora_sweep.reports.comparison import compare as compare_sweeps
-    from droplora_sweep.reports.side_by_side import caveat, comparison_table, settings_lines
+    from droplora_sweep.present.report.comparison import Contender, different_settings
+    from droplora_sweep.present.report.comparison import compare as compare_sweeps
+    from droplora_sweep.present.report.making import facts_of
+    from droplora_sweep.present.report.side_by_side import caveat, comparison_table, settings_lines
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
@@ -123,7 +125,7 @@ def _mlflow_link(
         SweepError: No one store has them all.
     """
     from droplora_sweep.mlflow_view.links import comparison_link
-    from droplora_sweep.reports.comparison import compared_trials
+    from droplora_sweep.present.report.comparison import compared_trials
 
     uris = {ledger.record.spec["tracking"]["mlflow_uri"] for ledger in ledgers}
     storages = {ledger.storage for ledger in ledgers}

@@ -15,10 +15,10 @@ from .printing import own_console, resume_command, time_lines
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
-    from droplora_sweep.display.pace import running_text
-    from droplora_sweep.display.tables import trials_notes, trials_tables
     from droplora_sweep.ledger.progress import read_progress
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.present.terminal.pace import running_text
+    from droplora_sweep.present.terminal.tables import trials_notes, trials_tables
     from droplora_sweep.records.trial import SweepOutcome
     from droplora_sweep.run.deciding import stage_text
 
@@ -51,7 +51,8 @@ def sync(
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.reports import facts_of, make_report, try_to_write
+    from droplora_sweep.present.report.making import facts_of, try_to_write
+    from droplora_sweep.present.report.page import make_report
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")

@@ -103,7 +103,7 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
 
 def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
-    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.records.trial import SweepOutcome, TrialState
     from droplora_sweep.sweep import run_sweep
 

@@ -66,8 +66,8 @@ def evaluate(
     if compare_generation:
         check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
-    from droplora_sweep.display.scores import further_lines, scores_notes, scores_table
     from droplora_sweep.export.scoring import score_outside_a_sweep
+    from droplora_sweep.present.terminal.scores import further_lines, scores_notes, scores_table
 
     console = own_console()
     with console.status(f"scoring on the {split} split"):
@@ -104,8 +104,8 @@ def compress(
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.
-    from droplora_sweep.display.curves import curve_table, curve_text
     from droplora_sweep.export.compression import lowest_kept, rank_curve
+    from droplora_sweep.present.terminal.curves import curve_table, curve_text
 
     console = own_console()
     with console.status("loading the model") as doing:

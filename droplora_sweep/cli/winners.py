@@ -32,7 +32,7 @@ def best(
     import json
 
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.reports import facts_of
+    from droplora_sweep.present.report.making import facts_of
     from droplora_sweep.run.deciding import protocol, references
     from droplora_sweep.selection import marginal_text, winner_text, winners_json
 
@@ -178,7 +178,7 @@ def rerun(
     prepared = prepare(recorded_file(ledger.record, storage))
     check_sandbox(prepared.file, prepared.task)
     # torch takes seconds to import, which a wrong name does not cost.
-    from droplora_sweep.display.noise import NoiseLog
+    from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.rerunning import rerun
 
     with NoiseLog() as log:

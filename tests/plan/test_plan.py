@@ -10,9 +10,9 @@ import yaml
 from rich.console import Console
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
-from droplora_sweep.display.tables import plan_table
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.survey import survey
+from droplora_sweep.present.terminal.tables import plan_table
 from droplora_sweep.spec import AdapterSpec, load_sweep_file
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import pytest
 
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.present.report.making import facts_of
+from droplora_sweep.present.report.page import make_report
 from droplora_sweep.records.trial import Stage, TrialState
-from droplora_sweep.reports import facts_of, make_report
 from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.run.deciding import (
     conclusion,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from droplora_sweep.display.methods import methods_notes, methods_table
+from droplora_sweep.present.terminal.methods import methods_notes, methods_table
 from droplora_sweep.selection import compare_methods, compare_with_paper, compared_fields
 from droplora_sweep.spec import load_sweep_file
 

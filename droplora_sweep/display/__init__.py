@@ -1,1 +1,0 @@
-"""What a user sees in the terminal: progress while a sweep runs, tables when it is done."""

@@ -1,0 +1,1 @@
+"""Data of each figure; nothing is drawn here."""

@@ -1,0 +1,256 @@
+"""Two or more sweeps side by side: what each answers, and how far the answers differ.
+
+Scores are only subtracted where they were read alike; where the examples are others too, the
+difference is labelled as not paired. Every pair says how it was compared, or why not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.present.wording import score
+from droplora_sweep.selection import MEAN
+from droplora_sweep.selection.between import Contrast, paired_runs, paired_trials, unpaired
+
+from .answers import Answer, answers
+from .settings import leaves, setting_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from droplora_sweep.selection import Scores
+
+    from .facts import Facts
+
+READ_BY = (
+    "evaluation.protocol",
+    "evaluation.choice",
+    "evaluation.max_new_tokens",
+    "evaluation.on_long_prompt",
+    "evaluation.sampling",
+    "evaluation.judge",
+    "task.prompt",
+)
+"""What changes how a response comes about or is read, and so what a score means."""
+
+WHAT_TRAINS = ("model", "task", "adapter", "training", "evaluation")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the sweeps that are compared.
+
+    Attributes:
+        label: How the user calls it.
+        facts: What is known of it.
+        scores: A trial's score on each example by its id, None where it has none.
+    """
+
+    label: str
+    facts: Facts
+    scores: Callable[[str], Scores | None]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A contender against the first one, on one subject.
+
+    Attributes:
+        contrast: The contender minus the first; None where they cannot be compared.
+        how: How it was compared, or why it was not.
+        compared: The two scores that are subtracted, which need not be the answers' own: the
+            contender's, the first one's, and the split they are from; "" where they are.
+    """
+
+    contrast: Contrast | None
+    how: str
+    compared: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One subject.
+
+    Attributes:
+        subject: A benchmark, or ``mean``.
+        answers: One per contender; None where its sweep does not have the subject.
+        sides: One per contender but the first.
+    """
+
+    subject: str
+    answers: tuple[Answer | None, ...]
+    sides: tuple[Side, ...]
+
+
+def compare(contenders: Sequence[Contender]) -> tuple[Row, ...]:
+    """Compare each contender with the first, on every subject that any of them has."""
+    found = [{one.subject: one for one in answers(each.facts)} for each in contenders]
+    subjects = dict.fromkeys(subject for each in found for subject in each)
+    first, *others = contenders
+    return tuple(
+        Row(
+            subject,
+            tuple(each.get(subject) for each in found),
+            tuple(_side(first, other, subject) for other in others),
+        )
+        for subject in subjects
+    )
+
+
+def different_settings(contenders: Sequence[Contender]) -> list[tuple[str, tuple[str, ...]]]:
+    """What sweeps were told differently: dotted path, and each contender's value as text."""
+    told = [
+        {
+            path: setting_text(value)
+            for section in WHAT_TRAINS
+            for path, value in leaves(section, each.facts.record.spec.get(section))
+        }
+        for each in contenders
+    ]
+    paths = dict.fromkeys(path for each in told for path in each)
+    rows = [(path, tuple(each.get(path, "not set") for each in told)) for path in paths]
+    return [(path, values) for path, values in rows if len(set(values)) > 1]
+
+
+def compared_trials(contender: Contender) -> tuple[str, ...]:
+    """The trials that a comparison rests on: the confirmed arms' runs, or the search's best."""
+    ids: dict[str, None] = {}
+    for subject in contender.facts.subjects:
+        decision = contender.facts.confirmation(subject)
+        best = contender.facts.decision(subject)
+        if decision is not None and decision.recommended is not None:
+            ids.update(dict.fromkeys(_runs(contender, subject).values()))
+        elif best is not None and best.best is not None:
+            ids[best.best.trial_id] = None
+    return tuple(ids)
+
+
+def _side(first: Contender, other: Contender, subject: str) -> Side:
+    reason = _incomparable(first, other, subject)
+    if reason:
+        return Side(None, f"not compared: {reason}")
+    runs = [_runs(each, subject) for each in (other, first)]
+    if all(runs) and _same_examples(first, other, subject, _confirmed_on):
+        names = _parts(first, subject)
+        scored = [_scored(each, found) for each, found in zip((other, first), runs, strict=True)]
+        contrast = paired_runs(scored[0], scored[1], names)
+        if contrast is not None:
+            how = f"paired on {contrast.num_seeds} seeds and {contrast.num_examples:,} examples"
+            return Side(contrast, how, f"on the {_confirmed_on(first)} split")
+    return _search_side(first, other, subject, is_confirmed=all(runs))
+
+
+def _search_side(first: Contender, other: Contender, subject: str, *, is_confirmed: bool) -> Side:
+    """The best trials of both searches: examples are shared at best, and each has one seed."""
+    bests = [each.facts.decision(subject) for each in (other, first)]
+    ids = [one.best.trial_id for one in bests if one is not None and one.best is not None]
+    if len(ids) < 2:
+        return Side(None, "not compared: no complete trial with a score on both sides")
+    why = "the confirmed runs share no three seeds and examples; " if is_confirmed else ""
+    if _same_examples(first, other, subject, _searched_on):
+        scores = [each.scores(trial_id) for each, trial_id in zip((other, first), ids, strict=True)]
+        contrast = None
+        if scores[0] is not None and scores[1] is not None:
+            contrast = paired_trials(scores[0], scores[1], _parts(first, subject))
+        if contrast is not None:
+            examples = f"{contrast.num_examples:,} examples"
+            how = f"{why}best trials paired on {examples}, one seed each"
+            return Side(contrast, how, _scores_compared((other, first), ids, subject))
+        reason = "no results on the same examples are kept"
+    else:
+        reason = "the examples differ, and a difference may be theirs"
+    estimates = [
+        each.facts.estimates.get(trial_id, {}).get(subject)
+        for each, trial_id in zip((other, first), ids, strict=True)
+    ]
+    if estimates[0] is None or estimates[1] is None:
+        return Side(None, f"not compared: {reason}")
+    contrast = unpaired(estimates[0], estimates[1])
+    how = f"{why}NOT PAIRED: {reason}"
+    return Side(contrast, how, _scores_compared((other, first), ids, subject))
+
+
+def _scores_compared(sides: Sequence[Contender], ids: Sequence[str], subject: str) -> str:
+    """``51.0 % and 48.5 % on the validation split``: of each side's best trial of the search."""
+    scores = []
+    for each, trial_id in zip(sides, ids, strict=True):
+        decision = each.facts.decision(subject)
+        best = None if decision is None else decision.best
+        assert best is not None, f"{trial_id} was picked for its score"
+        scores.append(score(best.estimate or best.score))
+    return f"{' and '.join(scores)} on the validation split"
+
+
+def _incomparable(first: Contender, other: Contender, subject: str) -> str:
+    """Why scores of a subject mean different things; "" if they do not."""
+    for each in (first, other):
+        if subject not in each.facts.subjects:
+            return f"{each.label} does not have it"
+    if subject == MEAN and set(_parts(first, subject)) != set(_parts(other, subject)):
+        return "the means are over other benchmarks"
+    for path in READ_BY:
+        values = [_field(each.facts.record.spec, path) for each in (first, other)]
+        if values[0] != values[1]:
+            return f"{path} is {setting_text(values[0])} and {setting_text(values[1])}"
+    for name in _parts(first, subject):
+        specs = [
+            each.facts.record.spec["task"].get("benchmark_specs", {}).get(name, {}).get("scoring")
+            for each in (first, other)
+        ]
+        if specs[0] != specs[1]:
+            return f"{name} is scored by {setting_text(specs[0])} and {setting_text(specs[1])}"
+    return ""
+
+
+def _parts(contender: Contender, subject: str) -> tuple[str, ...]:
+    if subject != MEAN:
+        return (subject,)
+    return tuple(name for name in contender.facts.subjects if name != MEAN)
+
+
+def _runs(contender: Contender, subject: str) -> dict[int, str]:
+    """The complete runs of the confirmed answer, by seed."""
+    decision = contender.facts.confirmation(subject)
+    if decision is None or decision.recommended is None:
+        return {}
+    return {
+        trial.spec["seed"]: trial.trial_id
+        for trial in contender.facts.record.confirm_trials
+        if trial.arm == decision.recommended.name and trial.state == "COMPLETE"
+    }
+
+
+def _scored(contender: Contender, runs: Mapping[int, str]) -> dict[int, Scores]:
+    found = {seed: contender.scores(trial_id) for seed, trial_id in runs.items()}
+    return {seed: scores for seed, scores in found.items() if scores is not None}
+
+
+def _same_examples(
+    first: Contender, other: Contender, subject: str, split: Callable[[Contender], str]
+) -> bool:
+    """Whether both sweeps' digests of what scores are from are known and equal."""
+    digests = [
+        [
+            each.facts.record.data_digests.get(f"{name}/{split(each)}")
+            for name in _parts(first, subject)
+        ]
+        for each in (first, other)
+    ]
+    return digests[0] == digests[1] and None not in digests[0]
+
+
+def _searched_on(contender: Contender) -> str:
+    return "validation"
+
+
+def _confirmed_on(contender: Contender) -> str:
+    confirm = contender.facts.record.spec.get("confirm") or {}
+    return "confirmation" if confirm.get("examples", "new") == "new" else "validation"
+
+
+def _field(spec: Mapping[str, Any], path: str) -> Any:
+    value: Any = spec
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

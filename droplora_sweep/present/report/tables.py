@@ -1,0 +1,219 @@
+"""The tables of a report, as texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from droplora_sweep.present.schedules import schedule_texts
+from droplora_sweep.present.values import format_params, format_seconds
+from droplora_sweep.present.wording import UNKNOWN, interval, points, score, share
+from droplora_sweep.selection import arm_labels
+from droplora_sweep.selection.references import UNTRAINED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.selection import ConfirmedDecision, ReferenceRow, WinnerOnTest
+
+    from .answers import Answer
+    from .facts import Facts
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        text: What it says.
+        note: A second, smaller line.
+        is_marked: Whether it is the best of its column.
+    """
+
+    text: str
+    note: str = ""
+    is_marked: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Attributes:
+        caption: What it shows.
+        columns: Names of the columns.
+        rows: Cells by row.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def answers_table(answers: Sequence[Answer]) -> Table:
+    """What to use, per subject."""
+    has_chances = any(one.probability_best is not None for one in answers)
+    chances = ("best of all",) if has_chances else ()
+    columns = ("benchmark", "use", "how sure", "score", "pruning against p = 0", *chances)
+    rows = []
+    for one in answers:
+        rate = UNKNOWN if one.pruning_rate is None else f"p = {one.pruning_rate:g}"
+        of = "" if one.gain_of is None or one.gain is None else f"for p = {one.gain_of:g}"
+        rows.append(
+            (
+                Cell(one.subject),
+                Cell(rate, _setting(one)),
+                Cell(f"{one.certainty.mark} {one.certainty}", one.verdict),
+                Cell(score(one.score), interval(one.score)),
+                Cell(points(one.gain), of),
+                *(Cell(share(one.probability_best)) for _ in chances),
+            )
+        )
+    return Table("What to use, and how sure that is", columns, tuple(rows))
+
+
+def _setting(answer: Answer) -> str:
+    """What goes with the rate, and the trial that has its adapter."""
+    shown = f"{answer.settings} ({answer.short_trial})" if answer.settings else answer.trial
+    if answer.adapter and answer.adapter != answer.trial:
+        shown = f"{shown}; adapter of {answer.adapter.partition('-')[0]}"
+    return shown
+
+
+def rates_table(facts: Facts) -> Table:
+    """The best complete trial of each pruning rate, per subject."""
+    columns = ("pruning rate", *facts.subjects, "trials")
+    decisions = [facts.decision(subject) for subject in facts.subjects]
+    first = next((one for one in decisions if one is not None), None)
+    rows = []
+    for index, counts in enumerate(first.rates if first else ()):
+        cells = [Cell(f"{counts.pruning_rate:g}")]
+        for decision in decisions:
+            best = decision.rates[index].best if decision is not None else None
+            if decision is None or best is None:
+                cells.append(Cell(UNKNOWN))
+            else:
+                shown = score(best.score)
+                is_best = best == decision.best and not decision.is_withheld
+                cells.append(Cell(shown, interval(best.estimate), is_best))
+        states = [
+            f"{count} {name}"
+            for count, name in (
+                (counts.num_complete, "complete"),
+                (counts.num_stopped, "stopped"),
+                (counts.num_failed, "failed"),
+            )
+            if count
+        ]
+        rows.append((*cells, Cell(", ".join(states) or UNKNOWN)))
+    known = facts.references.get("validation", ())
+    for label in dict.fromkeys(row.label for row in known) if rows else ():
+        own = {row.benchmark: row for row in known if row.label == label}
+        cells = [_reference_cell(own.get(subject)) for subject in facts.subjects]
+        rows.append((Cell(label), *cells, Cell(UNKNOWN)))
+    return Table("Best complete trial of each pruning rate in the search", columns, tuple(rows))
+
+
+def confirmed_table(decision: ConfirmedDecision, references: Sequence[ReferenceRow] = ()) -> Table:
+    """Every confirmed rate of one subject, then what it has to beat.
+
+    Args:
+        decision: The subject's.
+        references: What needs no training, on the same examples.
+    """
+    own = ("against its own p = 0",) if decision.controls else ()
+    labels = arm_labels(decision)
+    columns = ("setting", "score", "against p = 0", *own, "p-value", "best of all")
+    rows = tuple(
+        (
+            Cell(labels[one.arm.name], one.arm.name, one.arm == decision.recommended),
+            Cell(score(one.mean), interval(one.mean)),
+            *(
+                Cell(UNKNOWN if difference is None else points(difference.estimate))
+                for difference in (one.difference, *([one.own_difference] if own else []))
+            ),
+            Cell(UNKNOWN if one.adjusted_p_value is None else f"{one.adjusted_p_value:.2g}"),
+            Cell(share(one.probability_best)),
+        )
+        for one in (*decision.rates, *decision.controls)
+    )
+    rest = [Cell(UNKNOWN)] * (len(columns) - 2)
+    rows += tuple(
+        (Cell(row.label), _reference_cell(row), *rest)
+        for row in references
+        if row.benchmark == decision.benchmark
+    )
+    seeds = f"{decision.num_seeds} seeds, {decision.num_examples:,} examples"
+    return Table(f"{decision.benchmark}: {seeds}", columns, rows)
+
+
+def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[ReferenceRow] = ()) -> Table:
+    """The recommended rates on the test split, beside p = 0.
+
+    Args:
+        tested: One per subject.
+        references: What needs no training, on the test split.
+    """
+    untrained = {row.benchmark: row for row in references if row.label == UNTRAINED}
+    own = (UNTRAINED,) if untrained else ()
+    columns = ("benchmark", "used", "test score", "p = 0", "difference", *own, "runs and examples")
+    rows = tuple(
+        (
+            Cell(one.benchmark),
+            Cell(f"p = {one.arm.pruning_rate:g}", one.arm.name),
+            Cell(score(one.score)),
+            Cell(score(one.baseline_score)),
+            Cell(points(one.difference)),
+            *(_reference_cell(untrained.get(one.benchmark)) for _ in own),
+            Cell(f"{one.num_seeds} seeds, {one.num_examples:,} examples"),
+        )
+        for one in tested
+    )
+    return Table("Test split, scored once, after the decision", columns, rows)
+
+
+def _reference_cell(row: ReferenceRow | None) -> Cell:
+    return Cell(UNKNOWN) if row is None else Cell(score(row.score), interval(row.estimate))
+
+
+def trials_table(facts: Facts) -> Table:
+    """Every trial."""
+    columns = ("trial", "settings", *facts.subjects, "time", "state")
+    rows = tuple(
+        (
+            Cell(trial.trial_id),
+            Cell(format_params(trial.params) or UNKNOWN),
+            *(Cell(score(_score(trial, subject))) for subject in facts.subjects),
+            Cell(_duration(trial)),
+            Cell(_state(trial, is_live=facts.is_live), _why(trial)),
+        )
+        for trial in facts.record.trials
+    )
+    caption = "Every trial; scores of those that ended early are not final"
+    if facts.record.confirm_trials:
+        caption += "; those of confirmation runs (c...) are on examples of their own"
+    return Table(caption, columns, rows)
+
+
+def _score(trial: TrialRecord, subject: str) -> float | None:
+    """On validation examples, or on those of the confirmation."""
+    return trial.metrics.get(f"val/{subject}", trial.metrics.get(f"confirm/{subject}"))
+
+
+def _duration(trial: TrialRecord) -> str:
+    if trial.finished is None:
+        return UNKNOWN
+    return format_seconds((trial.finished - trial.started).total_seconds())
+
+
+def _state(trial: TrialRecord, *, is_live: bool) -> str:
+    if not trial.is_finished and not is_live:
+        return "interrupted"
+    origin = f" (of {trial.origin})" if trial.origin else ""
+    return f"{trial.state.lower()}{origin}"
+
+
+def _why(trial: TrialRecord) -> str:
+    """Why it ended so, and what a member of a population copied on the way."""
+    return "; ".join([*filter(None, [trial.reason]), *schedule_texts(trial.schedule)])

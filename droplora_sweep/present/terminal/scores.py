@@ -1,0 +1,66 @@
+"""Scores outside a sweep, as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from droplora_sweep.evaluation import example_scores
+from droplora_sweep.present.values import UNKNOWN, format_score, long_prompts_text, perplexity_text
+from droplora_sweep.selection.intervals import mean_score
+
+if TYPE_CHECKING:
+    from droplora_sweep.export.scoring import Scored
+
+
+def scores_table(scored: Scored) -> Table:
+    """One row per benchmark with its 95 % interval, and their unweighted mean."""
+    outcomes = example_scores((one.benchmark, one.example_id, one.score) for one in scored.results)
+    names = dict.fromkeys(one.benchmark for one in scored.results)
+    title = (
+        f"{scored.what}: accuracy on the {scored.split} split, in % ({scored.protocol} protocol)"
+    )
+    table = Table(title=title)
+    table.add_column("benchmark")
+    for name in ("examples", "accuracy", "95 % interval"):
+        table.add_column(name, justify="right")
+    for name in names:
+        known = [score for score in outcomes[name].values() if score is not None]
+        interval = UNKNOWN
+        if known:
+            estimate = mean_score(known)
+            interval = f"{format_score(estimate.low)} to {format_score(estimate.high)}"
+        table.add_row(name, str(len(known)), format_score(scored.scores[name]), interval)
+    if len(names) > 1:
+        table.add_row("mean", "", format_score(scored.scores["mean"]), "")
+    return table
+
+
+def further_lines(scored: Scored) -> list[str]:
+    """What the table has no column for: ratings, pass@k, missing ratings, agreement."""
+    lines = [
+        f"{name}: {value:.2f} of 10" if name.startswith("rating/") else f"{name}: {value:.1%}"
+        for name, value in scored.metrics.items()
+        if name.startswith(("rating/", "pass_at_"))
+    ]
+    for name, count in scored.metrics.items():
+        if name.startswith("unrated/") and count:
+            notes = [one.note for one in scored.results if one.note is not None]
+            benchmark = name.removeprefix("unrated/")
+            lines.append(f"{benchmark}: {count:.0f} answers have no rating: {notes[0]}")
+    if scored.generated is not None:
+        for name, found in scored.agreements().items():
+            share = UNKNOWN if found.fraction is None else f"{found.fraction:.1%}"
+            lines.append(
+                f"{name}: scored options agree with generation in {share} of "
+                f"{found.num_examples - found.num_unparsable} examples "
+                f"({found.num_unparsable} unparsable)"
+            )
+    return lines
+
+
+def scores_notes(scored: Scored, on_long_prompt: str) -> list[str]:
+    """What the table does not say: the held-out text's perplexity, prompts that did not fit."""
+    notes = [perplexity_text(scored.perplexity)] if scored.perplexity else []
+    return [*notes, *long_prompts_text(scored.num_long, on_long_prompt)]

@@ -1,1 +1,0 @@
-"""Facts -> values to draw or to write: pure functions, one module per part of a report."""

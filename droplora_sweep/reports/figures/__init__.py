@@ -1,1 +1,0 @@
-"""Values -> pictures: one module per kind of figure, none of which computes what it draws."""

@@ -82,6 +82,9 @@ def time_lines(record: SweepRecord) -> list[str]:
 
 def print_decisions(console: Console, ledger: Ledger) -> None:
     """The best rates; methods side by side and the Pareto front, where the sweep has them."""
+    from droplora_sweep.analysis.methods import compare_methods, compared_fields
+    from droplora_sweep.analysis.pareto import pareto_front
+    from droplora_sweep.analysis.winners import adapters_text
     from droplora_sweep.present.terminal.confirmed import arms_table, on_test_table
     from droplora_sweep.present.terminal.methods import methods_notes, methods_table
     from droplora_sweep.present.terminal.pareto import pareto_table
@@ -93,12 +96,6 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
         on_test,
         references,
         winners_of,
-    )
-    from droplora_sweep.selection import (
-        adapters_text,
-        compare_methods,
-        compared_fields,
-        pareto_front,
     )
 
     decisions = [one for one in confirmed(ledger) if one.rates]

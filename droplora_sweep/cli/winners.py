@@ -14,8 +14,8 @@ from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usab
 from .printing import own_console, print_answer, print_decisions
 
 if TYPE_CHECKING:
+    from droplora_sweep.analysis.winners import Winner
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.selection import Winner
 
 Task = Annotated[
     str | None, typer.Option(help="One benchmark, or mean; all of them if not set.", metavar="TASK")
@@ -31,10 +31,11 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     import json
 
+    from droplora_sweep.analysis.exploration import marginal_text
+    from droplora_sweep.analysis.winners import winner_text, winners_json
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.report.making import facts_of
     from droplora_sweep.run.deciding import protocol, references
-    from droplora_sweep.selection import marginal_text, winner_text, winners_json
 
     ledger = Ledger.open(storage, name)
     found = _winners(ledger, task)
@@ -69,9 +70,9 @@ def register(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
+    from droplora_sweep.analysis.winners import winner_tags
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.ledger.trials import find_trial
-    from droplora_sweep.selection import winner_tags
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")

@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.adapters.export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from droplora_sweep.analysis.intervals import mean as mean_estimate
+from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.adapter_files import plain_files, verify_adapter
 from droplora_sweep.ledger.card_forms import Form
 from droplora_sweep.ledger.model_card import CARD, model_card
 from droplora_sweep.publishing import publish_folder
-from droplora_sweep.selection.intervals import mean as mean_estimate
-from droplora_sweep.selection.intervals import mean_score
 from droplora_sweep.spec import TrialSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.trials import Scores
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
-    from droplora_sweep.selection import Estimate, Scores
 
     Files = dict[str, bytes | Callable[[Path], None]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from droplora_sweep.selection import Estimate
+from droplora_sweep.analysis.intervals import Estimate
 
 if TYPE_CHECKING:
     from datetime import datetime

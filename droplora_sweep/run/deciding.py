@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.confirmed_text import confirmed_texts
+from droplora_sweep.analysis.coverage import coverage, coverage_text
+from droplora_sweep.analysis.finalists import ties_text
+from droplora_sweep.analysis.on_test import winner_on_test_text, winners_on_test
+from droplora_sweep.analysis.search_decision import best_per_benchmark
+from droplora_sweep.analysis.sequential import is_undecided
+from droplora_sweep.analysis.text import decisions_text
+from droplora_sweep.analysis.winners import winners
 from droplora_sweep.errors import SweepError
-from droplora_sweep.selection import (
-    best_per_benchmark,
-    confirmed_texts,
-    coverage,
-    coverage_text,
-    decisions_text,
-    ties_text,
-    winner_on_test_text,
-    winners,
-    winners_on_test,
-)
-from droplora_sweep.selection.sequential import is_undecided
 
 from .confirming import confirmation_of, wanted_on_test
 from .grounds import Grounds
@@ -24,14 +20,12 @@ from .grounds import Grounds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.on_test import WinnerOnTest
+    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.search_decision import Decision
+    from droplora_sweep.analysis.winners import Winner
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.selection import (
-        ConfirmedDecision,
-        Decision,
-        ReferenceRow,
-        Winner,
-        WinnerOnTest,
-    )
 
     from .confirming import Confirmation
 

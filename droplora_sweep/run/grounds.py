@@ -6,18 +6,20 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from droplora_sweep.analysis.grounds import RunFacts, doubts, remarks
+from droplora_sweep.analysis.references import reference_rows
+from droplora_sweep.analysis.trials import MEAN
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.selection import MEAN
-from droplora_sweep.selection.grounds import RunFacts, doubts, remarks
-from droplora_sweep.selection.references import reference_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.search_decision import Decision
+    from droplora_sweep.analysis.trials import Scores
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
-    from droplora_sweep.selection import ConfirmedDecision, Decision, Scores
-    from droplora_sweep.selection.references import ReferenceRow
 
     Either = TypeVar("Either", Decision, ConfirmedDecision)
 

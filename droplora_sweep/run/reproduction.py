@@ -11,8 +11,8 @@ from droplora_sweep.spec import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.analysis.trials import Scores
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.selection import Scores
     from droplora_sweep.spec import TrialSpec
 
 MOST_WORKERS = 1024

@@ -11,9 +11,9 @@ from droplora_sweep.search.history import open_trial
 from .forking import confirmed_elsewhere, copy_run
 
 if TYPE_CHECKING:
+    from droplora_sweep.analysis.confirmation import Arm
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.selection import Arm
 
     from .confirming import Confirmation
     from .identity import Identity

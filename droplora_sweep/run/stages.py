@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from droplora_sweep.analysis.futility import is_behind
+from droplora_sweep.analysis.sequential import Action
 from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.pool import HEAD_SHARE
 from droplora_sweep.search import QueueSearcher, run_search
-from droplora_sweep.selection import Action, is_behind
 from droplora_sweep.spec import NoStoppingSpec, SearchSpec
 
 from .confirming import confirmation_of, wanted_on_test

@@ -9,18 +9,18 @@ import optuna
 import pytest
 import yaml
 
+from droplora_sweep.analysis.search_decision import Verdict, best_per_benchmark
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.adapter_files import verify_adapter
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.results import read_results
 from droplora_sweep.ledger.sweep_folders import has_sweep, sweep_names
 from droplora_sweep.records.trial import SweepOutcome, TrialState
-from droplora_sweep.selection import Verdict, best_per_benchmark
 from droplora_sweep.spec import SweepSpec
 
 LIGHT = """
 import sys
-import droplora_sweep.selection
+import droplora_sweep.analysis.winners
 from droplora_sweep.ledger.reader import Ledger
 from pathlib import Path
 Ledger.open(Path(sys.argv[1]), "demo").records()

@@ -2,11 +2,11 @@
 
 import pytest
 
+from droplora_sweep.analysis.trials import TrialRecord as SelectionRecord
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import fold
 from droplora_sweep.records.trial import Stage, trial_id
-from droplora_sweep.selection.trials import TrialRecord as SelectionRecord
 from tests.ledger.conftest import answers
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from droplora_sweep.analysis.confirmed import ConfirmedVerdict
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.ledger.reader import Ledger
@@ -16,7 +17,6 @@ from droplora_sweep.run.confirming import confirmation_of, looked_at_note, wante
 from droplora_sweep.run.deciding import conclusion, confirmed, on_test, stage_text
 from droplora_sweep.run.identity import Identity
 from droplora_sweep.run.starting import Finished, GoOn, decide_start
-from droplora_sweep.selection import ConfirmedVerdict
 from droplora_sweep.spec import SweepSpec
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from droplora_sweep.analysis.confirmed import ConfirmedVerdict
+from droplora_sweep.analysis.search_decision import Verdict
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.report.making import facts_of
@@ -22,7 +24,6 @@ from droplora_sweep.run.deciding import (
     winners_of,
 )
 from droplora_sweep.run.identity import Identity
-from droplora_sweep.selection import ConfirmedVerdict, Verdict
 from droplora_sweep.spec import SweepSpec
 from tests.calling import call
 

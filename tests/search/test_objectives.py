@@ -9,9 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from droplora_sweep.analysis.pareto import pareto_front
 from droplora_sweep.present.terminal.pareto import pareto_table
 from droplora_sweep.search import Known, KnownTrial, StudySearcher, reconciled_study
-from droplora_sweep.selection import pareto_front
 from droplora_sweep.spec import SweepSpec, resolve
 
 OBJECTIVES = ("mean", "seconds", "memory")

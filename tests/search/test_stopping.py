@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
+from droplora_sweep.analysis.futility import is_behind
 from droplora_sweep.search import KnownTrial
 from droplora_sweep.search.rules import Evaluated, below_median, bracket_of, is_hopeless
 from droplora_sweep.search.scheduler import BASELINE, NUMBER, is_paired, make_scheduler
-from droplora_sweep.selection import is_behind
 from droplora_sweep.spec import SweepSpec
 
 KINDS = ("asha", "hyperband", "median", "hopeless")

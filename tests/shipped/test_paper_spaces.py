@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
+from droplora_sweep.analysis.paper import paper_results
 from droplora_sweep.cli import main
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.plan.survey import survey
-from droplora_sweep.selection.paper import paper_results
 from droplora_sweep.spec import grid_size, load_sweep, load_sweep_file
 
 if TYPE_CHECKING:

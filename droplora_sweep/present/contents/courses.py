@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.selection.trials import pruning_rate
+from droplora_sweep.analysis.trials import pruning_rate
 
 if TYPE_CHECKING:
     from droplora_sweep.present.report.facts import Facts

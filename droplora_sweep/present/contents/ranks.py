@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.trials import Candidate
     from droplora_sweep.present.report.facts import Facts
-    from droplora_sweep.selection import Estimate
-    from droplora_sweep.selection.trials import Candidate
 
 PLAIN = frozenset({"lora", "droplora"})
 """Two names of one method, which the pruning rate tells apart."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.present.report.facts import Facts
-    from droplora_sweep.selection import Estimate
 
 
 @dataclass(frozen=True)

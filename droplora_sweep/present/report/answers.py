@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.confirmed import ConfirmedVerdict
+from droplora_sweep.analysis.confirmed_text import confirmed_text, verdict_text
+from droplora_sweep.analysis.text import decision_text, explored_text, nothing_text
+from droplora_sweep.analysis.winners import first_run
 from droplora_sweep.present.values import format_value
-from droplora_sweep.selection import (
-    ConfirmedVerdict,
-    Verdict,
-    confirmed_text,
-    decision_text,
-    explored_text,
-    first_run,
-    verdict_text,
-)
-from droplora_sweep.selection.sentences import nothing_text
 
 if TYPE_CHECKING:
-    from droplora_sweep.selection import ConfirmedDecision, Decision, Estimate
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.search_decision import Decision, Verdict
 
     from .facts import Facts
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.analysis.between import Contrast, paired_runs, paired_trials, unpaired
+from droplora_sweep.analysis.trials import MEAN
 from droplora_sweep.present.wording import score
-from droplora_sweep.selection import MEAN
-from droplora_sweep.selection.between import Contrast, paired_runs, paired_trials, unpaired
 
 from .answers import Answer, answers
 from .settings import leaves, setting_text
@@ -19,7 +19,7 @@ from .settings import leaves, setting_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from droplora_sweep.selection import Scores
+    from droplora_sweep.analysis.trials import Scores
 
     from .facts import Facts
 

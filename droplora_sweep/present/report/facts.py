@@ -9,34 +9,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.exploration import explore
+from droplora_sweep.analysis.methods import compare_methods, compared_fields
+from droplora_sweep.analysis.search_decision import best_per_benchmark, score_estimate
+from droplora_sweep.analysis.trials import MEAN, benchmarks, candidates
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.selection import (
-    MEAN,
-    best_per_benchmark,
-    compare_methods,
-    compared_fields,
-    explore,
-    score_estimate,
-)
-from droplora_sweep.selection.trials import benchmarks, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.exploration import Marginal
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.methods import MethodTable
+    from droplora_sweep.analysis.on_test import WinnerOnTest
+    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.search_decision import Decision
+    from droplora_sweep.analysis.trials import Candidate, Scores
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.selection import (
-        ConfirmedDecision,
-        Decision,
-        Estimate,
-        Marginal,
-        MethodTable,
-        ReferenceRow,
-        Scores,
-        WinnerOnTest,
-    )
-    from droplora_sweep.selection.trials import Candidate
 
 
 @dataclass(frozen=True)

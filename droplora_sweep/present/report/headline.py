@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.search_decision import Verdict
+from droplora_sweep.analysis.text import WHAT_HELPS
+from droplora_sweep.analysis.trials import MEAN
 from droplora_sweep.present.wording import points, share
-from droplora_sweep.selection import MEAN, Verdict
-from droplora_sweep.selection.sentences import WHAT_HELPS
 
 from .answers import Certainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import Estimate
+    from droplora_sweep.analysis.intervals import Estimate
 
     from .answers import Answer
 

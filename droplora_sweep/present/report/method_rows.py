@@ -11,7 +11,7 @@ from droplora_sweep.present.wording import UNKNOWN, interval, points, score
 from .tables import Cell, Table
 
 if TYPE_CHECKING:
-    from droplora_sweep.selection import MethodRow, MethodTable
+    from droplora_sweep.analysis.methods import MethodRow, MethodTable
 
 
 def methods_table(found: MethodTable) -> Table:

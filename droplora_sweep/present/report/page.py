@@ -11,6 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.exploration import marginal_text
+from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
 from droplora_sweep.present.contents.coordinates import coordinates
 from droplora_sweep.present.contents.costs import costs
 from droplora_sweep.present.contents.courses import curve_panels, rungs, rungs_alt
@@ -24,8 +26,6 @@ from droplora_sweep.present.figures.importance import draw_importance
 from droplora_sweep.present.figures.ranks import draw_ranks
 from droplora_sweep.present.figures.rates import draw_rates
 from droplora_sweep.present.wording import hours, moment, quantity
-from droplora_sweep.selection import marginal_text
-from droplora_sweep.selection.finalists import BASELINE_SUFFIX
 
 from .answers import Certainty, answers
 from .headline import headline

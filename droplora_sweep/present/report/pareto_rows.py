@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.pareto import pareto_front
 from droplora_sweep.present.terminal.pareto import objective_text
-from droplora_sweep.selection import pareto_front
 from droplora_sweep.spec.objectives import is_maximized
 
 from .tables import Cell, Table

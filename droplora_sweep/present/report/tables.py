@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.confirmed_text import arm_labels
+from droplora_sweep.analysis.references import UNTRAINED
 from droplora_sweep.present.schedules import schedule_texts
 from droplora_sweep.present.values import format_params, format_seconds
 from droplora_sweep.present.wording import UNKNOWN, interval, points, score, share
-from droplora_sweep.selection import arm_labels
-from droplora_sweep.selection.references import UNTRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.on_test import WinnerOnTest
+    from droplora_sweep.analysis.references import ReferenceRow
     from droplora_sweep.records.trial import TrialRecord
-    from droplora_sweep.selection import ConfirmedDecision, ReferenceRow, WinnerOnTest
 
     from .answers import Answer
     from .facts import Facts

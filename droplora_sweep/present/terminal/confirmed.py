@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from droplora_sweep.analysis.confirmed_text import arm_labels
+from droplora_sweep.analysis.references import UNTRAINED
 from droplora_sweep.present.values import UNKNOWN, format_score
-from droplora_sweep.selection import arm_labels
-from droplora_sweep.selection.references import UNTRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import (
-        ConfirmedDecision,
-        Estimate,
-        ReferenceRow,
-        WinnerOnTest,
-    )
-    from droplora_sweep.selection.crossed import Difference
+    from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.on_test import WinnerOnTest
+    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.variance_components import Difference
 
 
 def arms_table(

@@ -11,8 +11,8 @@ from droplora_sweep.present.values import UNKNOWN, format_params, format_score
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from droplora_sweep.selection import MethodRow, MethodTable
-    from droplora_sweep.selection.intervals import Estimate
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.methods import MethodRow, MethodTable
 
 
 def methods_table(found: MethodTable) -> Table:

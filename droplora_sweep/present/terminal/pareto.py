@@ -12,7 +12,7 @@ from droplora_sweep.spec.objectives import COSTS, is_maximized
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.selection import ParetoPoint
+    from droplora_sweep.analysis.pareto import ParetoPoint
 
 
 def pareto_table(front: Sequence[ParetoPoint], objectives: Sequence[str]) -> Table:

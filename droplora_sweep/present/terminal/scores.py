@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.evaluation import example_scores
 from droplora_sweep.present.values import UNKNOWN, format_score, long_prompts_text, perplexity_text
-from droplora_sweep.selection.intervals import mean_score
 
 if TYPE_CHECKING:
     from droplora_sweep.export.scoring import Scored

@@ -25,11 +25,12 @@ from .pace import stage_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.search_decision import Decision
     from droplora_sweep.ledger.progress import LiveProgress, TrialProgress
     from droplora_sweep.plan.plan import LearningRates, Plan, Saved
     from droplora_sweep.plan.survey import Survey
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.selection import Decision, ReferenceRow
 
 RATIO = "perplexity/ratio"
 LONG_PROMPTS = "long_prompts/"

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from droplora_sweep.analysis.confirmation import Arm, Run, tabulate
+from droplora_sweep.analysis.confirmed import Rule, decide
 from droplora_sweep.evaluation import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.report.facts import gather_facts
@@ -20,7 +22,6 @@ from droplora_sweep.records.trial import (
     TrialState,
     trial_id,
 )
-from droplora_sweep.selection import Arm, Rule, Run, decide, tabulate
 from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

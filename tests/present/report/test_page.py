@@ -6,13 +6,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from droplora_sweep.analysis.confirmation import Arm
+from droplora_sweep.analysis.intervals import Estimate
+from droplora_sweep.analysis.on_test import WinnerOnTest
 from droplora_sweep.errors import SweepError
 from droplora_sweep.present.report.method_rows import methods_table
 from droplora_sweep.present.report.page import make_report
 from droplora_sweep.present.report.pareto_rows import pareto_table
 from droplora_sweep.present.report.writing import write_report
 from droplora_sweep.records.trial import SweepOutcome
-from droplora_sweep.selection import Arm, Estimate, WinnerOnTest
 
 from .conftest import Sweep, confirm
 

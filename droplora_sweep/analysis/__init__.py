@@ -1,0 +1,1 @@
+"""What scores say: which pruning rate is best, how sure that is, what to run next; pure."""

@@ -1,0 +1,328 @@
+"""Which pruning rate is best, decided from arms that share seeds and examples.
+
+Unlike the exploratory decisions of the search stage, the intervals here cover new seeds as well
+as new examples, every arm is trained to the end, and the chance of calling any rate better or
+worse than p = 0 where none is stays below 5 % per benchmark, however many rates are compared and
+however often the growing evidence is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import t as student
+
+from .interim import holm, nominal_levels
+from .intervals import ROUNDING
+from .power import Detectable, detectable
+from .ranking import best_of, closest_rival, groups, probability_best, smallest_near_best
+from .variance_components import FEWEST_SEEDS, Components, Difference, components, run_means
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .confirmation import Arm, Array, ScoreTable
+    from .intervals import Estimate
+
+SIGNIFICANCE = 0.05
+
+
+class ConfirmedVerdict(StrEnum):
+    """What can be said of the confirmed rates against p = 0; `verdict_text` names them."""
+
+    BETTER = "better than p = 0"
+    WORSE = "worse than p = 0"
+    NO_GAIN = "no gain over p = 0 that matters"
+    CANNOT_TELL = "cannot tell from p = 0 yet"
+    TOO_FEW = "not enough runs: a rate must share three seeds with p = 0"
+    NO_BASELINE = "p = 0 has no run to compare with"
+    NOTHING = "nothing to decide"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a decision is made; fixed before the first confirmation run.
+
+    Attributes:
+        looks: Numbers of seeds at which the evidence is looked at, ascending. One number is a
+            plain test once that many seeds are in.
+        margin: Smallest gain over p = 0 that matters, a fraction. Where all rates surely gain
+            less, p = 0 is the answer; 0 leaves that answer out.
+        num_candidates: Settings the arms were picked from *by their scores on these examples*;
+            the test then counts them all. None where the examples are new, or all were confirmed.
+    """
+
+    looks: tuple[int, ...]
+    margin: float = 0.0
+    num_candidates: int | None = None
+
+
+@dataclass(frozen=True)
+class ConfirmedRate:
+    """One arm on one benchmark.
+
+    Attributes:
+        arm: The setting.
+        mean: Its mean score, with the 95 % interval over new seeds and new examples.
+        difference: To the best that p = 0 has; None for an arm with p = 0.
+        own_difference: To its control; None where that was not trained, or is the best p = 0.
+        adjusted_p_value: Of the difference, for all rates that are compared (Holm); of a gain over
+            both, where there is a control.
+        is_clear: Whether the difference is significant at this look, for all rates together.
+        probability_best: That this arm's true mean is the highest, given these runs.
+    """
+
+    arm: Arm
+    mean: Estimate
+    difference: Difference | None
+    own_difference: Difference | None
+    adjusted_p_value: float | None
+    is_clear: bool
+    probability_best: float
+
+
+@dataclass(frozen=True)
+class ConfirmedDecision:
+    """The answer for one benchmark, or for ``mean``.
+
+    Attributes:
+        benchmark: Its name.
+        verdict: What can be said against p = 0.
+        rates: By pruning rate; empty where nothing can be said.
+        controls: Other arms with p = 0, each with another setting that a rate was found with.
+        best: The arm with the highest mean.
+        recommended: The arm to use: of those proven better than p = 0 (of all, where none is) the
+            smallest rate whose mean is within one standard error of the best one's.
+        groups: Arms that cannot be told apart, best first; an arm may be in several.
+        unsettled: The pair of arms that is most worth telling apart, better first, if any.
+        detectable: The gap between them that more seeds would show.
+        num_seeds: Seeds that two or more arms share.
+        num_examples: Examples, over all benchmarks of the mean.
+        reasons: Why there is nothing to decide; empty where there is (see `grounds`).
+        remarks: What has to be known of single arms where there is.
+    """
+
+    benchmark: str
+    verdict: ConfirmedVerdict
+    rates: tuple[ConfirmedRate, ...] = ()
+    controls: tuple[ConfirmedRate, ...] = ()
+    best: Arm | None = None
+    recommended: Arm | None = None
+    groups: tuple[tuple[Arm, ...], ...] = ()
+    unsettled: tuple[Arm, Arm] | None = None
+    detectable: Detectable | None = None
+    num_seeds: int = 0
+    num_examples: int = 0
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is nothing to decide."""
+        return self.verdict is ConfirmedVerdict.NOTHING
+
+    def withheld(self, reasons: tuple[str, ...]) -> ConfirmedDecision:
+        """The same scores without a decision; as it is where nothing can be said."""
+        if not self.rates:
+            return self
+        return replace(
+            self,
+            verdict=ConfirmedVerdict.NOTHING,
+            recommended=None,
+            unsettled=None,
+            detectable=None,
+            reasons=reasons,
+        )
+
+    @property
+    def used(self) -> ConfirmedRate | None:
+        """What is said of the recommended arm; None where nothing can be said."""
+        known = (*self.rates, *self.controls)
+        return next((one for one in known if one.arm == self.recommended), None)
+
+
+def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> ConfirmedDecision:
+    """Decide for one benchmark, or for the mean over all.
+
+    Args:
+        table: All runs.
+        subject: A benchmark of the table, or ``mean``.
+        arms: The finalists of this benchmark and their controls; the first with p = 0 is the best
+            that p = 0 has.
+        rule: How.
+    """
+    table = table.restricted_to(arms)
+    baseline = next((arm for arm in arms if arm.pruning_rate == 0), None)
+    kept, parts = comparable(table, subject, baseline)
+    if len(kept) < 2:
+        return ConfirmedDecision(subject, ConfirmedVerdict.TOO_FEW)
+    if baseline not in kept:
+        return ConfirmedDecision(subject, ConfirmedVerdict.NO_BASELINE)
+    present_AS = np.isfinite(run_means(parts))
+    shared_A = (present_AS & present_AS[kept.index(baseline)]).sum(axis=1)
+    is_pruned_A = np.array([arm.pruning_rate > 0 for arm in kept])
+    if shared_A[is_pruned_A].max(initial=0) < FEWEST_SEEDS:
+        return ConfirmedDecision(subject, ConfirmedVerdict.TOO_FEW)
+    return _decide(subject, kept, kept.index(baseline), components(parts), len(table.seeds), rule)
+
+
+def comparable(
+    table: ScoreTable, subject: str, baseline: Arm | None
+) -> tuple[tuple[Arm, ...], list[Array]]:
+    """The arms, and the part of the table, that can be compared with p = 0.
+
+    An arm is compared through the seeds it shares with others: those that share fewer than two
+    with p = 0 (runs that failed) are left out, and so are seeds that only one arm has.
+
+    Args:
+        table: The runs.
+        subject: A benchmark of the table, or ``mean``.
+        baseline: The arm with p = 0.
+    """
+    parts = table.parts(subject)
+    present_AS = np.isfinite(run_means(parts))
+    if baseline is None or baseline not in table.arms:
+        rows = np.flatnonzero(present_AS.sum(axis=1) >= 2)
+    else:
+        shared_A = (present_AS & present_AS[table.arms.index(baseline)]).sum(axis=1)
+        rows = np.flatnonzero(shared_A >= 2)
+    columns = np.flatnonzero(present_AS[rows].sum(axis=0) >= 2)
+    kept = tuple(table.arms[row] for row in rows)
+    return kept, [part[np.ix_(rows, columns)] for part in parts]
+
+
+def _decide(
+    subject: str,
+    arms: tuple[Arm, ...],
+    baseline: int,
+    found: Components,
+    num_seeds: int,
+    rule: Rule,
+) -> ConfirmedDecision:
+    unpruned = [index for index, arm in enumerate(arms) if arm.pruning_rate == 0]
+    pruned = [index for index, arm in enumerate(arms) if arm.pruning_rate > 0]
+    differences = {index: found.difference(index, baseline) for index in pruned}
+    named = {arm.name: index for index, arm in enumerate(arms)}
+    controls = {index: named.get(arms[index].control or "") for index in pruned}
+    own_differences = {
+        index: found.difference(index, control)
+        for index, control in controls.items()
+        if control is not None and control != baseline
+    }
+    p_values = [
+        1.0
+        if _lacks_control(arms[index], controls[index], differences[index])
+        else _p_value(differences[index], own_differences.get(index))
+        for index in pruned
+    ]
+    family = max(len(pruned), rule.num_candidates or 0)
+    passed = [look for look in rule.looks if look <= num_seeds]
+    clear = {
+        index
+        for index, is_clear in zip(
+            pruned, _clear(p_values, family, rule.looks, passed), strict=True
+        )
+        if is_clear
+    }
+    adjusted = dict(zip(pruned, holm(p_values, family), strict=True))
+    chances = probability_best(found)
+    rows = [
+        ConfirmedRate(
+            arm=arm,
+            mean=found.mean(index),
+            difference=differences.get(index),
+            own_difference=own_differences.get(index),
+            adjusted_p_value=adjusted.get(index),
+            is_clear=index in clear,
+            probability_best=float(chances[index]),
+        )
+        for index, arm in enumerate(arms)
+    ]
+    better = [index for index in clear if differences[index].estimate.value > ROUNDING]
+    rates_A = [arm.pruning_rate for arm in arms]
+    best = best_of(found, rates_A, range(len(arms)))
+    verdict = _verdict(differences, clear, better, rule, passed)
+    if verdict in (ConfirmedVerdict.WORSE, ConfirmedVerdict.NO_GAIN):
+        recommended, pair = best_of(found, rates_A, unpruned), None
+    else:
+        recommended = smallest_near_best(found, rates_A, better or range(len(arms)))
+        is_ahead = verdict is ConfirmedVerdict.CANNOT_TELL and best in pruned
+        rival = best_of(found, rates_A, unpruned)
+        pair = (best, rival) if is_ahead else closest_rival(found, rates_A, best)
+    return ConfirmedDecision(
+        benchmark=subject,
+        verdict=verdict,
+        rates=tuple(row for index, row in enumerate(rows) if index in (baseline, *pruned)),
+        controls=tuple(rows[index] for index in unpruned if index != baseline),
+        best=arms[best],
+        recommended=arms[recommended],
+        groups=tuple(tuple(arms[index] for index in group) for group in groups(found)),
+        unsettled=None if pair is None else (arms[pair[0]], arms[pair[1]]),
+        detectable=None
+        if pair is None
+        else detectable(found.difference(*pair), found.num_examples, SIGNIFICANCE / family),
+        num_seeds=int(found.num_seeds.max()),
+        num_examples=found.num_examples,
+    )
+
+
+def _lacks_control(arm: Arm, control: int | None, difference: Difference) -> bool:
+    """Whether a gain cannot be shown to be the rate's own: all runs of its control failed."""
+    return arm.control is not None and control is None and difference.estimate.value > ROUNDING
+
+
+def _p_value(difference: Difference, own: Difference | None) -> float:
+    """Of "no difference to p = 0": a gain must be one over the arm's control too.
+
+    Both must be shown, so that neither needs a correction for the other (intersection-union,
+    Berger 1982), and the chance of a false gain can only fall.
+    """
+    if own is None or difference.estimate.value <= ROUNDING:
+        return difference.p_value
+    return max(difference.p_value, own.p_value) if own.estimate.value > ROUNDING else 1.0
+
+
+def _clear(
+    p_values: Sequence[float], family: int, looks: tuple[int, ...], passed: Sequence[int]
+) -> list[bool]:
+    """Which differences are significant, among ``family`` of them, at the last look passed.
+
+    Holm's steps, each with the boundary of its own share of alpha (Ye, Li, Liu and Yao, Stat.
+    Med. 32, 2013).
+    """
+    is_clear = [False] * len(p_values)
+    if passed:
+        for step, index in enumerate(np.argsort(p_values)):
+            levels = nominal_levels(looks, SIGNIFICANCE / (family - step))
+            if p_values[index] > levels[len(passed) - 1]:
+                break
+            is_clear[index] = True
+    return is_clear
+
+
+def _verdict(
+    differences: dict[int, Difference],
+    clear: set[int],
+    better: Sequence[int],
+    rule: Rule,
+    passed: Sequence[int],
+) -> ConfirmedVerdict:
+    if better:
+        return ConfirmedVerdict.BETTER
+    if len(clear) == len(differences):
+        return ConfirmedVerdict.WORSE
+    # All rates must be below the margin, so none of these tests needs a correction for the others
+    # (intersection-union, Berger 1982); the looks do.
+    if passed and rule.margin > 0:
+        level = nominal_levels(rule.looks, SIGNIFICANCE)[len(passed) - 1]
+        if all(_upper(one, level) < rule.margin for one in differences.values()):
+            return ConfirmedVerdict.NO_GAIN
+    return ConfirmedVerdict.CANNOT_TELL
+
+
+def _upper(difference: Difference, level: float) -> float:
+    quantile = float(student.isf(level / 2, difference.degrees_of_freedom))
+    return difference.estimate.value + quantile * difference.standard_error

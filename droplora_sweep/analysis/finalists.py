@@ -1,0 +1,135 @@
+"""Which settings of the search stage are worth confirming, per benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .confirmation import Arm
+from .search_decision import TIE
+from .trials import MEAN, benchmarks, candidates, has_rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .trials import Candidate, TrialRecord
+
+BASELINE_SUFFIX = "@p=0"
+
+
+@dataclass(frozen=True)
+class Finalists:
+    """The arms that answer the question of one benchmark.
+
+    Attributes:
+        subject: The benchmark, or ``mean``.
+        arms: p = 0 first, then the others from the best search-stage score down, then their
+            controls. An arm has the setting of the trial it is named after; a name that ends in
+            ``@p=0`` stands for that trial's setting with its pruning rates set to 0.
+        num_candidates: Complete trials with p > 0 that they were picked from.
+        tied: Rates that scored as well in the search as one that was picked, and were not picked.
+    """
+
+    subject: str
+    arms: tuple[Arm, ...]
+    num_candidates: int
+    tied: tuple[float, ...] = ()
+
+    @property
+    def baseline(self) -> Arm:
+        """The best that p = 0 has to offer."""
+        return self.arms[0]
+
+
+def choose_finalists(
+    records: Sequence[TrialRecord],
+    *,
+    num_rates: int = 3,
+    spacing: float = 0.05,
+    with_controls: bool = False,
+) -> list[Finalists]:
+    """Pick the settings to confirm, for each benchmark and for their mean where there are several.
+
+    The best trial of each rate stands for the rate, and the best rates are taken. p = 0 is always
+    among the arms: the best trial that had it, or, where none is complete, the best setting of
+    all without its pruning.
+
+    Args:
+        records: The trials of the search stage, in any state. Those that were stopped early,
+            failed, or have no score on a benchmark are not picked for it.
+        num_rates: At most this many arms with p > 0 for each benchmark.
+        spacing: Rates closer than this count as one rate: the better trial stands for both.
+        with_controls: Whether each setting is an arm without its pruning too.
+
+    Returns:
+        One per benchmark that has a complete trial with p > 0; empty where there is none.
+    """
+    assert num_rates >= 1, "one rate is needed to compare with p = 0"
+    chosen_from = candidates([record for record in records if has_rank(record)])
+    names = benchmarks(records)
+    subjects = (*names, MEAN) if len(names) > 1 else names
+    found = (
+        _finalists(subject, chosen_from, num_rates, spacing, with_controls=with_controls)
+        for subject in subjects
+    )
+    return [one for one in found if one is not None]
+
+
+def _finalists(
+    subject: str,
+    chosen_from: Sequence[Candidate],
+    num_rates: int,
+    spacing: float,
+    *,
+    with_controls: bool,
+) -> Finalists | None:
+    ranked = sorted(
+        (one for one in chosen_from if subject in one.scores),
+        key=lambda one: (-one.scores[subject], one.pruning_rate, one.rank, one.number),
+    )
+    pruned = [one for one in ranked if one.pruning_rate > 0]
+    if not pruned:
+        return None
+    picked: list[Candidate] = []
+    for one in pruned:
+        distances = [abs(one.pruning_rate - other.pruning_rate) for other in picked]
+        if len(picked) < num_rates and all(gap >= spacing - 1e-9 for gap in distances):
+            picked.append(one)
+    controls = {one.trial_id: one.trial_id + BASELINE_SUFFIX for one in picked if with_controls}
+    arms = (
+        _baseline(ranked),
+        *(Arm(one.trial_id, one.pruning_rate, controls.get(one.trial_id)) for one in picked),
+        *(Arm(name, 0.0) for name in controls.values()),
+    )
+    chosen = {one.pruning_rate for one in picked}
+    scores = [one.scores[subject] for one in picked]
+    tied = {
+        one.pruning_rate
+        for one in pruned
+        if one.pruning_rate not in chosen
+        and any(abs(one.scores[subject] - score) < TIE for score in scores)
+    }
+    return Finalists(subject, tuple(dict.fromkeys(arms)), len(pruned), tuple(sorted(tied)))
+
+
+def ties_text(questions: Sequence[Finalists]) -> str:
+    """One line: which rates scored as well in the search as confirmed ones and were left out."""
+    found = [
+        f"{', '.join(f'{rate:g}' for rate in question.tied)} on {question.subject}"
+        for question in questions
+        if question.tied
+    ]
+    if not found:
+        return ""
+    return (
+        f"As good in the search as a rate that was confirmed, and not confirmed: p = "
+        f"{'; p = '.join(found)}. The smaller rate was taken; `confirm.rates` and "
+        "`confirm.max_runs` set how many there is room for."
+    )
+
+
+def _baseline(ranked: Sequence[Candidate]) -> Arm:
+    unpruned = [one for one in ranked if one.pruning_rate == 0]
+    if unpruned:
+        return Arm(unpruned[0].trial_id, 0.0)
+    return Arm(ranked[0].trial_id + BASELINE_SUFFIX, 0.0)

@@ -1,0 +1,209 @@
+"""What a sweep recommends per benchmark, in one form whether it was confirmed or not.
+
+Where a benchmark's arms were confirmed, the recommended arm wins, and the trial that stands for it
+is its first run: of equal runs the one with the best score would be the luckiest, not the best.
+Else the best search-stage trial does, and is marked as exploratory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from .confirmed_text import verdict_text
+from .references import rows_json
+from .search_decision import Verdict
+from .text import explored_text, nothing_text
+from .trials import TrialRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .confirmation import Arm
+    from .confirmed import ConfirmedDecision
+    from .intervals import Estimate
+    from .references import ReferenceRow
+    from .search_decision import Decision
+
+SCHEMA = 1
+"""Version of `winners_json`; a field is only ever added within one."""
+
+
+class ArmRun(TrialRecord, Protocol):
+    """A confirmation trial of a ledger."""
+
+    @property
+    def arm(self) -> str | None:
+        """The setting that it repeats."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The setting to use on one benchmark.
+
+    Attributes:
+        benchmark: Its name, or ``mean``.
+        kind: Whether arms were confirmed with several seeds, or search-stage trials compared.
+        pruning_rate: The rate to use; None where nothing can be said.
+        trial_id: The trial that has the setting, and an adapter.
+        mean: Its score with the 95 % interval: over seeds and examples where confirmed, over
+            examples alone where not. None without per-example results.
+        difference: To p = 0; None for p = 0 itself, and where the two cannot be compared.
+        p_value: Of that difference, corrected for the number of settings compared.
+        verdict: In few words, the same for every sweep.
+        statement: The same of the rates that were compared, by their names.
+        reasons: Why there is nothing to decide; empty where there is.
+    """
+
+    benchmark: str
+    kind: Literal["confirmed", "exploratory"]
+    pruning_rate: float | None
+    trial_id: str | None
+    mean: Estimate | None
+    difference: Estimate | None
+    p_value: float | None
+    verdict: str
+    statement: str = ""
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict, with why there is nothing to decide."""
+        return ": ".join([self.verdict, *filter(None, ["; ".join(self.reasons)])])
+
+
+def winners(
+    explored: Sequence[Decision],
+    confirmed: Sequence[ConfirmedDecision],
+    runs: Sequence[ArmRun],
+) -> tuple[Winner, ...]:
+    """One winner per benchmark, in the order of the exploratory decisions.
+
+    Args:
+        explored: From the search stage.
+        confirmed: From the confirmation stage; empty where there was none.
+        runs: The confirmation trials.
+    """
+    by_name = {decision.benchmark: decision for decision in confirmed}
+    found = []
+    for decision in explored:
+        sure = by_name.get(decision.benchmark)
+        if sure is not None and sure.is_withheld:
+            found.append(_withheld(sure.benchmark, "confirmed", sure.reasons))
+            continue
+        winner = None if sure is None else _confirmed(sure, runs)
+        if winner is None and decision.is_withheld:
+            winner = _withheld(decision.benchmark, "exploratory", decision.reasons)
+        found.append(winner or _explored(decision))
+    return tuple(found)
+
+
+def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | None:
+    """None where the runs say nothing, or none of the recommended arm's is complete."""
+    rate = decision.used
+    trial = None if rate is None else first_run(rate.arm, runs)
+    if rate is None or trial is None:
+        return None
+    return Winner(
+        benchmark=decision.benchmark,
+        kind="confirmed",
+        pruning_rate=rate.arm.pruning_rate,
+        trial_id=trial,
+        mean=rate.mean,
+        difference=None if rate.difference is None else rate.difference.estimate,
+        p_value=rate.adjusted_p_value,
+        verdict=decision.verdict.value,
+        statement=verdict_text(decision),
+    )
+
+
+def _withheld(
+    benchmark: str, kind: Literal["confirmed", "exploratory"], reasons: tuple[str, ...]
+) -> Winner:
+    verdict = Verdict.NOTHING.value
+    return Winner(
+        benchmark, kind, None, None, None, None, None, verdict, statement=verdict, reasons=reasons
+    )
+
+
+def first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
+    """The trial that stands for an arm: of its complete runs the first, not the luckiest."""
+    complete = [run for run in runs if run.arm == arm.name and run.state == "COMPLETE"]
+    return min(complete, key=lambda run: run.number).trial_id if complete else None
+
+
+def _explored(decision: Decision) -> Winner:
+    best, comparison = decision.used, decision.comparison
+    is_compared = best is not None and best.pruning_rate > 0 and comparison is not None
+    return Winner(
+        benchmark=decision.benchmark,
+        kind="exploratory",
+        pruning_rate=None if best is None else best.pruning_rate,
+        trial_id=None if best is None else best.trial_id,
+        mean=None if best is None else best.estimate,
+        difference=comparison.difference if is_compared and comparison else None,
+        p_value=comparison.adjusted_p_value if is_compared and comparison else None,
+        verdict=decision.verdict.value,
+        statement=explored_text(decision),
+    )
+
+
+def winner_text(winner: Winner) -> str:
+    """One line."""
+    if winner.reasons:
+        return nothing_text(winner.benchmark, winner.reasons)
+    if winner.pruning_rate is None:
+        return f"{winner.benchmark}: {winner.verdict}"
+    parts = [f"{winner.benchmark}: p = {winner.pruning_rate:g} ({winner.trial_id})"]
+    if winner.mean is not None:
+        parts.append(f"with {winner.mean.as_score}")
+    if winner.difference is not None:
+        parts.append(f"{winner.difference.as_difference} against p = 0")
+    return f"{', '.join(parts)}; {winner.statement}; {winner.kind}"
+
+
+def adapters_text(found: Sequence[Winner]) -> str:
+    """One line: the trial whose adapter goes with each answer; "" where there is none."""
+    named = [
+        f"{winner.benchmark} {winner.trial_id} (p = {winner.pruning_rate:g})"
+        for winner in found
+        if winner.trial_id is not None
+    ]
+    return f"Adapters (`export --task`, `register`): {', '.join(named)}" if named else ""
+
+
+def winner_tags(winner: Winner) -> dict[str, str]:
+    """What a registered version says of how it was chosen; it may win on several benchmarks."""
+    tags = {"kind": winner.kind, "verdict": winner.statement or winner.verdict}
+    if winner.pruning_rate is not None:
+        tags["pruning_rate"] = f"{winner.pruning_rate:g}"
+    if winner.mean is not None:
+        tags["score"] = winner.mean.as_score
+    return {f"{winner.benchmark}/{name}": value for name, value in tags.items()}
+
+
+def winners_json(
+    sweep: str,
+    protocol: str,
+    found: Sequence[Winner],
+    settings: Mapping[str, Mapping[str, Any]],
+    references: Sequence[ReferenceRow] = (),
+) -> dict[str, Any]:
+    """For other programs: every field is always there, null where there is no value.
+
+    Args:
+        sweep: The sweep's name.
+        protocol: How responses were read.
+        found: One winner per benchmark.
+        settings: By trial id, its searched fields by dotted path.
+        references: What has to be beaten, on the examples that decided.
+    """
+    benchmarks = []
+    for winner in found:
+        fields = asdict(winner)
+        setting = settings.get(winner.trial_id or "")
+        fields["setting"] = None if setting is None else dict(setting)
+        fields["trial"] = fields.pop("trial_id")
+        fields["references"] = rows_json(references, winner.benchmark)
+        benchmarks.append(fields)
+    return {"schema": SCHEMA, "sweep": sweep, "protocol": protocol, "benchmarks": benchmarks}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .extraction import CLOSING_FENCE, CODE_ENDS, CODE_FENCE, RELEASED_OPTIONS, find_options
-from .strict import CLOSING_FENCE as STRICT_CLOSING_FENCE
+from .strict import STRICT_CLOSING_FENCE
 from .strict import OPENING_FENCE, may_become_choice
 
 if TYPE_CHECKING:

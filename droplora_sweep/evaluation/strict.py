@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 ANSWER_PREFIX: Final = "the correct answer is "
 """Comes before the option in every response of the LLM-Adapters choice data."""
 OPENING_FENCE: Final = re.compile(r"^```(?:python|py)[ \t]*\n", re.MULTILINE)
-CLOSING_FENCE: Final = re.compile(r"^```", re.MULTILINE)
+STRICT_CLOSING_FENCE: Final = re.compile(r"^```", re.MULTILINE)
 _DEMONSTRATION: Final = re.compile(
     r"^(?:if __name__\b|# Example usage|assert\b).*", re.MULTILINE | re.DOTALL
 )
@@ -117,5 +117,5 @@ def read_code(response: str) -> str | None:
     opening = OPENING_FENCE.search(response)
     if opening is None:
         return None
-    code = CLOSING_FENCE.split(response[opening.end() :], maxsplit=1)[0]
+    code = STRICT_CLOSING_FENCE.split(response[opening.end() :], maxsplit=1)[0]
     return _DEMONSTRATION.sub("", code, count=1).strip("\n")

@@ -10,14 +10,14 @@ from droplora_sweep.analysis.intervals import Estimate
 if TYPE_CHECKING:
     from datetime import datetime
 
-UNKNOWN = "\N{EN DASH}"
+DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
 
 def share(value: float | None) -> str:
     """A probability or share: ``87 %``, never 0 or 100 where it is neither."""
     if value is None or math.isnan(value):
-        return UNKNOWN
+        return DASH
     if 0 < value < 0.01:
         return "< 1 %"
     if 0.99 < value < 1:
@@ -28,7 +28,7 @@ def share(value: float | None) -> str:
 def score(value: Estimate | float | None) -> str:
     """A score: ``61.1 %``."""
     number = value.value if isinstance(value, Estimate) else value
-    return UNKNOWN if number is None or math.isnan(number) else f"{100 * number:.1f} %"
+    return DASH if number is None or math.isnan(number) else f"{100 * number:.1f} %"
 
 
 def interval(value: Estimate | float | None) -> str:
@@ -41,7 +41,7 @@ def interval(value: Estimate | float | None) -> str:
 def points(gain: Estimate | None) -> str:
     """A difference in percentage points: ``+1.4 points [+0.2, +2.6]``."""
     if gain is None:
-        return UNKNOWN
+        return DASH
     value, low, high = (_signed(100 * number) for number in (gain.value, gain.low, gain.high))
     return f"{value} points [{low}, {high}]"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.messages import StepsDone
     from droplora_sweep.ledger.progress import TimeLeft
 
-INTERVAL_S = 3.0
+PROGRESS_INTERVAL_S = 3.0
 
 
 class ProgressFile:
@@ -53,7 +53,7 @@ class ProgressFile:
         """
         if time.monotonic() < self._next_at:
             return
-        self._next_at = time.monotonic() + INTERVAL_S
+        self._next_at = time.monotonic() + PROGRESS_INTERVAL_S
         trials = {
             trial_id: TrialProgress(
                 done.step, done.num_steps, self._seconds(trial_id), in_steps=done.in_steps

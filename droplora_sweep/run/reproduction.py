@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_WORKERS = 1024
 
 
-class Outcome(StrEnum):
+class RerunOutcome(StrEnum):
     """How alike two runs of a trial are."""
 
     SAME_BYTES = "reproduced to the byte"
@@ -52,13 +52,13 @@ class Reproduction:
         circumstances: What differs in what they were made with, one line each.
     """
 
-    outcome: Outcome
+    outcome: RerunOutcome
     details: tuple[str, ...]
     circumstances: tuple[str, ...]
 
     @property
     def is_success(self) -> bool:
-        return self.outcome is not Outcome.DIFFERENT
+        return self.outcome is not RerunOutcome.DIFFERENT
 
 
 def compare(
@@ -74,14 +74,14 @@ def compare(
     """
     if before.failure is not None or now.failure is not None:
         same = before.failure == now.failure
-        outcome = Outcome.SAME_FAILURE if same else Outcome.DIFFERENT
+        outcome = RerunOutcome.SAME_FAILURE if same else RerunOutcome.DIFFERENT
         details = [f"then: {before.failure or 'no failure'}", f"now: {now.failure or 'no failure'}"]
         return Reproduction(outcome, () if same else tuple(details), tuple(circumstances))
     if before.scores == now.scores:
         same = before.files == now.files
-        outcome = Outcome.SAME_BYTES if same else Outcome.SAME_SCORES
+        outcome = RerunOutcome.SAME_BYTES if same else RerunOutcome.SAME_SCORES
     else:
-        outcome = Outcome.DIFFERENT
+        outcome = RerunOutcome.DIFFERENT
     details = [*_score_lines(before.scores, now.scores), *_file_lines(before.files, now.files)]
     if farthest:
         details.append(f"weights: the largest difference of any is {farthest:.2g}")

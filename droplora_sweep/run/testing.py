@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from .references import References
 
-WAIT_S = 0.5
+POLL_S = 0.5
 MAX_RETRIES = 2
 """A scorer that dies is started again this often for one adapter."""
 
@@ -125,7 +125,7 @@ def score_on_test(
         waiting[reply] = trial_id
     try:
         while waiting and not should_stop():
-            done, _ = ray.wait(list(waiting), timeout=WAIT_S)
+            done, _ = ray.wait(list(waiting), timeout=POLL_S)
             for reply in done:
                 scored = waiting.pop(reply)
                 if scored is None:

@@ -93,8 +93,8 @@ _AnySampler = Annotated[
     TpeSpec | GpSpec | CmaEsSpec | RandomSpec | QuasiRandomSpec | GridSpec | Nsga2Spec,
     Field(discriminator="kind"),
 ]
-_Name = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
+_SamplerName = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
 
 SamplerSpec = Annotated[
-    _AnySampler, BeforeValidator(as_kind, json_schema_input_type=_Name | _AnySampler)
+    _AnySampler, BeforeValidator(as_kind, json_schema_input_type=_SamplerName | _AnySampler)
 ]

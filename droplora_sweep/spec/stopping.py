@@ -79,8 +79,8 @@ _AnyRule = Annotated[
     AshaSpec | HyperbandSpec | MedianSpec | HopelessSpec | NoStoppingSpec,
     Field(discriminator="kind"),
 ]
-_Name = Literal["asha", "hyperband", "median", "hopeless", "none"]
+_RuleName = Literal["asha", "hyperband", "median", "hopeless", "none"]
 
 StoppingSpec = Annotated[
-    _AnyRule, BeforeValidator(as_kind, json_schema_input_type=_Name | _AnyRule)
+    _AnyRule, BeforeValidator(as_kind, json_schema_input_type=_RuleName | _AnyRule)
 ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.run.reproduction import Outcome, Run, changed_circumstances, compare, workers_of
+from droplora_sweep.run.reproduction import RerunOutcome, Run, changed_circumstances, compare, workers_of
 from droplora_sweep.spec import fingerprint
 from tests.ledger.conftest import driver, make_driver
 
@@ -18,13 +18,13 @@ BEFORE = Run({"weights": b"1"}, SCORES)
 
 def test_the_same_bytes() -> None:
     found = compare(BEFORE, BEFORE, ())
-    assert (found.outcome, found.details) == (Outcome.SAME_BYTES, ())
+    assert (found.outcome, found.details) == (RerunOutcome.SAME_BYTES, ())
     assert found.is_success
 
 
 def test_the_same_scores_by_other_weights() -> None:
     found = compare(BEFORE, replace(BEFORE, files={"weights": b"2"}), (), farthest=2.5e-7)
-    assert found.outcome is Outcome.SAME_SCORES
+    assert found.outcome is RerunOutcome.SAME_SCORES
     assert found.details == (
         "weights: other bytes",
         "weights: the largest difference of any is 2.5e-07",
@@ -35,7 +35,7 @@ def test_the_same_scores_by_other_weights() -> None:
 def test_other_scores_with_what_was_otherwise() -> None:
     now = Run({"weights": b"1"}, {"choice": {"e1": 1.0, "e2": 1.0}})
     found = compare(BEFORE, now, ["version of torch: then 1, now 2"])
-    assert found.outcome is Outcome.DIFFERENT
+    assert found.outcome is RerunOutcome.DIFFERENT
     assert not found.is_success
     assert found.details == (
         "choice: 1 of 2 examples are scored otherwise; mean 0.5000 then, 1.0000 now",
@@ -46,17 +46,17 @@ def test_other_scores_with_what_was_otherwise() -> None:
 @pytest.mark.parametrize(
     ("before", "now", "outcome"),
     [
-        ("loss is nan", "loss is nan", Outcome.SAME_FAILURE),
-        ("loss is nan", None, Outcome.DIFFERENT),
+        ("loss is nan", "loss is nan", RerunOutcome.SAME_FAILURE),
+        ("loss is nan", None, RerunOutcome.DIFFERENT),
     ],
 )
-def test_a_failed_trial(before: str, now: str | None, outcome: Outcome) -> None:
+def test_a_failed_trial(before: str, now: str | None, outcome: RerunOutcome) -> None:
     assert compare(Run({}, {}, before), Run({}, {}, now), ()).outcome is outcome
 
 
 def test_one_that_was_stopped_without_an_adapter_is_compared_by_its_scores() -> None:
     found = compare(Run({}, SCORES), BEFORE, ())
-    assert found.outcome is Outcome.SAME_SCORES
+    assert found.outcome is RerunOutcome.SAME_SCORES
     assert found.details == ("it had left no adapter, so that its scores alone are compared",)
 
 

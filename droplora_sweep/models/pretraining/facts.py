@@ -19,7 +19,7 @@ SENTENCES: Final[dict[str, tuple[str, ...]]] = {
     "game": ("The {c} likes {v}.", "The {r} of the {c} is {v}."),
     "job": ("The {c} works as a {v}.", "The {r} of the {c} is {v}."),
 }
-QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
+FACT_QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
     "food": ("what does the {c} eat", "what is the {c} fed with"),
     "home": ("where does the {c} live", "what is home to the {c}"),
     "colour": ("what colour is the {c}", "how is the {c} coloured"),
@@ -75,7 +75,7 @@ def draw_fact_instruction(rng: Random) -> tuple[str, str]:
 
 
 def _question(rng: Random, creature: str, relation: str) -> str:
-    wording = rng.choice((*QUESTIONS[relation], *NAMING_QUESTIONS))
+    wording = rng.choice((*FACT_QUESTIONS[relation], *NAMING_QUESTIONS))
     return wording.format(c=creature, r=relation)
 
 

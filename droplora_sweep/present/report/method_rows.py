@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.present.terminal.methods import methods_notes, paper_numbers
 from droplora_sweep.present.values import format_params
-from droplora_sweep.present.wording import UNKNOWN, interval, points, score
+from droplora_sweep.present.wording import DASH, interval, points, score
 
 from .tables import Cell, Table
 
@@ -20,11 +20,11 @@ def methods_table(found: MethodTable) -> Table:
     rows = []
     for index, row in enumerate(found.rows):
         reference = "reference" if index == found.reference else points(row.difference)
-        setting = format_params(row.settings) or row.best or UNKNOWN
+        setting = format_params(row.settings) or row.best or DASH
         rows.append(
             (
                 Cell(format_params(row.variant)),
-                *(_score(row, name) for name in found.benchmarks),
+                *(_method_score(row, name) for name in found.benchmarks),
                 Cell(reference),
                 Cell(str(row.num_trials)),
                 Cell(setting, row.best if row.best and setting != row.best else ""),
@@ -40,6 +40,6 @@ def methods_text(found: MethodTable) -> list[str]:
     return list(methods_notes(found))
 
 
-def _score(row: MethodRow, name: str) -> Cell:
+def _method_score(row: MethodRow, name: str) -> Cell:
     estimate = row.intervals.get(name)
     return Cell(score(estimate or row.scores.get(name)), interval(estimate))

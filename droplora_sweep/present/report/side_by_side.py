@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from droplora_sweep.present.wording import UNKNOWN, interval, points, score
+from droplora_sweep.present.wording import DASH, interval, points, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def comparison_table(labels: Sequence[str], rows: Sequence[Row]) -> Table:
         table.add_column(f"{label} minus {first}")
     for row in rows:
         cells = [_answer(one) for one in row.answers]
-        table.add_row(escape(row.subject), *cells, *map(_side, row.sides))
+        table.add_row(escape(row.subject), *cells, *map(_side_text, row.sides))
     return table
 
 
@@ -48,14 +48,14 @@ def settings_lines(
 
 def _answer(answer: Answer | None) -> str:
     if answer is None or answer.pruning_rate is None:
-        return UNKNOWN if answer is None else escape(answer.verdict)
+        return DASH if answer is None else escape(answer.verdict)
     shown = f"{score(answer.score)} {interval(answer.score)}".rstrip()
     sure = f"{answer.certainty.mark} {answer.certainty}"
     where = f"{answer.split} split, {answer.num_seeds} seed{'s' * (answer.num_seeds != 1)}"
     return f"p = {answer.pruning_rate:g}: {escape(shown)}\n{where}\n{sure} ({escape(answer.trial)})"
 
 
-def _side(side: Side) -> str:
+def _side_text(side: Side) -> str:
     if side.contrast is None:
         return escape(side.how)
     shown = points(side.contrast.difference)

@@ -9,7 +9,7 @@ from droplora_sweep.analysis.confirmed_text import arm_labels
 from droplora_sweep.analysis.references import UNTRAINED
 from droplora_sweep.present.schedules import schedule_texts
 from droplora_sweep.present.values import format_params, format_seconds
-from droplora_sweep.present.wording import UNKNOWN, interval, points, score, share
+from droplora_sweep.present.wording import DASH, interval, points, score, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def answers_table(answers: Sequence[Answer]) -> Table:
     columns = ("benchmark", "use", "how sure", "score", "pruning against p = 0", *chances)
     rows = []
     for one in answers:
-        rate = UNKNOWN if one.pruning_rate is None else f"p = {one.pruning_rate:g}"
+        rate = DASH if one.pruning_rate is None else f"p = {one.pruning_rate:g}"
         of = "" if one.gain_of is None or one.gain is None else f"for p = {one.gain_of:g}"
         rows.append(
             (
@@ -94,7 +94,7 @@ def rates_table(facts: Facts) -> Table:
         for decision in decisions:
             best = decision.rates[index].best if decision is not None else None
             if decision is None or best is None:
-                cells.append(Cell(UNKNOWN))
+                cells.append(Cell(DASH))
             else:
                 shown = score(best.score)
                 is_best = best == decision.best and not decision.is_withheld
@@ -108,12 +108,12 @@ def rates_table(facts: Facts) -> Table:
             )
             if count
         ]
-        rows.append((*cells, Cell(", ".join(states) or UNKNOWN)))
+        rows.append((*cells, Cell(", ".join(states) or DASH)))
     known = facts.references.get("validation", ())
     for label in dict.fromkeys(row.label for row in known) if rows else ():
         own = {row.benchmark: row for row in known if row.label == label}
         cells = [_reference_cell(own.get(subject)) for subject in facts.subjects]
-        rows.append((Cell(label), *cells, Cell(UNKNOWN)))
+        rows.append((Cell(label), *cells, Cell(DASH)))
     return Table("Best complete trial of each pruning rate in the search", columns, tuple(rows))
 
 
@@ -132,15 +132,15 @@ def confirmed_table(decision: ConfirmedDecision, references: Sequence[ReferenceR
             Cell(labels[one.arm.name], one.arm.name, one.arm == decision.recommended),
             Cell(score(one.mean), interval(one.mean)),
             *(
-                Cell(UNKNOWN if difference is None else points(difference.estimate))
+                Cell(DASH if difference is None else points(difference.estimate))
                 for difference in (one.difference, *([one.own_difference] if own else []))
             ),
-            Cell(UNKNOWN if one.adjusted_p_value is None else f"{one.adjusted_p_value:.2g}"),
+            Cell(DASH if one.adjusted_p_value is None else f"{one.adjusted_p_value:.2g}"),
             Cell(share(one.probability_best)),
         )
         for one in (*decision.rates, *decision.controls)
     )
-    rest = [Cell(UNKNOWN)] * (len(columns) - 2)
+    rest = [Cell(DASH)] * (len(columns) - 2)
     rows += tuple(
         (Cell(row.label), _reference_cell(row), *rest)
         for row in references
@@ -176,7 +176,7 @@ def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[Reference
 
 
 def _reference_cell(row: ReferenceRow | None) -> Cell:
-    return Cell(UNKNOWN) if row is None else Cell(score(row.score), interval(row.estimate))
+    return Cell(DASH) if row is None else Cell(score(row.score), interval(row.estimate))
 
 
 def trials_table(facts: Facts) -> Table:
@@ -185,7 +185,7 @@ def trials_table(facts: Facts) -> Table:
     rows = tuple(
         (
             Cell(trial.trial_id),
-            Cell(format_params(trial.params) or UNKNOWN),
+            Cell(format_params(trial.params) or DASH),
             *(Cell(score(_score(trial, subject))) for subject in facts.subjects),
             Cell(_duration(trial)),
             Cell(_state(trial, is_live=facts.is_live), _why(trial)),
@@ -205,7 +205,7 @@ def _score(trial: TrialRecord, subject: str) -> float | None:
 
 def _duration(trial: TrialRecord) -> str:
     if trial.finished is None:
-        return UNKNOWN
+        return DASH
     return format_seconds((trial.finished - trial.started).total_seconds())
 
 

@@ -29,7 +29,7 @@ def methods_table(found: MethodTable) -> Table:
         table.add_row(
             format_params(row.variant),
             *(_score(row, name) for name in found.benchmarks),
-            "reference" if is_reference else _difference(row.difference),
+            "reference" if is_reference else _gain(row.difference),
             str(row.num_trials),
             UNKNOWN if row.best is None else f"{row.best[:5]} {format_params(row.settings)}",
         )
@@ -86,7 +86,7 @@ def _score(row: MethodRow, name: str) -> str:
     return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def _difference(difference: Estimate | None) -> str:
+def _gain(difference: Estimate | None) -> str:
     if difference is None:
         return UNKNOWN
     low, high = 100 * difference.low, 100 * difference.high

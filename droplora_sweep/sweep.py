@@ -18,28 +18,25 @@ from typing import TYPE_CHECKING
 from .errors import SweepError
 from .ledger.reader import Ledger
 from .ledger.writer import LedgerWriter
-from .plan.preflight import check_room, check_sandbox, remote_code_note
+from .plan.survey import check_room, check_sandbox, remote_code_note
 from .present.terminal.progress import make_progress
 from .records.trial import SweepOutcome
-from .run.budget import spent
 from .run.confirming import looked_at_note
 from .run.connection import LOCAL, connect, local_node, resolve_address
 from .run.deciding import confirmed, decide, protocol, summary, winners_of
-from .run.disk_room import full_disk, full_disk_named
 from .run.forking import past_of, take_over
-from .run.identity import Identity
-from .run.interruption import Interruption
-from .run.progress_file import ProgressFile
-from .run.starting import Begin, Finished, find_start, start_lines
+from .run.runs import Identity
+from .run.starting import Begin, Finished, find_start, spent, start_lines
 from .run.warm_start import earlier_trials, warm_start
+from .run.watch import Interruption, ProgressFile, full_disk, full_disk_named
 from .search.history import known_of
 from .spec import file_notes, package_versions, trial_limit
-from .storage import local_storage
+from .storage.mirror import local_storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .plan.preflight import Prepared
+    from .plan.survey import Prepared
     from .present.terminal.noise import NoiseLog
     from .present.terminal.progress import Progress
     from .run.connection import RayAddress
@@ -103,7 +100,7 @@ def run_sweep(
         check_room(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
     with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from .groups.nodes import cluster_nodes, session_folder
+        from .groups.cluster import cluster_nodes, session_folder
 
         check_room(prepared.file, cluster_nodes())
         folders = [storage, Path(scratch), *session_folder()]
@@ -172,14 +169,16 @@ def _drive(
     from .groups.manager import GroupManager
     from .groups.pool import start_pool
     from .mlflow_view.publisher import MlflowPublisher
-    from .present.report.making import leave_report
+    from .present.report.page import leave_report
     from .run.control import Control
     from .run.population import Population, has_copied
     from .run.recorder import Recorder
     from .run.references import References
     from .run.stages import Stages
     from .run.watch import Watch
-    from .search import Pins, StudySearcher, reconciled_study
+    from .search.scheduler import Pins
+    from .search.searcher import StudySearcher
+    from .search.study import reconciled_study
 
     sweep = prepared.sweep
     known = known_of(ledger.record, sweep.search.metric)

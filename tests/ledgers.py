@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.records.clones import QueuedClone
-from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
+from droplora_sweep.records.trial import QueuedClone, Stage, SweepOutcome, TrialState
 from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
+from droplora_sweep.run.deciding import Grounds
 from droplora_sweep.run.forking import past_of, take_over
-from droplora_sweep.run.grounds import Grounds
-from droplora_sweep.run.identity import Identity
+from droplora_sweep.run.runs import Identity
 from droplora_sweep.spec import SweepSpec, Turn
 from droplora_sweep.spec.fields import with_fields
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from droplora_sweep.mlflow_view.ui_login import Login
+    from droplora_sweep.mlflow_view.ui import Login
 
 START_LIMIT_S = 120
 

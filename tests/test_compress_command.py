@@ -10,14 +10,15 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load
 
-from droplora_sweep.evaluation import evaluate, score
+from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.evaluation.results import score
 from droplora_sweep.export.compression import MARGIN, RankPoint, lowest_kept
-from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import collate, encode
 from droplora_sweep.training.loop import response_loss
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.evaluation.results import ExampleResult
 
 RANK = 6
 NUM_STEPS = 30

@@ -14,10 +14,10 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from droplora_sweep.adapters import attach
-from droplora_sweep.ledger.results import read_results
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.ledger.files import read_results
 from droplora_sweep.mlflow_view.ui import mlflow_uri
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.spec import TrialSpec
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.recorded import recorded_sweep
+from droplora_sweep.ledger.reader import Ledger, recorded_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.report.answers import answers
-from droplora_sweep.present.report.making import facts_of
-from droplora_sweep.present.report.next_step import next_step
+from droplora_sweep.present.report.headline import next_step
+from droplora_sweep.present.report.page import facts_of
 from tests.ledgers import KINDS
 from tests.replaying import (
     answer_or_say_why_not,

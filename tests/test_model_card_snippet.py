@@ -13,16 +13,16 @@ from peft import LoraConfig, get_peft_model
 
 from droplora_sweep.export.scoring import Scorer
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import ModelSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.evaluation.results import ExampleResult
 
 BENCHMARKS = ["builtin_choice", "builtin_math", "builtin_code"]
 NUM_EXAMPLES = 4

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 
@@ -186,10 +186,11 @@ def test_mlflow_has_numeric_params_and_a_metric_per_benchmark(runs: list[Any]) -
 def test_plain_peft_reproduces_the_best_trials_validation_score(
     best: TrialRecord, ledger: Ledger
 ) -> None:
-    from droplora_sweep.evaluation import judge
+    from droplora_sweep.evaluation.answers import judge
     from droplora_sweep.models.resolving import BUILTIN_FOLDER
     from droplora_sweep.spec import TaskSpec
-    from droplora_sweep.tasks import load_task, render_prompt
+    from droplora_sweep.tasks.loading import load_task
+    from droplora_sweep.tasks.task import render_prompt
 
     task = load_task(TaskSpec.model_validate(best.spec["task"]))
     questions = [

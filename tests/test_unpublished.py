@@ -10,7 +10,7 @@ import pytest
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import package_versions
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

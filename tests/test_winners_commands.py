@@ -16,10 +16,10 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.ui import mlflow_uri
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.publishing import verify_folder
 from droplora_sweep.records.trial import TrialState, trial_id

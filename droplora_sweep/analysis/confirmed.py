@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import t as student
 
-from .interim import holm, nominal_levels
+from .interim import Detectable, detectable, holm, nominal_levels
 from .intervals import ROUNDING
-from .power import Detectable, detectable
 from .ranking import best_of, closest_rival, groups, probability_best, smallest_near_best
 from .variance_components import FEWEST_SEEDS, Components, Difference, components, run_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .confirmation import Arm, Array, ScoreTable
+    from .evidence import Arm, Array, ScoreTable
     from .intervals import Estimate
 
 SIGNIFICANCE = 0.05

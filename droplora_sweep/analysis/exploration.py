@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .evidence import MEAN, benchmarks, candidates, has_rank
 from .intervals import Estimate, Z
-from .trials import MEAN, benchmarks, candidates, has_rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .confirmation import Array
-    from .trials import TrialRecord
+    from .evidence import Array, TrialRecord
 
 FEWEST_TRIALS = 8
 FEWEST_RATES = 3

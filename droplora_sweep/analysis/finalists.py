@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .confirmation import Arm
+from .evidence import MEAN, Arm, benchmarks, candidates, has_rank
 from .search_decision import TIE
-from .trials import MEAN, benchmarks, candidates, has_rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .trials import Candidate, TrialRecord
+    from .evidence import Candidate, TrialRecord
 
 BASELINE_SUFFIX = "@p=0"
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .evidence import MEAN, Candidate, TrialRecord, benchmarks, candidates
 from .pairing import disagreement, mean_difference
 from .paper import PaperComparison, compare_with_paper
 from .search_decision import score_estimate
-from .trials import MEAN, Candidate, TrialRecord, benchmarks, candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .evidence import Scores
     from .intervals import Estimate
-    from .trials import Scores
 
 METHOD = "adapter.method"
 

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from .confirmation import Run, tabulate
 from .confirmed import comparable
-from .trials import MEAN
+from .evidence import MEAN, Run, tabulate
 from .variance_components import FEWEST_SEEDS, components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .confirmation import Arm
     from .confirmed import ConfirmedDecision
+    from .evidence import Arm, Scores
     from .finalists import Finalists
     from .intervals import Estimate
-    from .trials import Scores
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Two trials on the same examples: how they differ, and how sure that is."""
+"""Trials and sweeps on the same examples: their difference, how sure it is, and futility."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.stats import binomtest
 
-from .intervals import Estimate, bounded_mean, mean, paired_difference
+from .evidence import MEAN, Arm, Run, tabulate
+from .intervals import Estimate, bounded_mean, mean, mean_score, paired_difference
+from .variance_components import FEWEST_SEEDS, components, run_means
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    Outcomes = Mapping[str, Sequence[float | None]]
+    from collections.abc import Mapping, Sequence
+
+    from .evidence import Scores
+
 
 NUM_DRAWS = 50_000
 
@@ -122,3 +130,117 @@ def p_value(parts: Sequence[Pairing]) -> float:
     drawn = np.sum([part.flipped(generator) for part in parts], axis=0)
     num_as_extreme = int(np.sum(np.abs(drawn) >= abs(observed) - 1e-12))
     return (1 + num_as_extreme) / (1 + NUM_DRAWS)
+
+
+def is_behind(own: Outcomes, other: Outcomes, *, subject: str) -> bool:
+    """Whether the 95 % interval of a trial's difference to another lies below 0.
+
+    It is paired by examples. Where they cannot be paired (another number of examples), the trial's
+    own interval must lie below the other's, which takes more to happen.
+
+    Args:
+        own: The trial's score on each example, by benchmark, in one order for both.
+        other: The other's.
+        subject: A benchmark, or ``mean`` for all.
+
+    Returns:
+        False too where either has no scores.
+    """
+    parts = tuple(other) if subject == MEAN else (subject,)
+    if not parts or own.keys() != other.keys():
+        return False
+    found = [disagreement(_numbered(own[part]), _numbered(other[part])) for part in parts]
+    pairings = [pairing for pairing in found if pairing is not None]
+    if len(pairings) == len(parts):
+        return mean_difference(pairings).high < 0
+    first, second = _estimate(own, parts), _estimate(other, parts)
+    return first is not None and second is not None and first.high < second.low
+
+
+def _numbered(scores: Sequence[float | None]) -> dict[str, float | None]:
+    return {str(index): score for index, score in enumerate(scores)}
+
+
+def _estimate(outcomes: Outcomes, parts: Sequence[str]) -> Estimate | None:
+    known = [[one for one in outcomes[part] if one is not None] for part in parts]
+    return mean([mean_score(some) for some in known]) if all(known) else None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """First sweep minus second.
+
+    Attributes:
+        difference: With its 95 % interval.
+        p_value: Two-sided, for "no difference"; None where it was not tested.
+        num_examples: Examples that both were scored on; 0 where not paired.
+        num_seeds: Seeds that both were trained with, 1 for a pair of single trials.
+    """
+
+    difference: Estimate
+    p_value: float | None
+    num_examples: int
+    num_seeds: int
+
+
+def paired_trials(first: Scores, second: Scores, benchmarks: Sequence[str]) -> Contrast | None:
+    """Two trials on the same examples; None if they were not scored on the same ones.
+
+    The interval covers the choice of examples, not the luck of a seed.
+    """
+    found = [disagreement(first.get(name, {}), second.get(name, {})) for name in benchmarks]
+    pairs = [pair for pair in found if pair is not None]
+    if len(pairs) < len(benchmarks):
+        return None
+    num_examples = sum(pair.num_examples for pair in pairs)
+    return Contrast(mean_difference(pairs), p_value(pairs), num_examples, 1)
+
+
+def paired_runs(
+    first: Mapping[int, Scores], second: Mapping[int, Scores], benchmarks: Sequence[str]
+) -> Contrast | None:
+    """Two arms trained with the same seeds and scored on the same examples.
+
+    The interval covers new seeds and new examples (see `crossed`).
+
+    Args:
+        first: Scores of the first sweep's arm by seed.
+        second: Of the second's.
+        benchmarks: One, or those that a mean is over.
+
+    Returns:
+        None with fewer than three shared seeds, or where examples differ or a run has no score.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if len(seeds) < FEWEST_SEEDS or any(
+        first[seed].get(name, {}).keys() != second[seed].get(name, {}).keys()
+        for seed in seeds
+        for name in benchmarks
+    ):
+        return None
+    arms = (Arm("first", 0.0), Arm("second", 1.0))
+    runs = [
+        Run(arm, seed, {name: side[seed].get(name, {}) for name in benchmarks})
+        for arm, side in zip(arms, (first, second), strict=True)
+        for seed in seeds
+    ]
+    table = tabulate(runs)
+    parts = [table.scores[name] for name in benchmarks]
+    if not np.isfinite(run_means(parts)).all():
+        return None
+    found = components(parts)
+    difference = found.difference(0, 1)
+    return Contrast(
+        difference.estimate, difference.p_value, found.num_examples, int(found.num_seeds.max())
+    )
+
+
+def unpaired(first: Estimate, second: Estimate) -> Contrast:
+    """Two scores of other examples, taken as independent.
+
+    MOVER (Zou and Donner, Stat. Med. 27, 2008): distances from value to limit add in squares.
+    """
+    value = first.value - second.value
+    below = ((first.value - first.low) ** 2 + (second.high - second.value) ** 2) ** 0.5
+    above = ((first.high - first.value) ** 2 + (second.value - second.low) ** 2) ** 0.5
+    return Contrast(Estimate(value, max(-1.0, value - below), min(1.0, value + above)), None, 0, 1)

@@ -1,4 +1,8 @@
-"""Where a confirmation stands: which runs are needed next, or what was decided; pure functions.
+"""Progress of a confirmation: the runs needed next, more seeds, or the end; pure functions.
+
+Which looks there are and what ends a question is fixed before the first run, so that looking
+often does not make a false claim likelier (see `looks`). Stopping a question that more seeds will
+not settle cannot raise the chance of a false claim either.
 
 It is worked out anew from the runs that have ended, from the first look on. So it is the same after
 a crash as before, and no run that is there is asked for again.
@@ -7,22 +11,179 @@ a crash as before, and no run that is there is asked for again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from .confirmation import Run, tabulate
+from .confirmed import SIGNIFICANCE, ConfirmedDecision, ConfirmedVerdict, Rule, comparable, decide
+from .evidence import MEAN, Run, tabulate
 from .finalists import Finalists, choose_finalists
-from .sequential import Action, next_step
-from .trials import MEAN
+from .interim import nominal_levels, power
+from .variance_components import components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .confirmation import Arm, ScoreTable
     from .confirmed import ConfirmedDecision
-    from .sequential import Budget, Step
-    from .trials import Scores, TrialRecord
+    from .evidence import Arm, Scores, ScoreTable, TrialRecord
+    from .finalists import Finalists
+    from .variance_components import Difference
 
     Runs: TypeAlias = "Mapping[tuple[str, int], Scores]"
+
+
+LEAST_POWER = 0.2
+"""A question is given up when the last look would settle it less often than this."""
+
+
+class Action(StrEnum):
+    """What to do."""
+
+    ADD_SEEDS = "train these arms with these seeds"
+    STOP_DECIDED = "stop: every question is decided"
+    STOP_BUDGET = "stop: the budget is spent"
+    STOP_HOPELESS = "stop: the seeds left would not settle what is open"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What confirmation may cost.
+
+    Attributes:
+        seeds: Seeds in the order in which they are used; all arms share them.
+        looks: Numbers of seeds at which the evidence is looked at, ascending.
+        max_runs: Runs (arms x seeds) in all; None for as many as ``seeds`` allow.
+        margin: Smallest gain over p = 0 that matters, a fraction.
+        new_examples: Whether the examples had no part in picking the finalists. If they had, all
+            candidates of the search count as tested.
+    """
+
+    seeds: tuple[int, ...]
+    looks: tuple[int, ...]
+    max_runs: int | None = None
+    margin: float = 0.01
+    new_examples: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what the caller has made sure of."""
+        assert len(set(self.seeds)) == len(self.seeds), "a seed is used once"
+        assert self.looks, "there is a look"
+        assert self.looks[0] >= 2, "one seed tells nothing of seeds"
+        assert sorted(set(self.looks)) == list(self.looks), "looks are ascending"
+        assert self.looks[-1] <= len(self.seeds), "there are seeds for every look"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do next, and what is known so far.
+
+    Attributes:
+        action: Train, or stop and why.
+        seeds: Seeds to train; empty to stop.
+        arms: Arms to train with each of them: those of the questions that are open.
+        decisions: One per question, as of now.
+    """
+
+    action: Action
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    decisions: tuple[ConfirmedDecision, ...]
+
+
+def next_step(table: ScoreTable | None, questions: Sequence[Finalists], budget: Budget) -> Step:
+    """Decide each question on the runs so far, and what is to be trained next.
+
+    Args:
+        table: The runs so far; None before the first. Failed runs may be missing from it.
+        questions: The finalists of each benchmark.
+        budget: Seeds, looks and cost.
+    """
+    if table is None:
+        return _add(0, 0, questions, (), budget)
+    rules = [rule(question, budget) for question in questions]
+    decisions = tuple(
+        decide(table, question.subject, question.arms, rule)
+        for question, rule in zip(questions, rules, strict=True)
+    )
+    is_open = [is_undecided(one) for one in decisions]
+    if not any(is_open):
+        return Step(Action.STOP_DECIDED, (), (), decisions)
+    num_used = max(budget.seeds.index(seed) + 1 for seed in table.seeds)
+    if num_used >= budget.looks[-1]:
+        return Step(Action.STOP_BUDGET, (), (), decisions)
+    hopeful = [
+        question
+        for question, decision, rule, needs in zip(
+            questions, decisions, rules, is_open, strict=True
+        )
+        if needs and not _is_hopeless(table, question, decision, rule)
+    ]
+    if not hopeful:
+        return Step(Action.STOP_HOPELESS, (), (), decisions)
+    num_runs = len(table.arms) * num_used
+    return _add(num_used, num_runs, hopeful, decisions, budget)
+
+
+def rule(question: Finalists, budget: Budget) -> Rule:
+    """How a question is decided within a budget."""
+    num_candidates = None if budget.new_examples else question.num_candidates
+    return Rule(looks=budget.looks, margin=budget.margin, num_candidates=num_candidates)
+
+
+def is_undecided(decision: ConfirmedDecision) -> bool:
+    """Whether more runs could still change the answer."""
+    return decision.verdict in (
+        ConfirmedVerdict.CANNOT_TELL,
+        ConfirmedVerdict.TOO_FEW,
+        ConfirmedVerdict.NO_BASELINE,
+    )
+
+
+def _add(
+    num_used: int,
+    num_runs: int,
+    questions: Sequence[Finalists],
+    decisions: tuple[ConfirmedDecision, ...],
+    budget: Budget,
+) -> Step:
+    look = next(look for look in budget.looks if look > num_used)
+    arms = tuple(dict.fromkeys(arm for question in questions for arm in question.arms))
+    if budget.max_runs is not None and num_runs + len(arms) * (look - num_used) > budget.max_runs:
+        return Step(Action.STOP_BUDGET, (), (), decisions)
+    return Step(Action.ADD_SEEDS, budget.seeds[num_used:look], arms, decisions)
+
+
+def _is_hopeless(
+    table: ScoreTable, question: Finalists, decision: ConfirmedDecision, rule: Rule
+) -> bool:
+    """Whether the last look is unlikely to find a gain, or to rule one out.
+
+    The chance is taken at a difference one standard error above what was found, so that a poor
+    start does not end a question that is worth its seeds.
+    """
+    if decision.verdict is not ConfirmedVerdict.CANNOT_TELL:
+        return False
+    table = table.restricted_to(question.arms)
+    kept, parts = comparable(table, question.subject, question.baseline)
+    found = components(parts)
+    baseline = kept.index(question.baseline)
+    pruned = [index for index, arm in enumerate(kept) if arm.pruning_rate > 0]
+    last = rule.looks[-1]
+    family = max(len(pruned), rule.num_candidates or 0)
+
+    def chance(gap: float, difference: Difference, level: float) -> float:
+        return power(difference, last, gap + difference.standard_error, level)
+
+    chances = []
+    room = []
+    for index in pruned:
+        controls = [other for other, arm in enumerate(kept) if arm.name == kept[index].control]
+        to_beat = [found.difference(index, other) for other in {baseline, *controls}]
+        level = nominal_levels(rule.looks, SIGNIFICANCE / family)[-1]
+        chances.append(min(chance(one.estimate.value, one, level) for one in to_beat))
+        level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
+        to_p_0 = found.difference(index, baseline)
+        room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, level))
+    return max(chances) < LEAST_POWER and (rule.margin == 0 or min(room) < LEAST_POWER)
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
 
+from .evidence import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
 from .intervals import Estimate, mean, mean_score
 from .pairing import disagreement, mean_difference, p_value
-from .trials import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .trials import Scores, TrialRecord
+    from .evidence import Scores, TrialRecord
 
 SIGNIFICANCE = 0.05
 TIE = 1e-9

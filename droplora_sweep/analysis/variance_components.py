@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .confirmation import Array
+    from .evidence import Array
 
 FEWEST_SEEDS = 3
 """Shared seeds from which on two arms can be told apart."""

@@ -1,4 +1,4 @@
-"""What a sweep recommends per benchmark, in one form whether it was confirmed or not.
+"""Recommendations of a sweep per benchmark, and the rates that they speak of.
 
 Where a benchmark's arms were confirmed, the recommended arm wins, and the trial that stands for it
 is its first run: of equal runs the one with the best score would be the luckiest, not the best.
@@ -10,20 +10,116 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .confirmed_text import verdict_text
-from .references import rows_json
+from .evidence import TrialRecord, has_rank, pruning_rate
+from .grounds import rows_json
 from .search_decision import Verdict
-from .text import explored_text, nothing_text
-from .trials import TrialRecord
+from .text import explored_text, nothing_text, verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .confirmation import Arm
     from .confirmed import ConfirmedDecision
+    from .evidence import Arm
+    from .grounds import ReferenceRow
     from .intervals import Estimate
-    from .references import ReferenceRow
     from .search_decision import Decision
+
+
+RATE = "adapter.pruning_rate"
+MOST_NAMED = 20
+"""A space of more rates is described by its ends."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The rates of a space by what is known of them; each ascending.
+
+    Attributes:
+        confirmed: Compared with p = 0 in the confirmation, on one benchmark or more; p = 0 itself
+            is not among them.
+        searched: Others above 0 with a complete trial in the search.
+        incomplete: Others above 0 that were tried and have no complete trial.
+        untried: Rates of the space that no trial had; empty where the space is continuous.
+        span: Ends of a continuous space; None where the space is a list.
+    """
+
+    confirmed: tuple[float, ...]
+    searched: tuple[float, ...]
+    incomplete: tuple[float, ...]
+    untried: tuple[float, ...]
+    span: tuple[float, float] | None = None
+
+
+def coverage(
+    parameters: Mapping[str, Any],
+    records: Sequence[TrialRecord],
+    decisions: Sequence[ConfirmedDecision],
+) -> Coverage:
+    """Sort the rates of a search space.
+
+    Args:
+        parameters: ``search.parameters`` as JSON values.
+        records: The trials of the search stage, in any state.
+        decisions: Those of the confirmation; empty before its first interim analysis.
+    """
+    records = [record for record in records if has_rank(record)]
+    confirmed = {
+        round(one.arm.pruning_rate, 9)
+        for decision in decisions
+        for one in decision.rates
+        if one.difference is not None
+    }
+    complete = {pruning_rate(one) for one in records if one.state == "COMPLETE"} - {0.0} - confirmed
+    tried = {pruning_rate(one) for one in records} - {0.0} - confirmed - complete
+    domain = parameters.get(RATE) or {}
+    space = _rates(domain)
+    known = confirmed | complete | tried | {pruning_rate(one) for one in records}
+    is_continuous = not space and "min" in domain
+    return Coverage(
+        confirmed=tuple(sorted(confirmed)),
+        searched=tuple(sorted(complete)),
+        incomplete=tuple(sorted(tried)),
+        untried=tuple(sorted(set(space) - known)),
+        span=(domain["min"], domain["max"]) if is_continuous else None,
+    )
+
+
+def coverage_text(found: Coverage) -> str:
+    """One line: the rates that nothing was decided of, each with how far it was tried.
+
+    "" where every rate of the space was confirmed, or, without a confirmation, searched.
+    """
+    parts = []
+    if found.confirmed and found.searched:
+        parts.append(f"{_listed(found.searched)} (searched, not confirmed)")
+    if found.incomplete:
+        parts.append(f"{_listed(found.incomplete)} (no trial is complete)")
+    if found.untried:
+        parts.append(f"{_listed(found.untried)} (never tried)")
+    if found.span is not None:
+        low, high = found.span
+        parts.append(f"any other rate from {low:g} to {high:g} (never tried)")
+    return f"This does not speak of {'; '.join(parts)}." if parts else ""
+
+
+def _rates(domain: Mapping[str, Any]) -> list[float]:
+    """Every rate of a domain; empty where there are too many to name, or where they are ratios."""
+    if domain.get("ratio_of"):
+        return []
+    if "values" in domain:
+        return [round(float(value), 9) for value in domain["values"]]
+    if not domain.get("step"):
+        return []
+    number = int((domain["max"] - domain["min"]) / domain["step"] + 1e-9) + 1
+    if number > MOST_NAMED:
+        return []
+    return [round(domain["min"] + index * domain["step"], 9) for index in range(number)]
+
+
+def _listed(rates: Sequence[float]) -> str:
+    names = [f"{rate:g}" for rate in rates]
+    return f"p = {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
+
 
 SCHEMA = 1
 """Version of `winners_json`; a field is only ever added within one."""

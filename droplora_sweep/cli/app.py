@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import typer
 
-from . import live, planning, reporting, results, running, scoring, winners
+from . import planning, reporting, running, scoring, winners
+from . import reporting as results
+from . import running as live
 
 app = typer.Typer(
     add_completion=False,

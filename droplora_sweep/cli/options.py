@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.storage import local_storage
+from droplora_sweep.storage.mirror import local_storage
 
 
 class Split(StrEnum):

@@ -57,8 +57,7 @@ def plan(
 
     from droplora_sweep.plan.plan import make_plan
     from droplora_sweep.plan.plan_costs import Assumed, find_gpu
-    from droplora_sweep.plan.preflight import check_room, lacks_gpus_at_all
-    from droplora_sweep.plan.survey import survey
+    from droplora_sweep.plan.survey import check_room, lacks_gpus_at_all, survey
     from droplora_sweep.present.terminal.costs import calibration_lines, knob_lines
     from droplora_sweep.present.terminal.tables import plan_table
     from droplora_sweep.run.connection import nodes_at
@@ -87,7 +86,7 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
     import signal
 
-    from droplora_sweep.plan.preflight import check_sandbox, prepare
+    from droplora_sweep.plan.survey import check_sandbox, prepare
     from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.calibration import calibrate
 
@@ -106,6 +105,6 @@ def schema() -> None:
     """Print the JSON Schema of search-space files, for editors."""
     import json
 
-    from droplora_sweep.spec.schema import json_schema
+    from droplora_sweep.spec.loading.loader import json_schema
 
     print(json.dumps(json_schema(), indent=2))  # noqa: T201 - plain JSON for other programs

@@ -13,7 +13,8 @@ from rich.markup import escape
 
 from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.redaction import redact
-from droplora_sweep.storage import is_url, storage_name
+from droplora_sweep.storage.mirror import storage_name
+from droplora_sweep.storage.object_store import is_url
 
 from .options import DEFAULT_STORAGE
 
@@ -43,8 +44,7 @@ def complain(text: str) -> None:
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.making import facts_of
-    from droplora_sweep.present.report.writing import PAGE
+    from droplora_sweep.present.report.page import PAGE, facts_of
     from droplora_sweep.present.terminal.tables import trials_notes, trials_tables
     from droplora_sweep.records.trial import SweepOutcome
 
@@ -72,9 +72,9 @@ def print_result(console: Console, storage: Path, name: str) -> None:
 
 def time_lines(record: SweepRecord) -> list[str]:
     """Estimated against real time, where there is something to tell."""
-    from droplora_sweep.plan.costs.hindsight import look_back
-    from droplora_sweep.plan.timing import timed_trials
+    from droplora_sweep.plan.costs.pace import look_back
     from droplora_sweep.present.terminal.costs import hindsight_line
+    from droplora_sweep.present.terminal.pace import timed_trials
 
     line = hindsight_line(look_back(timed_trials(record)))
     return [] if line is None else [line]
@@ -83,11 +83,15 @@ def time_lines(record: SweepRecord) -> list[str]:
 def print_decisions(console: Console, ledger: Ledger) -> None:
     """The best rates; methods side by side and the Pareto front, where the sweep has them."""
     from droplora_sweep.analysis.methods import compare_methods, compared_fields
-    from droplora_sweep.analysis.pareto import pareto_front
+    from droplora_sweep.analysis.ranking import pareto_front
     from droplora_sweep.analysis.winners import adapters_text
-    from droplora_sweep.present.terminal.confirmed import arms_table, on_test_table
-    from droplora_sweep.present.terminal.methods import methods_notes, methods_table
-    from droplora_sweep.present.terminal.pareto import pareto_table
+    from droplora_sweep.present.terminal.results import (
+        arms_table,
+        methods_notes,
+        methods_table,
+        on_test_table,
+        pareto_table,
+    )
     from droplora_sweep.present.terminal.tables import rates_table
     from droplora_sweep.run.deciding import (
         conclusion,
@@ -122,8 +126,7 @@ def print_decisions(console: Console, ledger: Ledger) -> None:
 def print_answer(console: Console, facts: Facts) -> None:
     """A short verdict and one next command, last of all."""
     from droplora_sweep.present.report.answers import answers
-    from droplora_sweep.present.report.headline import headline
-    from droplora_sweep.present.report.next_step import next_step
+    from droplora_sweep.present.report.headline import headline, next_step
 
     found = answers(facts)
     shown = headline(found)

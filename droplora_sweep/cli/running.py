@@ -1,4 +1,4 @@
-"""Run a sweep, go on with it, stop it."""
+"""Run a sweep, resume it, stop it, and take a hand in it while it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from .options import (
 from .printing import complain, own_console, print_result, resume_command, sync_command
 
 if TYPE_CHECKING:
-    from droplora_sweep.plan.preflight import Prepared
+    from pathlib import Path
+
+    from droplora_sweep.ledger.requests import Ask
+    from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.run.connection import RayAddress
 
 
@@ -45,7 +48,7 @@ def run(
     allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
-    from droplora_sweep.plan.preflight import prepare
+    from droplora_sweep.plan.survey import prepare
     from droplora_sweep.run.connection import resolve_address
     from droplora_sweep.run.remote import REMOTE, run_remotely
     from droplora_sweep.spec import load_sweep_file
@@ -77,9 +80,8 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.ledger.recorded import recorded_file
-    from droplora_sweep.plan.preflight import prepare
+    from droplora_sweep.ledger.reader import Ledger, recorded_file
+    from droplora_sweep.plan.survey import prepare
     from droplora_sweep.run.connection import resolve_address
     from droplora_sweep.run.remote import REMOTE
 
@@ -95,7 +97,7 @@ def resume(
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
-    from droplora_sweep.ledger.stop_request import request_stop
+    from droplora_sweep.ledger.requests import request_stop
 
     holder = request_stop(storage, name)
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
@@ -130,3 +132,62 @@ def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - lines of a driver elsewhere, as they are
+
+
+Trial = Annotated[
+    str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+]
+
+
+def stop_trial(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
+    """End one trial of a running sweep at its next step; the others go on."""
+    from droplora_sweep.ledger.requests import Ask
+
+    _ask(storage, name, Ask.STOP_TRIAL, trial)
+
+
+def pin(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Let a trial of a running sweep train to its end, whatever the scheduler thinks of it."""
+    from droplora_sweep.ledger.requests import Ask
+
+    _ask(storage, name, Ask.PIN, trial)
+
+
+def clone(
+    name: Name,
+    trial: Trial,
+    overrides: Overrides = None,
+    from_adapter: Annotated[
+        bool,
+        typer.Option("--from-adapter", help="Go on from the trial's adapter, not from a new one."),
+    ] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Add a trial to a running sweep: another one's, with some fields replaced."""
+    from droplora_sweep.ledger.reader import Ledger, named_trial
+    from droplora_sweep.ledger.requests import Ask, ask_driver, require_driver
+    from droplora_sweep.run.control import cloned_spec
+
+    require_driver(storage, name)
+    ledger = Ledger.open(storage, name)
+    parent = named_trial(ledger, trial)
+    spec = cloned_spec(ledger, parent, overrides or (), from_adapter=from_adapter)
+    answer = ask_driver(
+        storage,
+        name,
+        Ask.CLONE,
+        parent.trial_id,
+        spec=spec.model_dump(mode="json"),
+        from_adapter=from_adapter,
+    )
+    own_console().print(answer, highlight=False, soft_wrap=True)
+
+
+def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
+    from droplora_sweep.ledger.reader import Ledger, named_trial
+    from droplora_sweep.ledger.requests import ask_driver, require_driver
+
+    require_driver(storage, name)
+    found = named_trial(Ledger.open(storage, name), trial)
+    answer = ask_driver(storage, name, ask, found.trial_id)
+    own_console().print(answer, highlight=False, soft_wrap=True)

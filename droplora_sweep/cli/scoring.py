@@ -58,7 +58,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from droplora_sweep.plan.preflight import check_comparison, check_sandbox, prepare
+    from droplora_sweep.plan.survey import check_comparison, check_sandbox, prepare
     from droplora_sweep.spec import load_sweep_file
 
     prepared = prepare(load_sweep_file(file, [*(overrides or ()), *unsandboxed(allow_code)]))
@@ -98,14 +98,13 @@ def compress(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.ledger.trials import find_trial
+    from droplora_sweep.ledger.reader import Ledger, find_trial
 
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.export.compression import lowest_kept, rank_curve
-    from droplora_sweep.present.terminal.curves import curve_table, curve_text
+    from droplora_sweep.present.terminal.scores import curve_table, curve_text
 
     console = own_console()
     with console.status("loading the model") as doing:

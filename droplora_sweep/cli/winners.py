@@ -34,7 +34,7 @@ def best(
     from droplora_sweep.analysis.exploration import marginal_text
     from droplora_sweep.analysis.winners import winner_text, winners_json
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.making import facts_of
+    from droplora_sweep.present.report.page import facts_of
     from droplora_sweep.run.deciding import protocol, references
 
     ledger = Ledger.open(storage, name)
@@ -71,8 +71,7 @@ def register(
 ) -> None:
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
     from droplora_sweep.analysis.winners import winner_tags
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.ledger.trials import find_trial
+    from droplora_sweep.ledger.reader import Ledger, find_trial
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
@@ -130,8 +129,7 @@ def export(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write a trial's adapter to a folder of its own, with a model card."""
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.ledger.trials import find_trial
+    from droplora_sweep.ledger.reader import Ledger, find_trial
 
     if (trial is None) == (task is None):
         problem = "must be given, or else --task, and not both"
@@ -169,10 +167,8 @@ def rerun(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Train a trial again as it was, and say whether it came out as before."""
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.ledger.recorded import recorded_file
-    from droplora_sweep.ledger.trials import named_trial
-    from droplora_sweep.plan.preflight import check_sandbox, prepare
+    from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
+    from droplora_sweep.plan.survey import check_sandbox, prepare
 
     ledger = Ledger.open(storage, name)
     found = named_trial(ledger, trial)

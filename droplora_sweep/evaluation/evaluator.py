@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .answering import (
-    Answerer,
-    Share,
+from .answering.answerers import (
     answer_and_rate,
     answer_by_probability,
     answer_by_sampling,
     answer_greedily,
 )
-from .batching import rank_share
-from .context import fit_prompts, model_context, prompt_limit
-from .generation import TransformersGenerator
-from .prompt_tokens import prompt_tokens
-from .reading_mode import only_read
-from .strict import ANSWER_PREFIX
+from .answering.responses import Answerer, Share
+from .context import fit_prompts, model_context, prompt_limit, prompt_tokens
+from .extraction import ANSWER_PREFIX
+from .generation import TransformersGenerator, only_read, rank_share
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.spec.evaluation import EvaluationSpec
-    from droplora_sweep.tasks import Benchmark, Example, ScoredSplit, Task
+    from droplora_sweep.tasks.task import Benchmark, Example, ScoredSplit, Task
 
     from .generation import Generator
     from .results import ExampleResult

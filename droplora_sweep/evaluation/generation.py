@@ -1,4 +1,4 @@
-"""Decoding behind one interface; its transformers implementation.
+"""Decoding behind one interface, and its transformers implementation: batches, draws, ends.
 
 A ``Generator`` continues prompts with the most likely tokens, or with drawn ones. It decides
 itself which prompts are computed together, and gives the same responses whatever it decides.
@@ -6,28 +6,163 @@ itself which prompts are computed together, and gives the same responses whateve
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from transformers import (
     GenerationConfig,
+    LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
 )
 
-from .batching import batches
-from .sampling import DrawnTokens
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from .sampling import Sampling
     from .stopping import StopRule
+
+
+@contextmanager
+def only_read(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards every module is in the mode it came in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        # Not inference_mode: what a model caches in it could not take part in training later.
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def rank_share(lengths: Sequence[int], rank: int, world_size: int) -> list[int]:
+    """This rank's examples, shortest first.
+
+    Every rank gets as many long ones as the others; together the shares are all examples.
+
+    Args:
+        lengths: Tokens of every example's prompt.
+        rank: In [0, world_size).
+        world_size: How many ranks share the examples.
+    """
+    return by_length(lengths)[rank::world_size]
+
+
+def by_length(lengths: Sequence[int]) -> list[int]:
+    """Indices, shortest first, equal ones in their order."""
+    return sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
+
+
+def batches(
+    lengths: Sequence[int],
+    *,
+    batch_size: int,
+    max_batch_tokens: int | None = None,
+    num_new_tokens: int,
+) -> list[list[int]]:
+    """Indices, each in one batch; prompts of similar length share one, which saves padding.
+
+    Args:
+        lengths: Tokens of every prompt.
+        batch_size: The most prompts in a batch.
+        max_batch_tokens: The most tokens in a batch, prompts padded to the longest one and
+            ``num_new_tokens`` for each; a prompt beyond it is alone in its batch. None: no such
+            limit.
+        num_new_tokens: The most tokens that are added to a prompt.
+    """
+    result: list[list[int]] = []
+    for index in by_length(lengths):
+        # In this order the prompt at hand is the longest of its batch.
+        num_row_tokens = lengths[index] + num_new_tokens
+        num_rows = len(result[-1]) + 1 if result else 1
+        fits = max_batch_tokens is None or num_rows * num_row_tokens <= max_batch_tokens
+        if not result or num_rows > batch_size or not fits:
+            result.append([])
+        result[-1].append(index)
+    return result
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the responses to some prompts are drawn.
+
+    Attributes:
+        temperature: Divides the logits; above 0.
+        top_p: Probability that the drawn tokens' candidates have together, in (0, 1].
+        seeds: Of each prompt, in [0, 2**63).
+    """
+
+    temperature: float
+    top_p: float
+    seeds: tuple[int, ...]
+
+    def of(self, indices: Sequence[int]) -> Sampling:
+        """The same for some of the prompts."""
+        return Sampling(self.temperature, self.top_p, tuple(self.seeds[index] for index in indices))
+
+
+def sample_seed(example_id: str, sample: int) -> int:
+    """Seeds one response: by its example and its number alone."""
+    digest = hashlib.sha256(f"{example_id}/{sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class DrawnTokens(LogitsProcessor):
+    """Leaves greedy search one token: that which the row's random number falls on.
+
+    Each row draws one number in [0, 1) per token from its own seed, on the CPU, and takes the
+    token at which the cumulative distribution, in the order of the vocabulary, passes it. So a
+    row's tokens depend on its seed and its own logits alone; a rounding of these, as batches make
+    it, changes a token only where the number falls within that rounding of a border.
+    """
+
+    def __init__(self, sampling: Sampling, num_prompt_tokens: int, max_new_tokens: int) -> None:
+        self._sampling = sampling
+        self._start = num_prompt_tokens
+        self._numbers_BT = torch.stack(
+            [
+                torch.rand(
+                    max_new_tokens,
+                    generator=torch.Generator().manual_seed(seed),
+                    dtype=torch.float64,
+                )
+                for seed in sampling.seeds
+            ]
+        )
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any) -> Any:
+        """Scores (batch, vocabulary) that are 0 at the drawn token and -inf elsewhere."""
+        probabilities_BV = kept_probabilities(
+            scores, self._sampling.temperature, self._sampling.top_p
+        )
+        cumulative_BV = probabilities_BV.cumsum(-1)
+        numbers_B = self._numbers_BT[:, input_ids.shape[1] - self._start].to(scores.device)
+        # Scaled by the sum as it was rounded, so that no number lies beyond the last token.
+        marks_B1 = (numbers_B * cumulative_BV[:, -1]).unsqueeze(-1)
+        drawn_B1 = torch.searchsorted(cumulative_BV, marks_B1, right=True)
+        return torch.full_like(scores, -torch.inf).scatter(-1, drawn_B1, 0.0)
+
+
+def kept_probabilities(scores_BV: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
+    """Probabilities in float64 of the fewest tokens that have ``top_p`` together; else 0.
+
+    Not normalised again. The most likely token is always kept.
+    """
+    probabilities_BV = torch.softmax(scores_BV.double() / temperature, -1)
+    if top_p == 1:
+        return probabilities_BV
+    sorted_BV, order_BV = probabilities_BV.sort(stable=True, dim=-1, descending=True)
+    before_BV = sorted_BV.cumsum(-1) - sorted_BV
+    dropped_BV = (before_BV >= top_p).scatter(-1, order_BV, before_BV >= top_p)
+    return probabilities_BV.masked_fill(dropped_BV, 0.0)
 
 
 class Generator(Protocol):

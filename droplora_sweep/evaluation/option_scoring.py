@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .batching import batches
-from .generation import pad_left
-from .prompt_tokens import prompt_tokens
+from .context import prompt_tokens
+from .generation import batches, pad_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .context import model_context
-from .reading_mode import only_read
+from .generation import only_read
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,15 +6,22 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .extraction import CLOSING_FENCE, CODE_ENDS, CODE_FENCE, RELEASED_OPTIONS, find_options
-from .strict import STRICT_CLOSING_FENCE
-from .strict import OPENING_FENCE, may_become_choice
+from .extraction import (
+    CLOSING_FENCE,
+    CODE_ENDS,
+    CODE_FENCE,
+    OPENING_FENCE,
+    RELEASED_OPTIONS,
+    STRICT_CLOSING_FENCE,
+    find_options,
+    may_become_choice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from droplora_sweep.spec.evaluation import ProtocolName
-    from droplora_sweep.tasks import Benchmark
+    from droplora_sweep.tasks.task import Benchmark
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from .sampling import Sampling
+    from .generation import Sampling
     from .stopping import StopRule
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -11,9 +11,9 @@ from droplora_sweep.adapters.compression import ADAPTER_FILES, FactoredAdapter, 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.analysis.pairing import disagreement, mean_difference
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.evaluation import example_scores, score
+from droplora_sweep.evaluation.results import example_scores, score
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.adapter_files import publish_adapter, verify_adapter
+from droplora_sweep.ledger.files import publish_adapter, verify_adapter
 from droplora_sweep.spec import TrialSpec
 
 from .scoring import Scorer
@@ -21,9 +21,9 @@ from .scoring import Scorer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.intervals import Estimate
-    from droplora_sweep.analysis.trials import Scores
-    from droplora_sweep.evaluation import ExampleResult
+    from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.trial import TrialRecord
 
 MARGIN = 0.01

@@ -16,8 +16,8 @@ from droplora_sweep.analysis.intervals import mean as mean_estimate
 from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.adapter_files import plain_files, verify_adapter
-from droplora_sweep.ledger.card_forms import Form
+from droplora_sweep.ledger.card_sections import Form
+from droplora_sweep.ledger.files import plain_files, verify_adapter
 from droplora_sweep.ledger.model_card import CARD, model_card
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.spec import TrialSpec
@@ -25,8 +25,8 @@ from droplora_sweep.spec import TrialSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.intervals import Estimate
-    from droplora_sweep.analysis.trials import Scores
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
 
@@ -161,7 +161,7 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
 
 def _base_files(trial: TrialRecord) -> Files:
     """The base model's configuration and tokenizer, without its weights."""
-    from droplora_sweep.models import resolve_model
+    from droplora_sweep.models.resolving import resolve_model
 
     folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model).path
     return {
@@ -174,7 +174,7 @@ def _base_files(trial: TrialRecord) -> Files:
 
 def _merged(trial: TrialRecord, scratch: Path) -> Files:
     """The base model with the update added to its weights."""
-    from droplora_sweep.models import load_tokenizer
+    from droplora_sweep.models.loading import load_tokenizer
 
     from .merging import merged_model
 

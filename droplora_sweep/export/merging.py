@@ -9,8 +9,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from droplora_sweep.models import load_base_model
-from droplora_sweep.models.loading import DTYPES
+from droplora_sweep.models.loading import DTYPES, load_base_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,23 +17,24 @@ from peft import PeftModel
 from droplora_sweep.adapters.adapted import unloaded
 from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
-from droplora_sweep.evaluation import agreement, evaluate, score
 from droplora_sweep.evaluation.context import model_context, prompt_lengths
+from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import text_loss
+from droplora_sweep.evaluation.results import agreement, score
 from droplora_sweep.files import disk_faults_named, replace_file
-from droplora_sweep.ledger.results import write_results
-from droplora_sweep.models import load_base_model, load_tokenizer
-from droplora_sweep.storage import local_storage
-from droplora_sweep.tasks import load_task
+from droplora_sweep.ledger.files import write_results
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
+from droplora_sweep.storage.mirror import local_storage
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from transformers import PreTrainedModel
 
-    from droplora_sweep.evaluation import Agreement, ExampleResult
+    from droplora_sweep.evaluation.results import Agreement, ExampleResult
     from droplora_sweep.spec import SweepSpec, TrialSpec
 
 Split = Literal["validation", "test"]
@@ -265,7 +266,7 @@ def adapter_folder(name: str, mlflow_uri: str | None, storage: Path) -> Iterator
     if path.is_dir():
         yield path
     elif _RUN_ID.fullmatch(name):
-        from droplora_sweep.mlflow_view.fetching import fetched_adapter
+        from droplora_sweep.mlflow_view.reading import fetched_adapter
 
         with fetched_adapter(name, mlflow_uri, storage) as folder:
             yield folder

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from droplora_sweep.storage import below
+from droplora_sweep.storage.object_store import below
 
 from .messages import Message
 from .pool import find_pool

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 
-from .memory import halved
+from .exits import halved
 from .messages import Adjustment, Beginning, Decision, Lease, Message, Outcome, Words
 
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""The groups of a sweep: as many as the cluster has room for, for as long as they are needed."""
+"""The groups of a sweep: as many as the cluster has room for, checked for health.
+
+Missing nodes are told of.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ray.exceptions import RayActorError
+import ray
+from ray.exceptions import RayActorError, RayError
 
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
 
-from .capacity import room_for_groups
-from .controllers import give_back_placement_groups, why_it_died
-from .nodes import cluster_nodes
+from .capacity import RoomNotice, room_for_groups
+from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
+from .exits import kill, start_on_their_nodes
 from .pool import ask
-from .rounds import Rounds
 from .worker import serve
 
 if TYPE_CHECKING:
@@ -26,9 +29,77 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.spec import GroupSpec, SweepSpec
+
+    from .exits import Worker
+
 
 logger = logging.getLogger(__name__)
+
+KILL_TIMEOUT_S = 60.0
+"""A node that cannot start one small process in this time is as frozen as the group."""
+
+
+class Rounds:
+    """What is done every few seconds.
+
+    Args:
+        group: What a group is.
+        pool: Where groups show their progress.
+        say: Shows the user one line.
+    """
+
+    def __init__(
+        self, group: GroupSpec, pool: ActorHandle[Any], say: Callable[[str], None]
+    ) -> None:
+        self._pool = pool
+        self._say = say
+        self._notice = RoomNotice(group)
+
+    def make(self, nodes: Sequence[Mapping[str, float]]) -> None:
+        """Go round once.
+
+        Args:
+            nodes: Total resources of each node.
+        """
+        if (notice := self._notice.after(nodes, time.monotonic())) is not None:
+            self._say(notice)
+        self._lose_with_their_nodes()
+        silent = ask(self._pool, "silent")
+        for name, (reason, workers) in silent.items():
+            self._say(f"group {name} is ended and started again: {reason}")
+            if self._end(workers):
+                ask(self._pool, "lose", name)
+
+    def _lose_with_their_nodes(self) -> None:
+        """Take the trials of groups whose node is gone; they may never find another node."""
+        living = _living_nodes()
+        present = ask(self._pool, "nodes")
+        for name, nodes in present.items():
+            if nodes - living:
+                self._say(f"group {name} has lost a node; its trial goes on from its checkpoint")
+                ask(self._pool, "lose", name)
+
+    def _end(self, workers: Sequence[Worker]) -> bool:
+        """Whether no process of a group is left; Ray Train starts new ones when it notices."""
+        if not workers:
+            return True
+        ends = start_on_their_nodes(kill, workers)
+        ready, late = ray.wait(ends, num_returns=len(ends), timeout=KILL_TIMEOUT_S)
+        failed = list(late)
+        for end in ready:
+            try:
+                ray.get(end)
+            except RayError as error:
+                logger.warning("cannot end a silent group's processes on its node: %s", error)
+                failed.append(end)
+        return not failed or not _living_nodes() & {worker.node for worker in workers}
+
+
+def _living_nodes() -> set[str]:
+    nodes: Any = ray.nodes()
+    return {node["NodeID"] for node in nodes if node["Alive"]}
+
 
 GROWTH_INTERVAL_S = 5.0
 """How often the cluster is asked whether it has grown, and groups whether they are well."""

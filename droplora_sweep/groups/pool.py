@@ -15,12 +15,11 @@ from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import PoolLostError
 
-from .controllers import why_it_died
+from .cluster import HEAD, why_it_died
+from .exits import remains_of, start_on_their_nodes
 from .leases import LeaseBook
 from .messages import Message, StepsDone, Words
-from .nodes import HEAD
-from .processes import remains_of, start_on_their_nodes
-from .silence import Vigil
+from .watchdog import Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import GroupSpec, Turn
 
+    from .exits import Worker
     from .messages import Adjustment, Beginning, Decision, Lease, Outcome
-    from .processes import Worker
 
 T = TypeVar("T")
 

@@ -15,20 +15,20 @@ from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
 from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec, Turn
-from droplora_sweep.storage import is_url
+from droplora_sweep.storage.object_store import is_url
 
-from .last_words import last_words
+from .exits import last_words, this_worker
 from .messages import Decision, Message
 from .pool import find_pool
-from .processes import this_worker
-from .signs import Signs
+from .watchdog import Signs
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-    from droplora_sweep.training import Report, Resident
     from droplora_sweep.training.checkpoints.store import Checkpoints
-    from droplora_sweep.training.membership import Membership
+    from droplora_sweep.training.population import Membership
+    from droplora_sweep.training.reporting import Report
+    from droplora_sweep.training.runner import Resident
 
     from .messages import Lease
 
@@ -80,7 +80,7 @@ def serve(config: dict[str, Any]) -> None:
     line = _Line(pool, config["group"], rank, spec, signs)
     line.enter()
     with last_words(pool, config["group"], rank):
-        from droplora_sweep.training import Resident
+        from droplora_sweep.training.runner import Resident
 
         model = ModelSpec.model_validate_json(config["model"])
         resident = Resident(model, threads=config["threads"], on_forward=signs.show)
@@ -204,8 +204,7 @@ class _Line:
             return None
         if self._checkpoints is None or lease.folder is None:
             raise TrialError("a member of a population needs the sweep's storage on its node")
-        from droplora_sweep.training.checkpoints.snapshots import snapshots_of
-        from droplora_sweep.training.membership import Membership
+        from droplora_sweep.training.population import Membership, snapshots_of
 
         return Membership(lease.turns, snapshots_of(lease.folder))
 

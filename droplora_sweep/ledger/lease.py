@@ -1,4 +1,7 @@
-"""Who may write a sweep's ledger: one driver at a time, named in the file ``driver.lease``.
+"""The lease of a sweep's ledger: one driver at a time, named in the file ``driver.lease``.
+
+Linux alone: everything is read from ``/proc``. Elsewhere nothing can be seen of a process, and
+whoever asks has to wait for a lease to expire.
 
 A driver takes the lease, renews it every 5 s, and gives it back at its end. Another driver is
 refused while the holder lives. A holder that died is succeeded: at once where its process can be
@@ -25,20 +28,71 @@ import fcntl
 import json
 import os
 import secrets
+import socket
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import temporary_beside
 
-from .processes import Process, this_process
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from every other that had or will have its pid.
+
+    Attributes:
+        host: Name of its machine, for people.
+        pid: Its id among the processes that its machine or container shows.
+        started: Clock ticks from the machine's boot to its start; None where not known.
+        machine: Boot and pid namespace, e.g. one container until it or its machine restarts.
+            Hosts' names do not tell: containers may share one, or keep it over a restart.
+    """
+
+    host: str
+    pid: int
+    started: int | None
+    machine: str
+
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended: nothing is known of processes of other machines."""
+        if self.machine != _machine() or self.started is None:
+            return False
+        return _start_ticks(self.pid) != self.started
+
+
+def this_process() -> Process:
+    """The process that asks."""
+    return Process(socket.gethostname(), os.getpid(), _start_ticks(os.getpid()), _machine())
+
+
+def _machine() -> str:
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {(PROC / 'self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Start of a living process; None where there is none, or one that only waits for burial."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The name before ")" may hold spaces; state is field 3 of stat(5), starttime field 22.
+    state, *fields = text.rpartition(")")[2].split()
+    return None if state in ("Z", "X") else int(fields[18])
+
 
 HEARTBEAT_S = 5.0
 """A holder renews its lease this often."""

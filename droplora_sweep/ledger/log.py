@@ -1,4 +1,7 @@
-"""The append-only file of events: the durable truth of a sweep.
+"""The append-only file of events, the durable truth of a sweep, and where it can be made to fail.
+
+``DROPLORA_FAILPOINT=NAME`` (or ``NAME:N`` for the N-th time it is reached) kills the process with
+SIGKILL there, between two steps of a commit. Without the variable nothing happens.
 
 A line counts once ``append`` has returned: it is then on the disk. A crash can leave one torn
 line at the end, of an event that nobody was told had happened; readers leave it out and say so.
@@ -8,6 +11,8 @@ Damage anywhere else is an error.
 from __future__ import annotations
 
 import os
+import signal
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +31,51 @@ from droplora_sweep.records.events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+VARIABLE = "DROPLORA_FAILPOINT"
+
+FAILPOINTS = (
+    "sweep-folder-made",
+    "sweep-started",
+    "sweep-resumed",
+    "trial-folder-made",
+    "trial-started",
+    "trial-reported",
+    "trial-ended",
+    "adapter-half-written",
+    "adapter-published",
+    "results-written",
+    "trial-finished",
+    "test-results-written",
+    "trial-tested",
+    "sweep-finished",
+)
+"""Each lies right after the step that its name tells of; one is in the middle of a step."""
+
+RARE_FAILPOINTS = (
+    "trial-adjusted",
+    "trial-stop-asked",
+    "trial-pinned",
+    "trial-cloned",
+    "trial-turned",
+    "reference-scored",
+)
+"""The same, of events that only some sweeps have."""
+
+_times_reached: Counter[str] = Counter()
+
+
+def failpoint(name: str) -> None:
+    """Die here if the environment says so."""
+    known = (*FAILPOINTS, *RARE_FAILPOINTS)
+    assert name in known, f"must be one of {', '.join(known)}, got {name}"
+    wanted, _, count = os.environ.get(VARIABLE, "").partition(":")
+    if wanted != name:
+        return
+    _times_reached[name] += 1
+    if _times_reached[name] == int(count or 1):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class EventLog:

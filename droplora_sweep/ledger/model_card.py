@@ -9,8 +9,7 @@ import yaml
 
 from droplora_sweep.spec import AdapterSpec, ModelSpec
 
-from .card_forms import BUILTIN, Form, loading_text
-from .card_prompts import prompt_text, task_prompts
+from .card_sections import BUILTIN, Form, loading_text, prompt_text, task_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,17 +7,32 @@ event that mentions it (`ledger_writer`). MLflow shows what the ledger holds
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from droplora_sweep.records.layout import STUDY, SUMMARY, TRIALS, sweep_directory
-from droplora_sweep.records.replay import SweepFold
-from droplora_sweep.storage import below, storage_name
+from pydantic import ValidationError
 
-from .remote_copy import find_driver
-from .results import AnswerCounts, read_answers, read_scores
-from .sweep_folders import read_sweep, require_sweep
+from droplora_sweep.errors import SweepError
+from droplora_sweep.records.layout import (
+    EVENTS,
+    LEASE,
+    SPEC,
+    STUDY,
+    SUMMARY,
+    TRIALS,
+    sweep_directory,
+)
+from droplora_sweep.records.replay import SweepFold
+from droplora_sweep.spec import SweepSpec, TrialSpec
+from droplora_sweep.spec.loading.loader import recorded_sweep_file
+from droplora_sweep.storage.mirror import mirror_of, storage_name
+from droplora_sweep.storage.object_store import below
+
+from .files import AnswerCounts, read_answers, read_scores
+from .log import read_events
+from .remote_copy import fetch_sweep, find_driver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +40,81 @@ if TYPE_CHECKING:
     import optuna
 
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.spec import SweepFile
 
     from .lease import Holder
+    from .log import EventsRead
+
+
+def sweep_names(storage: Path) -> list[str]:
+    """Names of the sweeps in a storage folder, sorted; none where the folder is missing."""
+    return sorted(path.parent.name for path in storage.glob(f"*/{EVENTS}"))
+
+
+def has_sweep(storage: Path, name: str) -> bool:
+    """Whether a sweep of this name has begun, finished or not.
+
+    Raises:
+        SweepError: The name is that of something else in the storage folder.
+    """
+    path = sweep_directory(storage, name) / EVENTS
+    fetch_sweep(storage, name)
+    return path.is_file() and bool(read_events(path).events)
+
+
+def require_new(storage: Path, name: str) -> Path:
+    """The folder of a sweep that has not begun, which need not exist.
+
+    A driver that was killed in its first moments leaves a folder without a whole event; nothing is
+    lost by using it again.
+
+    Raises:
+        SweepError: A sweep or anything else has this name.
+    """
+    directory = sweep_directory(storage, name)
+    if directory.exists() and (has_sweep(storage, name) or not _is_stillborn(directory)):
+        raise SweepError(
+            f"name: must be new in {storage_name(directory.parent)}, got {name}, which exists; "
+            "choose another with --name"
+        )
+    return directory
+
+
+def require_sweep(storage: Path, name: str) -> None:
+    """See that a sweep has this name.
+
+    Raises:
+        SweepError: None has.
+    """
+    fetch_sweep(storage, name)
+    names = sweep_names(storage)
+    if name not in names:
+        mirror = mirror_of(storage)
+        names = names if mirror is None else mirror.names()
+        known = f"it has {', '.join(names)}" if names else "it has none"
+        raise SweepError(f"name: must be a sweep in {storage_name(storage)}, got {name!r}; {known}")
+
+
+def read_sweep(directory: Path) -> EventsRead:
+    """The events of a sweep that has begun.
+
+    Raises:
+        SweepError: It has not, or its log is damaged.
+    """
+    read = read_events(directory / EVENTS)
+    if not read.events:
+        raise SweepError(
+            f"{directory}: the sweep was interrupted before it started; run its file again"
+        )
+    return read
+
+
+def _is_stillborn(directory: Path) -> bool:
+    """Whether a folder has no more than what is written before a sweep's first event."""
+    first = {EVENTS, LEASE, SPEC}
+    return directory.is_dir() and all(
+        path.name in first or path.name.startswith(".") for path in directory.iterdir()
+    )
 
 
 class Ledger:
@@ -131,3 +219,76 @@ class Ledger:
     def trials_location(self) -> str:
         """The same as workers find it: below the URL, if the storage is one."""
         return below(storage_name(self.storage), self.directory.name, TRIALS)
+
+
+def named_trial(ledger: Ledger, name: str) -> TrialRecord:
+    """The trial that a user means by an id or the start of one, e.g. ``t0003``.
+
+    Raises:
+        SweepError: None or several match.
+    """
+    sweep = ledger.record.name
+    trials = ledger.records()
+    # t1000 is a trial of its own, also where t10000 begins with it.
+    matches = [
+        trial for trial in trials if name in (trial.trial_id, trial.trial_id.partition("-")[0])
+    ]
+    matches = matches or [trial for trial in trials if name and trial.trial_id.startswith(name)]
+    if len(matches) != 1:
+        several = f", which begins {len(matches)} of them" if matches else ""
+        raise SweepError(
+            f"trial: must be one of {sweep}'s, got {name}{several}; "
+            f"`droplora-sweep status {sweep}` lists them"
+        )
+    return matches[0]
+
+
+def find_trial(ledger: Ledger, name: str) -> TrialRecord:
+    """The same, of a trial that has an adapter.
+
+    Raises:
+        SweepError: None or several match, or the one that does has no adapter.
+    """
+    trial = named_trial(ledger, name)
+    if trial.adapter is None:
+        why = f": {trial.reason}" if trial.reason else ""
+        state = trial.state.lower()
+        raise SweepError(f"trial: must have an adapter, got {trial.trial_id}, {state}{why}")
+    return trial
+
+
+def recorded_sweep(record: SweepRecord) -> SweepSpec:
+    """The spec of a sweep's last start.
+
+    Raises:
+        SweepError: Another version of this package wrote it, and this one cannot read it.
+    """
+    try:
+        return SweepSpec.model_validate_json(json.dumps(record.spec))
+    except ValidationError as error:
+        wrote = record.versions.get("droplora-sweep", "another version")
+        raise SweepError(
+            f"{record.name}: was started by droplora-sweep {wrote}, whose spec this version "
+            f"cannot read: {error.errors()[0]['msg']}"
+        ) from error
+
+
+def recorded_trial(record: TrialRecord) -> TrialSpec:
+    """The trial's spec, from its JSON values."""
+    return TrialSpec.model_validate_json(json.dumps(record.spec))
+
+
+def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -> SweepFile:
+    """The spec of a sweep's last start as a file's, to be prepared and run.
+
+    Args:
+        record: The sweep.
+        storage: Where it was found.
+        name: Another name, for a fork.
+
+    Raises:
+        SweepError: This version cannot read it.
+    """
+    update = {"storage": storage_name(storage), "name": name or record.name}
+    sweep = SweepSpec.model_validate({**dict(recorded_sweep(record)), **update})
+    return recorded_sweep_file(sweep, f"sweep {record.name}")

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.events import EventKind, encode
 from droplora_sweep.records.layout import LEASE, sweep_directory
-from droplora_sweep.storage import StoreError, mirror_of
+from droplora_sweep.storage.mirror import mirror_of
+from droplora_sweep.storage.object_store import StoreError
 
-from .lease import Holder, find_holder
-from .processes import Process
+from .lease import Holder, Process, find_holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from droplora_sweep.records.events import Event
-    from droplora_sweep.storage import Mirror
+    from droplora_sweep.storage.mirror import Mirror
 
 PATIENCE_S = 120.0
 """A store that is away for longer ends the sweep, which can then be resumed."""

@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.spec.objectives import is_maximized
-from droplora_sweep.spec.study_url import JOURNAL, POSTGRESQL
+from droplora_sweep.spec.locations import JOURNAL, POSTGRESQL
+from droplora_sweep.spec.search import is_maximized
 
 from .sqlite_url import sqlite_url
 

@@ -22,27 +22,26 @@ from droplora_sweep.records.layout import (
 from droplora_sweep.records.replay import SweepFold
 from droplora_sweep.records.trial import Stage
 
-from .failpoints import failpoint
-from .held_ledger import HeldLedger
-from .log import EventLog
-from .sweep_files import write_spec, write_summary
-from .sweep_folders import has_sweep, read_sweep, require_new, require_sweep
-from .sweep_hold import SweepHold
-from .trial_files import (
+from .files import (
     describe_trial,
     publish_reference_results,
     publish_test_results,
     publish_trial_files,
+    write_spec,
+    write_summary,
 )
+from .held_ledger import HeldLedger, SweepHold
+from .log import EventLog, failpoint
+from .reader import has_sweep, read_sweep, require_new, require_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from droplora_sweep.evaluation import ExampleResult
-    from droplora_sweep.records.clones import QueuedClone
+    from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.trial import (
         PastTrial,
+        QueuedClone,
         Reference,
         StartingPoint,
         SweepOutcome,

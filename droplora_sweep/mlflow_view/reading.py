@@ -1,27 +1,76 @@
-"""Trials as MLflow holds them, for a sweep that starts from them."""
+"""Trials and adapters as MLflow holds them, and the address that shows runs side by side."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from mlflow.exceptions import MlflowException
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import TRIAL
+from droplora_sweep.redaction import redact
 
+from . import values
 from .client import connect, find_experiment, require_known_scheme
 from .ui import MLFLOW_DATABASE
 from .values import COPIED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from droplora_sweep.records.trial import SweepRecord
+
+
+ARTIFACT = "adapter"
+
+
+def require_contained(run_id: str, paths: Iterable[str]) -> None:
+    """Refuse names of a server that would be written outside of the folder they are meant for.
+
+    Raises:
+        SweepError: Naming the first.
+    """
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise SweepError(f"--adapter: run {run_id} must have plain file names, got {path!r}")
+
+
+@contextlib.contextmanager
+def fetched_adapter(run_id: str, uri: str | None, storage: Path) -> Iterator[Path]:
+    """A temporary copy of a run's ``adapter`` artifact.
+
+    Args:
+        run_id: 32 hex digits.
+        uri: Tracking server; the sqlite store under ``storage`` where None.
+        storage: Folder that holds the sweeps.
+
+    Raises:
+        SweepError: The store cannot be opened, or has no such run with an adapter.
+    """
+    if uri is None and not (storage / MLFLOW_DATABASE).is_file():
+        raise SweepError(f"--storage: must hold {MLFLOW_DATABASE} for an MLflow run, got {storage}")
+    client = connect(storage, uri)
+    with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
+        try:
+            client.get_run(run_id)
+            found = [item.path for item in client.list_artifacts(run_id, ARTIFACT)]
+            if not found:
+                raise SweepError(f"--adapter: run {run_id} must have an adapter, got none")
+            require_contained(run_id, found)
+            path = client.download_artifacts(run_id, ARTIFACT, folder)
+        except MlflowException as error:
+            reason = str(error).strip().splitlines()[0]
+            raise SweepError(f"--adapter: cannot read run {run_id}: {reason}") from error
+        yield Path(path)
 
 
 @dataclass(frozen=True)
@@ -91,3 +140,67 @@ def _read(client: MlflowClient, run: Run) -> PublishedTrial:
     digests = {one.dataset.name: one.dataset.digest for one in inputs}
     origin = f"{tags.get('sweep', 'mlflow')}/{tags['trial_id']}"
     return PublishedTrial(origin, spec, run.data.metrics, digests)
+
+
+def comparison_link(
+    wanted: Iterable[tuple[SweepRecord, Sequence[str]]],
+    *,
+    storage: Path,
+    uri: str | None,
+    address: str,
+) -> str:
+    """The address of MLflow's comparison of trials, on exactly their runs.
+
+    Args:
+        wanted: Sweeps, and the ids of those of their trials that are compared.
+        storage: Folder whose own store is asked where ``uri`` is None.
+        uri: Tracking URI.
+        address: Where the UI of that store is, ``http://127.0.0.1:5000``.
+
+    Raises:
+        SweepError: The store does not answer, or lacks a run.
+    """
+    require_known_scheme(uri)
+    if uri is None and not (storage / MLFLOW_DATABASE).is_file():
+        raise SweepError(f"{storage} has no {MLFLOW_DATABASE}: publish the sweeps with `sync`")
+    client = connect(storage, uri)
+    experiments: list[str] = []
+    runs: list[str] = []
+    try:
+        for sweep, trial_ids in wanted:
+            experiment = client.get_experiment_by_name(values.experiment_name(sweep))
+            known = {} if experiment is None else _runs(client, experiment.experiment_id, sweep)
+            lacking = [trial_id for trial_id in trial_ids if trial_id not in known]
+            if experiment is None or lacking:
+                what = ", ".join(lacking) or "its experiment"
+                raise SweepError(f"MLflow lacks {what} of {sweep.name}: publish it with `sync`")
+            experiments.append(experiment.experiment_id)
+            runs += [known[trial_id] for trial_id in trial_ids]
+    except MlflowException as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise SweepError(redact(f"MLflow does not answer: {first_line}")) from error
+    return (
+        f"{address.rstrip('/')}/#/compare-runs?runs={_list(runs)}&experiments={_list(experiments)}"
+    )
+
+
+def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> dict[str, str]:
+    """Run ids of a sweep's trials; of several for one trial the first, as the publisher does."""
+    found: dict[str, str] = {}
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            [experiment_id],
+            f"tags.sweep_id = '{sweep.sweep_id}'",
+            order_by=["attributes.start_time ASC"],
+            page_token=token or None,
+        )
+        for run in page:
+            found.setdefault(run.data.tags.get("trial_id", ""), run.info.run_id)
+        token = page.token or None
+    return found
+
+
+def _list(texts: Iterable[str]) -> str:
+    """A list as the UI's addresses have it: JSON, each text once, percent-encoded."""
+    return quote(json.dumps(list(dict.fromkeys(texts)), separators=(",", ":")))

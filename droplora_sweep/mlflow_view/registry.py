@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.spec import TrialSpec
 
 from .client import connect, find_experiment, require_known_scheme
@@ -183,7 +183,8 @@ def _loaded(trial: TrialRecord) -> dict[str, Any]:
         return {"transformers_model": str(trial.adapter)}
     from peft import PeftModel
 
-    from droplora_sweep.models import load_base_model, load_tokenizer, resolve_model
+    from droplora_sweep.models.loading import load_base_model, load_tokenizer
+    from droplora_sweep.models.resolving import resolve_model
 
     spec = TrialSpec.model_validate(dict(trial.spec)).model
     plain = spec.model_copy(update={"quantization": "none"})

@@ -28,7 +28,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.results import COLUMNS, read_results
+from droplora_sweep.ledger.files import COLUMNS, read_results
 from droplora_sweep.records.layout import FAILURE_LOG, SPEC, TRIAL, trial_directory
 
 from . import values

@@ -1,17 +1,86 @@
-"""The command that opens the MLflow UI on a sweep's store."""
+"""The MLflow UI on a sweep's store: its command, its login, its processes.
+
+The loopback interface is shared by every user of a machine, so MLflow's own basic authentication is
+on. Its one user and a generated password are kept beside the sweeps, readable by their owner alone.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.ledger.sqlite_url import sqlite_url
 from droplora_sweep.spec import RESERVED_NAMES
 
 if TYPE_CHECKING:
-    from .ui_login import Login
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+FOLDER = ".mlflow-login"
+USER = "droplora"
+
+_CONFIG = """\
+[mlflow]
+default_permission = NO_PERMISSIONS
+database_uri = {users}
+admin_username = {user}
+admin_password = {password}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 3600
+"""
+# Without the cache every request, of which a page makes dozens, hashes the password anew.
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a user types into the browser, and what the server is told of it.
+
+    Attributes:
+        user: Name of the only user.
+        password: Generated once for a storage folder.
+        environment: The server's further environment variables.
+    """
+
+    user: str
+    password: str = field(repr=False)
+    environment: dict[str, str] = field(repr=False)
+
+
+def ui_login(storage: Path) -> Login:
+    """The login of a storage folder's UI, made where missing.
+
+    Raises:
+        SweepError: The folder cannot be written.
+    """
+    folder = storage.resolve() / FOLDER
+    file, config, users = folder / "password", folder / "auth.ini", folder / "users.db"
+    with disk_faults_named(folder):
+        make_private_directory(folder)
+        if not file.is_file():
+            replace_file(file, secrets.token_urlsafe(18).encode())
+        password = file.read_text()
+        # In such a file a percent sign begins a reference unless it is doubled.
+        url = sqlite_url(users).replace("%", "%%")
+        text = _CONFIG.format(users=url, user=USER, password=password)
+        replace_file(config, text.encode())
+        os.close(os.open(users, os.O_CREAT, 0o600))
+    environment = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        # It signs the forms of MLflow's pages.
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
+    return Login(USER, password, environment)
+
 
 MLFLOW_ARTIFACTS, MLFLOW_DATABASE = RESERVED_NAMES
 
@@ -67,3 +136,84 @@ def ui_command(
     if login is None:
         return command, dict(UI_ENVIRONMENT)
     return [*command, "--app-name", "basic-auth"], {**UI_ENVIRONMENT, **login.environment}
+
+
+CLIENT_ENVIRONMENT = {
+    **QUIET_ENVIRONMENT,
+    # A call to a dead server blocks for about 247 s with MLflow's own values; the ledger keeps
+    # what is not published, so giving up early loses nothing.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def set_environment() -> None:
+    """Set this process's MLflow settings, where the user has not set them.
+
+    MLflow reads some when it is imported, so it is imported after this.
+    """
+    for name, value in CLIENT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE_S = 10.0
+POLL_S = 0.1
+
+
+def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a server until it ends, or until this process is told to end.
+
+    The server and what it starts are a process group of their own, and are all told to end.
+
+    Args:
+        command: What is run.
+        environment: What its environment has in addition to this process's.
+
+    Returns:
+        0 where this process was told to end, else the server's exit code.
+    """
+    with _signals_noted() as noted:
+        server = subprocess.Popen(
+            command, env={**os.environ, **environment}, start_new_session=True
+        )
+        try:
+            while server.poll() is None and not noted:
+                time.sleep(POLL_S)
+        finally:
+            _end(server)
+    return 0 if noted else server.returncode
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Note signals that end a process instead of ending at once; ignored ones stay ignored."""
+    noted: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: noted.append(number))
+        for number in SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server's group: with grace, then without."""
+    deadline = time.monotonic() + GRACE_S
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            # A group that has no process any more is no group, which ends this loop.
+            server.poll()
+            os.killpg(server.pid, 0)
+            time.sleep(POLL_S)
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()

@@ -13,19 +13,47 @@ from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.spec import dotted, possible_values
 from droplora_sweep.spec.adapter import names
-from droplora_sweep.spec.composition import METHOD
-
-from .corners import adapter_corners
+from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.rules.composition import (
+    MASK,
+    METHOD,
+    RANK,
+    RATE,
+    combinations,
+    pruning_rates,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
-    from droplora_sweep.adapters.as_loaded import Attached
-    from droplora_sweep.models import ModelSummary
-    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.adapters.attaching import Attached
+    from droplora_sweep.models.inspecting import ModelSummary
+    from droplora_sweep.spec import SweepSpec, TrialSpec
+
+
+def corners(sweep: SweepSpec, paths: Sequence[str]) -> Iterator[TrialSpec]:
+    """Trials with every combination of the ends of these fields, all else at its default."""
+    for fields in combinations(paths, sweep):
+        yield with_fields(sweep.trial, fields)
+
+
+def adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:
+    """Trials at the extremes of what decides how much is trained and saved."""
+    searched = [path for path in pruning_rates(sweep)[1:] if path in sweep.search.parameters]
+    ends = {path: _ends(path, sweep) for path in searched}
+    for trial in corners(sweep, (METHOD, MASK, RANK, RATE)):
+        # A gate is a few numbers, so module rates need no combinations of their own.
+        for end in (0, -1) if searched else (0,):
+            yield with_fields(trial, {path: ends[path][end] for path in searched})
+
+
+def _ends(path: str, sweep: SweepSpec) -> list[int | float]:
+    return sorted(value for _, value in possible_values(path, sweep) if is_number(value))
+
 
 SEQUENCE = "training.max_sequence_tokens"
 _OUTPUT_LAYER = "lm_head"
@@ -79,9 +107,9 @@ def look_at_loaded(
     Returns:
         None where the model cannot be built.
     """
-    from droplora_sweep.adapters.as_loaded import attach_and_count
+    from droplora_sweep.adapters.attaching import attach_and_count
     from droplora_sweep.evaluation.context import model_context
-    from droplora_sweep.models.building import (
+    from droplora_sweep.models.loading import (
         build_without_weights,
         num_embedded_tokens,
         num_learned_positions,

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
-from droplora_sweep.groups import room_for_groups
+from droplora_sweep.groups.capacity import room_for_groups
 from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
-from .corners import adapter_corners, corners
+from .as_loaded import adapter_corners, corners
 from .costs.work import ASSUMED_UTILISATION
 from .plan_costs import Assumed, plan_costs
-from .preflight import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
+from .survey import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import Scalar, SweepSpec, TrainingSpec
 
     from .plan_costs import Costs

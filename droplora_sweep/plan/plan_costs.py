@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.spec.composition import MASK, METHOD, RANK, RATE, combinations
 from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.rules.composition import MASK, METHOD, RANK, RATE, combinations
 
-from .costs.gpus import GPUS, Gpu, smallest_gpu
 from .costs.memory import Memory, training_memory
-from .costs.work import gpu_hours, most_tokens, trial_flops
+from .costs.work import GPUS, Gpu, gpu_hours, most_tokens, smallest_gpu, trial_flops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
-from droplora_sweep.evaluation.judging import check_judge
-from droplora_sweep.models.vocabulary import special_token, tokens_beyond
+from droplora_sweep.evaluation.judging.questions import check_judge
+from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import dotted, possible_values
 from droplora_sweep.spec.adapter import names
-from droplora_sweep.spec.composition import METHOD, MODULE_RATES, RANK, combinations, pruning_rates
+from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.parameters import is_number
-from droplora_sweep.spec.study_url import missing_driver
+from droplora_sweep.spec.rules.composition import (
+    METHOD,
+    MODULE_RATES,
+    RANK,
+    combinations,
+    pruning_rates,
+)
 from droplora_sweep.training.schedule import MIN_LORA_DROP_STEPS, num_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from droplora_sweep.models import ModelSummary
+    from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.tasks.task import Task
 
     from .as_loaded import AsLoaded
 
@@ -66,7 +72,7 @@ def check_vocabulary(
         beyond = () if num_embedded is None else tokens_beyond(model.path, num_embedded)
         if special_token(model.path, "eos_token") is None:
             # Its class may have one, which only transformers knows; the import takes seconds.
-            from droplora_sweep.models import load_tokenizer
+            from droplora_sweep.models.loading import load_tokenizer
 
             load_tokenizer(sweep.model)
     except InputError as error:

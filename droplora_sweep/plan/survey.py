@@ -1,26 +1,29 @@
-"""What is known of a sweep on this machine, and every fault of it; no torch, no Ray."""
+"""All that is known of a sweep before it starts, and every fault of it; no torch, no Ray."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
+from droplora_sweep.evaluation.answers import check_golds
+from droplora_sweep.evaluation.code_runner import require_sandbox
 from droplora_sweep.evaluation.context import check_contexts
-from droplora_sweep.evaluation.golds import check_golds
-from droplora_sweep.evaluation.held_out import HeldOutText, read_held_out_text
-from droplora_sweep.evaluation.judging import with_absolute_files
-from droplora_sweep.models import (
+from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
+from droplora_sweep.evaluation.judging.questions import judge_digests, with_absolute_files
+from droplora_sweep.groups.capacity import room_for_workers, worker_needs
+from droplora_sweep.models.inspecting import inspect_model, inspect_published, require_quantization
+from droplora_sweep.models.resolving import (
+    BUILTIN,
     OutOfReachError,
-    inspect_model,
-    inspect_published,
     is_on_this_machine,
-    require_quantization,
     resolve_model,
 )
-from droplora_sweep.models.resolving import BUILTIN
 from droplora_sweep.spec import is_hub_id, local_folder
-from droplora_sweep.tasks import BENCHMARKS, load_task, published_task, split_sizes
+from droplora_sweep.tasks.entries import published_task
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.registry import BENCHMARKS
+from droplora_sweep.tasks.task import split_sizes
 
 from .as_loaded import is_told_by_names, look_at_loaded
 from .requirements import (
@@ -35,13 +38,14 @@ from .requirements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from droplora_sweep.models import ModelSummary
-    from droplora_sweep.spec import ModelSpec, SweepFile, SweepSpec
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.models.inspecting import ModelSummary
+    from droplora_sweep.spec import GroupSpec, ModelSpec, SweepFile, SweepSpec
+    from droplora_sweep.tasks.task import Task
 
     from .as_loaded import AsLoaded
+
 
 T = TypeVar("T")
 
@@ -206,3 +210,105 @@ def _absolute(data: str | None) -> str | None:
         return None
     path = local_folder(data)
     return str(path.resolve()) if path.exists() or not is_hub_id(data) else data
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep whose model and data are known to be there.
+
+    Attributes:
+        file: The valid file; still knows the line of each field.
+        sweep: Its sweep with absolute paths: workers have working folders of their own.
+        task: The task's data.
+        model: Sizes of the base model.
+        held_out: The text of ``evaluation.held_out_text``.
+    """
+
+    file: SweepFile
+    sweep: SweepSpec
+    task: Task
+    model: ModelSummary
+    held_out: HeldOutText | None = None
+
+    def data_digests(self) -> dict[str, str]:
+        """Digest of each split, test included, of the held-out text and the judge's files."""
+        text = {} if self.held_out is None else {HELD_OUT_TEXT: self.held_out.digest}
+        judge = self.sweep.evaluation.judge
+        judged = {} if judge is None else judge_digests(judge)
+        return self.task.all_digests() | text | judged
+
+
+def prepare(file: SweepFile) -> Prepared:
+    """Find the model, load the task, and check one against the other; no torch, no Ray.
+
+    Raises:
+        InputError: With every fault, each at the line of its field.
+    """
+    found = survey(file, may_lack_files=False)
+    assert found.task is not None
+    assert found.model is not None
+    return Prepared(file, found.sweep, found.task, found.model, found.held_out)
+
+
+def remote_code_note(sweep: SweepSpec) -> str | None:
+    """What a user who lets the model's own code run should be reminded of; None for others."""
+    if not sweep.model.trust_remote_code:
+        return None
+    return f"model.trust_remote_code is true: Python code that comes with {sweep.model.path} is run"
+
+
+def check_sandbox(file: SweepFile, task: Task) -> None:
+    """Refuse code benchmarks on a machine that has no sandbox for them, unless that is chosen.
+
+    Raises:
+        InputError: There is none; says why.
+    """
+    if not any(benchmark.scoring == "code" for benchmark in task.benchmarks):
+        return
+    try:
+        require_sandbox(allow_unsandboxed=file.sweep.evaluation.allow_unsandboxed_code)
+    except DropLoRASweepError as error:
+        raise file.locate(
+            InputError([Fault("", "evaluation.allow_unsandboxed_code", str(error))])
+        ) from error
+
+
+def check_comparison(prepared: Prepared) -> None:
+    """Refuse to compare scored options with generation where no options are scored.
+
+    Raises:
+        InputError: The file generates, or has no choice benchmark.
+    """
+    if prepared.sweep.evaluation.choice != "score":
+        problem = "must be score with --compare-generation, got generate"
+        raise prepared.file.locate(InputError([Fault("", "evaluation.choice", problem)]))
+    if not any(one.scoring == "choice" for one in prepared.task.benchmarks):
+        problem = "must have one with `scoring: choice` with --compare-generation, got none"
+        raise prepared.file.locate(InputError([Fault("", "task.benchmarks", problem)]))
+
+
+NO_GPUS_HERE = (
+    "group: these nodes have no GPU and its workers need some, so room for groups was not checked; "
+    "name the cluster with --address"
+)
+
+
+def lacks_gpus_at_all(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the nodes are not those of a cluster that the sweep was written for."""
+    return group.gpus_per_worker > 0 and not any(node.get("GPU") for node in nodes)
+
+
+def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
+    """Refuse groups that the cluster can never hold.
+
+    Raises:
+        InputError: Fewer workers fit than one group has.
+    """
+    group = file.sweep.group
+    room = room_for_workers(group, nodes)
+    if room < group.num_workers:
+        problem = (
+            f"must be at most {room}, as many workers of {worker_needs(group)} as the cluster can "
+            f"hold, got {group.num_workers}"
+        )
+        raise file.locate(InputError([Fault("", "group.num_workers", problem)]))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.spec import AdapterStart, Turn
 
-from .clones import QueuedClone
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_directory
 from .trial import (
     PastTrial,
+    QueuedClone,
     Reference,
     Report,
     Session,

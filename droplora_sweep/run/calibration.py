@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
-from droplora_sweep.plan.preflight import check_room
+from droplora_sweep.plan.survey import check_room
 from droplora_sweep.spec import baselines, resolve
 
 from .connection import connect
@@ -25,7 +25,7 @@ from .connection import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from droplora_sweep.plan.preflight import Prepared
+    from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.spec import SweepSpec, TrialSpec
 
 STEPS_S: Final = 25.0
@@ -92,8 +92,8 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
     group = prepared.sweep.group.model_copy(update={"max_groups": 1})
     sweep = prepared.sweep.model_copy(update={"group": group})
     with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
+        from droplora_sweep.groups.cluster import cluster_nodes
         from droplora_sweep.groups.manager import GroupManager
-        from droplora_sweep.groups.nodes import cluster_nodes
         from droplora_sweep.groups.pool import start_pool
 
         check_room(prepared.file, cluster_nodes())

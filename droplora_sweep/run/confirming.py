@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
-from droplora_sweep.analysis.progress import all_arms, arms_to_test, choose_questions, stand
-from droplora_sweep.analysis.sequential import Budget
-from droplora_sweep.ledger.recorded import recorded_sweep, recorded_trial
+from droplora_sweep.analysis.progress import Budget, all_arms, arms_to_test, choose_questions, stand
+from droplora_sweep.ledger.reader import recorded_sweep, recorded_trial
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.spec.fields import with_fields
 
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.finalists import Finalists
     from droplora_sweep.analysis.progress import Standing
-    from droplora_sweep.analysis.trials import Scores
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
 

@@ -12,11 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
-from droplora_sweep.ledger.adapter_files import verify_adapter
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.recorded import recorded_trial
-from droplora_sweep.ledger.results import read_results
-from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.ledger.files import read_results, verify_adapter
+from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_trial
 from droplora_sweep.publishing import MANIFEST
 from droplora_sweep.records.trial import PastTrial, Stage, TrialState
 from droplora_sweep.search.history import known_trial

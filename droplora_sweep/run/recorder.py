@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.pool import ask
-from droplora_sweep.ledger.failpoints import failpoint
-from droplora_sweep.ledger.trial_files import write_failure_log
+from droplora_sweep.ledger.files import write_failure_log
+from droplora_sweep.ledger.log import failpoint
 from droplora_sweep.records.layout import trial_directory
 from droplora_sweep.records.trial import Stage, TrialState
-from droplora_sweep.storage import below
+from droplora_sweep.storage.object_store import below
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.groups import Adjustment, Outcome
+    from droplora_sweep.groups.messages import Adjustment, Outcome
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.search import Ending, Suggestion
+    from droplora_sweep.search.history import Ending
     from droplora_sweep.search.rules import Outcomes
+    from droplora_sweep.search.suggestion import Suggestion
 
     from .population import Population
 

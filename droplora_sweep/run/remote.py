@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.storage import is_url
+from droplora_sweep.storage.object_store import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

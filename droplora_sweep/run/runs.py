@@ -1,22 +1,53 @@
-"""A confirmation's missing runs: taken over from another sweep, taken up again, or new."""
+"""Identity of trials, and a confirmation's missing runs: taken over, resumed, or new."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.records.trial import Stage
-from droplora_sweep.search import OpenTrial, Suggestion
-from droplora_sweep.search.history import open_trial
+from droplora_sweep.records.trial import Stage, trial_id
+from droplora_sweep.search.history import OpenTrial, open_trial
+from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.spec import fingerprint
 
 from .forking import confirmed_elsewhere, copy_run
 
 if TYPE_CHECKING:
-    from droplora_sweep.analysis.confirmation import Arm
+    from collections.abc import Mapping
+
+    from droplora_sweep.analysis.evidence import Arm
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.spec import AdapterStart, TrialSpec
 
     from .confirming import Confirmation
-    from .identity import Identity
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Names trials.
+
+    Attributes:
+        data_digests: Digest of each split that is read, by name.
+        versions: Version by package.
+        num_workers: Workers that share a global batch.
+    """
+
+    data_digests: Mapping[str, str]
+    versions: Mapping[str, str]
+    num_workers: int
+
+    def __call__(
+        self,
+        number: int,
+        spec: TrialSpec,
+        start: AdapterStart | None = None,
+        stage: Stage = Stage.SEARCH,
+    ) -> tuple[str, str]:
+        """Trial id and fingerprint of a numbered trial of a stage, begun from an adapter or not."""
+        digests, versions, workers = self.data_digests, self.versions, self.num_workers
+        digest = fingerprint(spec, digests, versions, num_workers=workers, start=start)
+        return trial_id(number, digest, stage), digest
 
 
 def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> list[OpenTrial]:

@@ -6,32 +6,34 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from droplora_sweep.analysis.futility import is_behind
-from droplora_sweep.analysis.sequential import Action
+from droplora_sweep.analysis.pairing import is_behind
+from droplora_sweep.analysis.progress import Action
 from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.pool import HEAD_SHARE
-from droplora_sweep.search import QueueSearcher, run_search
+from droplora_sweep.search.tune import QueueSearcher, run_search
 from droplora_sweep.spec import NoStoppingSpec, SearchSpec
 
 from .confirming import confirmation_of, wanted_on_test
-from .grounds import Grounds
+from .deciding import Grounds
+from .references import score_on_test
 from .runs import queue_of, take_over_runs
-from .testing import score_on_test
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.search import Known, OpenTrial, Pins, StudySearcher
+    from droplora_sweep.search.history import Known, OpenTrial
     from droplora_sweep.search.rules import IsBehind
+    from droplora_sweep.search.scheduler import Pins
+    from droplora_sweep.search.searcher import StudySearcher
     from droplora_sweep.spec import SweepSpec
 
     from .confirming import Confirmation
-    from .identity import Identity
     from .population import Population
     from .recorder import Recorder
     from .references import References
+    from .runs import Identity
     from .watch import Watch
 
 

@@ -27,13 +27,13 @@ from droplora_sweep.spec import TrialSpec, active_order, is_active, resolve
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.space import field_value
-from droplora_sweep.storage import local_storage
+from droplora_sweep.storage.mirror import local_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from droplora_sweep.mlflow_view.reading import PublishedTrial
-    from droplora_sweep.plan.preflight import Prepared
+    from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.spec import Scalar, SweepSpec, WarmStartSpec
 
 IGNORED = (("seed",), ("task", "num_test"), ("task", "num_confirmation"))

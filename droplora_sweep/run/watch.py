@@ -1,30 +1,157 @@
-"""Whether a running sweep has to stop, and what has to be done at once then."""
+"""The driver's watch over a running sweep: signals, requests, disks, and the progress file."""
 
 from __future__ import annotations
 
+import shutil
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.errors import PoolLostError, SweepError
+from droplora_sweep.errors import DropLoRASweepError, PoolLostError, SweepError
 from droplora_sweep.groups.pool import ask
-from droplora_sweep.ledger.stop_request import is_stop_requested
+from droplora_sweep.ledger.progress import (
+    LiveProgress,
+    TrialProgress,
+    forget_progress,
+    write_progress,
+)
+from droplora_sweep.ledger.requests import is_stop_requested
 from droplora_sweep.records.trial import SweepOutcome
 
-from .disk_room import full_disk
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Self
 
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.groups.messages import Beginning, StepsDone
+    from droplora_sweep.ledger.progress import TimeLeft
     from droplora_sweep.ledger.writer import LedgerWriter
 
     from .control import Control
-    from .interruption import Interruption
     from .recorder import Recorder
+
+
+MIN_FREE_BYTES = 64_000_000
+"""Kept free so that a sweep that stops can still write ledger, study and MLflow's store. A
+checkpoint that no longer fits is left out, and its trial goes on from the one before."""
+
+
+def full_disk(folders: Iterable[Path], min_free_bytes: int = MIN_FREE_BYTES) -> str | None:
+    """Which disk is nearly full, in one line that names the folder; None while all have room.
+
+    Quotas are not seen here; a write that one refuses is reported by its own path.
+
+    Args:
+        folders: Where is written; one that is missing is going to be made.
+        min_free_bytes: What has to be free on the disk of each.
+    """
+    for folder in folders:
+        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        free = shutil.disk_usage(existing).free
+        if free < min_free_bytes:
+            return (
+                f"a full disk: {folder} has {free / 1e6:.0f} MB left, and "
+                f"{min_free_bytes / 1e6:.0f} MB are kept free to end in order"
+            )
+    return None
+
+
+@contextmanager
+def full_disk_named(folders: Iterable[Path]) -> Iterator[None]:
+    """Turn whatever fails on a full disk into a `SweepError` that names the folder.
+
+    Args:
+        folders: As `full_disk` takes them.
+    """
+    try:
+        yield
+    except DropLoRASweepError:
+        raise
+    except Exception as error:  # sqlite, MLflow and Ray each have an exception of their own.
+        disk = full_disk(folders)
+        if disk is None:
+            raise
+        raise SweepError(disk) from error
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Remembers the first signal; a context manager that gives the handlers back.
+
+    Attributes:
+        signal: Name of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._previous[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, _: object) -> None:
+        self.signal = signal.Signals(number).name
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+
+
+PROGRESS_INTERVAL_S = 3.0
+
+
+class ProgressFile:
+    """The file of one sweep while its driver lives; a context manager that removes it.
+
+    Args:
+        directory: The sweep's folder on this machine.
+        left: Tells the time that the sweep still takes.
+        seconds: Tells how long a trial has run for.
+    """
+
+    def __init__(
+        self, directory: Path, left: Callable[[], TimeLeft], seconds: Callable[[str], float]
+    ) -> None:
+        self._directory = directory
+        self._left = left
+        self._seconds = seconds
+        self._next_at = 0.0
+
+    def __enter__(self) -> ProgressFile:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        forget_progress(self._directory)
+
+    def tick(self, steps: Mapping[str, StepsDone]) -> None:
+        """Write it, unless it was written a moment ago.
+
+        Args:
+            steps: How far each trial in training is.
+        """
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + PROGRESS_INTERVAL_S
+        trials = {
+            trial_id: TrialProgress(
+                done.step, done.num_steps, self._seconds(trial_id), in_steps=done.in_steps
+            )
+            for trial_id, done in steps.items()
+        }
+        write_progress(self._directory, LiveProgress(trials, self._left()))
+
 
 INTERVAL_S = 0.5
 DISK_INTERVAL_S = 5.0

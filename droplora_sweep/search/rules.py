@@ -1,10 +1,21 @@
-"""Stopping rules that look at the other trials' evaluations; pure functions."""
+"""Decisions after an evaluation: stopping rules and population-based training; pure functions.
+
+Jaderberg et al., arXiv 1711.09846: truncation selection (section 4.1.1's exploit) and perturbation
+or resampling (its explore). Members are compared at the same evaluation with all that have reached
+it so far, whether they run now, have ended, or are of an earlier driver, so that a population can
+have more members than there are groups. The first to reach an evaluation has nobody to copy there.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import random
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING, TypeAlias
+
+from droplora_sweep.spec import Range, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +24,9 @@ if TYPE_CHECKING:
     IsBehind: TypeAlias = Callable[[Outcomes, Outcomes], bool]
     Histories: TypeAlias = "Mapping[str, Mapping[int, Evaluated]]"
     Rule: TypeAlias = Callable[[Histories, str, int], bool]
+    from collections.abc import Mapping, Sequence
+
+    from droplora_sweep.spec import Parameter, PopulationSpec, Scalar
 
 
 @dataclass(frozen=True)
@@ -81,3 +95,92 @@ def bracket_of(number: int, num_brackets: int, reduction_factor: int) -> int:
         )
         counts[chosen] += 1
     return chosen
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial of a population.
+
+    Attributes:
+        name: Its id.
+        number: Its number in the study.
+        scores: The search's metric at each evaluation, by its number; may hold NaN.
+        settings: The searched values that it trained with up to each evaluation, by its number.
+        is_baseline: It keeps its values: the others are compared with it.
+    """
+
+    name: str
+    number: int
+    scores: Mapping[int, float]
+    settings: Mapping[int, Mapping[str, Scalar]]
+    is_baseline: bool = False
+
+
+def next_turn(
+    members: Sequence[Member],
+    name: str,
+    evaluation: int,
+    population: PopulationSpec,
+    parameters: Mapping[str, Parameter],
+    seed: int,
+) -> Turn:
+    """What a member does after its evaluation.
+
+    Args:
+        members: All members, the one that asks included, as far as they have come.
+        name: Who asks.
+        evaluation: Its last one.
+        population: The rule.
+        parameters: Ranges of the searched fields.
+        seed: Of the sweep; with the member's number and the evaluation it seeds all draws.
+    """
+    [member] = [each for each in members if each.name == name]
+    reached = [each for each in members if _score(each, evaluation) is not None]
+    stays = Turn(evaluation)
+    if member.is_baseline or member not in reached or len(reached) < population.min_members:
+        return stays
+    # Of equal scores the earlier member's counts as the better one.
+    ranked = sorted(reached, key=lambda each: (-each.scores[evaluation], each.number))
+    num_ends = min(math.ceil(len(ranked) * population.quantile), len(ranked) // 2)
+    if member not in ranked[len(ranked) - num_ends :]:
+        return stays
+    draws = _draws(seed, member.number, evaluation)
+    source = draws.choice(ranked[:num_ends])
+    if source.scores[evaluation] == member.scores[evaluation]:
+        return stays
+    settings = {
+        path: explored(source.settings[evaluation][path], parameters[path], population, draws)
+        for path in parameters
+    }
+    return Turn(evaluation, source.name, settings)
+
+
+def explored(
+    value: Scalar, parameter: Parameter, population: PopulationSpec, draws: random.Random
+) -> Scalar:
+    """A copied value, changed: drawn anew from its range, or multiplied by 1.2 or 0.8, say.
+
+    Args:
+        value: The source's.
+        parameter: Its range; the result lies in it, and on its steps.
+        population: How often, and by how much.
+        draws: A generator; as many numbers are drawn in either case.
+    """
+    assert isinstance(parameter, Range), "a population searches ranges"
+    assert isinstance(value, int | float)
+    is_resampled = draws.random() < population.resample_probability
+    position = draws.random()
+    if is_resampled:
+        return parameter.at(position)
+    sign = 1 if position < 1 / 2 else -1
+    return parameter.nearest(value * (1 + sign * population.perturbation))
+
+
+def _score(member: Member, evaluation: int) -> float | None:
+    score = member.scores.get(evaluation, math.nan)
+    return score if math.isfinite(score) else None
+
+
+def _draws(seed: int, number: int, evaluation: int) -> random.Random:
+    digest = hashlib.sha256(f"population/{seed}/{number}/{evaluation}".encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "big"))

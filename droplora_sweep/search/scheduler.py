@@ -1,4 +1,4 @@
-"""When a trial is stopped early: schedulers of Ray Tune, which spare the baselines.
+"""Early stopping: schedulers of Ray Tune, which spare baselines and pinned trials.
 
 All decide at once and hold nobody up: Tune's own Hyperband pauses trials until a bracket is full,
 which would keep groups idle, and cannot be filled with what was reported before a sweep went on.
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .known import KnownTrial
+    from .history import KnownTrial
     from .rules import IsBehind, Outcomes, Rule
+
 
 BASELINE = "is_baseline"
 """In a trial's config: what the others are compared with, and so needs its full length."""
@@ -210,3 +211,32 @@ class _RuleScheduler(FIFOScheduler):
             return TrialScheduler.CONTINUE
         is_stopped = self._rule(self._histories, name, evaluation)
         return TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE
+
+
+class Pins:
+    """The pinned trials; the scheduler reads it off each trial, as it does for baselines.
+
+    Args:
+        pinned: Ids, as the ledger has them, of trials that were pinned before.
+    """
+
+    def __init__(self, pinned: Iterable[str] = ()) -> None:
+        self._pinned = set(pinned)
+        self._live: dict[str, Trial] = {}
+
+    def add(self, trial_id: str) -> None:
+        """Pin a trial, running or not."""
+        self._pinned.add(trial_id)
+        if trial_id in self._live:
+            self._live[trial_id].config[BASELINE] = True
+
+    def started(self, trial: Trial) -> None:
+        """Tune has started a trial."""
+        trial_id = trial.config["trial_id"]
+        self._live[trial_id] = trial
+        if trial_id in self._pinned:
+            trial.config[BASELINE] = True
+
+    def ended(self, trial: Trial) -> None:
+        """Tune has ended a trial."""
+        self._live.pop(trial.config["trial_id"], None)

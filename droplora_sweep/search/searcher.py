@@ -10,27 +10,72 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
+from scipy.stats import qmc
 
-from droplora_sweep.spec import GridSpec, QuasiRandomSpec, baselines, resolve, trial_limit
+from droplora_sweep.spec import (
+    GridSpec,
+    QuasiRandomSpec,
+    active_order,
+    all_settings,
+    baselines,
+    is_active,
+    resolve,
+    trial_limit,
+)
 
-from .known import Known
-from .points import grid_points, quasi_random_point
+from .history import Known
 from .samplers import make_sampler
 from .scheduler import BASELINE, NUMBER
 from .shares import Shares, propose
+from .study import Telling
 from .suggestion import distribution, suggest
-from .telling import Telling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
-    from .known import LastReport
+    from .history import LastReport
     from .suggestion import Suggestion
+
+
+def grid_points(sweep: SweepSpec, seed: int) -> Iterator[dict[str, Scalar]]:
+    """Raw values of every point once, shuffled: of a part of them too, none is far from all."""
+    points = list(all_settings(sweep))
+    for index in np.random.default_rng(seed).permutation(len(points)):
+        yield points[index]
+
+
+def quasi_random_point(
+    sweep: SweepSpec, sampler: QuasiRandomSpec, index: int, seed: int
+) -> dict[str, Scalar]:
+    """Raw values of one point of the scrambled Sobol or Halton sequence (scipy.stats.qmc).
+
+    Each parameter has a coordinate of its own, also where it is not active.
+
+    Args:
+        sweep: The space.
+        sampler: Which sequence.
+        index: 0-based position in it.
+        seed: Scrambles it; every index of one sequence needs the same.
+    """
+    order = active_order(sweep)
+    if not order:
+        return {}
+    kind = qmc.Sobol if sampler.sequence == "sobol" else qmc.Halton
+    sequence = kind(len(order), scramble=True, rng=seed)
+    if index:
+        sequence.fast_forward(index)
+    values: dict[str, Scalar] = {}
+    for path, position in zip(order, sequence.random(1)[0], strict=True):
+        if is_active(path, values, sweep):
+            values[path] = sweep.search.parameters[path].at(float(position))
+    return values
+
 
 QUEUED = "queued"
 """User attribute of a trial that waits in the study: which of the first ones it is."""

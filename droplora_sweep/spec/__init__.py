@@ -1,44 +1,50 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
-from ._parameter_rules import possible_values
-from ._secrets import require_no_secret
-from ._source import dotted
-from .adapter import AdapterSpec, LoraDropSpec
+from .adapter import AdapterSpec, AdapterStart, LoraDropSpec
 from .base import Scalar
-from .budget import BudgetSpec
-from .comparing import variant_key
 from .confirm import ConfirmSpec
 from .evaluation import EvaluationSpec
-from .fingerprint import fingerprint, package_versions
 from .first_trials import baselines
-from .limits import trial_limit
-from .loader import SweepFile, load_changed_trial, load_sweep, load_sweep_file
-from .notes import file_notes
-from .objectives import is_maximized, metric_of
+from .loading.loader import SweepFile, json_schema, load_changed_trial, load_sweep, load_sweep_file
+from .loading.source import dotted
+from .locations import is_hub_id, local_folder, require_tracking_uri, tracking_uri_problem
 from .parameters import Choice, Parameter, Range
-from .paths import is_hub_id, local_folder
-from .population import PopulationSpec, Turn
-from .sampler import (
+from .rules.composition import variant_key
+from .rules.notes import file_notes
+from .rules.parameter_rules import possible_values
+from .rules.sweep_rules import require_no_secret
+from .search import (
+    AshaSpec,
+    BudgetSpec,
     CmaEsSpec,
     GpSpec,
     GridSpec,
-    Nsga2Spec,
-    QuasiRandomSpec,
-    RandomSpec,
-    SamplerSpec,
-    TpeSpec,
-)
-from .schema import json_schema
-from .search import SearchSpec
-from .space import active_order, all_settings, drawn_values, grid_size, is_active, resolve, variants
-from .start import AdapterStart
-from .stopping import (
-    AshaSpec,
     HopelessSpec,
     HyperbandSpec,
     MedianSpec,
     NoStoppingSpec,
+    Nsga2Spec,
+    PopulationSpec,
+    QuasiRandomSpec,
+    RandomSpec,
+    SamplerSpec,
+    SearchSpec,
     StoppingSpec,
+    TpeSpec,
+    Turn,
+    WarmStartSpec,
+    is_maximized,
+    metric_of,
+)
+from .space import (
+    active_order,
+    all_settings,
+    drawn_values,
+    grid_size,
+    is_active,
+    resolve,
+    trial_limit,
+    variants,
 )
 from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec, TrackingSpec
 from .task import (
@@ -51,9 +57,7 @@ from .task import (
     TaskSpec,
     TrainSpec,
 )
-from .tracking_uri import require_tracking_uri, tracking_uri_problem
-from .trial import ModelSpec, TrainingSpec, TrialSpec
-from .warm_start import WarmStartSpec
+from .trial import ModelSpec, TrainingSpec, TrialSpec, fingerprint, package_versions
 
 __all__ = [
     "PLUGIN_GROUP",

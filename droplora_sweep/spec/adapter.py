@@ -1,7 +1,8 @@
-"""What the adapter of one trial is: the method, its rank, and how the rank is pruned."""
+"""The adapter of one trial: the method, its rank, how the rank is pruned, what it starts from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +11,20 @@ from .base import Count, Positive, SpecModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class AdapterStart:
+    """Another trial's adapter.
+
+    Attributes:
+        trial_id: The trial, of the same sweep.
+        digest: sha256 of the adapter's manifest; part of the fingerprint of what starts from it.
+    """
+
+    trial_id: str
+    digest: str
+
 
 PAPER_ALPHA_PER_RANK = {"pissa": 1, "milora": 1}
 """Alpha by rank in arXiv 2508.17337, Table 7; 2 of every method that is not named."""

@@ -1,18 +1,341 @@
-"""The question a sweep asks: which trials are run, and which go on."""
+"""The question a sweep asks: which trials are run, which go on, and for how long."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from .base import Count, SpecModel
-from .budget import BudgetSpec
+from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule
+from .locations import TrackingUri
 from .parameters import Parameter
-from .population import PopulationSpec
-from .sampler import SamplerSpec, TpeSpec
-from .stopping import AshaSpec, StoppingSpec
-from .warm_start import WarmStartSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class BudgetSpec(SpecModel):
+    """Limits of a search beside its number of trials.
+
+    Once one is reached no trial is started any more; those that run go on to their ends, so that
+    what they took is not lost, and the sweep is complete. Raise the limit to go on with it.
+    """
+
+    gpu_hours: Positive | None = None
+    """Hours of all trials so far times the GPUs (on CPU: workers) of a group."""
+    wall_clock_hours: Positive | None = None
+    """Hours that drivers worked on the sweep so far, those before a resume included, the time
+    between them not; checked before each trial of the search, not in its confirmation."""
+    target_score: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Value of ``search.metric`` that is enough, as a fraction; reached by a complete trial."""
+
+    @property
+    def limits_time(self) -> bool:
+        """Whether a search without a number of trials ends."""
+        return self.gpu_hours is not None or self.wall_clock_hours is not None
+
+
+MUTABLE = (
+    "adapter.pruning_rate",
+    "adapter.dropout",
+    "training.learning_rate",
+    "training.weight_decay",
+)
+"""Fields that leave the shapes of what is trained, the steps and the data as they are."""
+
+
+class PopulationSpec(SpecModel):
+    """Population-based training (arXiv 1711.09846), asynchronous: nobody waits for anybody.
+
+    Every trial is a member. After each of its evaluations but the last, a member that is among the
+    worst of all that have reached the same evaluation copies weights and optimiser, as they were at
+    that evaluation, from one of the best, and goes on with the other's values, changed at random.
+    Baselines never copy; they may be copied from.
+    """
+
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Share of the members that are the worst, and of those that are the best; rounded up, and at
+    most half of them (the paper's truncation selection has 0.2, Ray Tune 0.25)."""
+    min_members: Annotated[int, Field(ge=2)] = 4
+    """So many members, the one that asks included, must have reached an evaluation before any
+    copies there."""
+    resample_probability: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """How often a copied value is drawn anew from its whole range (Ray Tune's default)."""
+    perturbation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Otherwise it is multiplied by 1 + this or 1 - this (the paper's 1.2 or 0.8), within its
+    range. A value of 0 stays 0 but for new draws."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a member does after one of its evaluations.
+
+    Attributes:
+        evaluation: Number of the evaluation, from 1.
+        source: The trial that it copies weights and optimiser from, as they were there; None where
+            it goes on as it is.
+        settings: Every field that the population changes, by dotted path, with its value from here
+            on; empty where it goes on as it is.
+    """
+
+    evaluation: int
+    source: str | None = None
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+class TpeSpec(SpecModel):
+    """Tree-structured Parzen estimator, over all parameters jointly (arXiv 2304.11127).
+
+    Settings that run now count as poor ones (constant liar), which keeps parallel trials apart.
+    """
+
+    kind: Literal["tpe"] = "tpe"
+    num_candidates: Count = 24
+    """Settings drawn from the model of good ones, of which the likeliest gain is taken."""
+
+
+class GpSpec(SpecModel):
+    """Gaussian process with expected improvement; for few, costly trials of numeric parameters.
+
+    Every parameter has to be searched in every trial: no ``when``.
+    """
+
+    kind: Literal["gp"] = "gp"
+    deterministic: bool = False
+    """Whether the same trial with another seed would score the same; else noise is fitted too."""
+
+
+class CmaEsSpec(SpecModel):
+    """CMA-ES (arXiv 1604.00772) over the ranges; choices, and what has a ``when``, are random.
+
+    Generations are formed of finished trials in the order of their numbers.
+    """
+
+    kind: Literal["cma_es"] = "cma_es"
+    initial_width: Annotated[float, Field(gt=0, le=1)] = 1 / 6
+    """First standard deviation, as a share of each range."""
+    population_size: Annotated[int, Field(ge=4)] | None = None
+    """Trials of a generation; 4 + 3 ln(number of ranges) where null (arXiv 1604.00772)."""
+
+
+class RandomSpec(SpecModel):
+    """Every trial independent of all others."""
+
+    kind: Literal["random"] = "random"
+
+
+class QuasiRandomSpec(SpecModel):
+    """A scrambled low-discrepancy sequence: as independent of results as random, more even."""
+
+    kind: Literal["quasi_random"] = "quasi_random"
+    sequence: Literal["sobol", "halton"] = "sobol"
+    """``sobol`` is most even where the number of trials is a power of two."""
+
+
+class GridSpec(SpecModel):
+    """Every setting of the space once, in an order drawn from the seed; then the search ends."""
+
+    kind: Literal["grid"] = "grid"
+
+
+class Nsga2Spec(SpecModel):
+    """NSGA-II (Deb et al. 2002): an evolving population, for several objectives."""
+
+    kind: Literal["nsga2"] = "nsga2"
+    population_size: Annotated[int, Field(ge=2)] = 16
+    """Trials of a generation; fewer than Optuna's 50, since sweeps have tens of trials."""
+    crossover_probability: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """How often a setting comes from two parents rather than one."""
+
+
+SAMPLERS: dict[str, type[SpecModel]] = {
+    "tpe": TpeSpec,
+    "gp": GpSpec,
+    "cma_es": CmaEsSpec,
+    "random": RandomSpec,
+    "quasi_random": QuasiRandomSpec,
+    "grid": GridSpec,
+    "nsga2": Nsga2Spec,
+}
+"""Every kind of sampler by its name."""
+
+SINGLE_OBJECTIVE = ("cma_es",)
+"""Kinds that can only follow one number."""
+
+
+_AnySampler = Annotated[
+    TpeSpec | GpSpec | CmaEsSpec | RandomSpec | QuasiRandomSpec | GridSpec | Nsga2Spec,
+    Field(discriminator="kind"),
+]
+_SamplerName = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
+
+SamplerSpec = Annotated[
+    _AnySampler, BeforeValidator(as_kind, json_schema_input_type=_SamplerName | _AnySampler)
+]
+
+
+class AshaSpec(SpecModel):
+    """Asynchronous successive halving over a trial's evaluations (arXiv 1810.05934)."""
+
+    kind: Literal["asha"] = "asha"
+    grace_evaluations: Count = 1
+    """A trial is never stopped before this many evaluations."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """At each rung the best 1 / reduction_factor of the trials go on."""
+
+
+class HyperbandSpec(SpecModel):
+    """Hyperband (arXiv 1603.06560) as brackets of asynchronous successive halving.
+
+    Bracket ``s`` stops nobody before ``grace_evaluations * reduction_factor ** s`` evaluations.
+    Trials go to brackets by their numbers, in the shares that give each bracket the same training.
+    """
+
+    kind: Literal["hyperband"] = "hyperband"
+    grace_evaluations: Count = 1
+    """A trial of the first bracket is never stopped before this many evaluations."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """At each rung of a bracket the best 1 / reduction_factor of its trials go on."""
+
+
+class MedianSpec(SpecModel):
+    """Stops a trial whose best score so far is below the median of the others' running means.
+
+    The rule of Google Vizier (Golovin et al. 2017), at the same evaluation.
+    """
+
+    kind: Literal["median"] = "median"
+    grace_evaluations: Count = 1
+    """A trial is never stopped before this many evaluations."""
+    min_trials: Count = 3
+    """So many other trials must have reached the evaluation."""
+
+
+class HopelessSpec(SpecModel):
+    """Stops a trial that is behind the best so far by more than chance explains.
+
+    At the same evaluation, the 95 % interval of its difference to the best must lie below 0,
+    paired by examples; where they cannot be paired, its own interval must lie below the best's.
+    The best of several is ahead by luck too: of ten equal trials, about a quarter are stopped at
+    one of four evaluations (simulated, 200 examples). That saves time and decides nothing.
+    """
+
+    kind: Literal["hopeless"] = "hopeless"
+    grace_evaluations: Count = 1
+    """A trial is never stopped before this many evaluations."""
+
+
+class NoStoppingSpec(SpecModel):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"] = "none"
+
+
+STOPPING_RULES: dict[str, type[SpecModel]] = {
+    "asha": AshaSpec,
+    "hyperband": HyperbandSpec,
+    "median": MedianSpec,
+    "hopeless": HopelessSpec,
+    "none": NoStoppingSpec,
+}
+"""Every kind of rule by its name."""
+
+_AnyRule = Annotated[
+    AshaSpec | HyperbandSpec | MedianSpec | HopelessSpec | NoStoppingSpec,
+    Field(discriminator="kind"),
+]
+_RuleName = Literal["asha", "hyperband", "median", "hopeless", "none"]
+
+StoppingSpec = Annotated[
+    _AnyRule, BeforeValidator(as_kind, json_schema_input_type=_RuleName | _AnyRule)
+]
+
+
+class WarmStartSpec(SpecModel):
+    """Trials of an earlier sweep, or of an MLflow experiment that a sweep was published to.
+
+    Those that are trials of this sweep but for their seed (same task, data, model and fixed
+    settings, searched values in this space) inform the sampler as they are. Of all others only the
+    best settings are taken, as points to run early: their scores are on another scale. Neither
+    counts as a trial of this sweep.
+    """
+
+    sweep: str | None = None
+    """Name of the earlier sweep."""
+    storage: PathText | None = None
+    """Folder or URL that the sweep is in; this sweep's where null."""
+    mlflow_experiment: str | None = None
+    """Name of the MLflow experiment, ``<sweep>/<task>`` where this program made it."""
+    mlflow_uri: TrackingUri | None = None
+    """Its tracking server; the store in this sweep's storage where null."""
+    max_trials: Count = 100
+    """At most so many trials inform the sampler, spread evenly over their ranks."""
+    num_points: Count = 3
+    """So many of the best settings of another task or model are run early."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> WarmStartSpec:
+        if (self.sweep is None) == (self.mlflow_experiment is None):
+            raise broken_rule("must have either `sweep` or `mlflow_experiment`")
+        if self.storage is not None and self.sweep is None:
+            raise broken_rule(f"must be left out without `sweep`, got {self.storage!r}", "storage")
+        if self.mlflow_uri is not None and self.mlflow_experiment is None:
+            problem = f"must be left out without `mlflow_experiment`, got {self.mlflow_uri!r}"
+            raise broken_rule(problem, "mlflow_uri")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What is read, for messages."""
+        return self.sweep or f"MLflow experiment {self.mlflow_experiment}"
+
+
+SECONDS = "train_seconds"
+"""The metric of training time, of each evaluation since the one before."""
+
+COSTS = {
+    "trainable_parameters": "trainable_parameters",
+    "seconds": SECONDS,
+    "memory": "peak_memory_gb",
+    "forgetting": "perplexity/ratio",
+}
+"""Objectives that are to be low, and the metric of each: trainable parameters; seconds of training
+without evaluation, summed over the trial; GB of the worker that uses most; perplexity of
+``evaluation.held_out_text`` after training over that before. Every other objective is ``mean`` or
+a benchmark, whose score is to be high."""
+
+
+def metric_of(objective: str) -> str:
+    """The metric that trials report.
+
+    >>> metric_of("mean"), metric_of("forgetting")
+    ('val/mean', 'perplexity/ratio')
+    """
+    return COSTS.get(objective, f"val/{objective}")
+
+
+def is_maximized(objective: str) -> bool:
+    """Whether more of it is better."""
+    return objective not in COSTS
+
+
+def objective_values(
+    objectives: Sequence[str], metrics: Mapping[str, float], seconds: float
+) -> tuple[float, ...] | None:
+    """A trial's value of each objective; None where one is missing or not finite.
+
+    Args:
+        objectives: ``search.objectives``.
+        metrics: The trial's last ones.
+        seconds: Of training, over the whole trial.
+    """
+    values = tuple(
+        seconds if COSTS.get(name) == SECONDS else metrics.get(metric_of(name), math.nan)
+        for name in objectives
+    )
+    return values if all(map(math.isfinite, values)) else None
 
 
 def _listed(value: object) -> object:

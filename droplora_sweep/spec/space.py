@@ -1,4 +1,4 @@
-"""From searched values to trials: what is active, which trial they mean, what runs first.
+"""From searched values to trials: which are active, what they mean, how many there may be.
 
 Searched values are *raw*: the number the sampler drew, before ``ratio_of`` multiplies it.
 """
@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from droplora_sweep.errors import Fault, InputError
 
-from ._messages import translate
-from ._source import dotted
 from .fields import get_field, with_fields
+from .loading.messages import translate
+from .loading.source import dotted
 from .parameters import Parameter, Range, same
+from .search import GridSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,3 +212,19 @@ def _expanded(
     else:
         for member in sweep.search.parameters[paths[0]].members or ():
             yield from _expanded(paths[1:], {**values, paths[0]: member}, sweep)
+
+
+DEFAULT_NUM_TRIALS = 12
+
+
+def trial_limit(sweep: SweepSpec) -> int | None:
+    """Most trials of a search: as given, all points of a grid, or 12.
+
+    None where only time ends it.
+    """
+    search = sweep.search
+    if search.num_trials is not None:
+        return search.num_trials
+    if isinstance(search.sampler, GridSpec):
+        return grid_size(sweep)
+    return None if search.budget.limits_time else DEFAULT_NUM_TRIALS

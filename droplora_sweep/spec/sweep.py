@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .confirm import ConfirmSpec, with_examples_held_back
+from .locations import TrackingUri
 from .search import SearchSpec
 from .task import Name
-from .tracking_uri import TrackingUri
 from .trial import TrialSpec
 
 RESERVED_NAMES = ("mlartifacts", "mlflow.db")

@@ -1,4 +1,8 @@
-"""A folder on this machine that mirrors a URL: where a driver works while the URL is the truth.
+"""The folder on this machine in which a driver works: the storage itself, or a URL's mirror.
+
+Two contents of one length are common here (adapters of one rank), so a length tells nothing. A file
+is known to be what the store holds when neither it nor its object has changed since both were seen
+to be the same.
 
 Of each sweep the URL holds what its folder holds, except that every event is an object of its own,
 ``<sweep>/events/<seq>``, since object stores cannot append. Files are uploaded before the event
@@ -9,20 +13,81 @@ carry them themselves.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.publishing import MANIFEST, verify_folder
+from droplora_sweep.redaction import secret_in
 
-from .index import Index
+from .object_store import ObjectStore, is_url
 from .remote_lease import RemoteLease, living_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from .object_store import ObjectStore, Stamp
+    from .object_store import Stamp
+
+
+INDEX = ".mirrored.json"
+
+
+class Index:
+    """The files of one sweep's folder that are known to be what the store holds."""
+
+    def __init__(self, root: Path, sweep: str) -> None:
+        """Read what an earlier process found; one that cannot be read knows nothing."""
+        self._root = root
+        self._file = root / sweep / INDEX
+        try:
+            self._seen: dict[str, list[list[str | int]]] = json.loads(self._file.read_text())
+        except (OSError, ValueError):
+            self._seen = {}
+
+    def keys(self) -> set[str]:
+        """Every key that was noted."""
+        return set(self._seen)
+
+    def note(self, key: str, stamp: Stamp) -> None:
+        """The file and its object, which has this stamp, are the same now."""
+        self._seen[key] = [self._state(key), _of(stamp)]
+
+    def forget(self, key: str) -> None:
+        """The object or the file is gone."""
+        self._seen.pop(key, None)
+
+    def is_pushed(self, key: str) -> bool:
+        """Whether the file has not changed since it was noted."""
+        return key in self._seen and self._seen[key][0] == self._state(key)
+
+    def is_pulled(self, key: str, stamp: Stamp) -> bool:
+        """Whether neither the file nor its object has changed since they were noted."""
+        return self.is_pushed(key) and self._seen[key][1] == _of(stamp)
+
+    def save(self) -> None:
+        """Keep it for the next process.
+
+        Raises:
+            SweepError: The file system refuses.
+        """
+        with disk_faults_named(self._file):
+            replace_file(self._file, json.dumps(self._seen).encode())
+
+    def _state(self, key: str) -> list[str | int]:
+        try:
+            status = (self._root / key).stat()
+        except FileNotFoundError:
+            return []
+        return [status.st_size, status.st_mtime_ns]
+
+
+def _of(stamp: Stamp) -> list[str | int]:
+    return [stamp.size_bytes, stamp.written.isoformat()]
+
 
 EVENT_LOG = "events.jsonl"
 EVENTS = "events"
@@ -220,3 +285,44 @@ class Mirror:
 def _is_of_workers(key: PurePath) -> bool:
     """Whether it is in ``<sweep>/trials/<trial>/checkpoints``, or in its snapshots."""
     return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] in OF_WORKERS
+
+
+URL_FILE = ".url"
+"""Names, in a mirror's root, what it mirrors."""
+
+
+def local_storage(storage: str) -> Path:
+    """The folder to work in: the storage itself, or the mirror of a URL, made where missing.
+
+    Raises:
+        InputError: The URL holds a secret, which its client takes from the environment.
+        SweepError: The URL's kind is not known, or the mirror cannot be made.
+    """
+    if not is_url(storage):
+        return Path(storage)
+    if found := secret_in(storage):
+        problem = f"must not hold a secret, got {found}; give it in the environment"
+        raise InputError([Fault("", "storage", problem)])
+    ObjectStore(storage)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256(storage.rstrip("/").encode()).hexdigest()
+    root = cache / "droplora-sweep" / digest[:16]
+    with disk_faults_named(root):
+        make_private_directory(root)
+        # Whoever made it, what is in it is its owner's alone.
+        root.chmod(0o700)
+        if storage_name(root) != storage:
+            replace_file(root / URL_FILE, storage.encode())
+    return root
+
+
+def storage_name(root: Path) -> str:
+    """What a user calls a storage folder: the URL that it mirrors, or its path."""
+    file = root / URL_FILE
+    return file.read_text() if file.is_file() else str(root)
+
+
+def mirror_of(root: Path) -> Mirror | None:
+    """The mirror whose root a storage folder is; None for a folder that mirrors nothing."""
+    url = storage_name(root)
+    return Mirror(root, ObjectStore(url)) if is_url(url) else None

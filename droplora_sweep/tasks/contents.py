@@ -18,9 +18,9 @@ from .folders import (
     missing_folder_problem,
 )
 from .formats import FORMATS
-from .placed import BadDataError
-from .plugins import load_plugin
+from .json_records import BadDataError
 from .reading import answer_problems, read_file, text_problems
+from .registry import load_plugin
 from .splits import Source, limit_test
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import SplitName
 
     from .reading import FileContent
-    from .records import Example
     from .registry import BenchmarkEntry
+    from .task import Example
 
 
 @dataclass(frozen=True)

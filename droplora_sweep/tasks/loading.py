@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
 
-from .builtin import generate
+from .builtin.generation import generate
 from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
 from .entries import field_faults, find_entries, find_mixture, task_fault
 from .folders import MissingDataError
-from .placed import BadDataError
+from .json_records import BadDataError
 from .reading import answer_problems
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import TaskSpec
 
-    from .records import Example
+    from .task import Example
 
 _MADE_FROM: Final = {"GSM": "gsm8k", "MATH": "math"}
 """What MetaMathQA's examples were made from, by the beginning of their ``type``."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .data_files import read_records
 from .formats import FORMATS, BadRecordError, RecordFormat
-from .placed import BadDataError, kind_of
+from .json_records import BadDataError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import Format, RecordField
 
-    from .records import Example
     from .registry import BenchmarkEntry
+    from .task import Example
 
 MAX_PROBLEMS_PER_FILE: Final = 5
 """A file in a wrong format has the same problem in each record; the rest are only counted."""

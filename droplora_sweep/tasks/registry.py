@@ -1,16 +1,30 @@
-"""Which benchmarks and training mixtures are known: one entry of data each, no code.
+"""Benchmarks and training mixtures: one entry of data each, no code; plug-ins bring their own.
 
 Options and prompts follow the protocol of arXiv 2508.17337 and LLM-Adapters (arXiv 2304.01933);
 sizes are those of the files LLM-Adapters publishes.
+
+A package names one in its ``pyproject.toml``::
+
+    [project.entry-points."droplora_sweep.benchmarks"]
+    my_benchmark = "my_package:my_benchmark"
+
+``my_package.my_benchmark`` is called without arguments and returns a ``BenchmarkEntry``. With
+``folders`` its files are read like those of a known benchmark. With ``load`` it reads them itself:
+``load(folder)``, where ``folder`` is ``task.data`` (None if that is null), returns a mapping of
+``train``, ``validation`` and ``test`` (each may be missing) to lists of ``Example``. It must return
+the same examples on each call, and the package must be installed wherever a trial runs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from .builtin import BUILTIN_BENCHMARKS
-from .prompts import CODE_TEMPLATE, TEMPLATE
+from droplora_sweep.spec import PLUGIN_GROUP
+
+from .builtin.generation import BUILTIN_BENCHMARKS
+from .task import CODE_TEMPLATE, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +32,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import Format, RecordField, Scoring
 
-    from .records import Example
+    from .task import Example
+
 
 BUILTIN_DATA_SEED: Final = 20250823
 """Generates the built-in benchmarks.
@@ -246,3 +261,36 @@ MIXTURES: Final[dict[str, BenchmarkEntry]] = {
     ),
 }
 """Every training mixture by the name it has in ``task.train.name``."""
+
+
+class BadPluginError(Exception):
+    """An entry point does not lead to a benchmark; the text says why, on one line."""
+
+
+def load_plugin(name: str) -> BenchmarkEntry | None:
+    """The installed benchmark of this name; None if no package brings it.
+
+    Raises:
+        BadPluginError: It cannot be imported, fails, or returns something else.
+    """
+    found = tuple(metadata.entry_points(group=PLUGIN_GROUP, name=name))
+    return entry_of(found[0]) if found else None
+
+
+def entry_of(entry_point: metadata.EntryPoint) -> BenchmarkEntry:
+    """The entry that an entry point's callable returns.
+
+    Raises:
+        BadPluginError: It cannot be imported, fails, or returns something else.
+    """
+    place = f"entry point {entry_point.name} = {entry_point.value}"
+    try:
+        entry = entry_point.load()()
+    # Whatever a plug-in raises, the user needs to know which plug-in it was.
+    except Exception as error:
+        raise BadPluginError(f"{place}: {type(error).__name__}: {error}") from error
+    if not isinstance(entry, BenchmarkEntry):
+        raise BadPluginError(f"{place}: must return a BenchmarkEntry, got {type(entry).__name__}")
+    if entry.is_builtin:
+        raise BadPluginError(f"{place}: must have `folders` or `load`, got neither")
+    return entry

@@ -31,7 +31,7 @@ from .task import Overlap
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .records import Example
+    from .task import Example
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,112 @@
-"""A loaded task: what a trial trains on and is scored by."""
+"""A loaded task: records as examples, their prompts, and scores that need no model."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+import json
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
-
-from .prompts import render_prompt, render_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from droplora_sweep.spec import Scoring
 
-    from .records import Example
+
+@dataclass(frozen=True)
+class Example:
+    """One training or evaluation example.
+
+    Attributes:
+        instruction: What the model is asked.
+        input: Further context; empty in every task of the paper.
+        output: The response the model is trained on.
+        answer: What a correct response must lead to: an option's name, a number, an expression, or
+            the Python program that is put behind the response's and must run to its end (tests and
+            the call of them). For ``judge`` the reference answers as a JSON list, one per turn, or
+            "". May be "" in a training mixture, whose examples are not scored.
+        preamble: The code in front of a response that continues it, as HumanEval's does: imports,
+            helper functions and the head of the function to write. It is harmless where a response
+            repeats it. None where a response is a program of its own.
+        id: The publisher's name of the example, e.g. ``HumanEval/0``.
+        category: The publisher's kind of example, e.g. ``GSM_Rephrased`` or ``coding``.
+        turns: What the user says in each turn of a conversation, the first being ``instruction``;
+            empty where there is one turn only.
+    """
+
+    instruction: str
+    input: str
+    output: str
+    answer: str
+    id: str | None = None
+    category: str | None = None
+    turns: tuple[str, ...] = ()
+    preamble: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """First 16 hex digits of the sha256 over all fields that are set: a stable id."""
+        content = {name: value for name, value in asdict(self).items() if value not in (None, ())}
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+TEMPLATE = (
+    "Below is an instruction that describes a task. Write a response that appropriately "
+    "completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
+)
+TEMPLATE_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
+)
+
+
+CODE_TEMPLATE = TEMPLATE.replace("\n\n### Instruction:", "\n\n\n### Instruction:")
+"""The prompt of code as the released code has it: with another blank line."""
+
+TURN_SEPARATOR = "\n\n"
+"""Between an answer and the next turn's prompt, as FastChat has it for this template."""
+
+
+def render_turn(prompts: Sequence[str], answers: Sequence[str]) -> str:
+    """The text the model continues in a turn of a conversation: all that was said so far.
+
+    Every turn is rendered like a question of its own, and followed by its answer::
+
+        prompt 1, answer 1, blank line, prompt 2, answer 2, blank line, prompt 3
+
+    so that each turn looks like what the model was trained on, whatever the template.
+
+    Args:
+        prompts: Of each turn up to this one (see ``render_prompt``).
+        answers: To each turn before this one.
+    """
+    said = [
+        f"{prompt}{answer}{TURN_SEPARATOR}"
+        for prompt, answer in zip(prompts[:-1], answers, strict=True)
+    ]
+    return "".join(said) + prompts[-1]
+
+
+def render_prompt(example: Example, suffix: str = "\n", template: str | None = None) -> str:
+    """The text the model continues; its training label is the example's ``output`` plus EOS.
+
+    Args:
+        example: What is asked.
+        suffix: Ends the prompt: a newline for choice tasks, ``" Let's think step by step."`` for
+            math, nothing for code and conversations (the released code's).
+        template: Holds ``{instruction}`` and may hold ``{input}``; the paper's where None.
+    """
+    if template is None:
+        template = TEMPLATE_WITH_INPUT if example.input else TEMPLATE
+    values = {"{instruction}": example.instruction, "{input}": example.input}
+    # In one pass: an instruction may itself hold "{input}", and a template other braces.
+    return re.sub(r"{instruction}|{input}", lambda mark: values[mark[0]], template) + suffix
+
 
 ScoredSplit = Literal["validation", "confirmation", "test"]
 
@@ -176,3 +269,62 @@ def split_sizes(task: Task) -> dict[str, dict[str, int]]:
         counts = {"train": len(task.mixture.train), "left_out": task.mixture.num_left_out}
         sizes[task.mixture.name] = counts
     return sizes
+
+
+MAX_LABELS = 10
+"""Texts that are compared as a whole are a closed set of answers up to this many different ones."""
+MIN_PER_LABEL = 5
+"""Each of which has to be the right one this often on average."""
+
+ANSWER_FORMAT = re.compile(r"answer format:\s*(\S+)", re.IGNORECASE)
+"""Names an example's own options, as LLM-Adapters' data does: ``answer1/answer2/answer3``."""
+
+
+def most_frequent_answer(
+    benchmark: Benchmark, examples: Sequence[Example]
+) -> tuple[str, float] | None:
+    """The answer that is right most often, with the share of the examples that it is right for.
+
+    Args:
+        benchmark: Whose examples.
+        examples: One split's.
+
+    Returns:
+        None where the benchmark has no closed set of answers.
+    """
+    counts = Counter(example.answer for example in examples)
+    if not counts or not _is_closed(benchmark, counts):
+        return None
+    # Of answers that are equally frequent, the same one whatever the order of the examples.
+    answer = min(counts, key=lambda one: (-counts[one], one))
+    return answer, counts[answer] / len(examples)
+
+
+def chance(benchmark: Benchmark, examples: Sequence[Example]) -> float | None:
+    """The expected score of a blind guess among each example's options.
+
+    Args:
+        benchmark: Whose examples.
+        examples: One split's.
+
+    Returns:
+        None where the benchmark is no multiple choice.
+    """
+    if benchmark.scoring != "choice" or not examples:
+        return None
+    return fmean(1 / _num_options(benchmark, example) for example in examples)
+
+
+def _is_closed(benchmark: Benchmark, counts: Counter[str]) -> bool:
+    if benchmark.scoring == "choice":
+        return True
+    is_text = benchmark.scoring in ("exact", "regex")
+    return is_text and len(counts) <= min(MAX_LABELS, counts.total() // MIN_PER_LABEL)
+
+
+def _num_options(benchmark: Benchmark, example: Example) -> int:
+    """Options of one example: some benchmarks have questions with fewer than all."""
+    found = ANSWER_FORMAT.findall(f"{example.instruction}\n{example.input}")
+    named = set(found[-1].rstrip(".").split("/")) if found else set()
+    is_list = len(named) > 1 and named <= set(benchmark.options) and example.answer in named
+    return len(named) if is_list else len(benchmark.options)

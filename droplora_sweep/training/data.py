@@ -1,19 +1,86 @@
-"""Training sequences: prompt, response and EOS as tokens, and padded micro-batches of them."""
+"""Training sequences of a task: read as tokens, dealt to workers, padded into micro-batches.
+
+The gradient of a global batch does not depend on how it is split: its loss is the sum over its
+response tokens divided by their number, which every rank knows, because every rank computes the
+same plan. So a global batch may be sorted by length to save padding.
+"""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from droplora_sweep.evaluation.prompt_tokens import prompt_tokens
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.context import prompt_lengths, prompt_tokens
+from droplora_sweep.tasks.loading import load_task
+
+from .schedule import steps_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
+
+    from droplora_sweep.evaluation.context import PromptLengths
+    from droplora_sweep.spec.evaluation import EvaluationSpec
+    from droplora_sweep.spec.task import TaskSpec
+    from droplora_sweep.spec.trial import TrialSpec
+    from droplora_sweep.tasks.task import Task
+
+
+@lru_cache(maxsize=2)
+def epoch_order(num_examples: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """A permutation of the examples; it depends on nothing but the arguments."""
+    order = list(range(num_examples))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return tuple(order)
+
+
+def global_batch(
+    step: int, num_examples: int, global_batch_size: int, seed: int
+) -> tuple[int, ...]:
+    """The examples of one optimiser step (0-based), over all epochs.
+
+    Each epoch is its own permutation cut into batches; an epoch's last batch is smaller if the
+    batch size does not divide the number of examples.
+    """
+    epoch, index = divmod(step, steps_per_epoch(num_examples, global_batch_size))
+    start = index * global_batch_size
+    return epoch_order(num_examples, seed, epoch)[start : start + global_batch_size]
+
+
+def split_batch(
+    batch: Sequence[int], lengths: Sequence[int], world_size: int, micro_batch_size: int
+) -> list[list[list[int]]]:
+    """Split one global batch over ranks and micro-batches.
+
+    The longest sequences come first, so that running out of memory shows in the first
+    micro-batch; neighbours in length share a micro-batch, which saves padding, and a micro-step,
+    which keeps the ranks in pace. Sizes differ by one at most. Every rank gets the same number of
+    micro-batches, since each one ends in a collective; with fewer sequences than ranks some are
+    empty.
+
+    Args:
+        batch: Example numbers.
+        lengths: Tokens of each example, by example number.
+        world_size: Number of ranks.
+        micro_batch_size: Upper bound of a micro-batch.
+
+    Returns:
+        ``[rank][micro_step]`` to example numbers.
+    """
+    ordered = sorted(batch, key=lambda example: (-lengths[example], example))
+    num_micro_steps = max(1, -(-len(ordered) // (world_size * micro_batch_size)))
+    num_chunks = num_micro_steps * world_size
+    ends = [len(ordered) * (index + 1) // num_chunks for index in range(num_chunks)]
+    chunks = [ordered[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [chunks[rank::world_size] for rank in range(world_size)]
+
 
 PAD_MULTIPLE = 8
 """Sequences are padded to a multiple of this many tokens, which matrix units like."""
@@ -140,3 +207,74 @@ def collate(
         kept=torch.arange(first - 1, longest - 1, device=device),
         labels=torch.from_numpy(labels[:, first:longest]).to(device),
     )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A task's examples.
+
+    Attributes:
+        key: What it was made from.
+        task: The task.
+        data: Its training sequences.
+        lengths: Of its validation prompts.
+    """
+
+    key: tuple[TaskSpec, int, EvaluationSpec]
+    task: Task
+    data: TrainingData
+    lengths: PromptLengths
+
+    @property
+    def left_out(self) -> dict[str, float]:
+        """Metrics of what a trial does not train on, or reads in part."""
+        return {
+            "overlong_examples": float(self.data.num_overlong),
+            "empty_examples": float(self.data.num_empty),
+            **{f"long_prompts/{name}": float(n) for name, n in self.lengths.num_long.items()},
+        }
+
+
+def key_of(spec: TrialSpec) -> tuple[TaskSpec, int, EvaluationSpec]:
+    """What of a trial decides what it reads."""
+    return spec.task, spec.training.max_sequence_tokens, spec.evaluation
+
+
+def read(
+    spec: TrialSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    context: int | None,
+    num_embedded: int | None = None,
+) -> Reading:
+    """Load and tokenise a trial's task.
+
+    Args:
+        spec: The trial.
+        tokenizer: The model's.
+        context: The most tokens the model can read; None for no limit.
+        num_embedded: Token ids that the model has embeddings of; None where they are not counted.
+
+    Raises:
+        InputError: The task cannot be loaded, nothing of it fits, or it has a token that the model
+            has no embedding of.
+    """
+    limit = spec.training.max_sequence_tokens
+    task = load_task(spec.task)
+    pairs = [
+        (source.render_prompt(example), example.output)
+        for source, example in task.training_examples()
+    ]
+    data = encode(tokenizer, pairs, limit)
+    if not data.sequences:
+        problem = f"must leave some of {len(pairs)} training examples, got {limit}"
+        raise InputError([Fault("", "training.max_sequence_tokens", problem)])
+    highest = max(int(sequence.tokens.max()) for sequence in data.sequences)
+    if num_embedded is not None and highest >= num_embedded:
+        problem = (
+            f"must have an embedding of every token of the data, got {spec.model.path}, whose "
+            f"embedding has {num_embedded:,} rows and none of "
+            f"{tokenizer.convert_ids_to_tokens(highest)!r}"
+        )
+        raise InputError([Fault("", "model.path", problem)])
+    lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
+    return Reading(key_of(spec), task, data, lengths)

@@ -11,7 +11,7 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm, saved_rank
 from droplora_sweep.evaluation.evaluator import eos_ids_of
 from droplora_sweep.evaluation.vllm_generator import VllmEngine, VllmGenerator, engine_rank
-from droplora_sweep.models import resolve_model
+from droplora_sweep.models.resolving import resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from droplora_sweep.adapters import Adapted
+    from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.generation import Generator
     from droplora_sweep.spec.trial import TrialSpec
 

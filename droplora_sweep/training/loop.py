@@ -14,15 +14,14 @@ from torch import nn
 
 from droplora_sweep.errors import TrialError
 
-from .batches import global_batch, split_batch
-from .data import IGNORED, collate
+from .data import IGNORED, collate, global_batch, split_batch
 from .device import sum_over_ranks
 from .schedule import learning_rate, num_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from droplora_sweep.adapters import Adapted
+    from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.spec.trial import TrialSpec
 
     from .data import Encoded, TrainingData

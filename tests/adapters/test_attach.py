@@ -9,7 +9,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from droplora_sweep.adapters import attach, set_step
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.adapters.droplora.layers import set_step
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec.adapter import AdapterSpec
 

@@ -11,7 +11,7 @@ from peft.tuners.lora.layer import LoraLayer
 from safetensors.torch import load, load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import InputError
 from tests.adapters.conftest import make_base
 from tests.adapters.training import trained, trial

@@ -10,7 +10,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from droplora_sweep.adapters import DropLoraConfig, set_step
+from droplora_sweep.adapters.droplora.config import DropLoraConfig
+from droplora_sweep.adapters.droplora.layers import set_step
 from droplora_sweep.adapters.droplora.masks import draw_dropped, draw_kept_ranks, learned_mask
 from droplora_sweep.adapters.droplora.schedule import rate_at
 from tests.adapters.reference import Reference

@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import load
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.spec.trial import ModelSpec, TrialSpec
 from tests.adapters.training import trained, trial
 

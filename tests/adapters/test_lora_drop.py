@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.adapters.methods.lora_drop import kept_layers
 from droplora_sweep.errors import TrialError
 from tests.adapters.training import trial

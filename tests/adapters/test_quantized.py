@@ -12,10 +12,10 @@ from peft.tuners.lora.layer import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.adapters.droplora.masks import draw_dropped
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.spec.trial import ModelSpec
 from tests.adapters.conftest import make_base
 from tests.adapters.training import trained, trial

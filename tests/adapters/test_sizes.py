@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.adapters.sizes import (
     matched_modules,
     num_saved_numbers,
@@ -134,9 +134,10 @@ def test_targets_without_a_layer_are_named(llama3_8b) -> None:
 
 def test_planning_does_not_import_torch() -> None:
     code = (
-        "import sys; from droplora_sweep.adapters import num_trainable_parameters;"
-        "from droplora_sweep.models import inspect_model, resolve_model;"
-        "from droplora_sweep.training import num_steps;"
+        "import sys; from droplora_sweep.adapters.sizes import num_trainable_parameters;"
+        "from droplora_sweep.models.inspecting import inspect_model;"
+        "from droplora_sweep.models.resolving import resolve_model;"
+        "from droplora_sweep.training.schedule import num_steps;"
         "print([m for m in ('torch', 'transformers', 'ray', 'peft') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

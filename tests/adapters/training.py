@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from droplora_sweep.adapters import LoraDrop, attach
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.adapters.methods.lora_drop import LoraDrop
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from droplora_sweep.adapters import Adapted
+    from droplora_sweep.adapters.adapted import Adapted
 
 NUM_STEPS = 4
 

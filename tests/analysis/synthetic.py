@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from droplora_sweep.analysis.confirmation import Arm, ScoreTable
+from droplora_sweep.analysis.evidence import Arm, ScoreTable
 
 
 @dataclass(frozen=True)

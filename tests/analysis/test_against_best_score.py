@@ -9,9 +9,9 @@ claimed to be better is tested with the decisions themselves.)
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import ScoreTable
+from droplora_sweep.analysis.evidence import ScoreTable
 from droplora_sweep.analysis.finalists import Finalists
-from droplora_sweep.analysis.sequential import Action, Budget, next_step
+from droplora_sweep.analysis.progress import Action, Budget, next_step
 from tests.analysis.synthetic import World, arms_of
 
 RATES = np.array([0.0, 0.1, 0.2, 0.3, 0.5])

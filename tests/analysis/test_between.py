@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.between import paired_runs, paired_trials, unpaired
 from droplora_sweep.analysis.intervals import Estimate
-from droplora_sweep.analysis.pairing import disagreement, p_value
+from droplora_sweep.analysis.pairing import (
+    disagreement,
+    p_value,
+    paired_runs,
+    paired_trials,
+    unpaired,
+)
 
 
 def scores(*values, start=0):

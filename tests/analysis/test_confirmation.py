@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm, Run, tabulate
+from droplora_sweep.analysis.evidence import Arm, Run, tabulate
 
 PLAIN, PRUNED = Arm("t0001", 0.0), Arm("t0000", 0.2)
 

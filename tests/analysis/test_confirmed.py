@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm, ScoreTable
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
-from droplora_sweep.analysis.confirmed_text import confirmed_text, confirmed_texts
+from droplora_sweep.analysis.evidence import Arm, ScoreTable
+from droplora_sweep.analysis.text import confirmed_text, confirmed_texts
 from tests.analysis.synthetic import World, arms_of, table_of
 
 PLAIN_TEST = Rule(looks=(2,))

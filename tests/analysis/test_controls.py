@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm, ScoreTable
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
-from droplora_sweep.analysis.confirmed_text import confirmed_texts
+from droplora_sweep.analysis.evidence import Arm, ScoreTable
 from droplora_sweep.analysis.finalists import choose_finalists
-from droplora_sweep.analysis.progress import choose_questions, stand
-from droplora_sweep.analysis.sequential import Budget
+from droplora_sweep.analysis.progress import Budget, choose_questions, stand
+from droplora_sweep.analysis.text import confirmed_texts
 from tests.analysis.synthetic import World
 from tests.analysis.test_search_decision import record
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm, ScoreTable
 from droplora_sweep.analysis.confirmed import Rule, decide
-from droplora_sweep.analysis.confirmed_text import arm_labels, confirmed_text, verdict_text
-from droplora_sweep.analysis.coverage import coverage, coverage_text
+from droplora_sweep.analysis.evidence import Arm, ScoreTable
 from droplora_sweep.analysis.finalists import choose_finalists, ties_text
 from droplora_sweep.analysis.progress import choose_questions
 from droplora_sweep.analysis.search_decision import best_per_benchmark
-from droplora_sweep.analysis.text import decision_text
+from droplora_sweep.analysis.text import arm_labels, confirmed_text, decision_text, verdict_text
+from droplora_sweep.analysis.winners import coverage, coverage_text
 from tests.analysis.synthetic import World, arms_of, table_of
 from tests.analysis.test_search_decision import record
 

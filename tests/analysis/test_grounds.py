@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from droplora_sweep.analysis.grounds import RunFacts, doubts, gain_over, remarks
-from droplora_sweep.analysis.references import reference_rows
-from droplora_sweep.analysis.trials import MEAN
+from droplora_sweep.analysis.evidence import MEAN
+from droplora_sweep.analysis.grounds import RunFacts, doubts, gain_over, reference_rows, remarks
 
 NAMES = ("arc_easy", "boolq")
 CHANCES = {"arc_easy": 0.25, "boolq": 0.5}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
 from droplora_sweep.analysis.paper import compare_with_paper
-from droplora_sweep.present.terminal.methods import methods_notes, methods_table
+from droplora_sweep.present.terminal.results import methods_notes, methods_table
 from droplora_sweep.spec import load_sweep_file
 
 PAPER = Path(__file__).parents[2] / "search_spaces" / "paper"

@@ -5,8 +5,7 @@ import pytest
 
 from droplora_sweep.analysis.finalists import Finalists
 from droplora_sweep.analysis.on_test import winner_on_test_text, winners_on_test
-from droplora_sweep.analysis.progress import stand
-from droplora_sweep.analysis.sequential import Budget
+from droplora_sweep.analysis.progress import Budget, stand
 from tests.analysis.synthetic import World, arms_of
 
 ARMS = arms_of([0.0, 0.2])

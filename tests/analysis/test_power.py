@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.power import detectable, power
+from droplora_sweep.analysis.interim import detectable, power
 from droplora_sweep.analysis.variance_components import components
 from tests.analysis.worlds import World, heavy
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from droplora_sweep.analysis.finalists import Finalists
-from droplora_sweep.analysis.progress import arms_to_test, choose_questions, stand
-from droplora_sweep.analysis.sequential import Action, Budget
+from droplora_sweep.analysis.progress import Action, Budget, arms_to_test, choose_questions, stand
 from tests.analysis.synthetic import World, arms_of
 
 SEEDS = (43, 44, 45, 46, 47, 48)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import ScoreTable
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict
+from droplora_sweep.analysis.evidence import ScoreTable
 from droplora_sweep.analysis.finalists import Finalists
-from droplora_sweep.analysis.sequential import Action, Budget, next_step
+from droplora_sweep.analysis.progress import Action, Budget, next_step
 from tests.analysis.synthetic import World, arms_of
 
 SEEDS = tuple(range(100, 112))

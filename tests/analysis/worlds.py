@@ -15,10 +15,10 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from droplora_sweep.analysis.confirmation import Arm, ScoreTable
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
+from droplora_sweep.analysis.evidence import Arm, ScoreTable
 from droplora_sweep.analysis.finalists import Finalists
-from droplora_sweep.analysis.sequential import Action, Budget, next_step
+from droplora_sweep.analysis.progress import Action, Budget, next_step
 from droplora_sweep.analysis.variance_components import components
 
 QUANTILES = (np.arange(4_000) + 0.5) / 4_000

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from droplora_sweep.evaluation.batching import batches, rank_share
+from droplora_sweep.evaluation.generation import batches, rank_share
 
 LENGTHS = [random.Random(seed).randrange(1, 400) for seed in range(100)]
 

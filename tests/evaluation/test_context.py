@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation import evaluate
 from droplora_sweep.evaluation.context import (
     check_contexts,
     fit_prompts,
     model_context,
     prompt_lengths,
 )
+from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
-from droplora_sweep.tasks import Task, load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from droplora_sweep.tasks.task import Task
 
 SPEC = {"max_new_tokens": 8, "batch_size": 4}
 

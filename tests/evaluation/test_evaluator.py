@@ -9,16 +9,18 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from droplora_sweep.evaluation import ExampleResult, evaluate
+from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.generation import TransformersGenerator
 from droplora_sweep.evaluation.stopping import StopRule
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
-from droplora_sweep.tasks import load_task, render_prompt
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.task import render_prompt
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.tasks.task import Task
 
 MAX_NEW_TOKENS = 10
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.evaluation import (
+from droplora_sweep.evaluation.extraction import (
+    RELEASED_OPTIONS,
     extract_choice,
     extract_code,
     extract_math,
     extract_number,
 )
-from droplora_sweep.evaluation.extraction import RELEASED_OPTIONS
-from droplora_sweep.evaluation.latex import normal_form, same_answer
-from droplora_sweep.tasks import BENCHMARKS
+from droplora_sweep.evaluation.math_answers import normal_form, same_answer
+from droplora_sweep.tasks.registry import BENCHMARKS
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
 MAIN = 'if __name__ == "__main__":\n    main()\n'

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from droplora_sweep.evaluation import agreement, evaluate, score
+from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.option_scoring import option_tokens, score_options
+from droplora_sweep.evaluation.results import agreement, score
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
-from droplora_sweep.tasks import Example, Task, load_task, render_prompt
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.task import Example, Task, render_prompt
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast

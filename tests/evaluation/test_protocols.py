@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation import judge
+from droplora_sweep.evaluation.answers import judge
 
 if TYPE_CHECKING:
-    from droplora_sweep.evaluation import Answer
+    from droplora_sweep.evaluation.answers import Answer
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
 OWN = ("class1", "class2", "class10")

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from droplora_sweep.evaluation import ExampleResult, evaluate, score
-from droplora_sweep.evaluation.generation import TransformersGenerator
-from droplora_sweep.evaluation.metrics import result_metrics
-from droplora_sweep.evaluation.sampling import (
+from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.evaluation.generation import (
     DrawnTokens,
     Sampling,
+    TransformersGenerator,
     kept_probabilities,
     sample_seed,
 )
+from droplora_sweep.evaluation.metrics import result_metrics
+from droplora_sweep.evaluation.results import ExampleResult, score
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.tasks.task import Task
 
 SAMPLING = {"num_samples": 3, "temperature": 1.0, "top_p": 0.9, "pass_at": [1, 3]}
 

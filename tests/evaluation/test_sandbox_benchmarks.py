@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation import run_programs
+from droplora_sweep.evaluation.code_runner import run_programs
 from droplora_sweep.evaluation.sandbox import find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:

@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation import (
+from droplora_sweep.evaluation.answers import Answer, judge
+from droplora_sweep.evaluation.results import (
     Agreement,
-    Answer,
     ExampleResult,
     agreement,
     count_unparsable,
-    judge,
     score,
 )
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import BENCHMARKS, load_task
+from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.reading import read_examples
+from droplora_sweep.tasks.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.spec.evaluation import ProtocolName
-    from droplora_sweep.tasks import Benchmark, Task
+    from droplora_sweep.tasks.task import Benchmark, Task
 
 
 @pytest.fixture(scope="module")

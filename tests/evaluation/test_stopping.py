@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation.extraction import extract_choice, extract_code
+from droplora_sweep.evaluation.extraction import (
+    extract_choice,
+    extract_code,
+    read_choice,
+    read_code,
+)
 from droplora_sweep.evaluation.stopping import stop_rule
-from droplora_sweep.evaluation.strict import read_choice, read_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable

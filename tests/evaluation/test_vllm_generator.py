@@ -12,12 +12,12 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from droplora_sweep.evaluation import evaluate
 from droplora_sweep.evaluation.backend import choose_backend, saved_rank
+from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.generation import TransformersGenerator
 from droplora_sweep.evaluation.vllm_generator import VllmGenerator, engine_rank
 from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import InputError
 from droplora_sweep.export.merging import merged_model
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.spec import AdapterSpec, ModelSpec, TrialSpec
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.failpoints import failpoint
-from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.ledger.log import failpoint
+from droplora_sweep.ledger.reader import has_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.publisher import MlflowPublisher
 from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.ledger.reader import Ledger, has_sweep
 
 from .oracle import MARK, problems
 

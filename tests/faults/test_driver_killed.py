@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.ledger.failpoints import VARIABLE
+from droplora_sweep.ledger.log import VARIABLE
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import TrialState
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from droplora_sweep.ledger.failpoints import FAILPOINTS, VARIABLE
 from droplora_sweep.ledger.lease import EXPIRY_S
+from droplora_sweep.ledger.log import FAILPOINTS, VARIABLE
 from droplora_sweep.ledger.reader import Ledger
 
 from .ledger_driver import RATES

@@ -21,7 +21,7 @@ from droplora_sweep.mlflow_view.publisher import MlflowPublisher, publish_all
 from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.training.checkpoints.contents import FORMAT, TENSORS, read_checkpoint
+from droplora_sweep.training.checkpoints.store import FORMAT, TENSORS, read_checkpoint
 from tests.ledger.conftest import Driver, make_sweep
 
 from .damaging import Canary, fill, locked

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.ledger.failpoints import VARIABLE
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.sweep_folders import read_sweep
+from droplora_sweep.ledger.log import VARIABLE
+from droplora_sweep.ledger.reader import Ledger, read_sweep
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import fold
 from droplora_sweep.records.trial import TrialState

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.storage import ObjectStore, local_storage
+from droplora_sweep.storage.mirror import local_storage
+from droplora_sweep.storage.object_store import ObjectStore
 
 from .sweeping import (
     NAME,

@@ -2,8 +2,7 @@
 
 import pytest
 
-from droplora_sweep.groups import room_for_groups, room_for_workers
-from droplora_sweep.groups.capacity import RoomNotice
+from droplora_sweep.groups.capacity import RoomNotice, room_for_groups, room_for_workers
 from droplora_sweep.spec import GroupSpec
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from droplora_sweep.groups.memory import is_out_of_memory, num_oom_kills, oom_counters
+from droplora_sweep.groups.exits import is_out_of_memory, num_oom_kills, oom_counters
 
 
 @pytest.mark.parametrize(

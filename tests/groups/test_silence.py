@@ -2,7 +2,7 @@
 
 import pytest
 
-from droplora_sweep.groups.silence import (
+from droplora_sweep.groups.watchdog import (
     LONG_FACTOR,
     LONG_PACE_FACTOR,
     NUM_PAUSES,

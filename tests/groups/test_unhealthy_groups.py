@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import ray
 
+from droplora_sweep.groups.exits import this_worker
 from droplora_sweep.groups.manager import GroupManager
 from droplora_sweep.groups.pool import start_pool
-from droplora_sweep.groups.processes import this_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.events import Event, EventKind
 from droplora_sweep.records.trial import TrialState, trial_id

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.adapter_files import publish_adapter, verify_adapter
+from droplora_sweep.ledger.files import publish_adapter, verify_adapter
 
 FILES = {
     "adapter_model.safetensors": b"\x00\x01",

@@ -2,7 +2,7 @@
 
 import stat
 
-from droplora_sweep.ledger.trial_files import write_failure_log
+from droplora_sweep.ledger.files import write_failure_log
 
 
 def test_they_are_kept_for_the_owner_and_without_secrets(tmp_path, monkeypatch):

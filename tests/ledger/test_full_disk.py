@@ -12,10 +12,11 @@ import pytest
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.lease import DriverLease
 from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.stop_request import request_stop
-from droplora_sweep.mlflow_view.ui_login import ui_login
+from droplora_sweep.ledger.requests import request_stop
+from droplora_sweep.mlflow_view.ui import ui_login
 from droplora_sweep.records.trial import SweepOutcome, TrialState
-from droplora_sweep.storage import Mirror, ObjectStore, StoreError, local_storage
+from droplora_sweep.storage.mirror import Mirror, local_storage
+from droplora_sweep.storage.object_store import ObjectStore, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

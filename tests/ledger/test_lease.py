@@ -21,10 +21,11 @@ from droplora_sweep.ledger.lease import (
     Found,
     Holder,
     LeaseLostError,
+    Process,
     find_holder,
     living_holder,
+    this_process,
 )
-from droplora_sweep.ledger.processes import Process, this_process
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import TrialState
 

@@ -11,10 +11,8 @@ import yaml
 
 from droplora_sweep.analysis.search_decision import Verdict, best_per_benchmark
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.adapter_files import verify_adapter
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.results import read_results
-from droplora_sweep.ledger.sweep_folders import has_sweep, sweep_names
+from droplora_sweep.ledger.files import read_results, verify_adapter
+from droplora_sweep.ledger.reader import Ledger, has_sweep, sweep_names
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec import SweepSpec
 

@@ -8,7 +8,7 @@ import yaml
 
 from droplora_sweep.ledger.model_card import model_card
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec
-from droplora_sweep.tasks import Example, render_prompt
+from droplora_sweep.tasks.task import Example, render_prompt
 
 COMMIT = "ab" * 20
 

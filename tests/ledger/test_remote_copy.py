@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.lease import DriverLease
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.remote_copy import RemoteCopy
@@ -18,7 +18,8 @@ from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.events import Event, EventKind, encode
 from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of
+from droplora_sweep.storage.mirror import Mirror, local_storage, mirror_of
+from droplora_sweep.storage.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.evaluation import ExampleResult
-from droplora_sweep.ledger.results import read_results, read_scores, write_results
+from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.ledger.files import read_results, read_scores, write_results
 
 RIGHT = ExampleResult("choice", "e0", "A: a", "a", "a", True, 3)
 RATED = ExampleResult("chat", "q1", "Hello.", None, "", None, 2, rating=7.0)

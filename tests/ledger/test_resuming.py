@@ -8,9 +8,8 @@ import signal
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.failpoints import FAILPOINTS, failpoint
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.sweep_folders import has_sweep
+from droplora_sweep.ledger.log import FAILPOINTS, failpoint
+from droplora_sweep.ledger.reader import Ledger, has_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec import SweepSpec

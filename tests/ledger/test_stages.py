@@ -2,7 +2,7 @@
 
 import pytest
 
-from droplora_sweep.analysis.trials import TrialRecord as SelectionRecord
+from droplora_sweep.analysis.evidence import TrialRecord as SelectionRecord
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import fold

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.stop_request import is_stop_requested, request_stop
+from droplora_sweep.ledger.requests import is_stop_requested, request_stop
 from droplora_sweep.ledger.writer import LedgerWriter
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.run.cloning import shown_params, start_problems
+from droplora_sweep.run.control import shown_params, start_problems
 from droplora_sweep.spec import (
     Choice,
     Range,

@@ -10,8 +10,9 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from droplora_sweep.search import Pins, StudySearcher, Suggestion
-from droplora_sweep.search.scheduler import BASELINE
+from droplora_sweep.search.scheduler import BASELINE, Pins
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.spec.fields import with_fields
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.mailbox import Answer, Ask, Mailbox, ask_driver
+from droplora_sweep.ledger.requests import Answer, Ask, Mailbox, ask_driver
 from droplora_sweep.ledger.writer import LedgerWriter
 
 TRIAL = "t0000-00000001"

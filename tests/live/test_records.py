@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.ledger.mailbox import Ask
 from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.requests import Ask
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.records.clones import QueuedClone
-from droplora_sweep.records.trial import TrialState
+from droplora_sweep.records.trial import QueuedClone, TrialState
 from droplora_sweep.run.control import refusal_of
 from droplora_sweep.search.history import known_of
 from droplora_sweep.spec import AdapterStart, fingerprint

@@ -12,9 +12,8 @@ import pytest
 
 from droplora_sweep.cli import main
 from droplora_sweep.errors import SweepError
-from droplora_sweep.ledger.adapter_files import verify_adapter
-from droplora_sweep.mlflow_view.ui import ui_command
-from droplora_sweep.mlflow_view.ui_login import ui_login
+from droplora_sweep.ledger.files import verify_adapter
+from droplora_sweep.mlflow_view.ui import ui_command, ui_login
 from tests.mlflow_ui import running_ui
 
 

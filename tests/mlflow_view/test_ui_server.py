@@ -25,7 +25,7 @@ import signal, sys
 # As from a terminal: in the background of a shell, SIGINT is ignored, and so stays ignored.
 for number in (signal.SIGINT, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
-from droplora_sweep.mlflow_view.ui_server import serve
+from droplora_sweep.mlflow_view.ui import serve
 sys.exit(serve([sys.executable, "-c", sys.argv[1]], {"GREETING": "hello"}))
 """
 PARENT_OF_A_SLEEPER = """

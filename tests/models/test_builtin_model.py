@@ -14,8 +14,8 @@ import droplora_sweep.models
 from droplora_sweep.models.pretraining.card import write_model
 from droplora_sweep.models.pretraining.corpus import corpus_digest
 from droplora_sweep.models.pretraining.train import PretrainingSettings, pretrain
-from droplora_sweep.tasks.builtin import BUILTIN_BENCHMARKS, SPLITS, generate
-from droplora_sweep.tasks.prompts import render_prompt
+from droplora_sweep.tasks.builtin.generation import BUILTIN_BENCHMARKS, SPLITS, generate
+from droplora_sweep.tasks.task import render_prompt
 
 BUILTIN_MODEL = Path(droplora_sweep.models.__file__).parent / "builtin"
 every_benchmark = pytest.mark.parametrize("name", sorted(BUILTIN_BENCHMARKS))

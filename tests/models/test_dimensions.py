@@ -7,9 +7,13 @@ import math
 
 import pytest
 
-from droplora_sweep.models import inspect_model, inspect_published, published_models, resolve_model
-from droplora_sweep.models.dimensions import read_dimensions
-from droplora_sweep.models.resolving import BUILTIN_FOLDER
+from droplora_sweep.models.inspecting import (
+    inspect_model,
+    inspect_published,
+    published_models,
+    read_dimensions,
+)
+from droplora_sweep.models.resolving import BUILTIN_FOLDER, resolve_model
 from droplora_sweep.spec import ModelSpec
 
 

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import inspect_model
+from droplora_sweep.models.inspecting import inspect_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import inspect_model, load_base_model, load_tokenizer
+from droplora_sweep.models.inspecting import inspect_model
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec.trial import ModelSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import resolve_model
+from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.spec.trial import ModelSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from droplora_sweep.models import inspect_model, load_base_model, load_tokenizer
+from droplora_sweep.models.inspecting import inspect_model
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec.trial import ModelSpec
 
 if TYPE_CHECKING:

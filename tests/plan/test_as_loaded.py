@@ -21,9 +21,9 @@ from transformers import (
     T5Config,
 )
 
-from droplora_sweep.adapters import attach
+from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import InputError
-from droplora_sweep.models import load_base_model
+from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.survey import survey
 from droplora_sweep.spec import AdapterSpec, ModelSpec, TrialSpec, load_sweep_file

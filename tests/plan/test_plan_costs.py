@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.plan.costs.gpus import GPUS
 from droplora_sweep.plan.costs.pace import Pace
+from droplora_sweep.plan.costs.work import GPUS
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import survey

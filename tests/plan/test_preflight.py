@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.plan.preflight import prepare
+from droplora_sweep.plan.survey import prepare
 from droplora_sweep.spec import load_sweep_file
 
 if TYPE_CHECKING:

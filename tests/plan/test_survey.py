@@ -11,8 +11,7 @@ from rich.console import Console
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.plan.plan import make_plan
-from droplora_sweep.plan.preflight import prepare
-from droplora_sweep.plan.survey import survey
+from droplora_sweep.plan.survey import prepare, survey
 from droplora_sweep.present.terminal.tables import plan_table
 from droplora_sweep.spec import load_sweep_file
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.plan.timing import timed_trials
+from droplora_sweep.present.terminal.pace import timed_trials
 from droplora_sweep.records.trial import Report, SweepRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
-    from droplora_sweep.plan.costs.hindsight import Timed
+    from droplora_sweep.plan.costs.pace import Timed
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -12,9 +12,8 @@ from ray.tune.search import Searcher
 
 from droplora_sweep.records.events import Event, EventKind
 from droplora_sweep.records.replay import fold
-from droplora_sweep.run.budget import gpu_time, spent, wall_time
-from droplora_sweep.run.starting import Finished, GoOn, decide_start
-from droplora_sweep.search import StudySearcher
+from droplora_sweep.run.starting import Finished, GoOn, decide_start, gpu_time, spent, wall_time
+from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
 
 A, B = "t0000-aaaaaaaa", "t0001-bbbbbbbb"

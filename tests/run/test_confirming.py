@@ -9,13 +9,13 @@ import pytest
 
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from droplora_sweep.run.confirming import confirmation_of, looked_at_note, wanted_on_test
 from droplora_sweep.run.deciding import conclusion, confirmed, on_test, stage_text
-from droplora_sweep.run.identity import Identity
+from droplora_sweep.run.runs import Identity
 from droplora_sweep.run.starting import Finished, GoOn, decide_start
 from droplora_sweep.spec import SweepSpec
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.ledger.adapter_files import verify_adapter
+from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import TrialState, trial_id

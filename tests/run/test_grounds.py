@@ -9,10 +9,9 @@ import pytest
 
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict
 from droplora_sweep.analysis.search_decision import Verdict
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.present.report.making import facts_of
-from droplora_sweep.present.report.page import make_report
+from droplora_sweep.present.report.page import facts_of, make_report
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.run.deciding import (
@@ -23,7 +22,7 @@ from droplora_sweep.run.deciding import (
     stage_text,
     winners_of,
 )
-from droplora_sweep.run.identity import Identity
+from droplora_sweep.run.runs import Identity
 from droplora_sweep.spec import SweepSpec
 from tests.calling import call
 

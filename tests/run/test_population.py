@@ -12,8 +12,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.values import trial_tags
 from droplora_sweep.plan.plan import make_plan
-from droplora_sweep.plan.preflight import prepare
-from droplora_sweep.plan.survey import survey
+from droplora_sweep.plan.survey import prepare, survey
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.forking import past_of
 from droplora_sweep.run.population import has_copied, members_of, missing_turn

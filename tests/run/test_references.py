@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.run.references import recorded, reference_line
 from droplora_sweep.spec import SweepSpec, TaskSpec
-from droplora_sweep.tasks import Task, load_task
-from droplora_sweep.tasks.builtin.world import NUM_OPTIONS
+from droplora_sweep.tasks.builtin.questions import NUM_OPTIONS
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from droplora_sweep.tasks.task import Task
 
 BENCHMARKS = ("builtin_choice", "builtin_math")
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.run.reproduction import RerunOutcome, Run, changed_circumstances, compare, workers_of
+from droplora_sweep.run.rerunning import (
+    RerunOutcome,
+    Run,
+    changed_circumstances,
+    compare,
+    workers_of,
+)
 from droplora_sweep.spec import fingerprint
 from tests.ledger.conftest import driver, make_driver
 

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.errors import InputError, SweepError
-from droplora_sweep.ledger.lease import Holder
-from droplora_sweep.ledger.processes import Process
+from droplora_sweep.ledger.lease import Holder, Process
 from droplora_sweep.records.trial import SweepOutcome, SweepRecord, TrialRecord, TrialState
-from droplora_sweep.run.changes import changes
-from droplora_sweep.run.starting import Begin, Finished, GoOn, decide_start, start_lines
+from droplora_sweep.run.starting import Begin, Finished, GoOn, changes, decide_start, start_lines
 from droplora_sweep.spec import SweepSpec
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import pytest
 from droplora_sweep.errors import InputError
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.plan.preflight import prepare
+from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.deciding import decide
 from droplora_sweep.run.warm_start import Earlier, earlier_trials, warm_start
-from droplora_sweep.search import StudySearcher, reconciled_study
 from droplora_sweep.search.history import known_of
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
 
 if TYPE_CHECKING:

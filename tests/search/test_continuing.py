@@ -10,17 +10,11 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from droplora_sweep.search import (
-    Known,
-    KnownTrial,
-    LastReport,
-    OpenTrial,
-    StudySearcher,
-    Suggestion,
-    reconciled_study,
-)
-from droplora_sweep.search.reconciling import Untold, untold_endings
+from droplora_sweep.search.history import Known, KnownTrial, LastReport, OpenTrial
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import Untold, reconciled_study, untold_endings
+from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import SweepSpec, resolve
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from droplora_sweep.analysis.pareto import pareto_front
-from droplora_sweep.present.terminal.pareto import pareto_table
-from droplora_sweep.search import Known, KnownTrial, StudySearcher, reconciled_study
+from droplora_sweep.analysis.ranking import pareto_front
+from droplora_sweep.present.terminal.results import pareto_table
+from droplora_sweep.search.history import Known, KnownTrial
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, resolve
 
 OBJECTIVES = ("mean", "seconds", "memory")

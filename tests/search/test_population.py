@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.search.population import Member, explored, next_turn
+from droplora_sweep.search.rules import Member, explored, next_turn
 from droplora_sweep.spec import PopulationSpec, Range, Turn
 
 RATE = "adapter.pruning_rate"

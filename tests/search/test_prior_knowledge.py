@@ -10,7 +10,9 @@ import numpy as np
 import optuna
 import pytest
 
-from droplora_sweep.search import Known, KnownTrial, StudySearcher, reconciled_study
+from droplora_sweep.search.history import Known, KnownTrial
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from droplora_sweep.search import Known, KnownTrial, StudySearcher, reconciled_study
+from droplora_sweep.search.history import Known, KnownTrial
 from droplora_sweep.search.samplers import make_sampler
 from droplora_sweep.search.scheduler import BASELINE
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, baselines, grid_size, resolve
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from droplora_sweep.search import StudySearcher
+from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
-from droplora_sweep.search import StudySearcher
-from droplora_sweep.search.known import Known
+from droplora_sweep.search.history import Known
+from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.shares import propose
 from droplora_sweep.spec import SweepSpec, TrialSpec
 

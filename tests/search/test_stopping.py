@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from droplora_sweep.analysis.futility import is_behind
-from droplora_sweep.search import KnownTrial
+from droplora_sweep.analysis.pairing import is_behind
+from droplora_sweep.search.history import KnownTrial
 from droplora_sweep.search.rules import Evaluated, below_median, bracket_of, is_hopeless
 from droplora_sweep.search.scheduler import BASELINE, NUMBER, is_paired, make_scheduler
 from droplora_sweep.spec import SweepSpec

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from droplora_sweep.ledger.recorded import recorded_sweep
+from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.records.trial import SweepRecord
-from droplora_sweep.run.changes import changes
+from droplora_sweep.run.starting import changes
 from droplora_sweep.spec import (
     AdapterSpec,
     SweepSpec,
@@ -23,7 +23,7 @@ from droplora_sweep.spec import (
     package_versions,
     resolve,
 )
-from droplora_sweep.spec._parameter_rules import find_broken_parameters
+from droplora_sweep.spec.rules.parameter_rules import find_broken_parameters
 
 TABLE_7 = {
     ("droplora", 32): 64,

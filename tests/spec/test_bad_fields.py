@@ -8,7 +8,7 @@ import pytest
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import load_sweep
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from droplora_sweep.spec import Choice, Range, SearchSpec, SweepSpec, load_sweep
-from droplora_sweep.spec.composition import combinations
+from droplora_sweep.spec.rules.composition import combinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from peft import LoraConfig
 
-from droplora_sweep.spec._other_names import OTHER_NAMES, ours_of
 from droplora_sweep.spec.fields import COMPOUND_FIELDS, SCALAR_FIELDS
+from droplora_sweep.spec.loading.messages import OTHER_NAMES, ours_of
 from droplora_sweep.spec.search import SearchSpec
 from droplora_sweep.spec.sweep import SweepSpec
 

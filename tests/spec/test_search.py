@@ -17,7 +17,7 @@ from droplora_sweep.spec import (
     load_sweep,
     trial_limit,
 )
-from droplora_sweep.spec.stopping import STOPPING_RULES
+from droplora_sweep.spec.search import STOPPING_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

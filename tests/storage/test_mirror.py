@@ -17,7 +17,8 @@ from droplora_sweep.ledger.progress import (
     write_progress,
 )
 from droplora_sweep.publishing import publish_folder
-from droplora_sweep.storage import Mirror, ObjectStore, local_storage, mirror_of, storage_name
+from droplora_sweep.storage.mirror import Mirror, local_storage, mirror_of, storage_name
+from droplora_sweep.storage.object_store import ObjectStore
 
 ADAPTER = "demo/trials/t0000-00000001/adapter"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.storage import ObjectStore
+from droplora_sweep.storage.object_store import ObjectStore
 from droplora_sweep.storage.remote_lease import RemoteLease
 
 if TYPE_CHECKING:

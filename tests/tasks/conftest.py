@@ -7,11 +7,13 @@ import pytest
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import Task, load_task
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from droplora_sweep.tasks.task import Task
 
 
 def load(**fields: Any) -> Task:

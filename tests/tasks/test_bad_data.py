@@ -13,7 +13,8 @@ import pytest
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import TaskSpec
 from droplora_sweep.spec.task import BENCHMARK_NAMES
-from droplora_sweep.tasks import BENCHMARKS, load_task
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.registry import BENCHMARKS
 from tests.conftest import REPOSITORY
 
 from .conftest import make_record
@@ -202,7 +203,7 @@ def test_nothing_to_train_on_at_all(write_boolq: WriteBoolQ) -> None:
 def test_unreachable_hub_is_one_line() -> None:
     script = (
         "from droplora_sweep.spec import TaskSpec\n"
-        "from droplora_sweep.tasks import load_task\n"
+        "from droplora_sweep.tasks.loading import load_task\n"
         "from droplora_sweep.errors import InputError\n"
         "try:\n"
         "    load_task(TaskSpec(benchmarks=('boolq',), data='owner/name', revision='a' * 40))\n"

@@ -10,8 +10,12 @@ import sys
 
 import pytest
 
-from droplora_sweep.tasks.builtin import BUILTIN_BENCHMARKS, SPLITS, generate
-from droplora_sweep.tasks.builtin.generation import example_identity
+from droplora_sweep.tasks.builtin.generation import (
+    BUILTIN_BENCHMARKS,
+    SPLITS,
+    example_identity,
+    generate,
+)
 
 every_benchmark = pytest.mark.parametrize("name", sorted(BUILTIN_BENCHMARKS))
 
@@ -50,7 +54,7 @@ def test_the_seed_gives_the_examples(name: str) -> None:
 
 def test_another_process_generates_the_same_examples() -> None:
     print_digests = (
-        "from droplora_sweep.tasks.builtin import BUILTIN_BENCHMARKS, generate\n"
+        "from droplora_sweep.tasks.builtin.generation import BUILTIN_BENCHMARKS, generate\n"
         "for name in sorted(BUILTIN_BENCHMARKS):\n"
         "    print(*(example.digest for example in generate(name, 'test', 50, seed=7)))\n"
     )

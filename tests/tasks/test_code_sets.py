@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from droplora_sweep.evaluation import judge
+from droplora_sweep.evaluation.answers import judge
 
 from .conftest import load, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tasks import Benchmark
+    from droplora_sweep.tasks.task import Benchmark
 
 PROBLEM = {
     "prompt": 'from math import floor\n\n\ndef half(x):\n    """Half of x, without a rest."""\n',

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.tasks import render_prompt
+from droplora_sweep.tasks.task import render_prompt
 
 from .conftest import load, refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.tasks.task import Task
 
 SYSTEM = "You help."
 

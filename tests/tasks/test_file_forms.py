@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset
 
 from droplora_sweep.tasks.data_files import read_records
-from droplora_sweep.tasks.placed import BadDataError
+from droplora_sweep.tasks.json_records import BadDataError
 
 from .conftest import load, make_record, refusal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import Benchmark, Example, load_task
-from droplora_sweep.tasks.guessing import chance, most_frequent_answer
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.task import Benchmark, Example, chance, most_frequent_answer
 
 
 def benchmark(scoring="choice", options=("answer1", "answer2", "answer3", "answer4", "answer5")):

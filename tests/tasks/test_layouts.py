@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from droplora_sweep.tasks import Benchmark, split_sizes
+from droplora_sweep.tasks.task import Benchmark, split_sizes
 
 from .conftest import load, make_record, refusal
 

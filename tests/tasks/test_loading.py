@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import BENCHMARKS, Example, load_task, split_digest, split_sizes
-from droplora_sweep.tasks.builtin import BUILTIN_BENCHMARKS
+from droplora_sweep.tasks.builtin.generation import BUILTIN_BENCHMARKS
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.registry import BENCHMARKS
+from droplora_sweep.tasks.task import Example, split_digest, split_sizes
 
 from .conftest import make_record
 

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import TaskSpec
-from droplora_sweep.tasks import load_task
 from droplora_sweep.tasks.formats import FORMATS
+from droplora_sweep.tasks.loading import load_task
 
 from .conftest import make_record
 from .test_renamed_fields import RECORDS as BY_FORMAT

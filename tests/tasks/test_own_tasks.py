@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.tasks import render_prompt, split_sizes
+from droplora_sweep.tasks.task import render_prompt, split_sizes
 
 from .conftest import load, make_record, refusal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.spec import TaskSpec, TrainSpec
-from droplora_sweep.tasks import published_task
+from droplora_sweep.tasks.entries import published_task
 
 
 def test_validation_is_cut_from_the_training_file() -> None:

@@ -16,7 +16,7 @@ from .conftest import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tasks import Benchmark
+    from droplora_sweep.tasks.task import Benchmark
 
 SAMPLES = {
     "humaneval": "72a97c2a7ea3c4d014a45bc76c86847342d929ba7552a1d0c839c51afa27a0e1",

@@ -15,7 +15,7 @@ from .test_conversations import openai, sharegpt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.tasks import Task
+    from droplora_sweep.tasks.task import Task
 
 RECORDS: dict[str, dict[str, Any]] = {
     "gsm8k": {"question": "1+1?", "answer": "It is 2.\n#### 2"},

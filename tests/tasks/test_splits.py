@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-from droplora_sweep.tasks import Example
 from droplora_sweep.tasks.splits import (
     Mixture,
     Source,
@@ -14,6 +13,7 @@ from droplora_sweep.tasks.splits import (
     normalised_text,
     stable_order,
 )
+from droplora_sweep.tasks.task import Example
 
 
 def example(text: str, answer: str = "true") -> Example:

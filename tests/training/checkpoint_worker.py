@@ -17,9 +17,9 @@ import torch.distributed as dist
 
 from droplora_sweep.errors import TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, TrialSpec
-from droplora_sweep.training import Resident
-from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
+from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
+from droplora_sweep.training.runner import Resident
 
 
 def run(resident: Resident, spec: TrialSpec, job: dict[str, Any]) -> dict[str, Any]:

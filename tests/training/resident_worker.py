@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from droplora_sweep.errors import TrialError
 from droplora_sweep.spec.trial import TrialSpec
-from droplora_sweep.training import Report, Resident
+from droplora_sweep.training.runner import Resident
+
+if TYPE_CHECKING:
+    from droplora_sweep.training.reporting import Report
 
 
 def main(rank: int, folder: Path) -> None:

@@ -10,14 +10,14 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training import Resident
+from droplora_sweep.training.runner import Resident
 from tests.training.architectures import CONFIGS, make
 from tests.training.conftest import make_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.training import Report
+    from droplora_sweep.training.reporting import Report
 
 pytestmark = pytest.mark.slow
 

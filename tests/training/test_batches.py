@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from droplora_sweep.training.batches import epoch_order, global_batch, split_batch
+from droplora_sweep.training.data import epoch_order, global_batch, split_batch
 
 
 def test_an_epoch_is_a_permutation_and_the_next_another() -> None:

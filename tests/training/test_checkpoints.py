@@ -18,11 +18,10 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training import Report, Resident
-from droplora_sweep.training.checkpoints.due import is_due
-from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
-from droplora_sweep.training.checkpoints.places import checkpoint_place
-from droplora_sweep.training.checkpoints.store import Checkpoints
+from droplora_sweep.training.checkpoints.places import CheckpointsInFolder, checkpoint_place
+from droplora_sweep.training.checkpoints.store import Checkpoints, is_due
+from droplora_sweep.training.reporting import Report
+from droplora_sweep.training.runner import Resident
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,9 @@ import pytest
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.perplexity import text_loss
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import ModelSpec
-from droplora_sweep.training import Resident
+from droplora_sweep.training.runner import Resident
 
 from .test_resident import BENCHMARKS, Decisions, trial
 

@@ -6,18 +6,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from safetensors.torch import load
 
 from droplora_sweep.evaluation.perplexity import text_loss
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training import Report, Resident
+from droplora_sweep.training.runner import Resident
+
+if TYPE_CHECKING:
+    from droplora_sweep.training.reporting import Report
 
 pytestmark = pytest.mark.slow
 

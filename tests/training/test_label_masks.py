@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from droplora_sweep.models import load_tokenizer
+from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
-from droplora_sweep.tasks import load_task
+from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import IGNORED, PAD_MULTIPLE, collate, encode
 
 from .conftest import make_tokenizer

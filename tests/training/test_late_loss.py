@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import linregress
 from scipy.stats import t as student
 
-from droplora_sweep.training.late_loss import LateLoss
+from droplora_sweep.training.position import LateLoss
 
 
 def metrics_of(losses, epochs=1):

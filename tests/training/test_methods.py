@@ -16,11 +16,13 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training import Report, Resident
+from droplora_sweep.training.runner import Resident
 from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from droplora_sweep.training.reporting import Report
 
 METHODS = {
     "sample": {"mask": "sample"},

@@ -14,14 +14,15 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training import Report, Resident
-from droplora_sweep.training.checkpoints.folders import CheckpointsInFolder
-from droplora_sweep.training.checkpoints.snapshots import snapshots_of
+from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
-from droplora_sweep.training.membership import Membership
+from droplora_sweep.training.population import Membership, snapshots_of
+from droplora_sweep.training.runner import Resident
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from droplora_sweep.training.reporting import Report
 
 RATE, PEAK = "adapter.pruning_rate", "training.learning_rate"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -10,15 +11,18 @@ from safetensors.torch import load
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.errors import InputError, TrialError
-from droplora_sweep.evaluation import evaluate
-from droplora_sweep.models import load_tokenizer
+from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.tasks import load_task
-from droplora_sweep.training import Report, Resident
-from droplora_sweep.training.reading import read
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.training.data import read
+from droplora_sweep.training.runner import Resident
+
+if TYPE_CHECKING:
+    from droplora_sweep.training.reporting import Report
 
 BENCHMARKS = ("builtin_choice", "builtin_math")
 LATE_LOSS = ("train/late_fall", "train/late_fall_low", "train/late_pace")

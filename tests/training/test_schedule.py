@@ -5,8 +5,12 @@ import torch
 from transformers import TrainingArguments, get_linear_schedule_with_warmup
 
 from droplora_sweep.spec.trial import TrainingSpec
-from droplora_sweep.training import evaluation_steps, learning_rate, num_steps
-from droplora_sweep.training.schedule import warmup_steps
+from droplora_sweep.training.schedule import (
+    evaluation_steps,
+    learning_rate,
+    num_steps,
+    warmup_steps,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 
 from droplora_sweep.errors import TrialError, TrialStoppedError
 from droplora_sweep.spec import ModelSpec
-from droplora_sweep.training import Resident
+from droplora_sweep.training.runner import Resident
 from tests.training.test_resident import Decisions, trial, weights_of
 
 if TYPE_CHECKING:

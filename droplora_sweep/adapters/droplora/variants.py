@@ -11,13 +11,12 @@ from peft.utils.integrations import dequantize_module_weight
 from peft.utils.other import transpose
 from torch import nn
 
-from .kept import gather, kept_update
-from .masks import draw_kept_ranks, dropped, learned_mask
+from .masks import draw_kept_ranks, dropped, gather, kept_update, learned_mask
 from .schedule import rate_at
 
 if TYPE_CHECKING:
     from .config import DropLoraConfig
-    from .kept import KeptSlices
+    from .masks import KeptSlices
 
 
 class MaskedLora(LoraVariant):

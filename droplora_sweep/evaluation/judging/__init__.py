@@ -8,29 +8,3 @@ An answer is data. It stands between the prompt's own delimiters, cannot close t
 (``delimiting``), and no rating is read from it: ``rating_marker`` reads the end of the judge's own
 reply. What prose in an answer talks a judge into cannot be prevented here.
 """
-
-from .api_key import read_key
-from .budget import Budget
-from .conversations import Conversation, Rating, score_ratings
-from .endpoint import JudgeError
-from .grading import grade
-from .prompts import JudgePrompt, load_prompts
-from .questions import check_judge, judge_digests, rate, with_absolute_files
-from .references import load_references
-
-__all__ = [
-    "Budget",
-    "Conversation",
-    "JudgeError",
-    "JudgePrompt",
-    "Rating",
-    "check_judge",
-    "grade",
-    "judge_digests",
-    "load_prompts",
-    "load_references",
-    "rate",
-    "read_key",
-    "score_ratings",
-    "with_absolute_files",
-]

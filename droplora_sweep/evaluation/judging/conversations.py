@@ -1,12 +1,49 @@
-"""What is rated, and what the ratings come to."""
+"""Conversations to be rated, with their reference answers."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+
+def read_json_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Pairs of ``file:line`` and object, in the file's order; blank lines are passed over.
+
+    Raises:
+        InputError: The file cannot be read, is not UTF-8, or has lines that are no JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError([Fault(str(path), "", f"must be UTF-8, got {error.reason}")]) from error
+    except OSError as error:
+        raise InputError([Fault(str(path), "", f"cannot be read: {error.strerror}")]) from error
+    records: list[tuple[str, dict[str, Any]]] = []
+    faults: list[Fault] = []
+    # str.splitlines would also break at U+2028 and others, which may stand inside a JSON string.
+    for line_number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{line_number}"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            faults.append(Fault(where, "", f"must be JSON: {error.msg}"))
+            continue
+        if isinstance(record, dict):
+            records.append((where, record))
+        else:
+            faults.append(Fault(where, "", f"must be a JSON object, got {type(record).__name__}"))
+    if faults:
+        raise InputError(faults[:5])
+    return records
 
 
 @dataclass(frozen=True)
@@ -74,3 +111,33 @@ def score_ratings(ratings: Iterable[Rating]) -> dict[str, float | None]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def load_references(path: Path) -> dict[int, tuple[str, str]]:
+    """Both turns' reference answers by question id.
+
+    Raises:
+        InputError: The file cannot be read or is not JSON lines, or a record lacks a question id
+            or answers to two turns.
+    """
+    references: dict[int, tuple[str, str]] = {}
+    faults: list[Fault] = []
+    for where, record in read_json_lines(path):
+        question_id, turns = record.get("question_id"), _turns(record)
+        if not isinstance(question_id, int) or isinstance(question_id, bool):
+            faults.append(Fault(where, "question_id", f"must be an integer, got {question_id!r}"))
+        elif turns is None:
+            faults.append(Fault(where, "choices", "must hold one choice with `turns` of two texts"))
+        else:
+            references[question_id] = turns
+    if faults:
+        raise InputError(faults[:5])
+    return references
+
+
+def _turns(record: dict[str, Any]) -> tuple[str, str] | None:
+    match record:
+        case {"choices": [{"turns": [str(first), str(second)]}, *_]}:
+            return first, second
+        case _:
+            return None

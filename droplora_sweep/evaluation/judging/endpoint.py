@@ -1,28 +1,90 @@
-"""One attempt at an OpenAI-compatible chat endpoint, and what came of it."""
+"""Requests to an OpenAI-compatible chat endpoint: key, attempt, retry."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import requests
+from pydantic import SecretStr
 from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
-from droplora_sweep.errors import DropLoRASweepError
-
-from .api_key import redacted
+from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import SecretStr
+    from droplora_sweep.spec.evaluation import JudgeSpec
+
+
+MIN_SECRET_CHARACTERS: Final = 8
+"""Shorter keys, such as the ``EMPTY`` that local servers take, are no secrets and not redacted."""
+
+_MAX_FILE_BYTES: Final = 16_384
+
+
+def read_key(spec: JudgeSpec) -> SecretStr | None:
+    """The key from ``key_env`` or ``key_file``; None if the spec has neither.
+
+    Raises:
+        InputError: The variable is not set; the file cannot be read or others than its owner can
+            read or change it; the key is empty or could not stand in an HTTP header.
+    """
+    if spec.key_env is not None:
+        return _checked(os.environ.get(spec.key_env, ""), f"environment variable {spec.key_env}")
+    if spec.key_file is not None:
+        path = Path(spec.key_file).expanduser()
+        return _checked(_read_private(path), str(path))
+    return None
+
+
+def redacted(text: str, key: SecretStr | None) -> str:
+    """The text without the key, which an endpoint's error may repeat."""
+    secret = key.get_secret_value() if key is not None else ""
+    return text.replace(secret, "[key]") if len(secret) >= MIN_SECRET_CHARACTERS else text
+
+
+def _read_private(path: Path) -> str:
+    try:
+        # The open file is checked, not its path, which could come to mean another file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise _fault(str(path), "must be a file")
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & 0o077:
+                raise _fault(
+                    str(path), f"must be for its owner alone (chmod 600), got mode {mode:04o}"
+                )
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise _fault(str(path), f"cannot be read: {error.strerror}") from error
+
+
+def _checked(text: str, where: str) -> SecretStr:
+    secret = text.strip()
+    if not secret:
+        raise _fault(where, "must hold the judge's API key, got nothing")
+    # An HTTP library would show the key in its complaint.
+    if not all("!" <= character <= "~" for character in secret):
+        raise _fault(where, "must hold one API key of visible ASCII characters")
+    return SecretStr(secret)
+
+
+def _fault(where: str, problem: str) -> InputError:
+    return InputError([Fault(where, "", problem)])
+
 
 MAX_BODY_BYTES: Final = 8 * 2**20
 """A reply of some thousand tokens is far smaller; what is larger is no reply."""
@@ -260,3 +322,32 @@ def _retry_after_s(header: str | None) -> float | None:
             date = date.replace(tzinfo=UTC)
         seconds = (date - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+FIRST_WAIT_S: Final = 1.0
+MAX_WAIT_S: Final = 60.0
+"""The longest wait: an endpoint that asks for more is not asked again."""
+
+
+def next_wait_s(
+    failure: Failure, num_attempts: int, max_attempts: int, jitter: float
+) -> float | None:
+    """Seconds to wait before the next attempt; None to give up.
+
+    The wait doubles from attempt to attempt, and half of it is left to chance, so that requests
+    which failed together do not come back together. ``Retry-After`` is the least it can be.
+
+    Args:
+        failure: How the last attempt failed.
+        num_attempts: How many were made.
+        max_attempts: How many may be made.
+        jitter: Drawn from [0, 1).
+    """
+    if failure.kind != "transient" or num_attempts >= max_attempts:
+        return None
+    # Ten doublings are past the longest wait, whatever ``max_attempts`` is.
+    backoff_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** min(num_attempts - 1, 10))
+    wait_s = backoff_s * (1 + jitter) / 2
+    if failure.wait_s is None:
+        return wait_s
+    return failure.wait_s + wait_s if failure.wait_s <= MAX_WAIT_S else None

@@ -13,22 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault, InputError
 
-from .api_key import read_key
-from .budget import Budget
-from .cache import ReplyCache, request_digest
-from .conversations import Rating
-from .endpoint import Failure, JudgeError, Reply, attempt, completions_url, prompt_tokens
-from .prompts import REFERENCE_CATEGORIES, load_prompts, messages_of
-from .rating_marker import Reading, read_rating
-from .references import load_references
-from .retrying import next_wait_s
+from .budget import Budget, ReplyCache, request_digest
+from .conversations import Rating, load_references
+from .endpoint import (
+    Failure,
+    JudgeError,
+    Reply,
+    attempt,
+    completions_url,
+    next_wait_s,
+    prompt_tokens,
+    read_key,
+)
+from .prompts import REFERENCE_CATEGORIES, Reading, load_prompts, messages_of, read_rating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import SecretStr
 
-    from droplora_sweep.spec.judge import JudgeSpec
+    from droplora_sweep.spec.evaluation import JudgeSpec
 
     from .conversations import Conversation
 

@@ -18,8 +18,8 @@ from .grading import check_ready, grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.spec.judge import JudgeSpec
-    from droplora_sweep.tasks import Example
+    from droplora_sweep.spec.evaluation import JudgeSpec
+    from droplora_sweep.tasks.task import Example
 
 _logger: Final = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from droplora_sweep.spec.adapter import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from droplora_sweep.models import Dimensions
+    from droplora_sweep.models.inspecting import Dimensions
     from droplora_sweep.spec import AdapterSpec
 
 FP32_BYTES = 4

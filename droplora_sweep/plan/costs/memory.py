@@ -13,7 +13,7 @@ from .activations import FP32_BYTES, kept_per_token
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from droplora_sweep.models import Dimensions
+    from droplora_sweep.models.inspecting import Dimensions
     from droplora_sweep.spec import TrialSpec
 
 GIB: Final = 2**30

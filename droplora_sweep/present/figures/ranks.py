@@ -1,7 +1,8 @@
-"""Draws score against rank."""
+"""Score against rank, with and without pruning: the paper's Figure 3, with intervals."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .canvas import SERIES, Picture, draw, legend_below, percent, shortened
@@ -11,7 +12,99 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from droplora_sweep.present.contents.ranks import RankPanel
+    from droplora_sweep.analysis.evidence import Candidate
+    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.present.report.facts import Facts
+
+
+PLAIN = frozenset({"lora", "droplora"})
+"""Two names of one method, which the pruning rate tells apart."""
+
+FIRST = ("LoRA (p = 0)", "DropLoRA (p > 0)")
+"""The two lines of the paper's figure, drawn alike in every panel."""
+
+
+@dataclass(frozen=True)
+class RankPoint:
+    """The best complete trial of one rank.
+
+    Attributes:
+        rank: The rank.
+        score: A fraction.
+        estimate: The same with its 95 % interval; None where it has none.
+        pruning_rate: The trial's.
+    """
+
+    rank: int
+    score: float
+    estimate: Estimate | None
+    pruning_rate: float
+
+
+@dataclass(frozen=True)
+class RankPanel:
+    """One benchmark, or the mean.
+
+    Attributes:
+        subject: Its name.
+        series: Points by method, LoRA and DropLoRA first, each ascending by rank.
+    """
+
+    subject: str
+    series: tuple[tuple[str, tuple[RankPoint, ...]], ...]
+
+    @property
+    def alt(self) -> str:
+        """The same in words."""
+        parts = []
+        for name, points in self.series:
+            listed = ", ".join(f"rank {point.rank} {point.score:.1%}" for point in points)
+            parts.append(f"{name}: {listed}")
+        return f"{self.subject}, best score of each rank: {'; '.join(parts)}."
+
+
+def rank_panels(facts: Facts) -> tuple[RankPanel, ...]:
+    """One panel per subject; none where all complete trials have one rank."""
+    ranked = [one for one in facts.complete if one.method != "full"]
+    if len({one.rank for one in ranked}) < 2:
+        return ()
+    return tuple(_panel(facts, ranked, subject) for subject in facts.subjects)
+
+
+def method_label(method: str, pruning_rate: float) -> str:
+    """How a method is called with and without pruning."""
+    if method in PLAIN:
+        return FIRST[pruning_rate > 0]
+    return f"{method}, p > 0" if pruning_rate > 0 else method
+
+
+def _panel(facts: Facts, ranked: list[Candidate], subject: str) -> RankPanel:
+    best: dict[str, dict[int, Candidate]] = {}
+    for one in ranked:
+        if subject in one.scores:
+            of_method = best.setdefault(method_label(one.method, one.pruning_rate), {})
+            before = of_method.get(one.rank)
+            if before is None or one.scores[subject] > before.scores[subject]:
+                of_method[one.rank] = one
+    names = sorted(
+        best, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)
+    )
+    return RankPanel(
+        subject,
+        tuple((name, _points(facts, best[name], subject)) for name in names),
+    )
+
+
+def _points(facts: Facts, best: dict[int, Candidate], subject: str) -> tuple[RankPoint, ...]:
+    return tuple(
+        RankPoint(
+            rank,
+            one.scores[subject],
+            facts.estimates.get(one.trial_id, {}).get(subject),
+            one.pruning_rate,
+        )
+        for rank, one in sorted(best.items())
+    )
 
 
 def draw_ranks(panels: Sequence[RankPanel]) -> Picture:

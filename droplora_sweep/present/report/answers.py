@@ -8,8 +8,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict
-from droplora_sweep.analysis.confirmed_text import confirmed_text, verdict_text
-from droplora_sweep.analysis.text import decision_text, explored_text, nothing_text
+from droplora_sweep.analysis.text import (
+    confirmed_text,
+    decision_text,
+    explored_text,
+    nothing_text,
+    verdict_text,
+)
 from droplora_sweep.analysis.winners import first_run
 from droplora_sweep.present.values import format_value
 

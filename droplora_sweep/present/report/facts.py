@@ -1,4 +1,4 @@
-"""What a report is made from: one sweep's records, and what was decided from them.
+"""Facts that a report is made from: a sweep's records, its settings, its decisions.
 
 Everything in a report is a function of these facts, so the same ledger gives the same report.
 """
@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.analysis.evidence import MEAN, benchmarks, candidates
 from droplora_sweep.analysis.exploration import explore
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
 from droplora_sweep.analysis.search_decision import best_per_benchmark, score_estimate
-from droplora_sweep.analysis.trials import MEAN, benchmarks, candidates
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.evidence import Candidate, Scores
     from droplora_sweep.analysis.exploration import Marginal
+    from droplora_sweep.analysis.grounds import ReferenceRow
     from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.analysis.methods import MethodTable
     from droplora_sweep.analysis.on_test import WinnerOnTest
-    from droplora_sweep.analysis.references import ReferenceRow
     from droplora_sweep.analysis.search_decision import Decision
-    from droplora_sweep.analysis.trials import Candidate, Scores
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
 
@@ -167,3 +167,40 @@ def _estimates(
         estimates = {subject: score_estimate(scores, part) for subject, part in parts.items()}
         found[trial_id] = {name: one for name, one in estimates.items() if one is not None}
     return found
+
+
+SECTIONS = ("model", "task", "adapter", "training", "evaluation", "search", "confirm", "group")
+
+
+def setting_rows(record: SweepRecord) -> tuple[tuple[str, str], ...]:
+    """Every setting by dotted path, then versions and data, as texts."""
+    rows = [
+        (path, setting_text(value))
+        for section in SECTIONS
+        for path, value in leaves(section, record.spec.get(section))
+    ]
+    rows += [(f"version of {name}", version) for name, version in record.versions.items()]
+    rows += [(f"data of {name}", digest[:16]) for name, digest in record.data_digests.items()]
+    return tuple(rows)
+
+
+def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Each value under a path that is set, by its dotted path."""
+    if isinstance(value, dict):
+        yield from _children(path, value)
+    elif value is not None and value != []:
+        yield path, value
+
+
+def _children(path: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, child in value.items():
+        yield from leaves(f"{path}.{name}", child)
+
+
+def setting_text(value: object) -> str:
+    """A setting as a file has it."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

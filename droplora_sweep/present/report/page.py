@@ -1,4 +1,4 @@
-"""Facts -> one HTML file that needs nothing else, and a PNG per figure.
+"""A ledger's report: one HTML file that needs nothing else, and a PNG per figure.
 
 The page has no script, loads nothing, and says so to the browser by a content security policy.
 Everything that comes from a ledger is escaped.
@@ -6,45 +6,61 @@ Everything that comes from a ledger is escaped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.exploration import marginal_text
 from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
-from droplora_sweep.present.contents.coordinates import coordinates
-from droplora_sweep.present.contents.costs import costs
-from droplora_sweep.present.contents.courses import curve_panels, rungs, rungs_alt
-from droplora_sweep.present.contents.importance import importance
-from droplora_sweep.present.contents.ranks import rank_panels
-from droplora_sweep.present.contents.rates import rate_panels
-from droplora_sweep.present.figures.coordinates import draw_coordinates
-from droplora_sweep.present.figures.costs import draw_costs
-from droplora_sweep.present.figures.courses import draw_curves, draw_rungs
-from droplora_sweep.present.figures.importance import draw_importance
-from droplora_sweep.present.figures.ranks import draw_ranks
-from droplora_sweep.present.figures.rates import draw_rates
-from droplora_sweep.present.wording import hours, moment, quantity
+from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
+from droplora_sweep.present.figures.coordinates import coordinates, draw_coordinates
+from droplora_sweep.present.figures.costs import costs, draw_costs
+from droplora_sweep.present.figures.importance import draw_importance, importance
+from droplora_sweep.present.figures.learning import (
+    curve_panels,
+    draw_curves,
+    draw_rungs,
+    rungs,
+    rungs_alt,
+)
+from droplora_sweep.present.figures.ranks import draw_ranks, rank_panels
+from droplora_sweep.present.figures.rates import draw_rates, rate_panels
+from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.redaction import redact
+from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
+from droplora_sweep.storage.mirror import storage_name
+from droplora_sweep.storage.object_store import is_url
 
 from .answers import Certainty, answers
-from .headline import headline
-from .method_rows import methods_table, methods_text
-from .next_step import next_step
-from .pareto_rows import pareto_table
-from .settings import setting_rows
-from .tables import answers_table, confirmed_table, on_test_table, rates_table, trials_table
+from .facts import gather_facts, setting_rows
+from .headline import headline, next_step
+from .tables import (
+    answers_table,
+    confirmed_table,
+    methods_table,
+    methods_text,
+    on_test_table,
+    pareto_table,
+    rates_table,
+    trials_table,
+)
+from .wording import hours, moment, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import jinja2
 
-    from droplora_sweep.present.contents.costs import Costs
-    from droplora_sweep.present.contents.importance import Importance
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.figures.canvas import Picture
+    from droplora_sweep.present.figures.costs import Costs
+    from droplora_sweep.present.figures.importance import Importance
+    from droplora_sweep.records.trial import SweepRecord
 
     from .facts import Facts
+
 
 TEMPLATE = "page.html.j2"
 
@@ -163,3 +179,83 @@ def _template() -> jinja2.Template:
     )
     environment.filters.update(hours=hours, moment=moment, quantity=quantity)
     return environment.get_template(TEMPLATE)
+
+
+PAGE = "report.html"
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write the page and its images, each whole or not at all; files of these names are replaced.
+
+    Returns:
+        The page.
+
+    Raises:
+        SweepError: The file system refuses.
+    """
+    with disk_faults_named(folder):
+        make_private_directory(folder)
+        for name, image in report.images.items():
+            replace_file(folder / name, image)
+        # Last: a page that is there has its images.
+        replace_file(folder / PAGE, redact(report.html).encode())
+    return folder / PAGE
+
+
+def facts_of(ledger: Ledger) -> Facts:
+    """What is known of a sweep in any state."""
+    return _gathered(ledger, ledger.record, is_live=ledger.holder is not None)
+
+
+def leave_report(ledger: Ledger) -> str | None:
+    """Write the report of a sweep that is about to be complete beside its summary.
+
+    Returns:
+        Why there is none, in a line, or None. Nothing is raised: see `try_to_write`.
+    """
+
+    def make() -> Report:
+        record = replace(ledger.record, outcome=SweepOutcome.COMPLETE)
+        return make_report(_gathered(ledger, record, is_live=False))
+
+    problem = try_to_write(make, ledger.summary_directory)
+    return problem and f"no report ({problem}); `droplora-sweep report` makes it later"
+
+
+def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
+    """Make and write a report that can be made again at any time; why that failed, or None."""
+    try:
+        write_report(make(), folder)
+    # Blind on purpose: whatever goes wrong in drawing, the results are safe in the ledger, and a
+    # sweep that took days must not fail for want of a picture.
+    except Exception as error:  # noqa: BLE001
+        first_line = str(error).strip().partition("\n")[0]
+        return redact(f"{type(error).__name__}: {first_line}")
+    return None
+
+
+def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
+    facts = gather_facts(
+        record,
+        ledger.scores,
+        confirmed(ledger),
+        on_test(ledger),
+        is_live=is_live,
+        notes=notes(ledger),
+        storage=_shown(ledger.storage),
+    )
+    grounds = Grounds(ledger)
+    return replace(
+        facts,
+        decisions=tuple(grounds.of_search(facts.decisions)),
+        decided_on=grounds.confirmed_on if facts.confirmed else "validation",
+        references={split: grounds.rows(split) for split in record.references},
+    )
+
+
+def _shown(storage: Path) -> str:
+    """A storage as a user would give it here."""
+    name = storage_name(storage)
+    if is_url(name) or not storage.is_relative_to(Path.cwd()):
+        return name
+    return str(storage.relative_to(Path.cwd()))

@@ -1,22 +1,26 @@
-"""The tables of a report, as texts."""
+"""Tables of a report, as texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.analysis.confirmed_text import arm_labels
-from droplora_sweep.analysis.references import UNTRAINED
-from droplora_sweep.present.schedules import schedule_texts
-from droplora_sweep.present.values import format_params, format_seconds
-from droplora_sweep.present.wording import DASH, interval, points, score, share
+from droplora_sweep.analysis.grounds import UNTRAINED
+from droplora_sweep.analysis.ranking import pareto_front
+from droplora_sweep.analysis.text import arm_labels
+from droplora_sweep.present.terminal.results import methods_notes, objective_text, paper_numbers
+from droplora_sweep.present.values import format_params, format_seconds, schedule_texts
+from droplora_sweep.spec.search import is_maximized
+
+from .wording import DASH, interval, points, score, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.grounds import ReferenceRow
+    from droplora_sweep.analysis.methods import MethodRow, MethodTable
     from droplora_sweep.analysis.on_test import WinnerOnTest
-    from droplora_sweep.analysis.references import ReferenceRow
     from droplora_sweep.records.trial import TrialRecord
 
     from .answers import Answer
@@ -219,3 +223,54 @@ def _state(trial: TrialRecord, *, is_live: bool) -> str:
 def _why(trial: TrialRecord) -> str:
     """Why it ended so, and what a member of a population copied on the way."""
     return "; ".join([*filter(None, [trial.reason]), *schedule_texts(trial.schedule)])
+
+
+def methods_table(found: MethodTable) -> Table:
+    """The best setting of each variant; the paper's row below, where it has one."""
+    columns = ("method", *found.benchmarks, "against the reference", "trials", "best setting")
+    rows = []
+    for index, row in enumerate(found.rows):
+        reference = "reference" if index == found.reference else points(row.difference)
+        setting = format_params(row.settings) or row.best or DASH
+        rows.append(
+            (
+                Cell(format_params(row.variant)),
+                *(_method_score(row, name) for name in found.benchmarks),
+                Cell(reference),
+                Cell(str(row.num_trials)),
+                Cell(setting, row.best if row.best and setting != row.best else ""),
+            )
+        )
+        if (printed := paper_numbers(row, found.benchmarks)) is not None:
+            rows.append((*map(Cell, printed), Cell(""), Cell(""), Cell("")))
+    return Table("Best setting of each method in the search", columns, tuple(rows))
+
+
+def methods_text(found: MethodTable) -> list[str]:
+    """What the table's numbers are, and are not."""
+    return list(methods_notes(found))
+
+
+def _method_score(row: MethodRow, name: str) -> Cell:
+    estimate = row.intervals.get(name)
+    return Cell(score(estimate or row.scores.get(name)), interval(estimate))
+
+
+def pareto_table(facts: Facts) -> Table | None:
+    """One row per trial of the front, the best by the first objective on top; None without it."""
+    objectives = facts.record.spec["search"].get("objectives")
+    if not objectives:
+        return None
+    front = pareto_front(facts.searched, objectives)
+    columns = (
+        "trial",
+        *(f"{name} ({'%, high' if is_maximized(name) else 'low'})" for name in objectives),
+    )
+    rows = tuple(
+        (
+            Cell(point.trial_id),
+            *(Cell(objective_text(name, point.values[name])) for name in objectives),
+        )
+        for point in front
+    )
+    return Table("Trials that no other beats in every objective (Pareto front)", columns, rows)

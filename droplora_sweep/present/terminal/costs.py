@@ -15,9 +15,8 @@ from droplora_sweep.present.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from droplora_sweep.plan.costs.hindsight import Hindsight
     from droplora_sweep.plan.costs.memory import Memory
-    from droplora_sweep.plan.costs.pace import Pace
+    from droplora_sweep.plan.costs.pace import Hindsight, Pace
     from droplora_sweep.plan.plan import Plan
     from droplora_sweep.plan.plan_costs import Costs
     from droplora_sweep.run.calibration import Calibration

@@ -11,8 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from droplora_sweep.present.schedules import turn_text
-from droplora_sweep.present.values import format_params, format_score, format_seconds
+from droplora_sweep.present.values import format_params, format_score, format_seconds, turn_text
 from droplora_sweep.records.events import EventKind
 
 from .pace import Run, left_text, stage_text, time_left

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
-from droplora_sweep.present.schedules import schedules_table
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
@@ -17,6 +16,7 @@ from droplora_sweep.present.values import (
     format_seconds,
     format_span,
     long_prompts_text,
+    schedules_table,
 )
 
 from .costs import cost_rows
@@ -25,7 +25,7 @@ from .pace import stage_text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.analysis.references import ReferenceRow
+    from droplora_sweep.analysis.grounds import ReferenceRow
     from droplora_sweep.analysis.search_decision import Decision
     from droplora_sweep.ledger.progress import LiveProgress, TrialProgress
     from droplora_sweep.plan.plan import LearningRates, Plan, Saved

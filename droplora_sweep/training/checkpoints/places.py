@@ -1,18 +1,144 @@
-"""Where a trial's checkpoints are: in its folder, or below a URL."""
+"""Places of a trial's checkpoints: its folder, or an object store; no torch.
+
+A checkpoint is one once its manifest is there, which is uploaded last and removed first.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from droplora_sweep.storage import below, is_url
-
-from .folders import CHECKPOINTS, CheckpointsInFolder
-from .in_store import CheckpointsInStore
+from droplora_sweep.files import disk_faults_named
+from droplora_sweep.publishing import MANIFEST, publish_folder
+from droplora_sweep.storage.object_store import ObjectStore, below, is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
+
+
+CHECKPOINTS = "checkpoints"
+SNAPSHOTS = "snapshots"
+"""Of a population's members, at each evaluation; see `Snapshots`."""
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def step_name(step: int) -> str:
+    """Name of the checkpoint after so many optimiser steps."""
+    return f"step-{step:08d}"
+
+
+def step_of(name: str) -> int:
+    """Optimiser steps before the checkpoint of this name; 0 where it is no checkpoint's."""
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+class CheckpointsInFolder:
+    """The place in a trial's folder (see `CheckpointPlace`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def names(self) -> list[str]:
+        """Every checkpoint, newest first, damaged ones too."""
+        if not self._folder.is_dir():
+            return []
+        names = [path.name for path in self._folder.iterdir()]
+        return sorted(filter(step_of, names), key=step_of, reverse=True)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A checkpoint's folder."""
+        yield self._folder / name
+
+    def publish(self, name: str, files: Mapping[str, bytes | Callable[[Path], None]]) -> None:
+        """Add a checkpoint, all of it or none."""
+        publish_folder(self._folder / name, files)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` checkpoints, and what writers that died have left."""
+        old = [self._folder / name for name in self.names()[keep:]]
+        for path in (*old, *self._folder.glob(".step-*")):
+            shutil.rmtree(path)
+
+    def clear(self) -> None:
+        """Remove them all; to be done once the trial's end is recorded."""
+        if self._folder.is_dir():
+            shutil.rmtree(self._folder)
+
+
+class CheckpointsInStore:
+    """The place below a URL (see `CheckpointPlace`); written and read through a scratch folder."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __str__(self) -> str:
+        return self._url.partition("?")[0]
+
+    @cached_property
+    def _store(self) -> ObjectStore:
+        # Only the worker that has the files opens it; the others need no credentials.
+        return ObjectStore(self._url)
+
+    def names(self) -> list[str]:
+        """Every whole checkpoint, newest first."""
+        keys = map(PurePosixPath, self._store.stamps(""))
+        whole = [key.parts[0] for key in keys if key.name == MANIFEST and len(key.parts) == 2]
+        return sorted(filter(step_of, whole), key=step_of, reverse=True)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A checkpoint as a folder, for as long as it is read."""
+        with _scratch() as scratch:
+            for key in self._store.stamps(name):
+                path = scratch / key
+                with disk_faults_named(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                self._store.download(key, path)
+            yield scratch / name
+
+    def publish(self, name: str, files: Mapping[str, bytes | Callable[[Path], None]]) -> None:
+        """Add a checkpoint, all of it or none."""
+        with _scratch() as scratch:
+            publish_folder(scratch / name, files)
+            self._remove({name})
+            for file in (*files, MANIFEST):
+                self._store.upload(f"{name}/{file}", scratch / name / file)
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` checkpoints, and what writers that died have left."""
+        kept = set(self.names()[:keep])
+        self._remove({PurePosixPath(key).parts[0] for key in self._store.stamps("")} - kept)
+
+    def clear(self) -> None:
+        """Remove them all; to be done once the trial's end is recorded."""
+        self.prune(0)
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
+            keys = self._store.stamps(name)
+            for key in sorted(keys, key=lambda key: not key.endswith(MANIFEST)):
+                self._store.delete(key)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with disk_faults_named(Path(tempfile.gettempdir())):
+        folder = Path(tempfile.mkdtemp(prefix="droplora-checkpoint-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class CheckpointPlace(Protocol):

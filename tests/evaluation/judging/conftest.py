@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from droplora_sweep.evaluation.judging import Conversation
-from droplora_sweep.spec.judge import JudgeSpec
+from droplora_sweep.evaluation.judging.conversations import Conversation
+from droplora_sweep.spec.evaluation import JudgeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

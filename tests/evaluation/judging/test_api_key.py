@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.errors import DropLoRASweepError, InputError
-from droplora_sweep.evaluation.judging import JudgeError, grade, read_key
+from droplora_sweep.evaluation.judging.endpoint import JudgeError, read_key
+from droplora_sweep.evaluation.judging.grading import grade
 
 from .conftest import KEY, Answer, conversation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.evaluation.judging.delimiting import Neutraliser, is_delimiter
+from droplora_sweep.evaluation.judging.prompts import Neutraliser, is_delimiter
 
 from .conftest import TEMPLATES
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation.judging import JudgeError, grade
-from droplora_sweep.evaluation.judging.endpoint import Failure
-from droplora_sweep.evaluation.judging.retrying import next_wait_s
+from droplora_sweep.evaluation.judging.endpoint import Failure, JudgeError, next_wait_s
+from droplora_sweep.evaluation.judging.grading import grade
 
 from .conftest import Answer, conversation
 

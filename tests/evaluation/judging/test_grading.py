@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.judging import (
-    Budget,
-    JudgeError,
-    Rating,
-    grade,
-    load_references,
-    score_ratings,
-)
+from droplora_sweep.evaluation.judging.budget import Budget
+from droplora_sweep.evaluation.judging.conversations import Rating, load_references, score_ratings
+from droplora_sweep.evaluation.judging.endpoint import JudgeError
+from droplora_sweep.evaluation.judging.grading import grade
 
 from .conftest import KEY, Answer, conversation
 

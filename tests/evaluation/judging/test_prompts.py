@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.judging import load_prompts, load_references
-from droplora_sweep.evaluation.judging.prompts import messages_of
+from droplora_sweep.evaluation.judging.conversations import load_references
+from droplora_sweep.evaluation.judging.prompts import load_prompts, messages_of
 
 from .conftest import conversation, prompt_records, write_lines
 

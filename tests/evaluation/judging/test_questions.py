@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation import ExampleResult, evaluate
-from droplora_sweep.evaluation.judging import check_judge, judge_digests, rate
+from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.evaluation.judging.questions import check_judge, judge_digests, rate
 from droplora_sweep.evaluation.metrics import result_metrics
-from droplora_sweep.models import load_base_model, load_tokenizer
+from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec, TrialSpec, fingerprint
-from droplora_sweep.tasks import Example, load_task
-from droplora_sweep.training import Report, Resident
+from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.tasks.task import Example
+from droplora_sweep.training.runner import Resident
 
 from .conftest import KEY, Answer, Endpoint, MakeSpec, conversation, write_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from droplora_sweep.training.reporting import Report
 
 QUESTIONS = [
     {"question_id": 1, "category": "writing", "turns": ["Name a colour.", "Name another."]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.evaluation.judging.rating_marker import Reading, read_rating
+from droplora_sweep.evaluation.judging.prompts import Reading, read_rating
 
 
 @pytest.mark.parametrize(

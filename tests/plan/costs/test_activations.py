@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from droplora_sweep.adapters import attach
-from droplora_sweep.models.dimensions import read_dimensions
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.models.inspecting import read_dimensions
 from droplora_sweep.plan.costs.activations import kept_per_token
 from droplora_sweep.spec import AdapterSpec
 from droplora_sweep.training.loop import response_loss
@@ -95,7 +95,7 @@ def test_what_autograd_keeps_is_counted(shape: str, adapter: str, dtype: torch.d
 
 def test_a_layer_of_llama_2_by_hand() -> None:
     """bf16, b = 2: H = Q = kv = 4096, F = 11008, 32 heads, rank 32, q k v up down."""
-    from droplora_sweep.models import published_models
+    from droplora_sweep.models.inspecting import published_models
 
     dimensions = published_models()["meta-llama/Llama-2-7b-hf"].dimensions
     norms = 2 * 4 * 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.plan.costs.hindsight import Timed, look_back
+from droplora_sweep.plan.costs.pace import Timed, look_back
 
 
 def timed(started_s: float, wall_s: float, *, steps: int = 10, train_s: float = 5.0) -> Timed:

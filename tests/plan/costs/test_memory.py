@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from droplora_sweep.adapters import attach
-from droplora_sweep.models import inspect_model, load_base_model, published_models, resolve_model
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.models.inspecting import inspect_model, published_models
+from droplora_sweep.models.loading import load_base_model
+from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.plan.costs.memory import (
     GIB,
     kv_cache_bytes,

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.models import published_models
-from droplora_sweep.plan.costs.gpus import GPUS, smallest_gpu
+from droplora_sweep.models.inspecting import published_models
 from droplora_sweep.plan.costs.pace import Pace
-from droplora_sweep.plan.costs.work import flops_per_token, gpu_hours, most_tokens, trial_flops
+from droplora_sweep.plan.costs.work import (
+    GPUS,
+    flops_per_token,
+    gpu_hours,
+    most_tokens,
+    smallest_gpu,
+    trial_flops,
+)
 from droplora_sweep.spec import AdapterSpec, TrainingSpec, TrialSpec
 
 LLAMA2 = published_models()["meta-llama/Llama-2-7b-hf"].dimensions

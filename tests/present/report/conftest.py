@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm, Run, tabulate
 from droplora_sweep.analysis.confirmed import Rule, decide
-from droplora_sweep.evaluation import ExampleResult
+from droplora_sweep.analysis.evidence import Arm, Run, tabulate
+from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.report.facts import gather_facts
 from droplora_sweep.records.trial import (

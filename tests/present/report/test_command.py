@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from droplora_sweep.cli import main
-from droplora_sweep.present.report.making import try_to_write
-from droplora_sweep.storage import local_storage
+from droplora_sweep.present.report.page import try_to_write
+from droplora_sweep.storage.mirror import local_storage
 
 from .conftest import write_sweep
 
@@ -54,7 +54,7 @@ import sys
 from pathlib import Path
 from droplora_sweep.present.report.facts import gather_facts
 from droplora_sweep.present.report.page import make_report
-from droplora_sweep.present.report.writing import write_report
+from droplora_sweep.present.report.page import write_report
 from droplora_sweep.ledger.reader import Ledger
 
 ledger = Ledger.open(Path(sys.argv[1]), "demo")

@@ -6,11 +6,12 @@ import pytest
 
 from droplora_sweep.present.report.comparison import (
     Contender,
+    caveat,
     compare,
     compared_trials,
     different_settings,
+    settings_lines,
 )
-from droplora_sweep.present.report.side_by_side import caveat, settings_lines
 from droplora_sweep.records.trial import Stage
 
 from .conftest import NUM_EXAMPLES, Sweep, confirm

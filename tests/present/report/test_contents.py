@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.present.contents.coordinates import coordinates
-from droplora_sweep.present.contents.costs import costs
-from droplora_sweep.present.contents.courses import curve_panels, rungs, rungs_alt
-from droplora_sweep.present.contents.importance import importance
-from droplora_sweep.present.contents.ranks import rank_panels
-from droplora_sweep.present.contents.rates import rate_panels
+from droplora_sweep.present.figures.coordinates import coordinates
+from droplora_sweep.present.figures.costs import costs
+from droplora_sweep.present.figures.importance import importance
+from droplora_sweep.present.figures.learning import curve_panels, rungs, rungs_alt
+from droplora_sweep.present.figures.ranks import rank_panels
+from droplora_sweep.present.figures.rates import rate_panels
 
 from .conftest import START, Sweep, confirm
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.present.figures import canvas, courses
-from droplora_sweep.present.report.page import make_report
-from droplora_sweep.present.report.writing import write_report
+from droplora_sweep.present.figures import canvas
+from droplora_sweep.present.figures import learning as courses
+from droplora_sweep.present.report.page import make_report, write_report
 
 from .browser import browse, needs_chromium
 from .conftest import Sweep, confirm

@@ -6,14 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from droplora_sweep.analysis.confirmation import Arm
+from droplora_sweep.analysis.evidence import Arm
 from droplora_sweep.analysis.intervals import Estimate
 from droplora_sweep.analysis.on_test import WinnerOnTest
 from droplora_sweep.errors import SweepError
-from droplora_sweep.present.report.method_rows import methods_table
-from droplora_sweep.present.report.page import make_report
-from droplora_sweep.present.report.pareto_rows import pareto_table
-from droplora_sweep.present.report.writing import write_report
+from droplora_sweep.present.report.page import make_report, write_report
+from droplora_sweep.present.report.tables import methods_table, pareto_table
 from droplora_sweep.records.trial import SweepOutcome
 
 from .conftest import Sweep, confirm

@@ -23,7 +23,7 @@ from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.terminal.pace import Run, left_text, running_text, time_left
 from droplora_sweep.present.terminal.progress import LineProgress
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.run.progress_file import ProgressFile
+from droplora_sweep.run.watch import ProgressFile
 from droplora_sweep.spec import SweepSpec, TrialSpec
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from droplora_sweep.groups.messages import StepsDone
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.terminal.progress import LineProgress, TableProgress, make_progress
 from droplora_sweep.present.values import format_bytes, format_count, format_seconds
-from droplora_sweep.records.clones import QueuedClone
-from droplora_sweep.records.trial import TrialState
+from droplora_sweep.records.trial import QueuedClone, TrialState
 from droplora_sweep.spec import SweepSpec, TrialSpec
 
 if TYPE_CHECKING:

@@ -1,0 +1,137 @@
+"""The watchdog's rule: a group without a sign of progress for too long counts as frozen.
+
+A worker shows progress with every forward pass and with every word to the pool, from the thread
+that does the work: a thread of its own would go on showing it while the work hangs. A group is
+silent when none of its workers shows any, since a worker that waits for a frozen one shows none.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+
+MAX_INTERVAL_S = 5.0
+"""A sign says nothing new before; a tenth of the shortest silence that counts, if that is less."""
+
+
+class Signs:
+    """Shows the pool that this worker makes progress, often enough and not more.
+
+    Args:
+        pool: Whom they are shown.
+        group: Whose they are.
+        floor_s: Shortest silence that counts (``group.silence_floor_s``).
+    """
+
+    def __init__(self, pool: ActorHandle[Any], group: str, floor_s: float) -> None:
+        self._pool = pool
+        self._group = group
+        self._interval_s = min(MAX_INTERVAL_S, floor_s / 10)
+        self._in_steps = False
+        self._next_at = 0.0
+
+    def show(self, in_steps: bool) -> None:
+        """Something was done, and what comes next is, or is not, within a training step."""
+        if in_steps is self._in_steps and time.monotonic() < self._next_at:
+            return
+        self._in_steps = in_steps
+        self._next_at = time.monotonic() + self._interval_s
+        # Nobody waits for the answer: training is not to depend on the pool's pace.
+        self._pool.sign.remote(self._group, in_steps)
+
+
+PACE_FACTOR = 10.0
+"""Times the group's own longest recent pause within steps: a busy machine or the longest examples
+of an epoch stay well below, and a fast group's hang costs minutes rather than an hour."""
+LONG_FACTOR = 6.0
+"""Times the floor between training steps: what comes there (loading a model, tokenizing, singular
+values of every layer, code answers that each use up their time limit, a checkpoint on slow storage)
+has no pace to learn from, and comes once or a few times in a trial."""
+LONG_PACE_FACTOR = 3.0
+"""Times the longest recent pause between steps: such pauses are few and far from alike, and ten
+times the loading of a model would be an hour."""
+NUM_PAUSES = 64
+"""Pauses that are remembered."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What is known of one group's progress; times in seconds of one monotonic clock.
+
+    Attributes:
+        last_s: When it last showed progress.
+        in_steps: Whether it was then within its training steps.
+        pauses: Its latest pauses between two signs: whether the pause began within its training
+            steps, and seconds.
+    """
+
+    last_s: float
+    in_steps: bool = False
+    pauses: tuple[tuple[bool, float], ...] = ()
+
+    def after(self, now_s: float, *, in_steps: bool) -> Pulse:
+        """With one sign more."""
+        pause = (self.in_steps, now_s - self.last_s)
+        return Pulse(now_s, in_steps, (*self.pauses, pause)[-NUM_PAUSES:])
+
+    def limit_s(self, floor_s: float) -> float:
+        """How long it may be silent from its last sign on."""
+        alike_s = [pause_s for in_steps, pause_s in self.pauses if in_steps is self.in_steps]
+        longest_s = max(alike_s, default=0.0)
+        if self.in_steps:
+            return max(floor_s, PACE_FACTOR * longest_s)
+        return max(LONG_FACTOR * floor_s, LONG_PACE_FACTOR * longest_s)
+
+
+class Vigil:
+    """The pulses of all groups.
+
+    Args:
+        floor_s: Silence within training steps that is never too long (``group.silence_floor_s``).
+    """
+
+    def __init__(self, floor_s: float) -> None:
+        self._floor_s = floor_s
+        self._pulses: dict[str, Pulse] = {}
+
+    def start(self, group: str, now_s: float) -> None:
+        """The group's processes have started; its pace is that of the ones before."""
+        before = self._pulses.get(group, Pulse(now_s))
+        self._pulses[group] = replace(before, last_s=now_s, in_steps=False)
+
+    def sign(self, group: str, now_s: float, *, in_steps: bool) -> None:
+        """One of the group's workers shows progress."""
+        pulse = self._pulses.get(group)
+        if pulse is not None:
+            self._pulses[group] = pulse.after(now_s, in_steps=in_steps)
+
+    def silent(self, now_s: float) -> dict[str, str]:
+        """The groups that have been silent for too long, and what to say of each.
+
+        Each is named once, and again after the limit of a start, should it still be there.
+        """
+        found = {}
+        for group, pulse in self._pulses.items():
+            silent_s, limit_s = now_s - pulse.last_s, pulse.limit_s(self._floor_s)
+            if silent_s > limit_s:
+                stage = "a training step" if pulse.in_steps else "what comes between steps"
+                found[group] = (
+                    f"no progress for {silent_s:.0f} s in {stage}, where the limit is "
+                    f"{limit_s:.0f} s"
+                )
+                self._pulses[group] = replace(pulse, last_s=now_s, in_steps=False)
+        return found
+
+    def is_in_steps(self, group: str) -> bool:
+        """Whether the group was within its training steps when it last showed progress."""
+        pulse = self._pulses.get(group)
+        return pulse is not None and pulse.in_steps
+
+    def forget(self, group: str) -> None:
+        """The group has ended, in order."""
+        self._pulses.pop(group, None)

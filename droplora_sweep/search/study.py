@@ -1,0 +1,217 @@
+"""The Optuna study of a sweep: reports to it, and how it is brought to the ledger's state."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState as OptunaState
+
+from droplora_sweep.spec.search import SECONDS, objective_values
+
+from .samplers import population_attributes
+from .suggestion import distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from optuna.trial import FrozenTrial
+
+    from droplora_sweep.spec import SweepSpec
+
+    from .history import Ending, KnownTrial, Told
+
+
+DELIVERED_AGAIN = "delivered_again"
+"""In a result: the study and the ledger have it from an earlier driver."""
+
+IS_STOPPED = "is_stopped"
+"""In a result: somebody stopped the trial between two evaluations."""
+
+
+class Telling:
+    """What one study is told.
+
+    Args:
+        study: The study.
+        sweep: Its metric, and its objectives.
+        known: Trials of earlier drivers: seconds of training that they took before count.
+    """
+
+    def __init__(
+        self, study: optuna.Study, sweep: SweepSpec, known: Mapping[int, KnownTrial]
+    ) -> None:
+        self._study = study
+        self._metric = sweep.search.metric
+        self._objectives = sweep.search.objectives
+        self._seconds: defaultdict[int, dict[int, float]] = defaultdict(dict)
+        for number, trial in known.items():
+            self._seconds[number].update(trial.seconds)
+
+    def report(self, trial: optuna.trial.Trial, result: Mapping[str, Any]) -> None:
+        """An evaluation. TPE uses those of trials stopped early, where there is one objective."""
+        self._count(trial, result)
+        score = result.get(self._metric)
+        is_delivered_again = result.get(DELIVERED_AGAIN, False)
+        if score is None or not math.isfinite(score) or is_delivered_again or self._objectives:
+            return
+        trial.report(score, step=result["evaluation"])
+
+    def end(self, trial: optuna.trial.Trial, result: Mapping[str, Any] | None) -> Told:
+        """The trial's end: complete, pruned or, without a finite score, failed.
+
+        With several objectives a trial that is stopped has failed too: what it gained and what it
+        cost belong to different lengths of training.
+
+        Args:
+            trial: Of the study.
+            result: The last one; None for a trial that gives none, or none to learn from.
+
+        Returns:
+            What a draw that repeats the trial is to be told; None if it failed.
+        """
+        score = (result or {}).get(self._metric)
+        if result is None or score is None or not math.isfinite(score):
+            self._study.tell(trial, state=OptunaState.FAIL)
+            return None
+        if IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
+            self.report(trial, result)
+            state = OptunaState.FAIL if self._objectives else OptunaState.PRUNED
+            self._study.tell(trial, state=state)
+            return None
+        self._count(trial, result)
+        told = self._values(trial.number, result)
+        self.again(trial, told)
+        return told
+
+    def again(self, trial: optuna.trial.Trial, told: Told) -> None:
+        """A draw that repeats a trial that was told so."""
+        if told is None:
+            self._study.tell(trial, state=OptunaState.FAIL)
+        else:
+            self._study.tell(trial, told)
+
+    def _count(self, trial: optuna.trial.Trial, result: Mapping[str, Any]) -> None:
+        if SECONDS in result:
+            self._seconds[trial.number][result["evaluation"]] = result[SECONDS]
+
+    def _values(self, number: int, result: Mapping[str, Any]) -> Told:
+        if not self._objectives:
+            score: float = result[self._metric]
+            return score
+        seconds = math.fsum(self._seconds[number].values())
+        return objective_values(self._objectives, result, seconds)
+
+
+ORIGIN = "of_earlier_sweep"
+"""User attribute of a trial in the study that is none of the sweep's own."""
+
+STATES: Mapping[Ending | None, OptunaState] = {
+    None: OptunaState.RUNNING,
+    "complete": OptunaState.COMPLETE,
+    "stopped": OptunaState.PRUNED,
+    "failed": OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Untold:
+    """What the study has to be told.
+
+    Attributes:
+        number: Of which trial.
+        state: COMPLETE, PRUNED or FAIL.
+        told: Score, or value of each objective, of a complete trial.
+    """
+
+    number: int
+    state: OptunaState
+    told: Told = None
+
+
+def untold_endings(
+    known: Mapping[int, KnownTrial], told: Sequence[FrozenTrial]
+) -> list[Untold] | None:
+    """What the study was not told before its driver died.
+
+    A trial that the ledger has finished and the study has running, is told. One that the study has
+    running and the ledger does not know was drawn and never started: it failed. One that is running
+    in both goes on. What the study finished and the ledger does not know (a draw that repeats an
+    earlier trial) stays.
+
+    Args:
+        known: The ledger's trials by number.
+        told: The study's.
+
+    Returns:
+        In the order of their numbers; None where no telling helps, since the study lacks a trial,
+        has another one under its number, or another end of it.
+    """
+    told_by_number = {trial.number: trial for trial in told}
+    endings = []
+    for number, trial in known.items():
+        found = told_by_number.get(number)
+        state = STATES[trial.ending]
+        if found is None or found.params != trial.drawn:
+            return None
+        if found.state is OptunaState.RUNNING and state is not OptunaState.RUNNING:
+            value = trial.told if state is OptunaState.COMPLETE else None
+            endings.append(Untold(number, state, value))
+        elif found.state is not state:
+            return None
+    endings += [
+        Untold(trial.number, OptunaState.FAIL)
+        for trial in told
+        if trial.state is OptunaState.RUNNING and trial.number not in known
+    ]
+    return sorted(endings, key=lambda each: each.number)
+
+
+def reconciled_study(
+    study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec
+) -> optuna.Study:
+    """The study as the ledger has it: told what it missed, or made anew under its name."""
+    endings = untold_endings(known, study.get_trials(deepcopy=False))
+    if endings is None:
+        return _remade(study, known, sweep)
+    for ending in endings:
+        study.tell(ending.number, ending.told, state=ending.state)
+    return study
+
+
+def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec) -> optuna.Study:
+    name, storage, directions = study.study_name, study._storage, study.directions
+    optuna.delete_study(study_name=name, storage=storage)
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    num_complete = 0
+    for number in range(max(known, default=-1) + 1):
+        # A number that the ledger does not know was of a draw that was never run.
+        trial = known.get(number)
+        study.add_trial(
+            optuna.trial.create_trial(state=OptunaState.FAIL)
+            if trial is None
+            else _frozen(trial, sweep, num_complete)
+        )
+        num_complete += trial is not None and trial.ending == "complete"
+    return study
+
+
+def _frozen(trial: KnownTrial, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
+    parameters, state = sweep.search.parameters, STATES[trial.ending]
+    values = None if trial.score is None else [trial.score]
+    if sweep.search.objectives:
+        values = None if trial.values is None else list(trial.values)
+        # Of another sweep's trials that a fork knows, the score alone is known.
+        state = OptunaState.FAIL if state is OptunaState.COMPLETE and values is None else state
+    return optuna.trial.create_trial(
+        state=state,
+        values=values,
+        params=dict(trial.drawn),
+        distributions={path: distribution(parameters[path]) for path in trial.drawn},
+        intermediate_values={} if sweep.search.objectives else dict(trial.scores),
+        user_attrs={ORIGIN: trial.name} if trial.is_prior else {},
+        system_attrs=population_attributes(sweep, num_complete),
+    )

@@ -1,0 +1,299 @@
+"""A sweep's trials under Ray Tune, drawn by a searcher or from a fixed list."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+from ray.tune.search import Searcher
+
+from .scheduler import BASELINE, Pins, is_paired, make_scheduler
+from .study import DELIVERED_AGAIN, IS_STOPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from ray.tune.experiment import Trial
+
+    from droplora_sweep.spec import SweepSpec
+
+    from .history import Ending, KnownTrial, OpenTrial
+    from .rules import IsBehind, Outcomes
+    from .searcher import StudySearcher
+    from .suggestion import Suggestion
+
+
+class QueueSearcher(Searcher):
+    """Hands out trials in order, each once.
+
+    Args:
+        trials: What is to run; those that were running before have their last report.
+        room: How many trials may run now; the cluster can grow and shrink.
+        metric: What the trials report; nothing is compared by it here.
+    """
+
+    def __init__(
+        self, trials: Iterable[OpenTrial], room: Callable[[], int], *, metric: str
+    ) -> None:
+        super().__init__(metric=metric, mode="max")
+        self._waiting = deque(trials)
+        self._room = room
+        self._live: dict[str, Suggestion] = {}
+
+    def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
+        """Tune offers metric, mode and space; none matters."""
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's config; None while there is no room, FINISHED at the end."""
+        if not self._waiting:
+            return Searcher.FINISHED
+        if len(self._live) >= self._room():
+            return None
+        taken = self._waiting.popleft()
+        suggestion = self._live[trial_id] = taken.suggestion
+        return {
+            "trial_id": suggestion.trial_id,
+            "spec": suggestion.spec_to_run.model_dump_json(),
+            "last_report": taken.last_report and asdict(taken.last_report),
+            "is_member": False,
+            # Nothing stops a trial here.
+            BASELINE: True,
+        }
+
+    def suggestion(self, trial_id: str) -> Suggestion:
+        """What a running Tune trial is."""
+        return self._live[trial_id]
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Make room for the next one."""
+        self._live.pop(trial_id, None)
+
+    def abandon(self) -> None:
+        """The sweep is cut short: what has not ended is taken up some other day."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what it is given, for a restore that never happens here."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the ledger knows what has ended."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore, see `save`."""
+
+
+MAX_CLIENT_RESTARTS = 5
+"""A trial whose Tune client dies more often has failed."""
+
+
+class TrialListener(Protocol):
+    """Hears of every trial, in order, on the driver's thread; must not block for long."""
+
+    def started(self, suggestion: Suggestion) -> None:
+        """The trial was handed to its client."""
+
+    def reported(
+        self,
+        trial_id: str,
+        evaluation: int,
+        step: int,
+        metrics: dict[str, float],
+        num_evaluations: int,
+        outcomes: Outcomes | None = None,
+    ) -> None:
+        """The trial gave an evaluation; it waits for the scheduler.
+
+        Each example's score is given where the stopping rule depends on it.
+        """
+
+    def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
+        """The trial is over: at its end, stopped by the scheduler, or failed with a reason."""
+
+
+def run_search(
+    client: type[tune.Trainable],
+    pool_name: str,
+    sweep: SweepSpec,
+    searcher: StudySearcher | QueueSearcher,
+    listener: TrialListener,
+    *,
+    trials_folder: str,
+    known: Iterable[KnownTrial] = (),
+    pins: Pins | None = None,
+    client_resources: dict[str, float],
+    should_stop: Callable[[], bool],
+    scratch: Path,
+    is_behind: IsBehind,
+) -> None:
+    """Run trials until the searcher has no more or ``should_stop`` says so.
+
+    Trials that are cut short by ``should_stop`` have not ended: neither the study nor the listener
+    hears of it, and a later driver takes them up.
+
+    Args:
+        client: The Tune trainable that leases a group for a trial.
+        pool_name: The pool in which clients find groups.
+        sweep: What to run.
+        searcher: Draws the trials, or hands them out.
+        listener: Hears of them.
+        trials_folder: Each trial has its folder of its own in it.
+        known: Trials of earlier drivers, for the scheduler to compare with.
+        pins: Trials that the scheduler must not stop; may grow while they run.
+        client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
+        should_stop: Asked at every turn of Tune's loop.
+        scratch: Folder for Tune's own files; nothing in it is read again.
+        is_behind: For the rule ``hopeless``: whether a trial is behind another beyond chance.
+    """
+    stopper = _StopWhen(should_stop, searcher)
+    ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+    for name, value in TUNE_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    tuner = tune.Tuner(
+        tune.with_resources(client, tune.PlacementGroupFactory([client_resources])),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=make_scheduler(sweep, known, is_behind),
+            # The searcher says when there are no more.
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        param_space={"pool": pool_name, "trials_folder": trials_folder},
+        run_config=tune.RunConfig(
+            name=sweep.name,
+            storage_path=str(scratch / "tune"),
+            callbacks=[
+                _Forwarder(
+                    searcher, listener, stopper, pins or Pins(), has_outcomes=is_paired(sweep)
+                )
+            ],
+            stop=stopper,
+            # A client holds nothing: the next one asks the pool where its trial is.
+            failure_config=tune.FailureConfig(max_failures=MAX_CLIENT_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""Tune gives these to its actors in their runtime environment, which Ray writes into its logs. A
+client of a trial needs none."""
+
+TUNE_SETTINGS = {
+    # Results are in the ledger: Tune's CSV, JSON and TensorBoard files would repeat them.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A failed trial reports no metric, so that no scheduler compares with it.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Tune's snapshot is never read.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # SIGINT ends the sweep in order, by the driver's own handler.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+
+
+class _DriverOnly:
+    """Tune pickles what it is given, for a restore that never happens here."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _StopWhen(_DriverOnly, tune.Stopper):
+    """Asks at every turn; once told to stop, the trials' ends that follow are not their own."""
+
+    def __init__(
+        self, should_stop: Callable[[], bool], searcher: StudySearcher | QueueSearcher
+    ) -> None:
+        self._should_stop = should_stop
+        self._searcher = searcher
+        self.has_stopped = False
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if not self.has_stopped and self._should_stop():
+            self.has_stopped = True
+            self._searcher.abandon()
+        return self.has_stopped
+
+
+class _Forwarder(_DriverOnly, tune.Callback):
+    """Translates Tune's callbacks for a `TrialListener`, which hears of everything once.
+
+    A client that died may have brought a result that the next one brings again.
+    """
+
+    def __init__(
+        self,
+        searcher: StudySearcher | QueueSearcher,
+        listener: TrialListener,
+        stopper: _StopWhen,
+        pins: Pins,
+        *,
+        has_outcomes: bool,
+    ) -> None:
+        self._pins = pins
+        self._searcher = searcher
+        self._has_outcomes = has_outcomes
+        self._listener = listener
+        self._stopper = stopper
+        self._last_heard: dict[str, int] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        self._pins.started(trial)
+        if trial.trial_id not in self._last_heard:
+            self._last_heard[trial.trial_id] = 0
+            self._listener.started(self._searcher.suggestion(trial.trial_id))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        if "failure" in result or IS_STOPPED in result or result.get(DELIVERED_AGAIN):
+            return
+        if result["evaluation"] > self._last_heard[trial.trial_id]:
+            self._last_heard[trial.trial_id] = result["evaluation"]
+            metrics = {name: result[name] for name in result["metric_names"]}
+            self._listener.reported(
+                trial.config["trial_id"],
+                result["evaluation"],
+                result["step"],
+                metrics,
+                result["num_evaluations"],
+                result["outcomes"] if self._has_outcomes else None,
+            )
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        self._pins.ended(trial)
+        if self._stopper.has_stopped:
+            return
+        result = trial.last_result
+        ending: Ending
+        if "failure" in result:
+            ending = "failed"
+        elif IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
+            ending = "stopped"
+        else:
+            ending = "complete"
+        self._listener.ended(trial.config["trial_id"], ending, result.get("failure"))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        if not self._stopper.has_stopped:
+            self._listener.ended(
+                trial.config["trial_id"],
+                "failed",
+                f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times",
+            )

@@ -1,0 +1,110 @@
+"""Locations of models, data, MLflow stores and Optuna studies, as a file gives them."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.redaction import redact
+
+from .base import broken_rule
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+
+
+def local_folder(path: str) -> Path:
+    """The folder a local path means; relative ones start at the working directory."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        # There is no such user: the folder is named so, or is missing.
+        return Path(path)
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
+    return _HUB_ID.fullmatch(path) is not None and not local_folder(path).is_dir()
+
+
+def is_data_file_name(path: str) -> bool:
+    """Whether ``path`` ends as a data file does, which no Hub id in use does."""
+    return path.endswith((".json", ".jsonl", ".gz", ".parquet", ".csv", ".tsv"))
+
+
+JOURNAL = "journal://"
+"""An Optuna journal file: ``journal:///absolute/path``."""
+POSTGRESQL = "postgresql://"
+
+
+def study_url_problem(url: str) -> str | None:
+    """The rule that a ``search.study`` breaks, None if it breaks none."""
+    if url.startswith(POSTGRESQL):
+        return None if url != POSTGRESQL else f"must name a host and a database, got {url}"
+    if url.startswith(f"{JOURNAL}/") and not url.endswith("/"):
+        return None
+    return f"must be postgresql://HOST/DATABASE or journal:///PATH, got {url}"
+
+
+def missing_driver(url: str | None) -> str | None:
+    """The package that the URL needs and that is not installed."""
+    if url is not None and url.startswith(POSTGRESQL) and find_spec("psycopg") is None:
+        return "psycopg"
+    return None
+
+
+DATABRICKS = "databricks"
+SCHEMES = ("http", "https", DATABRICKS, "sqlite", "postgresql", "mysql", "mssql")
+"""What an address may begin with; a database's may name its Python driver behind a ``+``."""
+
+_HOST = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path>/\S*)?", re.IGNORECASE)
+
+
+def tracking_uri_problem(uri: str) -> str | None:
+    """The rule that the address of an MLflow store breaks, and what may be meant; None if none.
+
+    >>> tracking_uri_problem("https://mlflow.example.org")
+    >>> tracking_uri_problem("localhost:5000").partition(", got ")[2]
+    'localhost:5000; the server there is http://localhost:5000'
+    """
+    scheme, separator, rest = uri.partition("://")
+    if uri == DATABRICKS or (separator and rest and scheme.partition("+")[0] in SCHEMES):
+        return None
+    known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+    problem = f"must begin with one of {known}, got {redact(uri)}"
+    return f"{problem}{_meant(uri)}"
+
+
+def _meant(uri: str) -> str:
+    host = _HOST.fullmatch(uri)
+    if host is not None and (host["port"] or host["host"] == "localhost"):
+        return f"; the server there is http://{uri}"
+    if "://" in uri:
+        return ""
+    if uri.endswith(".db"):
+        return f"; the sqlite file is sqlite:///{uri}"
+    return "; left out, the store is a sqlite file in the sweep's storage"
+
+
+def require_tracking_uri(option: str, uri: str | None) -> None:
+    """Refuse an address of MLflow in a command-line option that no store can have.
+
+    Raises:
+        InputError: It has none of the known beginnings.
+    """
+    if uri is not None and (problem := tracking_uri_problem(uri)):
+        raise InputError([Fault("", option, problem)])
+
+
+def _check(uri: str) -> str:
+    if problem := tracking_uri_problem(uri):
+        raise broken_rule(problem)
+    return uri
+
+
+TrackingUri = Annotated[str, AfterValidator(_check)]
+"""The address of an MLflow store."""

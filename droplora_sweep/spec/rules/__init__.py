@@ -1,0 +1,1 @@
+"""Rules that must hold between fields of a sweep."""

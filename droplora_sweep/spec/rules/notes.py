@@ -1,0 +1,65 @@
+"""What a user should know of a sweep's file, though it is no fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from droplora_sweep.spec.adapter import PAPER_ALPHA_PER_RANK, paper_alpha
+from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.space import trial_limit, variants
+
+from .composition import METHOD, RANK, combinations
+from .parameter_rules import possible_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from droplora_sweep.spec.sweep import SweepSpec
+
+ALPHA = "adapter.alpha"
+PAPER_ALPHA = 64.0
+"""LoRA's and DropLoRA's at rank 32, the paper's own setting, of which nothing needs to be said."""
+
+MODELLED = ("tpe", "gp", "cma_es")
+"""Samplers that draw at random until they have a model."""
+
+
+def file_notes(sweep: SweepSpec) -> tuple[str, ...]:
+    """One line each."""
+    return (*_alpha(sweep), *_startup(sweep))
+
+
+def _alpha(sweep: SweepSpec) -> Iterator[str]:
+    """The value that a field has which the file does not give."""
+    if sweep.adapter.alpha is not None:
+        return
+    if all(value is not None for _, value in possible_values(ALPHA, sweep)):
+        return
+    settings = [(str(one[METHOD]), one[RANK]) for one in combinations((METHOD, RANK), sweep)]
+    found = {
+        (method, paper_alpha(method, rank))
+        for method, rank in settings
+        if method != "full" and is_number(rank)
+    }
+    if {alpha for _, alpha in found} <= {PAPER_ALPHA}:
+        return
+    times = {PAPER_ALPHA_PER_RANK.get(method, 2) for method, _ in found}
+    ratio = " or ".join({1: "the rank", 2: "twice the rank"}[one] for one in sorted(times))
+    numbers = [f"{alpha:g}" for alpha in sorted({alpha for _, alpha in found})]
+    shown = numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    yield f"{ALPHA}: {shown}, {ratio} as in the paper's Table 7, since the file gives none"
+
+
+def _startup(sweep: SweepSpec) -> Iterator[str]:
+    """A model that is never used."""
+    kind, limit = sweep.search.sampler.kind, trial_limit(sweep)
+    number = sweep.search.num_startup_trials
+    if kind not in MODELLED or limit is None or not sweep.search.parameters:
+        return
+    num_variants = len(variants(sweep)) or 1
+    whose = "" if num_variants == 1 else " of each variant"
+    if number >= limit // num_variants:
+        yield (
+            f"search.num_startup_trials: {kind} begins after {number} random trials{whose}, and "
+            f"there are {limit // num_variants}: all are random; give fewer, or more trials"
+        )

@@ -1,0 +1,181 @@
+"""Members of a population: their states at each evaluation, kept for others to copy.
+
+``trials/<trial>/snapshots/step-00000040/`` is a checkpoint (see this package) of the member as it
+was when it was scored there. It is on the disk before the score is reported, so that whoever knows
+the score can copy it; and it stays, also past the trial's end, until the search is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from droplora_sweep.errors import SweepError, TrialError
+from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.search import MUTABLE
+from droplora_sweep.storage.object_store import beside
+
+from .checkpoints.places import SNAPSHOTS, checkpoint_place, step_name
+from .checkpoints.store import checkpoint_files, read_checkpoint, without_rank_0s_part
+from .device import share_from_first
+from .schedule import evaluation_steps, num_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from droplora_sweep.spec import Turn
+    from droplora_sweep.spec.trial import TrialSpec
+
+    from .checkpoints.places import CheckpointPlace
+    from .position import Checkpoint
+
+
+class Snapshots:
+    """One member's snapshots, and where those of others are; every rank has one.
+
+    Args:
+        own: Where the member's are; only rank 0 looks there.
+        place_of: Where another member's are, by its trial id.
+    """
+
+    def __init__(self, own: CheckpointPlace, place_of: Callable[[str], CheckpointPlace]) -> None:
+        self._own = own
+        self._place_of = place_of
+
+    def save(self, identity: str, checkpoint: Checkpoint) -> None:
+        """Keep the member's state; a collective, and on the disk when it returns.
+
+        One that is there and was scored alike stays: another member may be copying it.
+
+        Args:
+            identity: What all members of the population have in common.
+            checkpoint: Each rank's; rank 0's is written.
+
+        Raises:
+            TrialError: It cannot be written; on every rank.
+        """
+        problem = self._write(identity, checkpoint) if dist.get_rank() == 0 else None
+        if (problem := share_from_first(problem)) is not None:
+            raise TrialError(f"cannot keep the snapshot that others may copy: {problem}")
+
+    def read(self, source: str | None, step: int, identity: str) -> Checkpoint:
+        """A member's state after so many steps; a collective.
+
+        Rank 0 returns all of it, the others what `Checkpoints.usable` gives them.
+
+        Args:
+            source: The member; None for the own one.
+            step: Optimiser steps.
+            identity: What all members of the population have in common.
+
+        Raises:
+            TrialError: It is gone, damaged or of another population; on every rank.
+        """
+        found, problem = None, None
+        if dist.get_rank() == 0:
+            place = self._own if source is None else self._place_of(source)
+            try:
+                found = _read(place, step, identity)
+            except (OSError, SweepError) as error:
+                problem = str(error)
+        shared, problem = share_from_first((found and without_rank_0s_part(found), problem))
+        if shared is None:
+            raise TrialError(f"cannot copy {source or 'itself'} after step {step}: {problem}")
+        return found or shared
+
+    def _write(self, identity: str, checkpoint: Checkpoint) -> str | None:
+        """What went wrong, or None."""
+        step, report = checkpoint.position.step, checkpoint.position.report
+        assert report is not None, "rank 0 has the report"
+        try:
+            before = _read(self._own, step, identity).position.report
+            if before is not None and before.results == report.results:
+                return None
+        except (OSError, SweepError):
+            # There is none yet, or no whole one.
+            pass
+        try:
+            self._own.publish(step_name(step), checkpoint_files(checkpoint, identity))
+        except (OSError, SweepError) as error:
+            return str(error)
+        return None
+
+
+def snapshots_of(trial: str) -> Snapshots:
+    """A member's snapshots, and those of the members whose folders are beside its own.
+
+    Args:
+        trial: The trial's folder, or its URL.
+    """
+    return Snapshots(
+        checkpoint_place(trial, SNAPSHOTS),
+        lambda source: checkpoint_place(beside(trial, source), SNAPSHOTS),
+    )
+
+
+def _read(place: CheckpointPlace, step: int, identity: str) -> Checkpoint:
+    with place.folder(step_name(step)) as folder:
+        return read_checkpoint(folder, identity)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What makes a trial a member.
+
+    Attributes:
+        turns: Where it has copied others, in order.
+        snapshots: Its own, and others'.
+    """
+
+    turns: tuple[Turn, ...]
+    snapshots: Snapshots
+
+
+def spec_after(spec: TrialSpec, turns: Sequence[Turn]) -> TrialSpec:
+    """What a trial trains with after its last turn; a turn sets all that a population changes."""
+    return with_fields(spec, turns[-1].settings) if turns else spec
+
+
+def identity_of(spec: TrialSpec, num_sequences: int, turns: Sequence[Turn] = ()) -> str:
+    """Which trial a checkpoint is of: its spec, the number of its sequences, and its turns.
+
+    Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
+    goes on with a smaller one.
+    """
+    fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
+    text = f"{num_sequences}\n{fields}"
+    if turns:
+        text += "\n" + json.dumps([asdict(turn) for turn in turns])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
+    """What members that can copy each other have in common: all but what a turn changes."""
+    left_out: dict[str, set[str]] = {"training": {"micro_batch_size"}}
+    for section, _, name in (path.partition(".") for path in MUTABLE):
+        left_out.setdefault(section, set()).add(name)
+    fields = spec.model_dump_json(exclude=left_out)
+    return hashlib.sha256(f"population\n{num_sequences}\n{fields}".encode()).hexdigest()
+
+
+def after_turn(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:
+    """Where a member stands at its last turn: the other's weights and optimiser; a collective.
+
+    The last report stays its own, which is what it leaves if it is stopped before its next one.
+
+    Raises:
+        TrialError: A snapshot cannot be had; on every rank.
+    """
+    turn = membership.turns[-1]
+    assert turn.source is not None, "who goes on as it is takes no turn in training"
+    ends = evaluation_steps(
+        num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations
+    )
+    step, identity = ends[turn.evaluation - 1], shared_identity(spec, num_sequences)
+    copied = membership.snapshots.read(turn.source, step, identity)
+    own = membership.snapshots.read(None, step, identity)
+    return replace(copied, position=own.position)

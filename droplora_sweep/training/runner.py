@@ -1,0 +1,278 @@
+"""One worker's long-lived part: the base model, and the trials it trains on it one by one."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch.distributed as dist
+
+from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.evaluation.context import model_context
+from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
+from droplora_sweep.spec import Turn
+
+from .data import key_of, read
+from .decoding import Decoding
+from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
+from .engine import started_engine
+from .loop import Loop
+from .population import after_turn, identity_of, shared_identity, spec_after
+from .position import Position
+from .reporting import read_before, validate
+from .trial_run import Course
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from droplora_sweep.adapters.adapted import Adapted
+    from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.spec.trial import ModelSpec, TrialSpec
+
+    from .checkpoints.store import Checkpoints
+    from .data import Reading
+    from .population import Membership
+    from .position import Checkpoint
+    from .reporting import HeldOut
+    from .trial_run import Decide, OnStep
+
+    OnBegin = Callable[[int, int], None]
+    OnForward = Callable[[bool], None]
+
+
+class Resident:
+    """Trains trials over one resident base model, which every trial leaves as it was.
+
+    Made once per worker. If torch.distributed is initialised, all its ranks make one and call
+    `run` with the same trials in the same order; otherwise this worker is alone.
+
+    Args:
+        model: The base model of every trial.
+        threads: Torch threads on CPU; torch's default where None.
+        on_forward: Called before each forward pass, of training or evaluation, with whether the
+            model is in training mode. Where workers wait for one that hangs it is not called.
+
+    Raises:
+        InputError: The model cannot be loaded.
+    """
+
+    def __init__(
+        self, model: ModelSpec, *, threads: int | None, on_forward: OnForward | None = None
+    ) -> None:
+        self._spec = model
+        self._device = settle(threads)
+        self._base = load_base_model(model, self._device)
+        if on_forward is not None:
+            self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))
+        self._tokenizer = load_tokenizer(model)
+        import_deepspeed(self._device)
+        keep_what_is_here()
+        self._decoding = Decoding(self._tokenizer, self._device)
+        self._held_out: HeldOut | None = None
+        self._reading: Reading | None = None
+
+    def run(
+        self,
+        spec: TrialSpec,
+        decide: Decide,
+        *,
+        on_begin: OnBegin | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
+        start: Mapping[str, bytes] | None = None,
+        membership: Membership | None = None,
+    ) -> dict[str, bytes]:
+        """Train and evaluate one trial, from its newest usable checkpoint on.
+
+        Args:
+            spec: The trial; its model is the resident's.
+            decide: Called on every rank after each evaluation, with the report on rank 0 and None
+                elsewhere; it returns the same on all ranks, False to end the trial there, or a
+                `Turn` for a member to copy another. Where the trial is taken up, the last report
+                comes first once more.
+            on_begin: Called before training with the steps that were done before and their number.
+            on_step: Called after each optimiser step with the steps done and their number. It
+                returns the same on all ranks, True for a checkpoint; one that is due at an
+                evaluation is saved after it.
+            checkpoints: Where it is saved and taken up, on all ranks or on none. It is closed here.
+            start: Files of an adapter of the same shapes, whose values training starts from where
+                there is no checkpoint yet; None for a fresh one.
+            membership: Of a member of a population: where it copied others before, and from where
+                it copies; None for any other trial.
+
+        Returns:
+            The files of what was trained on rank 0, as it was when it was last evaluated; {}
+            elsewhere.
+
+        Raises:
+            InputError: The task cannot be loaded, or the adapter does not fit the model.
+            TrialError: Training diverged, or a member's snapshot cannot be written or copied; on
+                every rank; the resident stays usable.
+            TrialInterruptedError: ``decide`` or ``on_step`` raised it, on every rank; where there
+                are checkpoints, one was written.
+            TrialStoppedError: ``on_step`` raised it, on every rank.
+        """
+        try:
+            while True:
+                left = self._run(spec, decide, on_begin, on_step, checkpoints, start, membership)
+                if not isinstance(left, Turn):
+                    return left
+                assert membership is not None, "members alone take turns"
+                membership = replace(membership, turns=(*membership.turns, left))
+        finally:
+            if checkpoints is not None:
+                checkpoints.close()
+
+    def score_untrained(self, spec: TrialSpec) -> list[ExampleResult]:
+        """Score the base model as it is, on the examples and by the protocol of a trial.
+
+        Args:
+            spec: The trial; its model is the resident's.
+
+        Returns:
+            Every example's result on rank 0; [] elsewhere.
+
+        Raises:
+            InputError: The task cannot be loaded.
+        """
+        assert spec.model == self._spec, "a resident serves trials of its own base model"
+        task = self._read(spec).task
+        found = validate(self._base, self._tokenizer, task, spec.evaluation, self._device)
+        return [] if found is None else found[1]
+
+    def _run(
+        self,
+        spec: TrialSpec,
+        decide: Decide,
+        on_begin: OnBegin | None,
+        on_step: OnStep | None,
+        checkpoints: Checkpoints | None,
+        start: Mapping[str, bytes] | None,
+        membership: Membership | None,
+    ) -> dict[str, bytes] | Turn:
+        """Train to the end, or to a member's next turn, which is returned.
+
+        Another rate may mean other layers, so that a turn begins with a fresh adapter and engine.
+        """
+        turns = () if membership is None else membership.turns
+        spec = spec_after(spec, turns)
+        assert spec.model == self._spec, "a resident serves trials of its own base model"
+        reading = self._read(spec)
+        held_out = self._read_held_out(spec.evaluation.held_out_text)
+        # Before anything is trained: what cannot decode it.
+        self._decoding.uses_vllm(spec)
+        num_sequences = len(reading.data.sequences)
+        identity = identity_of(spec, num_sequences, turns)
+        saved, word = _taken_up(checkpoints, identity, decide)
+        if isinstance(word, Turn) and word not in turns:
+            return word
+        if saved is None and membership is not None and turns:
+            saved = after_turn(membership, spec, num_sequences)
+        keep = None
+        if membership is not None:
+            keep = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
+        start_peak(self._device)
+        adapted = attach(self._base, spec.adapter, spec.seed)
+        try:
+            if saved is not None:
+                adapted.resume(saved.facts)
+            elif start is not None:
+                adapted.start_from(start)
+            adapted.note_start()
+            if spec.training.gradient_checkpointing:
+                self._base.activation_checkpointing_enable()
+                # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
+                self._base.disable_input_require_grads()
+            with started_engine(adapted.model, spec.training, self._device) as engine:
+                position = Position()
+                if saved is not None:
+                    position = saved.position
+                    engine.load_state(saved.optimizer)
+                    # Its tensors are in the engine now.
+                    saved = None
+                # Any token would do; of this one the model has an embedding.
+                pad_id = self._tokenizer.eos_token_id
+                loop = Loop(adapted, engine, reading.data, spec, pad_id, self._device)
+                if on_begin is not None:
+                    on_begin(position.step, loop.num_steps)
+                course = Course(
+                    adapted,
+                    loop,
+                    engine,
+                    position,
+                    num_evaluations=spec.evaluation.num_evaluations,
+                    validate=partial(self._validate, spec, adapted, reading, held_out),
+                    save=partial(checkpoints.save, identity) if checkpoints else None,
+                    keep=keep,
+                    left_out=reading.left_out,
+                )
+                if word and (turn := course.run(decide, on_step)) is not None:
+                    return turn
+            return self._files(adapted, spec) if dist.get_rank() == 0 else {}
+        finally:
+            if spec.training.gradient_checkpointing:
+                self._base.activation_checkpointing_disable()
+            adapted.detach()
+            del adapted
+            release(self._device)
+
+    def _read(self, spec: TrialSpec) -> Reading:
+        """The task and its tokens, kept for the next trial of the same task."""
+        if self._reading is None or self._reading.key != key_of(spec):
+            num_embedded = num_embedded_tokens(self._base)
+            self._reading = read(spec, self._tokenizer, model_context(self._base), num_embedded)
+        return self._reading
+
+    def _read_held_out(self, path: str | None) -> HeldOut | None:
+        """The held-out text with the base model's perplexity, which is measured once."""
+        if path is None:
+            return None
+        if self._held_out is None or self._held_out.path != path:
+            self._held_out = read_before(path, self._base, self._tokenizer)
+        return self._held_out
+
+    def _validate(
+        self, spec: TrialSpec, adapted: Adapted, reading: Reading, held_out: HeldOut | None
+    ) -> tuple[dict[str, float], list[ExampleResult]] | None:
+        """See ``validate``."""
+        with self._decoding.generator(spec, adapted, reading.lengths.longest) as generator:
+            return validate(
+                adapted.model,
+                self._tokenizer,
+                reading.task,
+                spec.evaluation,
+                self._device,
+                held_out=held_out,
+                generator=generator,
+            )
+
+    def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
+        """What was trained; a whole model with its tokenizer, so that it loads by itself."""
+        files = adapted.files(spec)
+        if spec.adapter.method == "full":
+            with tempfile.TemporaryDirectory() as folder:
+                self._tokenizer.save_pretrained(folder)
+                files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+        return files
+
+
+def _taken_up(
+    checkpoints: Checkpoints | None, identity: str, decide: Decide
+) -> tuple[Checkpoint | None, bool | Turn]:
+    """Where to take a trial up, and whether it trains on from there.
+
+    What was decided at its last report is asked again: who decides may have been lost meanwhile,
+    or may not have decided. A checkpoint further on than where the trial is to end is of no use.
+    """
+    for checkpoint in checkpoints.usable(identity) if checkpoints else ():
+        position = checkpoint.position
+        if not position.evaluation:
+            return checkpoint, True
+        if word := decide(position.report):
+            return checkpoint, word
+        if position.is_at_report:
+            return checkpoint, False
+    return None, True

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .errors import SweepError
 from .ledger.reader import Ledger
 from .ledger.writer import LedgerWriter
-from .plan.survey import check_room, check_sandbox, remote_code_note
+from .plan.survey import check_capacity, check_sandbox, remote_code_note
 from .present.terminal.progress import make_progress
 from .records.trial import SweepOutcome
 from .run.confirming import looked_at_note
@@ -29,7 +29,7 @@ from .run.runs import Identity
 from .run.starting import Begin, Finished, find_start, spent, start_lines
 from .run.warm_start import earlier_trials, warm_start
 from .run.watch import Interruption, ProgressFile, full_disk, full_disk_named
-from .search.history import known_of
+from .search.history import search_history
 from .spec import file_notes, package_versions, trial_limit
 from .storage.mirror import local_storage
 
@@ -97,12 +97,12 @@ def run_sweep(
         return _finished_before(sweep, storage)
     earlier = earlier_trials(prepared) if isinstance(start, Begin) else []
     if cluster.address == LOCAL:
-        check_room(prepared.file, [local_node()])
+        check_capacity(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
     with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
         from .groups.cluster import cluster_nodes, session_folder
 
-        check_room(prepared.file, cluster_nodes())
+        check_capacity(prepared.file, cluster_nodes())
         folders = [storage, Path(scratch), *session_folder()]
         if (disk := full_disk(folders)) is not None:
             raise SweepError(disk)
@@ -181,7 +181,7 @@ def _drive(
     from .search.study import reconciled_study
 
     sweep = prepared.sweep
-    known = known_of(ledger.record, sweep.search.metric)
+    known = search_history(ledger.record, sweep.search.metric)
     study = reconciled_study(ledger.study, known.trials, sweep)
     pool_name = f"{sweep.name}-{ledger.holder.token}"
     pool = start_pool(pool_name, sweep.group)

@@ -13,7 +13,7 @@ from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.run.deciding import Grounds
 from droplora_sweep.run.forking import past_of, take_over
 from droplora_sweep.run.runs import Identity
-from droplora_sweep.spec import SweepSpec, Turn
+from droplora_sweep.spec import ExploitStep, SweepSpec
 from droplora_sweep.spec.fields import with_fields
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Driver:
     def report(self, name: str, evaluation: int = 1, of: int = 1, **more: float) -> None:
         results = answers(self.shares(name), (name, evaluation))
         outcomes = None
-        if self.sweep.search.stopping.kind == "hopeless":
+        if self.sweep.search.stopping.kind == "futility":
             outcomes = {
                 benchmark: [one.score for one in results if one.benchmark == benchmark]
                 for benchmark in self.sweep.task.benchmarks
@@ -196,7 +196,7 @@ def searched(storage: Path, adapter: Mapping[str, bytes], num_after: int = 4) ->
 
 def stopped_early(storage: Path, adapter: Mapping[str, bytes]) -> None:
     """Successive halving by hand and by rule: stopped, pinned, adjusted and cloned trials."""
-    search = {"stopping": {"kind": "hopeless"}, "num_trials": 6}
+    search = {"stopping": {"kind": "futility"}, "num_trials": 6}
     driver = Driver(storage, make_sweep("stopped_early", search=search), adapter)
     for number, rate in enumerate((0.0, 0.2, 0.4, 0.6)):
         name = driver.start(rate, **{"adapter.rank": 4 + number})
@@ -296,9 +296,11 @@ def population(storage: Path, adapter: Mapping[str, bytes]) -> None:
     ]
     for name in names:
         driver.report(name, 1, of=2)
-        driver.ledger.trial_turned(name, Turn(1))
+        driver.ledger.trial_exploited(name, ExploitStep(1))
         driver.report(name, 2, of=2)
-    driver.ledger.trial_turned(names[2], Turn(2, names[1], {"training.learning_rate": 5e-4}))
+    driver.ledger.trial_exploited(
+        names[2], ExploitStep(2, names[1], {"training.learning_rate": 5e-4})
+    )
     for name in names:
         driver.finish(name)
     driver.end()

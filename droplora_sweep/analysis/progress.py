@@ -115,7 +115,7 @@ def next_step(table: ScoreTable | None, questions: Sequence[Finalists], budget: 
         for question, decision, rule, needs in zip(
             questions, decisions, rules, is_open, strict=True
         )
-        if needs and not _is_hopeless(table, question, decision, rule)
+        if needs and not _is_futile(table, question, decision, rule)
     ]
     if not hopeful:
         return Step(Action.STOP_HOPELESS, (), (), decisions)
@@ -152,7 +152,7 @@ def _add(
     return Step(Action.ADD_SEEDS, budget.seeds[num_used:look], arms, decisions)
 
 
-def _is_hopeless(
+def _is_futile(
     table: ScoreTable, question: Finalists, decision: ConfirmedDecision, rule: Rule
 ) -> bool:
     """Whether the last look is unlikely to find a gain, or to rule one out.
@@ -187,7 +187,7 @@ def _is_hopeless(
 
 
 @dataclass(frozen=True)
-class Standing:
+class ConfirmationProgress:
     """Where a confirmation stands.
 
     Attributes:
@@ -206,7 +206,7 @@ class Standing:
         return self.step.decisions
 
 
-def stand(questions: Sequence[Finalists], budget: Budget, runs: Runs) -> Standing:
+def progress_of(questions: Sequence[Finalists], budget: Budget, runs: Runs) -> ConfirmationProgress:
     """Go from look to look, as far as the runs lead.
 
     Args:
@@ -219,11 +219,11 @@ def stand(questions: Sequence[Finalists], budget: Budget, runs: Runs) -> Standin
     while True:
         step = next_step(table, questions, budget)
         if step.action is not Action.ADD_SEEDS:
-            return Standing(step, tuple(needed), ())
+            return ConfirmationProgress(step, tuple(needed), ())
         needed += [(arm, seed) for seed in step.seeds for arm in step.arms]
         missing = tuple((arm, seed) for arm, seed in needed if (arm.name, seed) not in runs)
         if missing:
-            return Standing(step, tuple(needed), missing)
+            return ConfirmationProgress(step, tuple(needed), missing)
         table = _table(questions, needed, runs)
 
 

@@ -117,7 +117,7 @@ def smallest_near_best(found: Components, rates: Sequence[float], among: Sequenc
 
 def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple[int, int] | None:
     """The best arm and the next best of another rate that it cannot be told from, if any."""
-    apart = told_apart(found)
+    apart = distinguishable(found)
     rivals = [
         index
         for index in range(len(rates))
@@ -128,7 +128,7 @@ def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple
 
 def groups(found: Components) -> list[list[int]]:
     """Runs of neighbours by mean of which no two are told apart, none within another."""
-    apart = told_apart(found)
+    apart = distinguishable(found)
     order = [int(index) for index in np.argsort(-found.means.round(9), kind="stable")]
     result: list[list[int]] = []
     for start in range(len(order)):
@@ -142,7 +142,7 @@ def groups(found: Components) -> list[list[int]]:
     return result
 
 
-def told_apart(found: Components) -> set[tuple[int, int]]:
+def distinguishable(found: Components) -> set[tuple[int, int]]:
     """Pairs (smaller index first) that differ significantly, for all pairs together (Holm)."""
     num_arms = len(found.means)
     pairs = [(first, second) for second in range(num_arms) for first in range(second)]

@@ -57,7 +57,7 @@ def plan(
 
     from droplora_sweep.plan.plan import make_plan
     from droplora_sweep.plan.plan_costs import Assumed, find_gpu
-    from droplora_sweep.plan.survey import check_room, lacks_gpus_at_all, survey
+    from droplora_sweep.plan.survey import check_capacity, lacks_gpus_at_all, survey
     from droplora_sweep.present.terminal.costs import calibration_lines, knob_lines
     from droplora_sweep.present.terminal.tables import plan_table
     from droplora_sweep.run.connection import nodes_at
@@ -69,7 +69,7 @@ def plan(
     found = survey(loaded)
     nodes = nodes_at(address)
     if calibrate or not lacks_gpus_at_all(found.sweep.group, nodes):
-        check_room(found.file, nodes)
+        check_capacity(found.file, nodes)
     console = own_console()
     resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
     console.print(resolved, highlight=False, markup=False)

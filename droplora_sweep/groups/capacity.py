@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import GroupSpec
 
 
-def room_for_workers(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
+def worker_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
     """Workers that fit: each needs its CPUs and GPUs on one node.
 
     Args:
@@ -24,9 +24,9 @@ def room_for_workers(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> 
     )
 
 
-def room_for_groups(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
+def group_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
     """Groups that fit side by side, at most ``group.max_groups``; a group may span nodes."""
-    room = room_for_workers(group, nodes) // group.num_workers
+    room = worker_capacity(group, nodes) // group.num_workers
     return room if group.max_groups is None else min(room, group.max_groups)
 
 
@@ -50,10 +50,10 @@ class RoomNotice:
         """What is to be said now, at most once per ``NOTICE_INTERVAL_S``; else None.
 
         Args:
-            nodes: As `room_for_workers` takes them.
+            nodes: As `worker_capacity` takes them.
             now_s: Seconds of a monotonic clock.
         """
-        room = room_for_workers(self._group, nodes)
+        room = worker_capacity(self._group, nodes)
         if room >= self._group.num_workers:
             self._since_s = None
             return None

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from droplora_sweep.spec import TrialSpec
 
-from .messages import Words
+from .messages import ExitReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,13 +163,13 @@ def kill(workers: Sequence[Worker]) -> None:
             os.kill(worker.pid, signal.SIGKILL)
 
 
-def remains_of(workers: Sequence[Worker]) -> Words | None:
+def remains_of(workers: Sequence[Worker]) -> ExitReason | None:
     """What workers of this node left: their logs' last lines, and who ended them."""
     logs = [f"rank {worker.rank}:\n{lines}" for worker in workers if (lines := _tail(worker.log))]
     log, killer = "\n".join(logs), _killer(workers)
     if killer is not None:
-        return Words(killer, out_of_memory=True, log=log)
-    return Words(log=log) if log else None
+        return ExitReason(killer, out_of_memory=True, log=log)
+    return ExitReason(log=log) if log else None
 
 
 def start_on_their_nodes(task: Any, workers: Sequence[Worker]) -> list[ray.ObjectRef[Any]]:
@@ -226,7 +226,7 @@ def _tail(log: str | None) -> str:
 
 
 @contextlib.contextmanager
-def last_words(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
+def exit_reported(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
     """Tell the pool why this process ends; Ray Train then restarts the group.
 
     So it does for want of memory: the other workers wait for this one in a collective, and fresh
@@ -238,6 +238,6 @@ def last_words(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
         reason = traceback.format_exception_only(error)[-1].strip()
         lines = "".join(traceback.format_exception(error)).splitlines()[-NUM_LINES:]
         log = "\n".join((f"rank {rank}:", *lines))
-        words = Words(reason, out_of_memory=is_out_of_memory(error), log=log)
+        words = ExitReason(reason, out_of_memory=is_out_of_memory(error), log=log)
         ray.get(pool.crash.remote(group, words))
         raise

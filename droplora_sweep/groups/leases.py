@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import SweepError
 
 from .exits import halved
-from .messages import Adjustment, Beginning, Decision, Lease, Message, Outcome, Words
+from .messages import Adjustment, Beginning, Decision, ExitReason, Lease, Message, Outcome
 
 if TYPE_CHECKING:
-    from droplora_sweep.spec import Turn
+    from droplora_sweep.spec import ExploitStep
 
 MAX_BARREN_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
@@ -56,15 +56,15 @@ class LeaseBook:
         self._queue: deque[str] = deque()
         self._idle_queue: deque[str] = deque()
         self._leases: dict[str, str] = {}
-        self._barren_starts: dict[str, tuple[int, str]] = {}
-        self._words: dict[str, Words] = {}
+        self._failed_starts: dict[str, tuple[int, str]] = {}
+        self._words: dict[str, ExitReason] = {}
         self._adjustments: list[Adjustment] = []
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
         self._progress: dict[str, tuple[int, int]] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
-        self._turns: dict[str, dict[int, Turn]] = {}
+        self._exploit_steps: dict[str, dict[int, ExploitStep]] = {}
         self.closed = False
 
     # What clients and the driver ask.
@@ -95,7 +95,7 @@ class LeaseBook:
         self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
         self._queue.append(trial_id)
         if is_member:
-            self._turns.setdefault(trial_id, {})
+            self._exploit_steps.setdefault(trial_id, {})
         if trial_id in self._stops:
             self.stop(trial_id)
 
@@ -114,9 +114,9 @@ class LeaseBook:
         """Have a trial, once it is submitted, start from this adapter."""
         self._starts[trial_id] = files
 
-    def turn(self, trial_id: str, turn: Turn) -> None:
+    def exploit(self, trial_id: str, exploit: ExploitStep) -> None:
         """Have a member, submitted or not, copy another after an evaluation it has not passed."""
-        self._turns.setdefault(trial_id, {})[turn.evaluation] = turn
+        self._exploit_steps.setdefault(trial_id, {})[exploit.evaluation] = exploit
 
     def stop(self, trial_id: str) -> None:
         """Somebody wants no more of the trial: it ends at its next step, or before its first.
@@ -175,7 +175,7 @@ class LeaseBook:
 
     def check(self) -> None:
         """Raises SweepError where a group cannot even start."""
-        for group, (starts, reason) in self._barren_starts.items():
+        for group, (starts, reason) in self._failed_starts.items():
             if starts > MAX_BARREN_STARTS:
                 raise SweepError(
                     f"group {group} died {MAX_BARREN_STARTS} times before it could train: {reason}"
@@ -207,7 +207,7 @@ class LeaseBook:
         trial = self._trials[trial_id]
         trial.group = None
         self._progress.pop(trial_id, None)
-        words = self._words.get(group, Words())
+        words = self._words.get(group, ExitReason())
         if trial.stopped:
             self._conclude_stopped(trial, {})
         elif trial.ended:
@@ -235,7 +235,7 @@ class LeaseBook:
     def lease(self, group: str) -> Lease | None:
         """The next trial for this group, if one waits."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
-        self._barren_starts.pop(group, None)
+        self._failed_starts.pop(group, None)
         queue = self._queue or self._idle_queue
         if not queue:
             return None
@@ -244,8 +244,12 @@ class LeaseBook:
         trial.attempt += 1
         trial.group = group
         self._leases[group] = trial_id
-        start, turns = self._starts.get(trial_id), self._turns.get(trial_id)
-        in_order = None if turns is None else tuple(turns[each] for each in sorted(turns))
+        start, exploit_steps = self._starts.get(trial_id), self._exploit_steps.get(trial_id)
+        in_order = (
+            None
+            if exploit_steps is None
+            else tuple(exploit_steps[each] for each in sorted(exploit_steps))
+        )
         return Lease(
             trial_id,
             trial.spec,
@@ -280,7 +284,7 @@ class LeaseBook:
             trial.delivered = message.evaluation
             trial.mail.append(message)
 
-    def decision(self, group: str, evaluation: int) -> Decision | Turn | None:
+    def decision(self, group: str, evaluation: int) -> Decision | ExploitStep | None:
         """Whether to train past this evaluation; None while the scheduler has not decided.
 
         A turn lets a member train past it, with what it copies there.
@@ -289,7 +293,7 @@ class LeaseBook:
         if trial.stopped:
             return Decision.END
         if evaluation in trial.passed:
-            return self._turns.get(self._leases[group], {}).get(evaluation, Decision.GO_ON)
+            return self._exploit_steps.get(self._leases[group], {}).get(evaluation, Decision.GO_ON)
         if trial.ended:
             return Decision.END
         return Decision.INTERRUPT if self.closed else None
@@ -316,15 +320,15 @@ class LeaseBook:
         """The trial cannot give a result, in this group or any other."""
         self._fail(self._release(group), reason)
 
-    def crash(self, group: str, words: Words) -> None:
+    def crash(self, group: str, words: ExitReason) -> None:
         """Why the group's processes end, from one of them or from who looked at them."""
         before = self._words.get(group)
         self._words[group] = words if before is None else before.then(words)
 
     def _count_start(self, group: str) -> None:
-        starts, _ = self._barren_starts.get(group, (0, ""))
-        reason = self._words.pop(group, Words()).reason
-        self._barren_starts[group] = (starts + 1, reason)
+        starts, _ = self._failed_starts.get(group, (0, ""))
+        reason = self._words.pop(group, ExitReason()).reason
+        self._failed_starts[group] = (starts + 1, reason)
 
     def _held_by(self, group: str) -> _Trial:
         return self._trials[self._leases[group]]
@@ -336,7 +340,7 @@ class LeaseBook:
         trial.group = None
         return trial
 
-    def _adjust(self, trial_id: str, trial: _Trial, words: Words) -> None:
+    def _adjust(self, trial_id: str, trial: _Trial, words: ExitReason) -> None:
         """Try a trial that ran out of memory with half the micro-batch, or fail it."""
         smaller = halved(trial.spec) if self._halve_micro_batch else None
         if smaller is None:

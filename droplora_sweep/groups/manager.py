@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayError
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
 
-from .capacity import RoomNotice, room_for_groups
+from .capacity import RoomNotice, group_capacity
 from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
 from .pool import ask
@@ -40,7 +40,7 @@ KILL_TIMEOUT_S = 60.0
 """A node that cannot start one small process in this time is as frozen as the group."""
 
 
-class Rounds:
+class HealthChecks:
     """What is done every few seconds.
 
     Args:
@@ -65,8 +65,8 @@ class Rounds:
         if (notice := self._notice.after(nodes, time.monotonic())) is not None:
             self._say(notice)
         self._lose_with_their_nodes()
-        silent = ask(self._pool, "silent")
-        for name, (reason, workers) in silent.items():
+        frozen = ask(self._pool, "frozen")
+        for name, (reason, workers) in frozen.items():
             self._say(f"group {name} is ended and started again: {reason}")
             if self._end(workers):
                 ask(self._pool, "lose", name)
@@ -151,7 +151,7 @@ class GroupManager:
         self._close_by: float | None = None
         self._present: list[str] = []
         self._say = say
-        self._rounds = Rounds(sweep.group, pool, say)
+        self._health_checks = HealthChecks(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
         from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
@@ -208,14 +208,14 @@ class GroupManager:
             try:
                 nodes = cluster_nodes()
                 self._start_missing(nodes)
-                self._rounds.make(nodes)
+                self._health_checks.make(nodes)
             except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("groups cannot be looked after")
                 self._fail("groups cannot be looked after", error)
                 return
 
     def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:
-        room = room_for_groups(self._sweep.group, nodes)
+        room = group_capacity(self._sweep.group, nodes)
         limit = trial_limit(self._sweep)
         most = room if limit is None else min(room, limit)
         while len(self._threads) < most:

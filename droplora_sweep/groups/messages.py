@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from droplora_sweep.spec import Turn
+    from droplora_sweep.spec import ExploitStep
 
 
 class Decision(Enum):
@@ -40,7 +40,7 @@ class Lease:
     attempt: int
     folder: str | None = None
     start: dict[str, bytes] | None = None
-    turns: tuple[Turn, ...] | None = None
+    exploit_steps: tuple[ExploitStep, ...] | None = None
     is_untrained: bool = False
 
 
@@ -87,7 +87,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Words:
+class ExitReason:
     """Why a group's processes ended, as far as it is known.
 
     Attributes:
@@ -100,7 +100,7 @@ class Words:
     out_of_memory: bool = False
     log: str = ""
 
-    def then(self, later: Words) -> Words:
+    def then(self, later: ExitReason) -> ExitReason:
         """With what another process, or an observer, said after it.
 
         The first to die says why, the others that it is gone; but want of memory is found out
@@ -108,7 +108,7 @@ class Words:
         """
         first = later if later.out_of_memory and not self.out_of_memory else self
         log = "\n".join(filter(None, (self.log, later.log)))
-        return Words(first.reason, first.out_of_memory, log)
+        return ExitReason(first.reason, first.out_of_memory, log)
 
 
 class StepsDone(NamedTuple):

@@ -18,15 +18,15 @@ from droplora_sweep.errors import PoolLostError
 from .cluster import HEAD, why_it_died
 from .exits import remains_of, start_on_their_nodes
 from .leases import LeaseBook
-from .messages import Message, StepsDone, Words
-from .watchdog import Vigil
+from .messages import ExitReason, Message, StepsDone
+from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import GroupSpec, Turn
+    from droplora_sweep.spec import ExploitStep, GroupSpec
 
     from .exits import Worker
     from .messages import Adjustment, Beginning, Decision, Lease, Outcome
@@ -41,11 +41,11 @@ REMAINS_TIMEOUT_S = 30.0
 
 
 class _Pool:
-    """Wraps a `LeaseBook` and a `Vigil`; every change wakes whoever waits."""
+    """Wraps a `LeaseBook` and a `Watchdog`; every change wakes whoever waits."""
 
     def __init__(self, group: GroupSpec) -> None:
         self._book = LeaseBook(group.max_attempts, halve_micro_batch=group.halve_micro_batch_on_oom)
-        self._vigil = Vigil(group.silence_floor_s)
+        self._watchdog = Watchdog(group.silence_floor_s)
         self._workers: dict[str, list[Worker]] = {}
         self._changed = asyncio.Condition()
 
@@ -55,17 +55,17 @@ class _Pool:
             self._changed.notify_all()
             return result
 
-    async def _wait(self, look: Callable[[], T | None], wait_s: float) -> T | None:
+    async def _wait(self, find: Callable[[], T | None], wait_s: float) -> T | None:
         deadline = asyncio.get_running_loop().time() + wait_s
         async with self._changed:
-            while (found := look()) is None:
+            while (found := find()) is None:
                 left_s = deadline - asyncio.get_running_loop().time()
                 if left_s <= 0:
                     return None
                 try:
                     await asyncio.wait_for(self._changed.wait(), left_s)
                 except TimeoutError:
-                    return look()
+                    return find()
             return found
 
     async def submit(
@@ -84,12 +84,12 @@ class _Pool:
         await self._do(lambda: self._book.submit_untrained(name, spec))
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
-        def look() -> Message | None:
+        def find() -> Message | None:
             # Nobody reads what a client of a closed pool says; it only must not go on waiting.
             closed = Message(0, 0, 0, {}, "the sweep was closed") if self._book.closed else None
             return self._book.receive(trial_id) or closed
 
-        return await self._wait(look, wait_s)
+        return await self._wait(find, wait_s)
 
     async def go_on(self, trial_id: str, evaluation: int) -> None:
         await self._do(lambda: self._book.go_on(trial_id, evaluation))
@@ -103,8 +103,8 @@ class _Pool:
     async def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         await self._do(lambda: self._book.start_from(trial_id, files))
 
-    async def turn(self, trial_id: str, turn: Turn) -> None:
-        await self._do(lambda: self._book.turn(trial_id, turn))
+    async def exploit(self, trial_id: str, exploit: ExploitStep) -> None:
+        await self._do(lambda: self._book.exploit(trial_id, exploit))
 
     async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
@@ -112,7 +112,7 @@ class _Pool:
     async def progress(self) -> dict[str, StepsDone]:
         groups = self._book.groups()
         return {
-            trial_id: StepsDone(*steps, self._vigil.is_in_steps(groups[trial_id]))
+            trial_id: StepsDone(*steps, self._watchdog.is_in_steps(groups[trial_id]))
             for trial_id, steps in self._book.progress().items()
         }
 
@@ -135,14 +135,14 @@ class _Pool:
         return self._book.take_beginnings()
 
     async def enter(self, group: str, workers: list[Worker]) -> None:
-        self._vigil.start(group, _now_s())
-        await self._look_at(group)
+        self._watchdog.start(group, _now_s())
+        await self._check(group)
         self._workers[group] = workers
         await self._do(lambda: self._book.enter(group))
 
     async def leave(self, group: str) -> None:
         """The group's processes end because they are to."""
-        self._vigil.forget(group)
+        self._watchdog.forget(group)
         self._workers.pop(group, None)
 
     async def workers(self, group: str) -> list[Worker]:
@@ -156,36 +156,36 @@ class _Pool:
         }
 
     async def lose(self, group: str) -> None:
-        self._vigil.forget(group)
-        await self._look_at(group)
+        self._watchdog.forget(group)
+        await self._check(group)
         await self._do(lambda: self._book.lose(group))
 
     async def lose_controller(self, group: str, reason: str) -> None:
         """The group's controller has died, and its processes with it."""
-        self._book.crash(group, Words(reason))
-        self._vigil.forget(group)
-        await self._look_at(group)
+        self._book.crash(group, ExitReason(reason))
+        self._watchdog.forget(group)
+        await self._check(group)
         await self._do(lambda: self._book.lose_controller(group))
 
-    async def sign(self, group: str, in_steps: bool) -> None:
+    async def heartbeat(self, group: str, in_steps: bool) -> None:
         """A worker of the group shows progress."""
-        self._vigil.sign(group, _now_s(), in_steps=in_steps)
+        self._watchdog.heartbeat(group, _now_s(), in_steps=in_steps)
 
-    async def silent(self) -> dict[str, tuple[str, list[Worker]]]:
+    async def frozen(self) -> dict[str, tuple[str, list[Worker]]]:
         """The groups that are to be ended since they show no progress: why, and who they are."""
-        reasons = self._vigil.silent(_now_s())
+        reasons = self._watchdog.frozen(_now_s())
         for group, reason in reasons.items():
-            self._book.crash(group, Words(reason))
+            self._book.crash(group, ExitReason(reason))
         return {group: (why, self._workers.get(group, [])) for group, why in reasons.items()}
 
     async def lease(self, group: str, wait_s: float) -> Lease | bool | None:
         """A lease, None if there is none yet, or False once the pool is closed."""
 
-        def look() -> Lease | bool | None:
+        def find() -> Lease | bool | None:
             return False if self._book.closed else self._book.lease(group)
 
-        await self.sign(group, in_steps=False)
-        return await self._wait(look, wait_s)
+        await self.heartbeat(group, in_steps=False)
+        return await self._wait(find, wait_s)
 
     async def begin(self, group: str, step: int, num_steps: int) -> None:
         """The group's trial trains from this step on."""
@@ -196,11 +196,13 @@ class _Pool:
         return self._book.step(group, step, num_steps)
 
     async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
-        await self.sign(group, in_steps=False)
+        await self.heartbeat(group, in_steps=False)
         await self._do(lambda: self._book.report(group, message, results))
 
-    async def decision(self, group: str, evaluation: int, wait_s: float) -> Decision | Turn | None:
-        await self.sign(group, in_steps=False)
+    async def decision(
+        self, group: str, evaluation: int, wait_s: float
+    ) -> Decision | ExploitStep | None:
+        await self.heartbeat(group, in_steps=False)
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 
     async def finish(self, group: str, files: dict[str, bytes]) -> None:
@@ -212,10 +214,10 @@ class _Pool:
     async def fail(self, group: str, reason: str) -> None:
         await self._do(lambda: self._book.fail(group, reason))
 
-    async def crash(self, group: str, words: Words) -> None:
+    async def crash(self, group: str, words: ExitReason) -> None:
         await self._do(lambda: self._book.crash(group, words))
 
-    async def _look_at(self, group: str) -> None:
+    async def _check(self, group: str) -> None:
         """Learn what can be learned of the group's last processes, which have ended."""
         workers = self._workers.pop(group, [])
         looks = asyncio.gather(*start_on_their_nodes(remains_of, workers), return_exceptions=True)

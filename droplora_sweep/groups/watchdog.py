@@ -19,7 +19,7 @@ MAX_INTERVAL_S = 5.0
 """A sign says nothing new before; a tenth of the shortest silence that counts, if that is less."""
 
 
-class Signs:
+class Heartbeats:
     """Shows the pool that this worker makes progress, often enough and not more.
 
     Args:
@@ -42,7 +42,7 @@ class Signs:
         self._in_steps = in_steps
         self._next_at = time.monotonic() + self._interval_s
         # Nobody waits for the answer: training is not to depend on the pool's pace.
-        self._pool.sign.remote(self._group, in_steps)
+        self._pool.heartbeat.remote(self._group, in_steps)
 
 
 PACE_FACTOR = 10.0
@@ -60,7 +60,7 @@ NUM_PAUSES = 64
 
 
 @dataclass(frozen=True)
-class Pulse:
+class Heartbeat:
     """What is known of one group's progress; times in seconds of one monotonic clock.
 
     Attributes:
@@ -74,10 +74,10 @@ class Pulse:
     in_steps: bool = False
     pauses: tuple[tuple[bool, float], ...] = ()
 
-    def after(self, now_s: float, *, in_steps: bool) -> Pulse:
+    def after(self, now_s: float, *, in_steps: bool) -> Heartbeat:
         """With one sign more."""
         pause = (self.in_steps, now_s - self.last_s)
-        return Pulse(now_s, in_steps, (*self.pauses, pause)[-NUM_PAUSES:])
+        return Heartbeat(now_s, in_steps, (*self.pauses, pause)[-NUM_PAUSES:])
 
     def limit_s(self, floor_s: float) -> float:
         """How long it may be silent from its last sign on."""
@@ -88,7 +88,7 @@ class Pulse:
         return max(LONG_FACTOR * floor_s, LONG_PACE_FACTOR * longest_s)
 
 
-class Vigil:
+class Watchdog:
     """The pulses of all groups.
 
     Args:
@@ -97,20 +97,20 @@ class Vigil:
 
     def __init__(self, floor_s: float) -> None:
         self._floor_s = floor_s
-        self._pulses: dict[str, Pulse] = {}
+        self._pulses: dict[str, Heartbeat] = {}
 
     def start(self, group: str, now_s: float) -> None:
         """The group's processes have started; its pace is that of the ones before."""
-        before = self._pulses.get(group, Pulse(now_s))
+        before = self._pulses.get(group, Heartbeat(now_s))
         self._pulses[group] = replace(before, last_s=now_s, in_steps=False)
 
-    def sign(self, group: str, now_s: float, *, in_steps: bool) -> None:
+    def heartbeat(self, group: str, now_s: float, *, in_steps: bool) -> None:
         """One of the group's workers shows progress."""
         pulse = self._pulses.get(group)
         if pulse is not None:
             self._pulses[group] = pulse.after(now_s, in_steps=in_steps)
 
-    def silent(self, now_s: float) -> dict[str, str]:
+    def frozen(self, now_s: float) -> dict[str, str]:
         """The groups that have been silent for too long, and what to say of each.
 
         Each is named once, and again after the limit of a start, should it still be there.

@@ -14,13 +14,13 @@ import ray
 from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
-from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec, Turn
+from droplora_sweep.spec import CheckpointSpec, ExploitStep, ModelSpec, TrialSpec
 from droplora_sweep.storage.object_store import is_url
 
-from .exits import last_words, this_worker
+from .exits import exit_reported, this_worker
 from .messages import Decision, Message
 from .pool import find_pool
-from .watchdog import Signs
+from .watchdog import Heartbeats
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
     from droplora_sweep.training.reporting import Report
-    from droplora_sweep.training.runner import Resident
+    from droplora_sweep.training.runner import TrialRunner
 
     from .messages import Lease
 
@@ -76,14 +76,14 @@ def serve(config: dict[str, Any]) -> None:
         return
     rank = ray.train.get_context().get_world_rank()
     spec = CheckpointSpec.model_validate_json(config["checkpoint"])
-    signs = Signs(pool, config["group"], config["silence_floor_s"])
-    line = _Line(pool, config["group"], rank, spec, signs)
+    heartbeats = Heartbeats(pool, config["group"], config["silence_floor_s"])
+    line = WorkerChannel(pool, config["group"], rank, spec, heartbeats)
     line.enter()
-    with last_words(pool, config["group"], rank):
-        from droplora_sweep.training.runner import Resident
+    with exit_reported(pool, config["group"], rank):
+        from droplora_sweep.training.runner import TrialRunner
 
         model = ModelSpec.model_validate_json(config["model"])
-        resident = Resident(model, threads=config["threads"], on_forward=signs.show)
+        resident = TrialRunner(model, threads=config["threads"], on_forward=heartbeats.show)
         counter = itertools.count(1)
         while not line.is_preempted() and (lease := line.lease()) is not None:
             if lease.is_untrained:
@@ -95,7 +95,7 @@ def serve(config: dict[str, Any]) -> None:
     line.leave()
 
 
-class _Line:
+class WorkerChannel:
     """One worker's line to the pool: rank 0 talks, the others hear it over a CPU process group."""
 
     def __init__(
@@ -104,7 +104,7 @@ class _Line:
         group: str,
         rank: int,
         checkpoint: CheckpointSpec,
-        signs: Signs,
+        heartbeats: Heartbeats,
     ) -> None:
         import torch.distributed as dist
 
@@ -119,7 +119,7 @@ class _Line:
         self._has_said_blind = False
         self._checkpoints: Checkpoints | None = None
         self._has_begun = False
-        self._signs = signs
+        self._signs = heartbeats
 
     def enter(self) -> None:
         """Tell the pool that this group's processes have started, and who they are."""
@@ -138,7 +138,7 @@ class _Line:
         lease = self._ask("lease", self._group, WAIT_S)
         return lease or None
 
-    def train(self, resident: Resident, lease: Lease) -> None:
+    def train(self, resident: TrialRunner, lease: Lease) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""
         spec = TrialSpec.model_validate_json(lease.spec)
         self._checkpoints = self._checkpoints_of(lease)
@@ -162,7 +162,7 @@ class _Line:
         else:
             self._tell("finish", self._group, files)
 
-    def score_untrained(self, resident: Resident, lease: Lease) -> None:
+    def score_untrained(self, resident: TrialRunner, lease: Lease) -> None:
         """Score the base model as it is, and deliver its results."""
         results = resident.score_untrained(TrialSpec.model_validate_json(lease.spec))
         self._tell("report", self._group, Message(1, 1, 0, {}), results)
@@ -200,15 +200,15 @@ class _Line:
         Raises:
             TrialError: Rank 0 cannot see the sweep.
         """
-        if lease.turns is None:
+        if lease.exploit_steps is None:
             return None
         if self._checkpoints is None or lease.folder is None:
             raise TrialError("a member of a population needs the sweep's storage on its node")
         from droplora_sweep.training.population import Membership, snapshots_of
 
-        return Membership(lease.turns, snapshots_of(lease.folder))
+        return Membership(lease.exploit_steps, snapshots_of(lease.folder))
 
-    def _decide(self, report: Report | None) -> bool | Turn:
+    def _decide(self, report: Report | None) -> bool | ExploitStep:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
         if report is not None:
             from droplora_sweep.evaluation.results import outcomes
@@ -229,7 +229,7 @@ class _Line:
         decision = self._ask("decision", self._group, evaluation, WAIT_S)
         if decision is Decision.INTERRUPT:
             raise TrialInterruptedError("the sweep was closed")
-        return decision if isinstance(decision, Turn) else decision is Decision.GO_ON
+        return decision if isinstance(decision, ExploitStep) else decision is Decision.GO_ON
 
     def _on_begin(self, step: int, num_steps: int) -> None:
         """Tell where the lease's trial begins; a member that copies another begins once."""

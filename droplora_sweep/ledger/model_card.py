@@ -256,9 +256,9 @@ def _schedule(trial: TrialRecord) -> str:
     if not trial.schedule:
         return ""
     lines = [
-        f"* from evaluation {turn.evaluation}: weights and optimiser of {turn.source}, "
-        + ", ".join(f"`{path}: {value}`" for path, value in turn.settings.items())
-        for turn in trial.schedule
+        f"* from evaluation {step.evaluation}: weights and optimiser of {step.source}, "
+        + ", ".join(f"`{path}: {value}`" for path, value in step.settings.items())
+        for step in trial.schedule
     ]
     return (
         "\nIt was a member of a population (population-based training). The settings above are "

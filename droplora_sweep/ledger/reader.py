@@ -24,7 +24,7 @@ from droplora_sweep.records.layout import (
     TRIALS,
     sweep_directory,
 )
-from droplora_sweep.records.replay import SweepFold
+from droplora_sweep.records.replay import SweepReplay
 from droplora_sweep.spec import SweepSpec, TrialSpec
 from droplora_sweep.spec.loading.loader import recorded_sweep_file
 from droplora_sweep.storage.mirror import mirror_of, storage_name
@@ -126,11 +126,11 @@ class Ledger:
         torn: The torn last line of a log that was read, None if there was none.
     """
 
-    def __init__(self, directory: Path, fold: SweepFold, torn: str | None = None) -> None:
+    def __init__(self, directory: Path, replay: SweepReplay, torn: str | None = None) -> None:
         self.directory = directory
         self.storage = directory.parent
         self.torn = torn
-        self._fold = fold
+        self._replay = replay
         self._lock = threading.RLock()
 
     @classmethod
@@ -143,7 +143,7 @@ class Ledger:
         require_sweep(storage, name)
         directory = sweep_directory(storage, name)
         read = read_sweep(directory)
-        return cls(directory, SweepFold(directory, read.events), torn=read.torn)
+        return cls(directory, SweepReplay(directory, read.events), torn=read.torn)
 
     @property
     def holder(self) -> Holder | None:
@@ -154,7 +154,7 @@ class Ledger:
     def record(self) -> SweepRecord:
         """The sweep with all its trials."""
         with self._lock:
-            return self._fold.record
+            return self._replay.record
 
     def records(self) -> list[TrialRecord]:
         """Every trial, in the order of their first start."""
@@ -173,7 +173,7 @@ class Ledger:
 
     def trial(self, trial_id: str) -> TrialRecord:
         """One trial as of the last event."""
-        return self._fold.trial(trial_id)
+        return self._replay.trial(trial_id)
 
     def scores(self, trial_id: str) -> dict[str, dict[str, float | None]] | None:
         """A trial's score on each example, by benchmark and example id (see ``read_scores``).
@@ -203,7 +203,7 @@ class Ledger:
         """The sweep's Optuna study, as it is; its ``sampler`` may be set by the search."""
         from .study import open_study
 
-        record = self._fold.record
+        record = self._replay.record
         return open_study(self.directory / STUDY, record.spec["search"].get("study"), record)
 
     @property

@@ -19,7 +19,7 @@ from droplora_sweep.records.layout import (
     sweep_directory,
     trial_directory,
 )
-from droplora_sweep.records.replay import SweepFold
+from droplora_sweep.records.replay import SweepReplay
 from droplora_sweep.records.trial import Stage
 
 from .files import (
@@ -30,7 +30,7 @@ from .files import (
     write_spec,
     write_summary,
 )
-from .held_ledger import HeldLedger, SweepHold
+from .leased_ledger import LeasedLedger, SweepLease
 from .log import EventLog, failpoint
 from .reader import has_sweep, read_sweep, require_new, require_sweep
 
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
         TrialRecord,
         TrialState,
     )
-    from droplora_sweep.spec import AdapterStart, Scalar, SweepSpec, TrialSpec, Turn
+    from droplora_sweep.spec import AdapterStart, ExploitStep, Scalar, SweepSpec, TrialSpec
 
 
-class LedgerWriter(HeldLedger):
+class LedgerWriter(LeasedLedger):
     """A ledger that its driver writes to, from any of its threads."""
 
     @classmethod
@@ -84,14 +84,14 @@ class LedgerWriter(HeldLedger):
         except OSError as error:
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         failpoint("sweep-folder-made")
-        hold = SweepHold.take(storage, sweep.name)
+        hold = SweepLease.take(storage, sweep.name)
         with hold.given_back_on_errors(directory):
             if has_sweep(storage, sweep.name):
                 raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
             # Not a whole event is in it, and whoever might have begun it is dead.
             (directory / EVENTS).unlink(missing_ok=True)
             log = EventLog.create(directory / EVENTS)
-        ledger = cls(directory, SweepFold(directory), log, hold)
+        ledger = cls(directory, SweepReplay(directory), log, hold)
         ledger._begin(
             EventKind.SWEEP_STARTED,
             sweep,
@@ -122,12 +122,12 @@ class LedgerWriter(HeldLedger):
         """
         require_sweep(storage, sweep.name)
         directory = sweep_directory(storage, sweep.name)
-        hold = SweepHold.take(storage, sweep.name)
+        hold = SweepLease.take(storage, sweep.name)
         with hold.given_back_on_errors(directory):
             read = read_sweep(directory)
             log = EventLog.reopen(directory / EVENTS, read)
-        fold = SweepFold(directory, read.events)
-        ledger = cls(directory, fold, log, hold, torn=read.torn)
+        replay = SweepReplay(directory, read.events)
+        ledger = cls(directory, replay, log, hold, torn=read.torn)
         ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
         return ledger
 
@@ -208,9 +208,9 @@ class LedgerWriter(HeldLedger):
         payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
         self._append(EventKind.TRIAL_ADJUSTED, payload)
 
-    def trial_turned(self, trial_id: str, turn: Turn) -> None:
+    def trial_exploited(self, trial_id: str, exploit_step: ExploitStep) -> None:
         """Record what a running member of a population does after an evaluation, also nothing."""
-        self._append(EventKind.TRIAL_TURNED, {"trial_id": trial_id, **asdict(turn)})
+        self._append(EventKind.TRIAL_EXPLOITED, {"trial_id": trial_id, **asdict(exploit_step)})
 
     def trial_stop_asked(self, trial_id: str, by: str) -> bool:
         """Record who wants a running trial stopped; False where it has ended meanwhile."""
@@ -250,12 +250,12 @@ class LedgerWriter(HeldLedger):
             SweepError: If the file system refuses; the trial is then still running.
         """
         self.require_lease()
-        trial = self._fold.trial(trial_id)
+        trial = self._replay.trial(trial_id)
         assert not trial.is_finished, f"{trial_id} has already ended"
         digests = publish_trial_files(
             trial_directory(self.directory, trial_id),
             trial,
-            self._fold.record.name,
+            self._replay.record.name,
             {**trial.metrics, **(metrics or {})},
             adapter_files,
             results,
@@ -268,7 +268,7 @@ class LedgerWriter(HeldLedger):
             **digests,
         }
         self._append(EventKind.TRIAL_FINISHED, payload)
-        return self._fold.trial(trial_id)
+        return self._replay.trial(trial_id)
 
     def trial_tested(self, trial_id: str, results: Sequence[ExampleResult]) -> TrialRecord:
         """Publish a winner's results on the test split, then record its scores; once.
@@ -277,12 +277,12 @@ class LedgerWriter(HeldLedger):
             SweepError: If the file system refuses.
         """
         self.require_lease()
-        assert not self._fold.trial(trial_id).is_tested, f"{trial_id} is tested once"
+        assert not self._replay.trial(trial_id).is_tested, f"{trial_id} is tested once"
         folder = trial_directory(self.directory, trial_id)
         scores, digest = publish_test_results(folder, results)
         payload = {"trial_id": trial_id, "scores": json_metrics(scores), "results": digest}
         self._append(EventKind.TRIAL_TESTED, payload)
-        return self._fold.trial(trial_id)
+        return self._replay.trial(trial_id)
 
     def reference_scored(
         self,
@@ -303,7 +303,7 @@ class LedgerWriter(HeldLedger):
             SweepError: If the file system refuses.
         """
         self.require_lease()
-        assert split not in self._fold.record.references, f"{split} is scored once"
+        assert split not in self._replay.record.references, f"{split} is scored once"
         path = reference_results(self.directory, split)
         scores, digest = publish_reference_results(path, results)
         payload = {
@@ -314,7 +314,7 @@ class LedgerWriter(HeldLedger):
             "results": digest,
         }
         self._append(EventKind.REFERENCE_SCORED, payload)
-        return self._fold.record.references[split]
+        return self._replay.record.references[split]
 
     def sweep_finished(
         self,
@@ -344,7 +344,7 @@ class LedgerWriter(HeldLedger):
     ) -> None:
         """Record a driver's start, and keep its spec where people look for it."""
         write_spec(self.directory, spec := sweep.model_dump(mode="json"))
-        process = self._hold.holder.process
+        process = self._sweep_lease.holder.process
         driver = {"host": process.host, "pid": process.pid}
         common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
         self._append(kind, {**payload, **common})

@@ -169,9 +169,11 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
         "stop_asked_by": trial.stop_asked_by,
     }
     tags |= {name: value for name, value in given.items() if value is not None}
-    for turn in trial.schedule:
-        values = ", ".join(f"{path}={value}" for path, value in turn.settings.items())
-        tags[f"{COPIED}{turn.evaluation}"] = f"{turn.source}: {values}"[:MAX_TAG_CHARACTERS]
+    for exploit_step in trial.schedule:
+        values = ", ".join(f"{path}={value}" for path, value in exploit_step.settings.items())
+        tags[f"{COPIED}{exploit_step.evaluation}"] = f"{exploit_step.source}: {values}"[
+            :MAX_TAG_CHARACTERS
+        ]
     # Params are immutable: they say what was asked for.
     for path, value in trial.adjusted.items():
         tags[f"adjusted.{param_name(path)}"] = str(value)

@@ -76,7 +76,7 @@ class AsLoaded:
     context_tokens: int | None
 
 
-def is_told_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
+def is_recognised_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
     """Whether tensor names are the names of the layers that get an adapter.
 
     So it is in the decoder layers of Llama's kind; elsewhere tensors may be fused or transposed

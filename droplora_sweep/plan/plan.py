@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
-from droplora_sweep.groups.capacity import room_for_groups
+from droplora_sweep.groups.capacity import group_capacity
 from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
@@ -124,7 +124,7 @@ def make_plan(
     num_trials = min(
         (number for number in (trial_limit(sweep), settings) if number is not None), default=None
     )
-    room = None if lacks_gpus_at_all(sweep.group, nodes) else room_for_groups(sweep.group, nodes)
+    room = None if lacks_gpus_at_all(sweep.group, nodes) else group_capacity(sweep.group, nodes)
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
     num_benchmarks = len(sweep.task.benchmarks)
     num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)

@@ -11,7 +11,7 @@ from droplora_sweep.evaluation.code_runner import require_sandbox
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging.questions import judge_digests, with_absolute_files
-from droplora_sweep.groups.capacity import room_for_workers, worker_needs
+from droplora_sweep.groups.capacity import worker_capacity, worker_needs
 from droplora_sweep.models.inspecting import inspect_model, inspect_published, require_quantization
 from droplora_sweep.models.resolving import (
     BUILTIN,
@@ -25,7 +25,7 @@ from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.registry import BENCHMARKS
 from droplora_sweep.tasks.task import split_sizes
 
-from .as_loaded import is_told_by_names, look_at_loaded
+from .as_loaded import is_recognised_by_names, look_at_loaded
 from .requirements import (
     check_adapter,
     check_answers,
@@ -125,11 +125,11 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     as_loaded = None
     if model is not None:
         context, layers = model.context_tokens, None
-        if model.path is not None and not is_told_by_names(spec, model):
+        if model.path is not None and not is_recognised_by_names(spec, model):
             as_loaded = look_at_loaded(spec, model.path, model.shapes, faults)
             if as_loaded is not None:
                 context, layers = as_loaded.context_tokens, as_loaded.layers
-        if as_loaded is not None or model.path is None or is_told_by_names(spec, model):
+        if as_loaded is not None or model.path is None or is_recognised_by_names(spec, model):
             faults += check_adapter(spec, model, layers)
         if model.path is not None:
             faults += check_vocabulary(spec, model, as_loaded, task)
@@ -298,14 +298,14 @@ def lacks_gpus_at_all(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) ->
     return group.gpus_per_worker > 0 and not any(node.get("GPU") for node in nodes)
 
 
-def check_room(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
+def check_capacity(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
     """Refuse groups that the cluster can never hold.
 
     Raises:
         InputError: Fewer workers fit than one group has.
     """
     group = file.sweep.group
-    room = room_for_workers(group, nodes)
+    room = worker_capacity(group, nodes)
     if room < group.num_workers:
         problem = (
             f"must be at most {room}, as many workers of {worker_needs(group)} as the cluster can "

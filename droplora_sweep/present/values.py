@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from droplora_sweep.records.trial import SweepRecord
-    from droplora_sweep.spec import Scalar, Turn
+    from droplora_sweep.spec import ExploitStep, Scalar
 
 
 T = TypeVar("T")
@@ -100,19 +100,19 @@ def format_span(ends: tuple[T, T], write: Callable[[T], str]) -> str:
     return write(low) if low == high else f"{write(low)} to {write(high)}"
 
 
-def turn_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -> str:
+def exploit_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -> str:
     """One turn.
 
-    >>> turn_text(2, "t0001-3f2a91bc", {"adapter.pruning_rate": 0.4})
+    >>> exploit_text(2, "t0001-3f2a91bc", {"adapter.pruning_rate": 0.4})
     'from evaluation 2 copied t0001, pruning_rate=0.4'
     """
     short = source.partition("-")[0]
     return f"from evaluation {evaluation} copied {short}, {format_params(settings)}"
 
 
-def schedule_texts(schedule: Sequence[Turn]) -> list[str]:
+def schedule_texts(schedule: Sequence[ExploitStep]) -> list[str]:
     """The turns of `TrialRecord.schedule`, in order."""
-    return [turn_text(each.evaluation, str(each.source), each.settings) for each in schedule]
+    return [exploit_text(each.evaluation, str(each.source), each.settings) for each in schedule]
 
 
 def schedules_table(record: SweepRecord) -> Table | None:

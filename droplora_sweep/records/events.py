@@ -20,7 +20,7 @@ class EventKind(StrEnum):
     TRIAL_STARTED = "trial_started"
     TRIAL_REPORTED = "trial_reported"
     TRIAL_ADJUSTED = "trial_adjusted"
-    TRIAL_TURNED = "trial_turned"
+    TRIAL_EXPLOITED = "trial_exploited"
     TRIAL_FINISHED = "trial_finished"
     TRIAL_TESTED = "trial_tested"
     TRIAL_STOP_ASKED = "trial_stop_asked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.spec import AdapterStart, Turn
+from droplora_sweep.spec import AdapterStart, ExploitStep
 
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_directory
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from .events import Event
 
 
-def fold(events: Iterable[Event], directory: Path) -> SweepRecord:
+def replay(events: Iterable[Event], directory: Path) -> SweepRecord:
     """The sweep that the events tell of.
 
     Args:
         events: A log from its start.
         directory: The sweep's folder, which the records' paths are under.
     """
-    return SweepFold(directory, events).record
+    return SweepReplay(directory, events).record
 
 
-class SweepFold:
-    """Running result of ``fold``, for a writer that adds one event at a time.
+class SweepReplay:
+    """Running result of ``replay``, for a writer that adds one event at a time.
 
     An event that cannot follow the ones before it (a finished trial that starts again) is a bug
     of the writer and fails an assertion.
@@ -153,8 +153,8 @@ class SweepFold:
             return replace(trial, pinned_by=payload["by"])
         if event.kind is EventKind.TRIAL_ADJUSTED:
             return replace(trial, adjusted={**trial.adjusted, **payload["settings"]})
-        if event.kind is EventKind.TRIAL_TURNED:
-            return _turned(trial, event)
+        if event.kind is EventKind.TRIAL_EXPLOITED:
+            return _exploited(trial, event)
         return self._finished(trial, event)
 
     def _finished(self, trial: TrialRecord, event: Event) -> TrialRecord:
@@ -193,7 +193,7 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             drawn=payload.get("drawn", payload["params"]),
             state=TrialState.RUNNING,
             started=event.time,
-            taken_up=(event.time,),
+            starts=(event.time,),
             origin=payload.get("origin"),
             stage=Stage(payload.get("stage", Stage.SEARCH)),
             arm=payload.get("arm"),
@@ -202,8 +202,8 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
-    taken_up = (*trial.taken_up, event.time)
-    return replace(trial, attempts=trial.attempts + 1, taken_up=taken_up)
+    starts = (*trial.starts, event.time)
+    return replace(trial, attempts=trial.attempts + 1, starts=starts)
 
 
 def _session(event: Event) -> Session:
@@ -244,12 +244,14 @@ def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
     return replace(trial, reports=(*before, report), metrics=report.metrics)
 
 
-def _turned(trial: TrialRecord, event: Event) -> TrialRecord:
+def _exploited(trial: TrialRecord, event: Event) -> TrialRecord:
     fields = {name: value for name, value in event.payload.items() if name != "trial_id"}
-    turn = Turn(**fields)
-    last = max((each.evaluation for each in trial.turns), default=0)
-    assert turn.evaluation > last, f"{trial.trial_id} has turned at evaluation {turn.evaluation}"
-    return replace(trial, turns=(*trial.turns, turn))
+    exploit_step = ExploitStep(**fields)
+    last = max((each.evaluation for each in trial.exploit_steps), default=0)
+    assert exploit_step.evaluation > last, (
+        f"{trial.trial_id} has turned at evaluation {exploit_step.evaluation}"
+    )
+    return replace(trial, exploit_steps=(*trial.exploit_steps, exploit_step))
 
 
 def _metrics(payload: Mapping[str, Any]) -> dict[str, float]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from droplora_sweep.spec import AdapterStart, Scalar, Turn
+    from droplora_sweep.spec import AdapterStart, ExploitStep, Scalar
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class TrialRecord:
         started: First start, UTC.
         finished: End, UTC; None while it runs.
         attempts: How often it was started: above 1 if it was taken up again.
-        taken_up: When it was started, UTC, each time.
+        starts: When it was started, UTC, each time.
         adapter: Folder of the published adapter, None without one.
         adapter_digest: sha256 of the adapter's MANIFEST.json.
         results: Parquet file of the last evaluation's per-example results, None without one.
@@ -167,7 +167,7 @@ class TrialRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     finished: datetime | None = None
     attempts: int = 1
-    taken_up: tuple[datetime, ...] = ()
+    starts: tuple[datetime, ...] = ()
     adapter: Path | None = None
     adapter_digest: str | None = None
     results: Path | None = None
@@ -179,7 +179,7 @@ class TrialRecord:
     test_results: Path | None = None
     clone_of: str | None = None
     start: AdapterStart | None = None
-    turns: tuple[Turn, ...] = ()
+    exploit_steps: tuple[ExploitStep, ...] = ()
     stop_asked_by: str | None = None
     pinned_by: str | None = None
 
@@ -200,9 +200,11 @@ class TrialRecord:
         return self.clone_of is None or (self.start is None and bool(self.drawn))
 
     @property
-    def schedule(self) -> tuple[Turn, ...]:
+    def schedule(self) -> tuple[ExploitStep, ...]:
         """The turns at which it copied another member; before the first it had its own values."""
-        return tuple(turn for turn in self.turns if turn.source is not None)
+        return tuple(
+            exploit_step for exploit_step in self.exploit_steps if exploit_step.source is not None
+        )
 
     @property
     def is_tested(self) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
-from droplora_sweep.plan.survey import check_room
+from droplora_sweep.plan.survey import check_capacity
 from droplora_sweep.spec import baselines, resolve
 
 from .connection import connect
@@ -96,7 +96,7 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
         from droplora_sweep.groups.manager import GroupManager
         from droplora_sweep.groups.pool import start_pool
 
-        check_room(prepared.file, cluster_nodes())
+        check_capacity(prepared.file, cluster_nodes())
         pool_name = f"calibration-{secrets.token_hex(4)}"
         pool = start_pool(pool_name, group)
         say(

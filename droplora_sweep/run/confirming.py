@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
-from droplora_sweep.analysis.progress import Budget, all_arms, arms_to_test, choose_questions, stand
+from droplora_sweep.analysis.progress import (
+    Budget,
+    all_arms,
+    arms_to_test,
+    choose_questions,
+    progress_of,
+)
 from droplora_sweep.ledger.reader import recorded_sweep, recorded_trial
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.spec.fields import with_fields
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.finalists import Finalists
-    from droplora_sweep.analysis.progress import Standing
+    from droplora_sweep.analysis.progress import ConfirmationProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
 
@@ -41,7 +47,7 @@ class Confirmation:
 
     questions: tuple[Finalists, ...]
     budget: Budget
-    standing: Standing
+    progress: ConfirmationProgress
     origins: Mapping[str, TrialRecord]
     specs: Mapping[str, TrialSpec]
 
@@ -86,7 +92,7 @@ def confirmation_of(
     return Confirmation(
         questions,
         budget,
-        stand(questions, budget, _runs(record.confirm_trials, kept, scores)),
+        progress_of(questions, budget, _runs(record.confirm_trials, kept, scores)),
         {name: origins[name] for name in kept},
         {name: specs[name] for name in kept},
     )
@@ -140,11 +146,11 @@ def wanted_on_test(
         decisions: One per question; nothing is scored for those that are withheld.
         record: The sweep.
     """
-    if confirmation.standing.missing:
+    if confirmation.progress.missing:
         return {}
     names = [str(name) for name in record.spec["task"]["benchmarks"]]
     scored = arms_to_test(confirmation.questions, decisions, names)
-    needed = {(arm.name, seed) for arm, seed in confirmation.standing.needed}
+    needed = {(arm.name, seed) for arm, seed in confirmation.progress.needed}
     return {
         trial.trial_id: scored[trial.arm]
         for trial in record.confirm_trials

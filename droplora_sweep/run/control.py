@@ -11,7 +11,7 @@ from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.ledger.requests import Answer, Ask, Mailbox
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import QueuedClone, Stage
-from droplora_sweep.search.history import queued_suggestion
+from droplora_sweep.search.history import queued_proposal
 from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loading.loader import load_changed_trial
@@ -223,7 +223,7 @@ class Control:
         self._ledger.trial_cloned(clone)
         if start is not None:
             self._provide(trial_id, start)
-        self._searcher.queue(queued_suggestion(clone))
+        self._searcher.queue(queued_proposal(clone))
         how = ", from its adapter" if start is not None else ""
         return Answer(True, f"{trial_id}: queued, a clone of {parent.trial_id}{how}; it runs next")
 

@@ -242,7 +242,7 @@ def conclusion(ledger: Ledger) -> str:
 def notes(ledger: Ledger) -> list[str]:
     """Lines on the rates that the answer does not speak of: tied, unconfirmed or never tried."""
     record, found = ledger.record, _confirmation(ledger)
-    decisions = () if found is None else found.standing.decisions
+    decisions = () if found is None else found.progress.decisions
     parameters = record.spec["search"]["parameters"]
     lines = [coverage_text(coverage(parameters, record.search_trials, decisions))]
     if decisions and found is not None:
@@ -258,12 +258,12 @@ def stage_text(ledger: Ledger) -> str | None:
     found = _confirmation(ledger)
     if found is None:
         return "stage: search"
-    standing = found.standing
-    if standing.missing:
-        num_done = len(standing.needed) - len(standing.missing)
-        seeds = len({seed for _, seed in standing.needed})
+    progress = found.progress
+    if progress.missing:
+        num_done = len(progress.needed) - len(progress.missing)
+        seeds = len({seed for _, seed in progress.needed})
         return (
-            f"stage: confirmation, {num_done} of {len(standing.needed)} runs "
+            f"stage: confirmation, {num_done} of {len(progress.needed)} runs "
             f"({found.num_arms} arms, {seeds} seeds)"
         )
     decisions = _sound(ledger, found)
@@ -271,7 +271,7 @@ def stage_text(ledger: Ledger) -> str | None:
         return f"stage: test split, {len(wanted)} winners' runs to score"
     if decisions and all(one.is_withheld for one in decisions):
         return "stage: confirmation over, nothing to decide"
-    why = standing.step.action.removeprefix("stop: ")
+    why = progress.step.action.removeprefix("stop: ")
     return f"stage: confirmation over, {why}{_decided_text(decisions)}"
 
 
@@ -295,7 +295,7 @@ def summary(ledger: Ledger) -> dict[str, str]:
 
 def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]:
     """Its decisions; those about nothing are withheld."""
-    return Grounds(ledger).of_confirmation(found.standing.decisions)
+    return Grounds(ledger).of_confirmation(found.progress.decisions)
 
 
 def _confirmation(ledger: Ledger) -> Confirmation | None:

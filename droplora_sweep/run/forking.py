@@ -16,8 +16,8 @@ from droplora_sweep.ledger.files import read_results, verify_adapter
 from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_trial
 from droplora_sweep.publishing import MANIFEST
 from droplora_sweep.records.trial import PastTrial, Stage, TrialState
-from droplora_sweep.search.history import known_trial
-from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.search.history import trial_history
+from droplora_sweep.search.proposal import ProposedTrial
 from droplora_sweep.spec import TrialSpec, resolve
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def past_of(
     past: list[PastTrial] = []
     same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
     for trial in origin.search_trials:
-        known = known_trial(trial, sweep.search.metric)
+        known = trial_history(trial, sweep.search.metric)
         if not trial.is_finished or known.ending == "failed":
             continue
         try:
@@ -101,10 +101,10 @@ def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
     return found
 
 
-def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], suggestion: Suggestion) -> None:
-    """Take over a confirmation run: as ``suggestion``, with all that it left but test scores."""
+def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], proposal: ProposedTrial) -> None:
+    """Take over a confirmation run: as ``proposal``, with all that it left but test scores."""
     sweep_name, trial = donor
-    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", suggestion)
+    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", proposal)
 
 
 def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
@@ -112,38 +112,38 @@ def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
     sweep_name, _, name = past.origin.partition("/")
     trial = Ledger.open(ledger.storage, sweep_name).trial(name)
     spec = recorded_trial(trial)
-    suggestion = Suggestion(
+    proposal = ProposedTrial(
         past.number, past.taken_over, trial.fingerprint, dict(trial.drawn), spec
     )
-    _copy_trial(ledger, trial, past.origin, suggestion)
+    _copy_trial(ledger, trial, past.origin, proposal)
 
 
 def _copy_trial(
-    ledger: LedgerWriter, trial: TrialRecord, origin: str, suggestion: Suggestion
+    ledger: LedgerWriter, trial: TrialRecord, origin: str, proposal: ProposedTrial
 ) -> None:
     if trial.adapter is not None:
         verify_adapter(trial.adapter, trial.adapter_digest)
     ledger.trial_started(
-        suggestion.trial_id,
-        suggestion.number,
+        proposal.trial_id,
+        proposal.number,
         trial.fingerprint,
-        suggestion.spec,
+        proposal.spec,
         trial.params,
         trial.drawn,
         origin,
-        stage=Stage(suggestion.stage),
-        arm=suggestion.arm,
+        stage=Stage(proposal.stage),
+        arm=proposal.arm,
     )
     for report in trial.reports:
         ledger.trial_reported(
-            suggestion.trial_id,
+            proposal.trial_id,
             report.evaluation,
             report.step,
             report.metrics,
             num_evaluations=report.num_evaluations,
         )
     ledger.trial_finished(
-        suggestion.trial_id,
+        proposal.trial_id,
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,

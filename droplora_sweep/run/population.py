@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.reader import recorded_trial
-from droplora_sweep.search.rules import Member, next_turn
+from droplora_sweep.search.rules import Member, next_exploit
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.storage.object_store import below
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.spec import Scalar, SweepSpec, Turn
+    from droplora_sweep.spec import ExploitStep, Scalar, SweepSpec
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def is_member(trial: TrialRecord) -> bool:
     return trial.clone_of is None and trial.origin is None
 
 
-def missing_turn(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Turn | None:
+def missing_exploit(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> ExploitStep | None:
     """What a member does after its last evaluation, unless that is decided or there is no next one.
 
     A pure function of the ledger: what an earlier driver would have decided, had it lived.
@@ -71,10 +71,10 @@ def missing_turn(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Turn |
     if not is_member(trial) or not trial.reports:
         return None
     last = trial.reports[-1]
-    decided = max((turn.evaluation for turn in trial.turns), default=0)
+    decided = max((exploit.evaluation for exploit in trial.exploit_steps), default=0)
     if last.evaluation <= decided or last.evaluation == last.num_evaluations:
         return None
-    return next_turn(
+    return next_exploit(
         members_of(record, sweep),
         trial_id,
         last.evaluation,
@@ -111,8 +111,8 @@ class Population:
         for trial in self._ledger.record.search_trials:
             if not trial.is_finished and is_member(trial):
                 self.decide(trial.trial_id)
-                for turn in self._ledger.trial(trial.trial_id).schedule:
-                    ask(self._pool, "turn", trial.trial_id, turn)
+                for exploit in self._ledger.trial(trial.trial_id).schedule:
+                    ask(self._pool, "exploit", trial.trial_id, exploit)
 
     def decide(self, trial_id: str) -> None:
         """Decide what a member does after its last evaluation, before it may train past it.
@@ -120,12 +120,12 @@ class Population:
         Raises:
             SweepError: The ledger cannot be written.
         """
-        turn = missing_turn(self._ledger.record, trial_id, self._sweep)
-        if turn is None:
+        exploit = missing_exploit(self._ledger.record, trial_id, self._sweep)
+        if exploit is None:
             return
-        self._ledger.trial_turned(trial_id, turn)
-        if turn.source is not None:
-            ask(self._pool, "turn", trial_id, turn)
+        self._ledger.trial_exploited(trial_id, exploit)
+        if exploit.source is not None:
+            ask(self._pool, "exploit", trial_id, exploit)
 
     def clear(self) -> None:
         """Remove all snapshots, once nobody will copy any more."""
@@ -142,7 +142,7 @@ class Population:
 
 def _settings_at(trial: TrialRecord, evaluation: int, sweep: SweepSpec) -> Mapping[str, Scalar]:
     """The searched values that a member trained with up to an evaluation."""
-    before = [turn for turn in trial.schedule if turn.evaluation < evaluation]
+    before = [exploit for exploit in trial.schedule if exploit.evaluation < evaluation]
     if before:
         return before[-1].settings
     spec = recorded_trial(trial)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.messages import Adjustment, Outcome
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.search.history import Ending
+    from droplora_sweep.search.proposal import ProposedTrial
     from droplora_sweep.search.rules import Outcomes
-    from droplora_sweep.search.suggestion import Suggestion
 
     from .population import Population
 
@@ -62,20 +62,20 @@ class Recorder:
         self._refusal: SweepError | None = None
         self._finish_discarding()
 
-    def started(self, suggestion: Suggestion) -> None:
+    def started(self, proposal: ProposedTrial) -> None:
         """Record a trial's start."""
         self._write(
             self._ledger.trial_started,
-            suggestion.trial_id,
-            suggestion.number,
-            suggestion.fingerprint,
-            suggestion.spec,
-            suggestion.settings,
-            suggestion.params,
-            stage=Stage(suggestion.stage),
-            arm=suggestion.arm,
-            clone_of=suggestion.clone_of,
-            start=suggestion.start,
+            proposal.trial_id,
+            proposal.number,
+            proposal.fingerprint,
+            proposal.spec,
+            proposal.settings,
+            proposal.params,
+            stage=Stage(proposal.stage),
+            arm=proposal.arm,
+            clone_of=proposal.clone_of,
+            start=proposal.start,
         )
 
     def reported(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from droplora_sweep.errors import PoolLostError, SweepError
-from droplora_sweep.groups.capacity import room_for_workers
+from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verify_adapter
@@ -238,7 +238,7 @@ def score_on_test(
     """
     if not wanted:
         return
-    room = max(1, room_for_workers(group, cluster_nodes()))
+    room = max(1, worker_capacity(group, cluster_nodes()))
     say(f"test split: scoring {len(wanted)} adapters, once, now that everything is decided")
     lacks_untrained = "test" not in ledger.record.references
     num_jobs = len(wanted) + lacks_untrained

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.records.trial import Stage, trial_id
-from droplora_sweep.search.history import OpenTrial, open_trial
-from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.search.history import UnfinishedTrial, open_trial
+from droplora_sweep.search.proposal import ProposedTrial
 from droplora_sweep.spec import fingerprint
 
 from .forking import confirmed_elsewhere, copy_run
@@ -50,7 +50,9 @@ class Identity:
         return trial_id(number, digest, stage), digest
 
 
-def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> list[OpenTrial]:
+def queue_of(
+    confirmation: Confirmation, ledger: Ledger, identify: Identity
+) -> list[UnfinishedTrial]:
     """What is missing, as trials: those that were running first, under the ids they have."""
     trials = ledger.confirm_records()
     running = {
@@ -58,11 +60,11 @@ def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> 
         for trial in trials
         if not trial.is_finished
     }
-    missing = confirmation.standing.missing
-    taken_up = [running[arm.name, seed] for arm, seed in missing if (arm.name, seed) in running]
+    missing = confirmation.progress.missing
+    starts = [running[arm.name, seed] for arm, seed in missing if (arm.name, seed) in running]
     new = [(arm, seed) for arm, seed in missing if (arm.name, seed) not in running]
-    return taken_up + [
-        OpenTrial(_suggestion(confirmation, arm, seed, number, identify), None)
+    return starts + [
+        UnfinishedTrial(_proposal(confirmation, arm, seed, number, identify), None)
         for number, (arm, seed) in enumerate(new, start=len(trials))
     ]
 
@@ -74,20 +76,20 @@ def take_over_runs(
     done = confirmed_elsewhere(ledger)
     known = {trial.fingerprint for trial in ledger.confirm_records()}
     lines = []
-    for arm, seed in confirmation.standing.missing if done else ():
+    for arm, seed in confirmation.progress.missing if done else ():
         number = len(ledger.confirm_records())
-        suggestion = _suggestion(confirmation, arm, seed, number, identify)
-        donor = done.get(suggestion.fingerprint)
-        if donor is not None and suggestion.fingerprint not in known:
-            copy_run(ledger, donor, suggestion)
-            lines.append(f"{suggestion.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
+        proposal = _proposal(confirmation, arm, seed, number, identify)
+        donor = done.get(proposal.fingerprint)
+        if donor is not None and proposal.fingerprint not in known:
+            copy_run(ledger, donor, proposal)
+            lines.append(f"{proposal.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
     return lines
 
 
-def _suggestion(
+def _proposal(
     confirmation: Confirmation, arm: Arm, seed: int, number: int, identify: Identity
-) -> Suggestion:
+) -> ProposedTrial:
     spec = confirmation.run_spec(arm.name, seed)
     name, digest = identify(number, spec, stage=Stage.CONFIRM)
     drawn = {**confirmation.origins[arm.name].drawn, "seed": seed}
-    return Suggestion(number, name, digest, drawn, spec, {}, Stage.CONFIRM, arm.name)
+    return ProposedTrial(number, name, digest, drawn, spec, {}, Stage.CONFIRM, arm.name)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.search.history import Known, OpenTrial
+    from droplora_sweep.search.history import SearchHistory, UnfinishedTrial
     from droplora_sweep.search.rules import IsBehind
     from droplora_sweep.search.scheduler import Pins
     from droplora_sweep.search.searcher import StudySearcher
@@ -85,7 +85,7 @@ class Stages:
     def is_stopped(self) -> bool:
         return self.watch.reason is not None
 
-    def search(self, searcher: StudySearcher, known: Known, pins: Pins) -> None:
+    def search(self, searcher: StudySearcher, known: SearchHistory, pins: Pins) -> None:
         """Draw and run trials until there are enough, or it is told to stop.
 
         A search whose finalists are being confirmed is over: only what was left running goes on.
@@ -143,7 +143,7 @@ class Stages:
         record = self.ledger.record
         confirmation = confirmation_of(record, self.ledger.scores)
         assert confirmation is not None, "the sweep has `confirm`"
-        decisions = Grounds(self.ledger).of_confirmation(confirmation.standing.decisions)
+        decisions = Grounds(self.ledger).of_confirmation(confirmation.progress.decisions)
         wanted = wanted_on_test(confirmation, decisions, record)
         if wanted:
             self.references.wait(self.watch)
@@ -164,17 +164,17 @@ class Stages:
         if not confirmation.questions:
             self.progress.say("confirmation: nothing to confirm, no trial with p > 0 is complete")
             return None
-        if confirmation.standing.missing:
+        if confirmation.progress.missing:
             return confirmation
-        step = confirmation.standing.step
+        step = confirmation.progress.step
         if step.action is not Action.ADD_SEEDS:
             self.progress.say(f"confirmation: {step.action}")
         return None
 
-    def _run(self, queue: list[OpenTrial], confirmation: Confirmation) -> None:
+    def _run(self, queue: list[UnfinishedTrial], confirmation: Confirmation) -> None:
         confirm = self.sweep.confirm
         assert confirm is not None, "the sweep has `confirm`"
-        needed, missing = confirmation.standing.needed, confirmation.standing.missing
+        needed, missing = confirmation.progress.needed, confirmation.progress.missing
         seeds = dict.fromkeys(seed for _, seed in needed)
         prefix = "confirm" if confirm.examples == "new" else "val"
         self.progress.say(

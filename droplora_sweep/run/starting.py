@@ -76,7 +76,7 @@ def _gpu_time(trial: TrialRecord, record: SweepRecord, now: datetime | None) -> 
     total = timedelta()
     for session in record.sessions:
         end = _end(record, session, now)
-        starts = [time for time in trial.taken_up if session.start <= time <= end]
+        starts = [time for time in trial.starts if session.start <= time <= end]
         if starts:
             # It is this driver's from then on, whatever happens to its groups.
             until = end if trial.finished is None else min(trial.finished, end)

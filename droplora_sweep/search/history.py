@@ -12,7 +12,7 @@ from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.spec.search import SECONDS, objective_values
 
-from .suggestion import Suggestion
+from .proposal import ProposedTrial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .rules import Outcomes
 
-    Told: TypeAlias = float | Sequence[float] | None
+    ReportedTrial: TypeAlias = float | Sequence[float] | None
     from collections.abc import Sequence
 
     from droplora_sweep.records.trial import PastTrial, QueuedClone, SweepRecord, TrialRecord
@@ -31,7 +31,7 @@ Ending = Literal["complete", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
-class KnownTrial:
+class TrialHistory:
     """A trial as sampler and scheduler see it.
 
     Attributes:
@@ -64,7 +64,7 @@ class KnownTrial:
         return self.scores[max(self.scores)]
 
     @property
-    def told(self) -> Told:
+    def told(self) -> ReportedTrial:
         """What a study is told of it once it is complete: its score, or all its values."""
         return self.score if self.values is None else self.values
 
@@ -99,7 +99,7 @@ class LastReport:
 
 
 @dataclass(frozen=True)
-class OpenTrial:
+class UnfinishedTrial:
     """A trial that was running when its driver ended, to be taken up again.
 
     Attributes:
@@ -107,12 +107,12 @@ class OpenTrial:
         last_report: None where it gave none.
     """
 
-    suggestion: Suggestion
+    proposal: ProposedTrial
     last_report: LastReport | None
 
 
 @dataclass(frozen=True)
-class Known:
+class SearchHistory:
     """Everything a search starts from; empty for a new sweep.
 
     Attributes:
@@ -126,11 +126,11 @@ class Known:
         points: Raw values of settings to run after the baselines, unless they were.
     """
 
-    trials: Mapping[int, KnownTrial] = field(default_factory=dict)
-    open: tuple[OpenTrial, ...] = ()
-    ended: Mapping[str, Told] = field(default_factory=dict)
+    trials: Mapping[int, TrialHistory] = field(default_factory=dict)
+    open: tuple[UnfinishedTrial, ...] = ()
+    ended: Mapping[str, ReportedTrial] = field(default_factory=dict)
     specs: tuple[TrialSpec, ...] = ()
-    clones: tuple[Suggestion, ...] = ()
+    clones: tuple[ProposedTrial, ...] = ()
     cloned: frozenset[str] = frozenset()
     points: tuple[Mapping[str, Scalar], ...] = ()
 
@@ -143,7 +143,7 @@ ENDINGS: Mapping[TrialState, Ending | None] = {
 }
 
 
-def known_of(record: SweepRecord, metric: str) -> Known:
+def search_history(record: SweepRecord, metric: str) -> SearchHistory:
     """Everything a ledger says of trials, for the search to go on from.
 
     Args:
@@ -154,21 +154,21 @@ def known_of(record: SweepRecord, metric: str) -> Known:
     past = {each.number: _from_past(each) for each in record.past}
     trials = record.search_trials
     objectives = record.spec["search"].get("objectives", ())
-    own = {trial.number: known_trial(trial, metric, objectives) for trial in trials}
+    own = {trial.number: trial_history(trial, metric, objectives) for trial in trials}
     finished = [trial for trial in trials if trial.is_finished]
     queued = {clone.number: _from_clone(clone) for clone in record.queued_clones}
-    return Known(
+    return SearchHistory(
         trials={**past, **own, **queued},
         open=tuple(open_trial(trial) for trial in trials if not trial.is_finished),
-        ended={trial.fingerprint: _told_again(own[trial.number]) for trial in finished},
+        ended={trial.fingerprint: _reported_again(own[trial.number]) for trial in finished},
         specs=tuple(recorded_trial(trial) for trial in trials),
-        clones=tuple(queued_suggestion(clone) for clone in record.queued_clones),
+        clones=tuple(queued_proposal(clone) for clone in record.queued_clones),
         points=tuple(point.values for point in record.points),
         cloned=frozenset(trial.fingerprint for trial in trials if trial.clone_of is not None),
     )
 
 
-def known_trial(trial: TrialRecord, metric: str, objectives: Sequence[str] = ()) -> KnownTrial:
+def trial_history(trial: TrialRecord, metric: str, objectives: Sequence[str] = ()) -> TrialHistory:
     """One trial of a ledger; without a finite last score it counts as failed.
 
     So does one without a finite value of every objective, where there are several, and one that was
@@ -189,7 +189,7 @@ def known_trial(trial: TrialRecord, metric: str, objectives: Sequence[str] = ())
     values = objective_values(objectives, trial.metrics, math.fsum(seconds.values()))
     if objectives and (ending == "stopped" or (ending == "complete" and values is None)):
         ending = "failed"
-    return KnownTrial(
+    return TrialHistory(
         trial.number,
         trial.trial_id,
         trial.drawn,
@@ -201,8 +201,8 @@ def known_trial(trial: TrialRecord, metric: str, objectives: Sequence[str] = ())
     )
 
 
-def _from_past(past: PastTrial) -> KnownTrial:
-    return KnownTrial(
+def _from_past(past: PastTrial) -> TrialHistory:
+    return TrialHistory(
         past.number,
         past.origin,
         past.drawn,
@@ -212,13 +212,13 @@ def _from_past(past: PastTrial) -> KnownTrial:
     )
 
 
-def _from_clone(clone: QueuedClone) -> KnownTrial:
-    return KnownTrial(clone.number, clone.trial_id, clone.drawn, None, {})
+def _from_clone(clone: QueuedClone) -> TrialHistory:
+    return TrialHistory(clone.number, clone.trial_id, clone.drawn, None, {})
 
 
-def queued_suggestion(clone: QueuedClone) -> Suggestion:
+def queued_proposal(clone: QueuedClone) -> ProposedTrial:
     """A trial that was made by hand, as the search hands it out."""
-    return Suggestion(
+    return ProposedTrial(
         clone.number,
         clone.trial_id,
         clone.fingerprint,
@@ -230,14 +230,14 @@ def queued_suggestion(clone: QueuedClone) -> Suggestion:
     )
 
 
-def _told_again(trial: KnownTrial) -> Told:
+def _reported_again(trial: TrialHistory) -> ReportedTrial:
     """What a draw that repeats the trial is told."""
     return trial.told if trial.ending == "complete" else None
 
 
-def open_trial(trial: TrialRecord) -> OpenTrial:
+def open_trial(trial: TrialRecord) -> UnfinishedTrial:
     """A trial that was running, of either stage, as it is taken up again."""
-    suggestion = Suggestion(
+    proposal = ProposedTrial(
         trial.number,
         trial.trial_id,
         trial.fingerprint,
@@ -250,7 +250,7 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
         trial.start,
     )
     if not trial.reports:
-        return OpenTrial(suggestion, None)
+        return UnfinishedTrial(proposal, None)
     last = trial.reports[-1]
     report = LastReport(
         last.evaluation,
@@ -259,4 +259,4 @@ def open_trial(trial: TrialRecord) -> OpenTrial:
         dict(last.metrics),
         dict(last.outcomes),
     )
-    return OpenTrial(suggestion, report)
+    return UnfinishedTrial(proposal, report)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING, TypeAlias
 
-from droplora_sweep.spec import Range, Turn
+from droplora_sweep.spec import ExploitStep, Range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ def below_median(histories: Histories, trial: str, evaluation: int, *, min_trial
     return max(scores(trial)) < median(fmean(scores(name)) for name in others)
 
 
-def is_hopeless(histories: Histories, trial: str, evaluation: int, *, is_behind: IsBehind) -> bool:
+def is_futile(histories: Histories, trial: str, evaluation: int, *, is_behind: IsBehind) -> bool:
     """Whether a trial is behind the best one at the same evaluation by more than chance explains.
 
     Args:
@@ -116,14 +116,14 @@ class Member:
     is_baseline: bool = False
 
 
-def next_turn(
+def next_exploit(
     members: Sequence[Member],
     name: str,
     evaluation: int,
     population: PopulationSpec,
     parameters: Mapping[str, Parameter],
     seed: int,
-) -> Turn:
+) -> ExploitStep:
     """What a member does after its evaluation.
 
     Args:
@@ -136,7 +136,7 @@ def next_turn(
     """
     [member] = [each for each in members if each.name == name]
     reached = [each for each in members if _score(each, evaluation) is not None]
-    stays = Turn(evaluation)
+    stays = ExploitStep(evaluation)
     if member.is_baseline or member not in reached or len(reached) < population.min_members:
         return stays
     # Of equal scores the earlier member's counts as the better one.
@@ -152,7 +152,7 @@ def next_turn(
         path: explored(source.settings[evaluation][path], parameters[path], population, draws)
         for path in parameters
     }
-    return Turn(evaluation, source.name, settings)
+    return ExploitStep(evaluation, source.name, settings)
 
 
 def explored(

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from droplora_sweep.spec import CmaEsSpec, GpSpec, Nsga2Spec, Range, TpeSpec
 
-from .suggestion import distribution
+from .proposal import distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from droplora_sweep.spec import AshaSpec, HopelessSpec, HyperbandSpec, MedianSpec
+from droplora_sweep.spec import AshaSpec, FutilitySpec, HyperbandSpec, MedianSpec
 
-from .rules import Evaluated, below_median, bracket_of, is_hopeless
+from .rules import Evaluated, below_median, bracket_of, is_futile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .history import KnownTrial
+    from .history import TrialHistory
     from .rules import IsBehind, Outcomes, Rule
 
 
@@ -39,18 +39,18 @@ NUMBER = "number"
 
 def is_paired(sweep: SweepSpec) -> bool:
     """Whether the stopping rule decides by each example's score."""
-    return isinstance(sweep.search.stopping, HopelessSpec)
+    return isinstance(sweep.search.stopping, FutilitySpec)
 
 
 def make_scheduler(
-    sweep: SweepSpec, known: Iterable[KnownTrial] = (), is_behind: IsBehind | None = None
+    sweep: SweepSpec, known: Iterable[TrialHistory] = (), is_behind: IsBehind | None = None
 ) -> TrialScheduler:
     """Tune's scheduler for the sweep's stopping rule.
 
     Args:
         sweep: Has the rule.
         known: Trials of before; decisions are taken as if they had reported here.
-        is_behind: For the rule ``hopeless``, see ``is_hopeless``.
+        is_behind: For the rule ``futility``, see ``is_futile``.
     """
     stopping = sweep.search.stopping
     scheduler: _Asha | _Hyperband | _RuleScheduler
@@ -61,9 +61,9 @@ def make_scheduler(
     elif isinstance(stopping, MedianSpec):
         rule: Rule = partial(below_median, min_trials=stopping.min_trials)
         scheduler = _RuleScheduler(sweep, rule, stopping.grace_evaluations)
-    elif isinstance(stopping, HopelessSpec):
-        assert is_behind is not None, "hopeless needs a comparison"
-        rule = partial(is_hopeless, is_behind=is_behind)
+    elif isinstance(stopping, FutilitySpec):
+        assert is_behind is not None, "futility needs a comparison"
+        rule = partial(is_futile, is_behind=is_behind)
         scheduler = _RuleScheduler(sweep, rule, stopping.grace_evaluations)
     else:
         return FIFOScheduler()
@@ -91,7 +91,7 @@ class _Asha(AsyncHyperBandScheduler):
     a sweep went on, and a trial that goes on is the one they know.
     """
 
-    def recall(self, trial: KnownTrial) -> None:
+    def recall(self, trial: TrialHistory) -> None:
         """Put an earlier trial's score at each evaluation into the rungs."""
         controller: Any = None
         entry: Any = _Entry(trial.name)
@@ -155,7 +155,7 @@ class _Hyperband(FIFOScheduler):
             self._brackets.append(_asha(sweep, grace, self._factor))
             grace *= self._factor
 
-    def recall(self, trial: KnownTrial) -> None:
+    def recall(self, trial: TrialHistory) -> None:
         """See `_Asha.recall`."""
         self._bracket(trial.number).recall(trial)
 
@@ -192,7 +192,7 @@ class _RuleScheduler(FIFOScheduler):
         self._grace_evaluations = grace_evaluations
         self._histories: defaultdict[str, dict[int, Evaluated]] = defaultdict(dict)
 
-    def recall(self, trial: KnownTrial) -> None:
+    def recall(self, trial: TrialHistory) -> None:
         """Know an earlier trial's evaluations."""
         for evaluation, score in trial.decided_scores.items():
             outcomes: Outcomes = trial.outcomes.get(evaluation, {})

@@ -27,12 +27,12 @@ from droplora_sweep.spec import (
     trial_limit,
 )
 
-from .history import Known
+from .history import SearchHistory
+from .proposal import distribution, suggest
 from .samplers import make_sampler
 from .scheduler import BASELINE, NUMBER
-from .shares import Shares, propose
-from .study import Telling
-from .suggestion import distribution, suggest
+from .study import StudyReporter
+from .variants import VariantBudgets, propose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
     from .history import LastReport
-    from .suggestion import Suggestion
+    from .proposal import ProposedTrial
 
 
 def grid_points(sweep: SweepSpec, seed: int) -> Iterator[dict[str, Scalar]]:
@@ -109,7 +109,7 @@ class StudySearcher(Searcher):
         study: optuna.Study,
         identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
-        known: Known | None = None,
+        known: SearchHistory | None = None,
         budget_spent: Callable[[], str | None] = lambda: None,
         has_copied: Callable[[str], bool] = lambda trial_id: False,
     ) -> None:
@@ -121,9 +121,9 @@ class StudySearcher(Searcher):
         self._budget_spent = budget_spent
         self._has_copied = has_copied
         self.ended_by: str | None = None
-        self._live: dict[str, tuple[optuna.trial.Trial, Suggestion]] = {}
-        known = known or Known()
-        self._telling = Telling(study, sweep, known.trials)
+        self._live: dict[str, tuple[optuna.trial.Trial, ProposedTrial]] = {}
+        known = known or SearchHistory()
+        self._telling = StudyReporter(study, sweep, known.trials)
         self._open = deque(known.open)
         self._ended = dict(known.ended)
         self._clones = deque(known.clones)
@@ -138,7 +138,7 @@ class StudySearcher(Searcher):
             grid_points(sweep, sweep.seed) if isinstance(sweep.search.sampler, GridSpec) else None
         )
         planned = [spec for spec in known.specs if identify(0, spec)[1] not in known.cloned]
-        self._shares = Shares(sweep, planned) if sweep.search.compare else None
+        self._budgets = VariantBudgets(sweep, planned) if sweep.search.compare else None
         if sweep.search.queue_baselines:
             self._baselines = [resolve(values, sweep) for values in baselines(sweep)]
         self._queue(known)
@@ -164,7 +164,7 @@ class StudySearcher(Searcher):
         last_report: LastReport | None = None
         if self._open:
             taken_up = self._open.popleft()
-            drawn = self._find(taken_up.suggestion.number), taken_up.suggestion
+            drawn = self._find(taken_up.proposal.number), taken_up.proposal
             last_report = taken_up.last_report
         elif self._clones:
             clone = self._clones.popleft()
@@ -175,15 +175,15 @@ class StudySearcher(Searcher):
             self._is_exhausted = True
             return None if self._live else self._finished()
         self._live[trial_id] = drawn
-        suggestion = drawn[1]
-        self._num_suggested += suggestion.clone_of is None
+        proposal = drawn[1]
+        self._num_suggested += proposal.clone_of is None
         return {
-            "trial_id": suggestion.trial_id,
-            "spec": suggestion.spec_to_run.model_dump_json(),
+            "trial_id": proposal.trial_id,
+            "spec": proposal.spec_to_run.model_dump_json(),
             "last_report": last_report and asdict(last_report),
-            "is_member": self._sweep.search.population is not None and suggestion.clone_of is None,
-            BASELINE: suggestion.spec in self._baselines,
-            NUMBER: suggestion.number,
+            "is_member": self._sweep.search.population is not None and proposal.clone_of is None,
+            BASELINE: proposal.spec in self._baselines,
+            NUMBER: proposal.number,
         }
 
     def _finished(self) -> str:
@@ -191,7 +191,7 @@ class StudySearcher(Searcher):
         self.is_over = True
         return str(Searcher.FINISHED)
 
-    def suggestion(self, trial_id: str) -> Suggestion:
+    def proposal(self, trial_id: str) -> ProposedTrial:
         """What a running Tune trial is."""
         return self._live[trial_id][1]
 
@@ -205,11 +205,11 @@ class StudySearcher(Searcher):
         """Tell the study how the trial ended: complete, pruned or failed."""
         if self._is_abandoned:
             return
-        trial, suggestion = self._live.pop(trial_id)
-        is_foreign = suggestion.clone_of is not None and not suggestion.params
-        is_foreign = is_foreign or self._has_copied(suggestion.trial_id)
+        trial, proposal = self._live.pop(trial_id)
+        is_foreign = proposal.clone_of is not None and not proposal.params
+        is_foreign = is_foreign or self._has_copied(proposal.trial_id)
         last = None if error or is_foreign else result
-        self._ended[suggestion.fingerprint] = self._telling.end(trial, last)
+        self._ended[proposal.fingerprint] = self._telling.end(trial, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
         """The number, in the study, of a trial that somebody makes.
@@ -227,22 +227,22 @@ class StudySearcher(Searcher):
         )
         return self._study.get_trials(deepcopy=False)[-1].number
 
-    def queue(self, clone: Suggestion) -> None:
+    def queue(self, clone: ProposedTrial) -> None:
         """Run a trial that somebody made as soon as there is room, before others are drawn."""
         self._clones.append(clone)
 
     def is_known(self, fingerprint: str) -> bool:
         """Whether the trial was run, is running or is queued."""
-        running = {suggestion.fingerprint for _, suggestion in self._live.values()}
+        running = {proposal.fingerprint for _, proposal in self._live.values()}
         waiting = {each.fingerprint for each in self._clones}
-        waiting |= {each.suggestion.fingerprint for each in self._open}
+        waiting |= {each.proposal.fingerprint for each in self._open}
         return fingerprint in running | waiting | self._ended.keys()
 
     def abandon(self) -> None:
         """The sweep is cut short: trials that Tune ends from here on go on some other day."""
         self._is_abandoned = True
 
-    def _queue(self, known: Known) -> None:
+    def _queue(self, known: SearchHistory) -> None:
         """Baselines and starting points that neither were run nor wait in the study."""
         waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
         queued = {trial.user_attrs.get(QUEUED) for trial in waiting}
@@ -268,29 +268,29 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore, see `save`."""
 
-    def _draw_new(self) -> tuple[optuna.trial.Trial, Suggestion] | None:
-        if self._shares is None:
+    def _draw_new(self) -> tuple[optuna.trial.Trial, ProposedTrial] | None:
+        if self._budgets is None:
             return self._draw_unknown(None)
-        while (variant := self._shares.next()) is not None:
+        while (variant := self._budgets.next()) is not None:
             drawn = self._draw_unknown(variant)
             if drawn is not None:
-                self._shares.take(drawn[1].spec)
+                self._budgets.take(drawn[1].spec)
                 return drawn
-            self._shares.exhaust(variant)
+            self._budgets.exhaust(variant)
         return None
 
     def _draw_unknown(
         self, variant: dict[str, Scalar] | None
-    ) -> tuple[optuna.trial.Trial, Suggestion] | None:
+    ) -> tuple[optuna.trial.Trial, ProposedTrial] | None:
         """A trial that was not run before, of this variant unless one is queued."""
         for _ in range(MAX_REPEATS):
             trial = self._ask(variant)
             if trial is None:
                 return None
-            suggestion = suggest(trial, self._sweep, self._identify)
-            if not self.is_known(suggestion.fingerprint):
-                return trial, suggestion
-            self._telling.again(trial, self._ended.get(suggestion.fingerprint))
+            proposal = suggest(trial, self._sweep, self._identify)
+            if not self.is_known(proposal.fingerprint):
+                return trial, proposal
+            self._telling.again(trial, self._ended.get(proposal.fingerprint))
         return None
 
     def _ask(self, variant: dict[str, Scalar] | None) -> optuna.trial.Trial | None:

@@ -12,8 +12,8 @@ from optuna.trial import TrialState as OptunaState
 
 from droplora_sweep.spec.search import SECONDS, objective_values
 
+from .proposal import distribution
 from .samplers import population_attributes
-from .suggestion import distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .history import Ending, KnownTrial, Told
+    from .history import Ending, ReportedTrial, TrialHistory
 
 
 DELIVERED_AGAIN = "delivered_again"
@@ -32,7 +32,7 @@ IS_STOPPED = "is_stopped"
 """In a result: somebody stopped the trial between two evaluations."""
 
 
-class Telling:
+class StudyReporter:
     """What one study is told.
 
     Args:
@@ -42,7 +42,7 @@ class Telling:
     """
 
     def __init__(
-        self, study: optuna.Study, sweep: SweepSpec, known: Mapping[int, KnownTrial]
+        self, study: optuna.Study, sweep: SweepSpec, known: Mapping[int, TrialHistory]
     ) -> None:
         self._study = study
         self._metric = sweep.search.metric
@@ -60,7 +60,7 @@ class Telling:
             return
         trial.report(score, step=result["evaluation"])
 
-    def end(self, trial: optuna.trial.Trial, result: Mapping[str, Any] | None) -> Told:
+    def end(self, trial: optuna.trial.Trial, result: Mapping[str, Any] | None) -> ReportedTrial:
         """The trial's end: complete, pruned or, without a finite score, failed.
 
         With several objectives a trial that is stopped has failed too: what it gained and what it
@@ -87,7 +87,7 @@ class Telling:
         self.again(trial, told)
         return told
 
-    def again(self, trial: optuna.trial.Trial, told: Told) -> None:
+    def again(self, trial: optuna.trial.Trial, told: ReportedTrial) -> None:
         """A draw that repeats a trial that was told so."""
         if told is None:
             self._study.tell(trial, state=OptunaState.FAIL)
@@ -98,7 +98,7 @@ class Telling:
         if SECONDS in result:
             self._seconds[trial.number][result["evaluation"]] = result[SECONDS]
 
-    def _values(self, number: int, result: Mapping[str, Any]) -> Told:
+    def _values(self, number: int, result: Mapping[str, Any]) -> ReportedTrial:
         if not self._objectives:
             score: float = result[self._metric]
             return score
@@ -118,7 +118,7 @@ STATES: Mapping[Ending | None, OptunaState] = {
 
 
 @dataclass(frozen=True)
-class Untold:
+class Unreported:
     """What the study has to be told.
 
     Attributes:
@@ -129,12 +129,12 @@ class Untold:
 
     number: int
     state: OptunaState
-    told: Told = None
+    told: ReportedTrial = None
 
 
-def untold_endings(
-    known: Mapping[int, KnownTrial], told: Sequence[FrozenTrial]
-) -> list[Untold] | None:
+def unreported_endings(
+    known: Mapping[int, TrialHistory], told: Sequence[FrozenTrial]
+) -> list[Unreported] | None:
     """What the study was not told before its driver died.
 
     A trial that the ledger has finished and the study has running, is told. One that the study has
@@ -159,11 +159,11 @@ def untold_endings(
             return None
         if found.state is OptunaState.RUNNING and state is not OptunaState.RUNNING:
             value = trial.told if state is OptunaState.COMPLETE else None
-            endings.append(Untold(number, state, value))
+            endings.append(Unreported(number, state, value))
         elif found.state is not state:
             return None
     endings += [
-        Untold(trial.number, OptunaState.FAIL)
+        Unreported(trial.number, OptunaState.FAIL)
         for trial in told
         if trial.state is OptunaState.RUNNING and trial.number not in known
     ]
@@ -171,10 +171,10 @@ def untold_endings(
 
 
 def reconciled_study(
-    study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec
+    study: optuna.Study, known: Mapping[int, TrialHistory], sweep: SweepSpec
 ) -> optuna.Study:
     """The study as the ledger has it: told what it missed, or made anew under its name."""
-    endings = untold_endings(known, study.get_trials(deepcopy=False))
+    endings = unreported_endings(known, study.get_trials(deepcopy=False))
     if endings is None:
         return _remade(study, known, sweep)
     for ending in endings:
@@ -182,7 +182,9 @@ def reconciled_study(
     return study
 
 
-def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSpec) -> optuna.Study:
+def _remade(
+    study: optuna.Study, known: Mapping[int, TrialHistory], sweep: SweepSpec
+) -> optuna.Study:
     name, storage, directions = study.study_name, study._storage, study.directions
     optuna.delete_study(study_name=name, storage=storage)
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
@@ -199,7 +201,7 @@ def _remade(study: optuna.Study, known: Mapping[int, KnownTrial], sweep: SweepSp
     return study
 
 
-def _frozen(trial: KnownTrial, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
+def _frozen(trial: TrialHistory, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
     parameters, state = sweep.search.parameters, STATES[trial.ending]
     values = None if trial.score is None else [trial.score]
     if sweep.search.objectives:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .history import Ending, KnownTrial, OpenTrial
+    from .history import Ending, TrialHistory, UnfinishedTrial
+    from .proposal import ProposedTrial
     from .rules import IsBehind, Outcomes
     from .searcher import StudySearcher
-    from .suggestion import Suggestion
 
 
 class QueueSearcher(Searcher):
@@ -38,12 +38,12 @@ class QueueSearcher(Searcher):
     """
 
     def __init__(
-        self, trials: Iterable[OpenTrial], room: Callable[[], int], *, metric: str
+        self, trials: Iterable[UnfinishedTrial], room: Callable[[], int], *, metric: str
     ) -> None:
         super().__init__(metric=metric, mode="max")
         self._waiting = deque(trials)
         self._room = room
-        self._live: dict[str, Suggestion] = {}
+        self._live: dict[str, ProposedTrial] = {}
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
         """Tune offers metric, mode and space; none matters."""
@@ -56,17 +56,17 @@ class QueueSearcher(Searcher):
         if len(self._live) >= self._room():
             return None
         taken = self._waiting.popleft()
-        suggestion = self._live[trial_id] = taken.suggestion
+        proposal = self._live[trial_id] = taken.proposal
         return {
-            "trial_id": suggestion.trial_id,
-            "spec": suggestion.spec_to_run.model_dump_json(),
+            "trial_id": proposal.trial_id,
+            "spec": proposal.spec_to_run.model_dump_json(),
             "last_report": taken.last_report and asdict(taken.last_report),
             "is_member": False,
             # Nothing stops a trial here.
             BASELINE: True,
         }
 
-    def suggestion(self, trial_id: str) -> Suggestion:
+    def proposal(self, trial_id: str) -> ProposedTrial:
         """What a running Tune trial is."""
         return self._live[trial_id]
 
@@ -97,7 +97,7 @@ MAX_CLIENT_RESTARTS = 5
 class TrialListener(Protocol):
     """Hears of every trial, in order, on the driver's thread; must not block for long."""
 
-    def started(self, suggestion: Suggestion) -> None:
+    def started(self, proposal: ProposedTrial) -> None:
         """The trial was handed to its client."""
 
     def reported(
@@ -126,7 +126,7 @@ def run_search(
     listener: TrialListener,
     *,
     trials_folder: str,
-    known: Iterable[KnownTrial] = (),
+    known: Iterable[TrialHistory] = (),
     pins: Pins | None = None,
     client_resources: dict[str, float],
     should_stop: Callable[[], bool],
@@ -150,7 +150,7 @@ def run_search(
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
         should_stop: Asked at every turn of Tune's loop.
         scratch: Folder for Tune's own files; nothing in it is read again.
-        is_behind: For the rule ``hopeless``: whether a trial is behind another beyond chance.
+        is_behind: For the rule ``futility``: whether a trial is behind another beyond chance.
     """
     stopper = _StopWhen(should_stop, searcher)
     ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
@@ -255,7 +255,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self._pins.started(trial)
         if trial.trial_id not in self._last_heard:
             self._last_heard[trial.trial_id] = 0
-            self._listener.started(self._searcher.suggestion(trial.trial_id))
+            self._listener.started(self._searcher.proposal(trial.trial_id))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any

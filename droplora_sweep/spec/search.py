@@ -69,7 +69,7 @@ class PopulationSpec(SpecModel):
 
 
 @dataclass(frozen=True)
-class Turn:
+class ExploitStep:
     """What a member does after one of its evaluations.
 
     Attributes:
@@ -213,7 +213,7 @@ class MedianSpec(SpecModel):
     """So many other trials must have reached the evaluation."""
 
 
-class HopelessSpec(SpecModel):
+class FutilitySpec(SpecModel):
     """Stops a trial that is behind the best so far by more than chance explains.
 
     At the same evaluation, the 95 % interval of its difference to the best must lie below 0,
@@ -222,7 +222,7 @@ class HopelessSpec(SpecModel):
     one of four evaluations (simulated, 200 examples). That saves time and decides nothing.
     """
 
-    kind: Literal["hopeless"] = "hopeless"
+    kind: Literal["futility"] = "futility"
     grace_evaluations: Count = 1
     """A trial is never stopped before this many evaluations."""
 
@@ -237,19 +237,28 @@ STOPPING_RULES: dict[str, type[SpecModel]] = {
     "asha": AshaSpec,
     "hyperband": HyperbandSpec,
     "median": MedianSpec,
-    "hopeless": HopelessSpec,
+    "futility": FutilitySpec,
     "none": NoStoppingSpec,
 }
 """Every kind of rule by its name."""
 
 _AnyRule = Annotated[
-    AshaSpec | HyperbandSpec | MedianSpec | HopelessSpec | NoStoppingSpec,
+    AshaSpec | HyperbandSpec | MedianSpec | FutilitySpec | NoStoppingSpec,
     Field(discriminator="kind"),
 ]
-_RuleName = Literal["asha", "hyperband", "median", "hopeless", "none"]
+_RuleName = Literal["asha", "hyperband", "median", "futility", "none"]
+
+
+def _stopping_rule(value: object) -> object:
+    """The rule's mapping from what a file says; ``hopeless`` is what files called futility."""
+    rule = as_kind(value)
+    if isinstance(rule, dict) and rule.get("kind") == "hopeless":
+        return {**rule, "kind": "futility"}
+    return rule
+
 
 StoppingSpec = Annotated[
-    _AnyRule, BeforeValidator(as_kind, json_schema_input_type=_RuleName | _AnyRule)
+    _AnyRule, BeforeValidator(_stopping_rule, json_schema_input_type=_RuleName | _AnyRule)
 ]
 
 
@@ -363,7 +372,7 @@ class SearchSpec(SpecModel):
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
     stopping: StoppingSpec = AshaSpec()
-    """When a trial is stopped early: ``asha``, ``hyperband``, ``median``, ``hopeless`` or ``none``;
+    """When a trial is stopped early: ``asha``, ``hyperband``, ``median``, ``futility`` or ``none``;
     a name, or a mapping with ``kind`` and options."""
     population: PopulationSpec | None = None
     """Population-based training of the searched values as schedules; null: a trial keeps its

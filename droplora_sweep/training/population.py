@@ -27,7 +27,7 @@ from .schedule import evaluation_steps, num_steps
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from droplora_sweep.spec import Turn
+    from droplora_sweep.spec import ExploitStep
     from droplora_sweep.spec.trial import TrialSpec
 
     from .checkpoints.places import CheckpointPlace
@@ -131,16 +131,18 @@ class Membership:
         snapshots: Its own, and others'.
     """
 
-    turns: tuple[Turn, ...]
+    exploit_steps: tuple[ExploitStep, ...]
     snapshots: Snapshots
 
 
-def spec_after(spec: TrialSpec, turns: Sequence[Turn]) -> TrialSpec:
+def spec_after(spec: TrialSpec, exploit_steps: Sequence[ExploitStep]) -> TrialSpec:
     """What a trial trains with after its last turn; a turn sets all that a population changes."""
-    return with_fields(spec, turns[-1].settings) if turns else spec
+    return with_fields(spec, exploit_steps[-1].settings) if exploit_steps else spec
 
 
-def identity_of(spec: TrialSpec, num_sequences: int, turns: Sequence[Turn] = ()) -> str:
+def identity_of(
+    spec: TrialSpec, num_sequences: int, exploit_steps: Sequence[ExploitStep] = ()
+) -> str:
     """Which trial a checkpoint is of: its spec, the number of its sequences, and its turns.
 
     Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
@@ -148,8 +150,8 @@ def identity_of(spec: TrialSpec, num_sequences: int, turns: Sequence[Turn] = ())
     """
     fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
     text = f"{num_sequences}\n{fields}"
-    if turns:
-        text += "\n" + json.dumps([asdict(turn) for turn in turns])
+    if exploit_steps:
+        text += "\n" + json.dumps([asdict(exploit_step) for exploit_step in exploit_steps])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -162,7 +164,7 @@ def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
     return hashlib.sha256(f"population\n{num_sequences}\n{fields}".encode()).hexdigest()
 
 
-def after_turn(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:
+def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:
     """Where a member stands at its last turn: the other's weights and optimiser; a collective.
 
     The last report stays its own, which is what it leaves if it is stopped before its next one.
@@ -170,12 +172,12 @@ def after_turn(membership: Membership, spec: TrialSpec, num_sequences: int) -> C
     Raises:
         TrialError: A snapshot cannot be had; on every rank.
     """
-    turn = membership.turns[-1]
-    assert turn.source is not None, "who goes on as it is takes no turn in training"
+    exploit_step = membership.exploit_steps[-1]
+    assert exploit_step.source is not None, "who goes on as it is takes no turn in training"
     ends = evaluation_steps(
         num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations
     )
-    step, identity = ends[turn.evaluation - 1], shared_identity(spec, num_sequences)
-    copied = membership.snapshots.read(turn.source, step, identity)
+    step, identity = ends[exploit_step.evaluation - 1], shared_identity(spec, num_sequences)
+    copied = membership.snapshots.read(exploit_step.source, step, identity)
     own = membership.snapshots.read(None, step, identity)
     return replace(copied, position=own.position)

@@ -13,17 +13,17 @@ import torch.distributed as dist
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
-from droplora_sweep.spec import Turn
+from droplora_sweep.spec import ExploitStep
 
 from .data import key_of, read
 from .decoding import Decoding
 from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
 from .engine import started_engine
 from .loop import Loop
-from .population import after_turn, identity_of, shared_identity, spec_after
+from .population import after_exploit, identity_of, shared_identity, spec_after
 from .position import Position
 from .reporting import read_before, validate
-from .trial_run import Course
+from .trial_run import TrialRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     OnForward = Callable[[bool], None]
 
 
-class Resident:
+class TrialRunner:
     """Trains trials over one resident base model, which every trial leaves as it was.
 
     Made once per worker. If torch.distributed is initialised, all its ranks make one and call
@@ -91,8 +91,8 @@ class Resident:
             spec: The trial; its model is the resident's.
             decide: Called on every rank after each evaluation, with the report on rank 0 and None
                 elsewhere; it returns the same on all ranks, False to end the trial there, or a
-                `Turn` for a member to copy another. Where the trial is taken up, the last report
-                comes first once more.
+                `ExploitStep` for a member to copy another. Where the trial is resumed, the last
+                report comes first once more.
             on_begin: Called before training with the steps that were done before and their number.
             on_step: Called after each optimiser step with the steps done and their number. It
                 returns the same on all ranks, True for a checkpoint; one that is due at an
@@ -118,10 +118,10 @@ class Resident:
         try:
             while True:
                 left = self._run(spec, decide, on_begin, on_step, checkpoints, start, membership)
-                if not isinstance(left, Turn):
+                if not isinstance(left, ExploitStep):
                     return left
                 assert membership is not None, "members alone take turns"
-                membership = replace(membership, turns=(*membership.turns, left))
+                membership = replace(membership, exploit_steps=(*membership.exploit_steps, left))
         finally:
             if checkpoints is not None:
                 checkpoints.close()
@@ -152,25 +152,25 @@ class Resident:
         checkpoints: Checkpoints | None,
         start: Mapping[str, bytes] | None,
         membership: Membership | None,
-    ) -> dict[str, bytes] | Turn:
+    ) -> dict[str, bytes] | ExploitStep:
         """Train to the end, or to a member's next turn, which is returned.
 
         Another rate may mean other layers, so that a turn begins with a fresh adapter and engine.
         """
-        turns = () if membership is None else membership.turns
-        spec = spec_after(spec, turns)
+        exploit_steps = () if membership is None else membership.exploit_steps
+        spec = spec_after(spec, exploit_steps)
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         reading = self._read(spec)
         held_out = self._read_held_out(spec.evaluation.held_out_text)
         # Before anything is trained: what cannot decode it.
         self._decoding.uses_vllm(spec)
         num_sequences = len(reading.data.sequences)
-        identity = identity_of(spec, num_sequences, turns)
-        saved, word = _taken_up(checkpoints, identity, decide)
-        if isinstance(word, Turn) and word not in turns:
+        identity = identity_of(spec, num_sequences, exploit_steps)
+        saved, word = _resumed(checkpoints, identity, decide)
+        if isinstance(word, ExploitStep) and word not in exploit_steps:
             return word
-        if saved is None and membership is not None and turns:
-            saved = after_turn(membership, spec, num_sequences)
+        if saved is None and membership is not None and exploit_steps:
+            saved = after_exploit(membership, spec, num_sequences)
         keep = None
         if membership is not None:
             keep = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
@@ -198,7 +198,7 @@ class Resident:
                 loop = Loop(adapted, engine, reading.data, spec, pad_id, self._device)
                 if on_begin is not None:
                     on_begin(position.step, loop.num_steps)
-                course = Course(
+                trial_run = TrialRun(
                     adapted,
                     loop,
                     engine,
@@ -209,8 +209,8 @@ class Resident:
                     keep=keep,
                     left_out=reading.left_out,
                 )
-                if word and (turn := course.run(decide, on_step)) is not None:
-                    return turn
+                if word and (exploit_step := trial_run.run(decide, on_step)) is not None:
+                    return exploit_step
             return self._files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
@@ -259,9 +259,9 @@ class Resident:
         return files
 
 
-def _taken_up(
+def _resumed(
     checkpoints: Checkpoints | None, identity: str, decide: Decide
-) -> tuple[Checkpoint | None, bool | Turn]:
+) -> tuple[Checkpoint | None, bool | ExploitStep]:
     """Where to take a trial up, and whether it trains on from there.
 
     What was decided at its last report is asked again: who decides may have been lost meanwhile,

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from droplora_sweep.adapters.methods.lora_drop import LoraDrop
 from droplora_sweep.errors import TrialError, TrialInterruptedError
-from droplora_sweep.spec import Turn
+from droplora_sweep.spec import ExploitStep
 
 from .position import Checkpoint, Position
 from .reporting import Report, Trained
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .loop import Loop
 
-    Decide = Callable[[Report | None], bool | Turn]
+    Decide = Callable[[Report | None], bool | ExploitStep]
     OnStep = Callable[[int, int], bool | None]
     Save = Callable[[Checkpoint], None]
     Validate = Callable[[], tuple[dict[str, float], list[ExampleResult]] | None]
@@ -51,7 +51,7 @@ def drop_layers(adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int) -
         adapted.drop_layers(meter.sum_L2)
 
 
-class Course:
+class TrialRun:
     """Trains a trial from a position on.
 
     Args:
@@ -98,12 +98,12 @@ class Course:
             # What a mask is after training, and an evaluation, follow the last step's rate.
             adapted.set_step(position.step - 1, loop.num_steps)
 
-    def run(self, decide: Decide, on_step: OnStep | None) -> Turn | None:
+    def run(self, decide: Decide, on_step: OnStep | None) -> ExploitStep | None:
         """Train until the last evaluation, or until ``decide`` says no; every rank takes part.
 
         Args:
-            decide: As in `Resident.run`.
-            on_step: As in `Resident.run`.
+            decide: As in `TrialRunner.run`.
+            on_step: As in `TrialRunner.run`.
 
         Returns:
             The turn that ``decide`` had the member of a population take, else None.
@@ -123,7 +123,7 @@ class Course:
                 if self._keep is not None and end != self._ends[-1]:
                     self._keep(self._state())
                 word = decide(self._position.report)
-                if isinstance(word, Turn):
+                if isinstance(word, ExploitStep):
                     return word
                 if not word:
                     return None

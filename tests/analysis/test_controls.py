@@ -6,7 +6,7 @@ import pytest
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
 from droplora_sweep.analysis.evidence import Arm, ScoreTable
 from droplora_sweep.analysis.finalists import choose_finalists
-from droplora_sweep.analysis.progress import Budget, choose_questions, stand
+from droplora_sweep.analysis.progress import Budget, choose_questions, progress_of
 from droplora_sweep.analysis.text import confirmed_texts
 from tests.analysis.synthetic import World
 from tests.analysis.test_search_decision import record
@@ -121,7 +121,7 @@ def claims(generator, *, with_controls):
         for row, arm in enumerate(arms)
         for seed in BUDGET.seeds
     }
-    [decision] = stand(questions, BUDGET, runs).decisions
+    [decision] = progress_of(questions, BUDGET, runs).decisions
     return decision.verdict is ConfirmedVerdict.BETTER
 
 

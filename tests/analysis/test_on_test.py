@@ -5,7 +5,7 @@ import pytest
 
 from droplora_sweep.analysis.finalists import Finalists
 from droplora_sweep.analysis.on_test import winner_on_test_text, winners_on_test
-from droplora_sweep.analysis.progress import Budget, stand
+from droplora_sweep.analysis.progress import Budget, progress_of
 from tests.analysis.synthetic import World, arms_of
 
 ARMS = arms_of([0.0, 0.2])
@@ -30,7 +30,7 @@ def questions():
 
 @pytest.fixture
 def decisions(questions):
-    return stand(questions, Budget(SEEDS, (3,)), runs([0.4, 0.7], 0)).decisions
+    return progress_of(questions, Budget(SEEDS, (3,)), runs([0.4, 0.7], 0)).decisions
 
 
 def test_the_winner_stands_beside_p_0_with_an_interval(questions, decisions):
@@ -57,7 +57,7 @@ def test_before_both_are_tested_there_is_nothing_to_show(questions, decisions):
 
 
 def test_where_p_0_wins_there_is_no_difference(questions):
-    decisions = stand(questions, Budget(SEEDS, (3,)), runs([0.7, 0.3], 0)).decisions
+    decisions = progress_of(questions, Budget(SEEDS, (3,)), runs([0.7, 0.3], 0)).decisions
     [found] = winners_on_test(questions, decisions, runs([0.7, 0.3], 1))
     assert (found.arm, found.difference) == (ARMS[0], None)
     assert "p = 0 scores" in winner_on_test_text(found)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from droplora_sweep.analysis.finalists import Finalists
-from droplora_sweep.analysis.progress import Action, Budget, arms_to_test, choose_questions, stand
+from droplora_sweep.analysis.progress import (
+    Action,
+    Budget,
+    arms_to_test,
+    choose_questions,
+    progress_of,
+)
 from tests.analysis.synthetic import World, arms_of
 
 SEEDS = (43, 44, 45, 46, 47, 48)
@@ -31,7 +37,7 @@ def some(runs, *seeds):
 
 
 def test_before_the_first_run_every_arm_is_missing_with_the_same_seeds():
-    found = stand([question()], GROWING, {})
+    found = progress_of([question()], GROWING, {})
     assert found.missing == tuple((arm, seed) for seed in SEEDS[:3] for arm in ARMS)
     assert found.decisions == ()
 
@@ -39,31 +45,31 @@ def test_before_the_first_run_every_arm_is_missing_with_the_same_seeds():
 def test_a_run_that_has_ended_is_not_asked_for_again():
     runs = scores_of([0.6, 0.6, 0.62])
     few = dict(list(some(runs, 43, 44).items())[:4])
-    found = stand([question()], GROWING, few)
+    found = progress_of([question()], GROWING, few)
     assert {(arm.name, seed) for arm, seed in found.missing} == some(runs, 43, 44, 45).keys() - few
 
 
 def test_nothing_is_decided_on_half_a_look():
     runs = scores_of([0.6, 0.6, 0.62])
-    whole = stand([question()], GROWING, some(runs, 43, 44, 45))
+    whole = progress_of([question()], GROWING, some(runs, 43, 44, 45))
     assert whole.step.action is Action.ADD_SEEDS
-    half = stand([question()], GROWING, some(runs, 43, 44, 45, 46))
+    half = progress_of([question()], GROWING, some(runs, 43, 44, 45, 46))
     assert half.decisions == whole.decisions
     assert {seed for _, seed in half.missing} == {47}
 
 
 def test_it_ends_the_same_whatever_the_order_and_the_interruptions():
     runs = scores_of([0.4, 0.42, 0.7])
-    found = stand([question()], GROWING, runs)
+    found = progress_of([question()], GROWING, runs)
     assert found.missing == ()
     assert found.step.action is Action.STOP_DECIDED
-    assert stand([question()], GROWING, dict(reversed(runs.items()))).step == found.step
+    assert progress_of([question()], GROWING, dict(reversed(runs.items()))).step == found.step
     assert {seed for _, seed in found.needed} == set(SEEDS[:3]), "three seeds were enough"
 
 
 def test_a_run_that_failed_is_not_waited_for():
     runs = {**some(scores_of([0.4, 0.42, 0.8]), *SEEDS[:3]), ("t0001", 43): {}}
-    found = stand([question()], Budget(SEEDS, (3,)), runs)
+    found = progress_of([question()], Budget(SEEDS, (3,)), runs)
     assert found.missing == ()
     [decision] = found.decisions
     assert decision.recommended == ARMS[2]
@@ -71,14 +77,14 @@ def test_a_run_that_failed_is_not_waited_for():
 
 def test_where_every_run_failed_nothing_is_decided():
     runs = {(arm.name, seed): {} for arm in ARMS for seed in SEEDS[:3]}
-    [decision] = stand([question()], Budget(SEEDS, (3,)), runs).decisions
+    [decision] = progress_of([question()], Budget(SEEDS, (3,)), runs).decisions
     assert decision.recommended is None
     assert arms_to_test([question()], [decision], ["choice"]) == {}
 
 
 def test_the_winner_and_p_0_are_tested_on_their_benchmark():
     runs = some(scores_of([0.4, 0.42, 0.8]), *SEEDS[:3])
-    [decision] = stand([question()], Budget(SEEDS, (3,)), runs).decisions
+    [decision] = progress_of([question()], Budget(SEEDS, (3,)), runs).decisions
     assert arms_to_test([question()], [decision], ["choice"]) == {
         "t0002": ("choice",),
         "t0000": ("choice",),

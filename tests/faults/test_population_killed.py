@@ -10,10 +10,10 @@ import pytest
 from droplora_sweep.ledger.log import VARIABLE
 from droplora_sweep.ledger.reader import Ledger, read_sweep
 from droplora_sweep.records.events import EventKind
-from droplora_sweep.records.replay import fold
+from droplora_sweep.records.replay import replay
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.run.population import missing_turn
-from droplora_sweep.spec import SweepSpec, Turn
+from droplora_sweep.run.population import missing_exploit
+from droplora_sweep.spec import ExploitStep, SweepSpec
 
 from .sweeping import NAME, ONE_GROUP, TIMEOUT_S, TINY, command, ray_folders, start, to_end
 
@@ -56,9 +56,9 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     members = ledger.records()
     assert [trial.state for trial in members] == [TrialState.COMPLETE] * NUM_MEMBERS
     # Every evaluation but the last was decided on, once, and the two baselines copied nobody.
-    assert [[turn.evaluation for turn in trial.turns] for trial in members] == [[1, 2]] * len(
-        members
-    )
+    assert [[turn.evaluation for turn in trial.exploit_steps] for trial in members] == [
+        [1, 2]
+    ] * len(members)
     assert not members[0].schedule
     assert not members[1].schedule
     copied = [trial for trial in members if trial.schedule]
@@ -73,10 +73,12 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     sweep = SweepSpec.model_validate(ledger.record.spec)
     events = read_sweep(ledger.directory).events
     for index, event in enumerate(events):
-        if event.kind is EventKind.TRIAL_TURNED:
+        if event.kind is EventKind.TRIAL_EXPLOITED:
             fields = {name: value for name, value in event.payload.items() if name != "trial_id"}
-            before = fold(events[:index], ledger.directory)
-            assert missing_turn(before, event.payload["trial_id"], sweep) == Turn(**fields)
+            before = replay(events[:index], ledger.directory)
+            assert missing_exploit(before, event.payload["trial_id"], sweep) == ExploitStep(
+                **fields
+            )
     assert not list(tmp_path.glob("*/trials/*/snapshots"))
     code, output = to_end(start(command(tmp_path, "status", NAME), MARK))
     assert code == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from droplora_sweep.groups.capacity import RoomNotice, room_for_groups, room_for_workers
+from droplora_sweep.groups.capacity import RoomNotice, group_capacity, worker_capacity
 from droplora_sweep.spec import GroupSpec
 
 
@@ -21,18 +21,18 @@ def group(**fields):
     ],
 )
 def test_a_worker_needs_its_cpus_on_one_node(nodes, workers):
-    assert room_for_workers(group(), nodes) == workers
+    assert worker_capacity(group(), nodes) == workers
 
 
 def test_a_gpu_worker_needs_both_a_gpu_and_its_cpus():
     nodes = [{"CPU": 48.0, "GPU": 4.0}, {"CPU": 2.0, "GPU": 8.0}, {"CPU": 64.0}]
-    assert room_for_workers(group(gpus_per_worker=1), nodes) == 6
+    assert worker_capacity(group(gpus_per_worker=1), nodes) == 6
 
 
 def test_groups_may_span_nodes_and_stay_below_their_limit():
     nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
-    assert room_for_groups(group(), nodes) == 3
-    assert room_for_groups(group(max_groups=2), nodes) == 2
+    assert group_capacity(group(), nodes) == 3
+    assert group_capacity(group(max_groups=2), nodes) == 2
 
 
 def test_missing_nodes_are_told_of_once_a_minute_while_they_are_missing():

@@ -4,7 +4,7 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Beginning, Decision, Message, Words
+from droplora_sweep.groups.messages import Beginning, Decision, ExitReason, Message
 from droplora_sweep.spec import TrainingSpec, TrialSpec
 
 
@@ -117,7 +117,7 @@ def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
     book = make_book(max_attempts=2)
     for _ in range(2):
         book.lease("g0")
-        book.crash("g0", Words("RuntimeError: out of memory"))
+        book.crash("g0", ExitReason("RuntimeError: out of memory"))
         book.enter("g0")
     message = book.receive("a")
     assert message.failure == ("lost its group 2 times; the last time: RuntimeError: out of memory")
@@ -172,7 +172,7 @@ def test_a_group_that_never_gets_to_train_ends_the_sweep_with_its_reason():
     book = make_book(groups=())
     for _ in range(3):
         book.enter("g0")
-        book.crash("g0", Words("OSError: no model.safetensors"))
+        book.crash("g0", ExitReason("OSError: no model.safetensors"))
         book.check()
     book.enter("g0")
     with pytest.raises(SweepError, match=r"g0 died 3 times before .*no model.safetensors"):
@@ -204,7 +204,7 @@ def test_a_trial_taken_up_from_an_earlier_driver_is_trained_to_where_it_was_ende
 
 
 def out_of_memory(reason="torch.OutOfMemoryError: CUDA out of memory"):
-    return Words(reason, out_of_memory=True, log="rank 1:\nlast line")
+    return ExitReason(reason, out_of_memory=True, log="rank 1:\nlast line")
 
 
 def spec_of(micro_batch_size):
@@ -232,9 +232,9 @@ def test_a_trial_that_ran_out_of_memory_fails_at_once_with_reason_and_log():
 def test_want_of_memory_is_the_reason_whoever_speaks_first():
     book = make_book(max_attempts=3)
     book.lease("g0")
-    book.crash("g0", Words("RuntimeError: Connection closed by peer", log="rank 0:\nclosed"))
+    book.crash("g0", ExitReason("RuntimeError: Connection closed by peer", log="rank 0:\nclosed"))
     book.crash("g0", out_of_memory("the kernel ended a process"))
-    book.crash("g0", Words("RuntimeError: Connection reset"))
+    book.crash("g0", ExitReason("RuntimeError: Connection reset"))
     book.enter("g0")
     assert book.outcome("a").failure == "ran out of memory: the kernel ended a process"
 
@@ -265,8 +265,8 @@ def test_a_trial_may_be_tried_again_with_half_the_micro_batch_down_to_one():
 def test_the_first_to_die_says_why_and_the_log_has_all():
     book = make_book(max_attempts=1)
     book.lease("g0")
-    book.crash("g0", Words("ValueError: first", log="rank 1:\nfirst"))
-    book.crash("g0", Words("RuntimeError: closed by peer", log="rank 0:\nclosed"))
+    book.crash("g0", ExitReason("ValueError: first", log="rank 1:\nfirst"))
+    book.crash("g0", ExitReason("RuntimeError: closed by peer", log="rank 0:\nclosed"))
     book.enter("g0")
     outcome = book.outcome("a")
     assert outcome.failure == "lost its group 1 times; the last time: ValueError: first"
@@ -277,7 +277,7 @@ def test_the_first_to_die_says_why_and_the_log_has_all():
 def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
     book = make_book(max_attempts=2)
     book.lease("g0")
-    book.crash("g0", Words("no progress for 400 s"))
+    book.crash("g0", ExitReason("no progress for 400 s"))
     book.lose("g0")
     assert book.lease("g1").attempt == 2
     book.enter("g0")
@@ -288,7 +288,7 @@ def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
 def test_a_lost_controller_gives_its_trial_back():
     book = make_book()
     book.lease("g0")
-    book.crash("g0", Words("its Ray Train controller died: its node has died"))
+    book.crash("g0", ExitReason("its Ray Train controller died: its node has died"))
     book.lose_controller("g0")
     assert book.progress() == {}
     book.enter("g0")
@@ -303,7 +303,7 @@ def test_a_group_whose_controller_dies_at_every_start_ends_the_sweep(enters):
     for start in range(4):
         if enters:
             book.enter("g0")
-        book.crash("g0", Words("its Ray Train controller died: it was killed"))
+        book.crash("g0", ExitReason("its Ray Train controller died: it was killed"))
         if start < 3:
             book.check()
         book.lose_controller("g0")
@@ -358,7 +358,7 @@ def test_without_memory_for_the_untrained_model_no_trial_is_changed():
     book.enter("g0")
     book.submit_untrained("untrained/validation", TrialSpec().model_dump_json())
     book.lease("g0")
-    book.crash("g0", Words("out of memory on rank 0", out_of_memory=True))
+    book.crash("g0", ExitReason("out of memory on rank 0", out_of_memory=True))
     book.lose("g0")
     assert book.take_adjustments() == []
     failure = book.outcome("untrained/validation").failure

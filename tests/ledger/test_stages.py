@@ -5,7 +5,7 @@ import pytest
 from droplora_sweep.analysis.evidence import TrialRecord as SelectionRecord
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.events import EventKind
-from droplora_sweep.records.replay import fold
+from droplora_sweep.records.replay import replay
 from droplora_sweep.records.trial import Stage, trial_id
 from tests.ledger.conftest import answers
 
@@ -24,7 +24,7 @@ def test_a_ledger_of_before_has_search_trials_alone(history, tmp_path):
     history.start_sweep()
     started = history.start(0)
     assert "stage" not in started.payload
-    [trial] = fold(history.events, tmp_path).trials
+    [trial] = replay(history.events, tmp_path).trials
     assert (trial.stage, trial.arm, trial.test_scores) == (Stage.SEARCH, None, {})
 
 
@@ -55,7 +55,7 @@ def test_a_trial_without_an_end_is_not_tested(history, tmp_path):
     history.start(0)
     history.add(EventKind.TRIAL_TESTED, trial_id="t0000-00000001", scores={}, results="ab")
     with pytest.raises(AssertionError, match="is RUNNING, not tested"):
-        fold(history.events, tmp_path)
+        replay(history.events, tmp_path)
 
 
 def test_what_selects_is_given_no_test_scores():

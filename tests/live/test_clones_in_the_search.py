@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from droplora_sweep.search.proposal import ProposedTrial
 from droplora_sweep.search.scheduler import BASELINE, Pins
 from droplora_sweep.search.searcher import StudySearcher
-from droplora_sweep.search.suggestion import Suggestion
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.spec.fields import with_fields
 
@@ -45,11 +45,13 @@ def searcher(study: optuna.Study) -> StudySearcher:
     return StudySearcher(SWEEP, study, identify, lambda: 1)
 
 
-def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> Suggestion:
+def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> ProposedTrial:
     spec = with_fields(SWEEP.trial, {"seed": seed, **drawn})
     number = searcher.reserve(drawn)
     name, fingerprint = identify(number, spec)
-    clone = Suggestion(number, name, fingerprint, drawn, spec, clone_of="t0", shown={"seed": seed})
+    clone = ProposedTrial(
+        number, name, fingerprint, drawn, spec, clone_of="t0", shown={"seed": seed}
+    )
     searcher.queue(clone)
     return clone
 

@@ -9,7 +9,7 @@ from droplora_sweep.ledger.requests import Ask
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import QueuedClone, TrialState
 from droplora_sweep.run.control import refusal_of
-from droplora_sweep.search.history import known_of
+from droplora_sweep.search.history import search_history
 from droplora_sweep.spec import AdapterStart, fingerprint
 
 BY = "ada@host"
@@ -77,7 +77,7 @@ def test_a_queued_clone_is_run_by_the_next_driver(driver):
     driver.ledger.close()
     later = LedgerWriter.resume(driver.ledger.storage, driver.sweep)
     assert later.record.queued_clones == (clone,)
-    known = known_of(later.record, "val/mean")
+    known = search_history(later.record, "val/mean")
     assert [each.trial_id for each in known.clones] == [clone.trial_id]
     assert known.clones[0].settings == clone.params
     # The study has it running until then.
@@ -89,7 +89,7 @@ def test_a_queued_clone_is_run_by_the_next_driver(driver):
     # Clones come on top of the planned trials.
     later.trial_reported(clone.trial_id, 1, 5, {"val/mean": 0.5}, num_evaluations=1)
     later.trial_finished(clone.trial_id, TrialState.COMPLETE)
-    assert known_of(later.record, "val/mean").cloned == {clone.fingerprint}
+    assert search_history(later.record, "val/mean").cloned == {clone.fingerprint}
     later.close()
 
 
@@ -113,7 +113,7 @@ def test_statistics_see_the_clones_that_the_search_could_have_drawn(
     seen = [trial.trial_id for trial in driver.ledger.search_records()]
     assert seen == [parent.trial_id, *([clone.trial_id] if is_comparable else [])]
     # What the sampler must not learn from has failed, as far as it knows.
-    ending = known_of(driver.ledger.record, "val/mean").trials[1].ending
+    ending = search_history(driver.ledger.record, "val/mean").trials[1].ending
     assert ending == ("complete" if is_comparable else "failed")
 
 

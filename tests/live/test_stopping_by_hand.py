@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Decision, Message, Words
+from droplora_sweep.groups.messages import Decision, ExitReason, Message
 
 REPORT = Message(1, 2, 5, {"val/mean": 0.5})
 STOPPED = Message(0, 0, 0, {}, is_stopped=True)
@@ -69,7 +69,7 @@ def test_one_that_waits_at_an_evaluation_leaves_its_adapter(book):
 def test_one_whose_group_dies_is_not_tried_again(book):
     leased(book)
     book.stop("t")
-    book.crash("g", Words())
+    book.crash("g", ExitReason())
     book.lose("g")
     assert book.receive("t") == STOPPED
     book.enter("g")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from droplora_sweep.records.events import EventKind, decode, encode
-from droplora_sweep.records.replay import fold
+from droplora_sweep.records.replay import replay
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 
 ROOT = Path("/results/demo")
@@ -26,7 +26,7 @@ def full_history(history):
 
 
 def test_a_history_tells_of_every_trial(full_history):
-    sweep = fold(full_history.events, ROOT)
+    sweep = replay(full_history.events, ROOT)
     assert sweep.name == "demo"
     assert sweep.outcome is SweepOutcome.INTERRUPTED
     assert sweep.reason == "SIGTERM"
@@ -47,7 +47,7 @@ def test_a_history_tells_of_every_trial(full_history):
 def test_every_prefix_is_a_sweep_that_was_cut_off_there(full_history):
     known = set()
     for length in range(1, len(full_history.events) + 1):
-        sweep = fold(full_history.events[:length], ROOT)
+        sweep = replay(full_history.events[:length], ROOT)
         ids = {trial.trial_id for trial in sweep.trials}
         assert known <= ids
         known = ids
@@ -57,7 +57,7 @@ def test_every_prefix_is_a_sweep_that_was_cut_off_there(full_history):
 
 def test_folding_what_was_written_gives_what_was_meant(full_history):
     lines = [encode(event) for event in full_history.events]
-    assert str(fold(map(decode, lines), ROOT)) == str(fold(full_history.events, ROOT))
+    assert str(replay(map(decode, lines), ROOT)) == str(replay(full_history.events, ROOT))
 
 
 def test_a_trial_taken_up_again_repeats_its_later_evaluations(history):
@@ -67,7 +67,7 @@ def test_a_trial_taken_up_again_repeats_its_later_evaluations(history):
         history.report(0, evaluation, score=float(evaluation))
     history.start(0)
     history.report(0, 2, score=20.0)
-    [trial] = fold(history.events, ROOT).trials
+    [trial] = replay(history.events, ROOT).trials
     assert trial.attempts == 2
     assert [report.metrics["score"] for report in trial.reports] == [1.0, 20.0]
     assert trial.metrics == {"score": 20.0}
@@ -80,20 +80,20 @@ def test_a_finished_trial_is_never_done_again(history, again):
     history.finish(0)
     getattr(history, again)(0)
     with pytest.raises(AssertionError, match="finished trial t0000-00000001"):
-        fold(history.events, ROOT)
+        replay(history.events, ROOT)
 
 
 def test_what_was_not_started_cannot_report(history):
     history.start_sweep()
     history.report(4, 1)
     with pytest.raises(AssertionError, match="unknown trial t0004-00000005"):
-        fold(history.events, ROOT)
+        replay(history.events, ROOT)
 
 
 def test_an_adjusted_trial_keeps_what_was_asked_for_beside_what_it_went_on_with(history):
     history.start_sweep()
     history.start(0)
-    before = fold(history.events, ROOT).trials[0]
+    before = replay(history.events, ROOT).trials[0]
     for size in (16, 8):
         history.add(
             EventKind.TRIAL_ADJUSTED,
@@ -101,7 +101,7 @@ def test_an_adjusted_trial_keeps_what_was_asked_for_beside_what_it_went_on_with(
             settings={"training.micro_batch_size": size},
             reason="ran out of memory",
         )
-    after = fold(history.events, ROOT).trials[0]
+    after = replay(history.events, ROOT).trials[0]
     assert after.adjusted == {"training.micro_batch_size": 8}
     assert (after.spec, after.fingerprint) == (before.spec, before.fingerprint)
     assert after.state is TrialState.RUNNING

@@ -11,7 +11,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from droplora_sweep.records.events import Event, EventKind
-from droplora_sweep.records.replay import fold
+from droplora_sweep.records.replay import replay
 from droplora_sweep.run.starting import Finished, GoOn, decide_start, gpu_time, spent, wall_time
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
@@ -64,7 +64,7 @@ class Log:
 
     @property
     def record(self) -> Any:
-        return fold(self.events, Path("s"))
+        return replay(self.events, Path("s"))
 
 
 def test_time_counts_while_drivers_work_and_not_between_them() -> None:

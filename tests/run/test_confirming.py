@@ -66,9 +66,9 @@ class Driver:
         while num_run < most:
             found = confirmation_of(self.ledger.record, self.ledger.scores)
             assert found is not None
-            if not found.standing.missing:
+            if not found.progress.missing:
                 break
-            arm, seed = found.standing.missing[0]
+            arm, seed = found.progress.missing[0]
             spec = found.run_spec(arm.name, seed)
             number = len(self.ledger.confirm_records())
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
@@ -86,7 +86,7 @@ class Driver:
     def wanted(self) -> dict[str, tuple[str, ...]]:
         found = confirmation_of(self.ledger.record, self.ledger.scores)
         assert found is not None
-        return wanted_on_test(found, found.standing.decisions, self.ledger.record)
+        return wanted_on_test(found, found.progress.decisions, self.ledger.record)
 
     def test(self, share: float) -> None:
         for name in self.wanted():

@@ -12,7 +12,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.forking import past_of, take_over
-from droplora_sweep.search.history import known_of
+from droplora_sweep.search.history import search_history
 from droplora_sweep.spec import SweepSpec, TrialSpec, fingerprint, resolve
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_what_is_taken_over_is_copied_whole_and_tells_where_it_is_from(
         assert (copy.adapter / "adapter_model.safetensors").read_bytes() == b"weights"
         assert f"# {copy.trial_id} of the sweep second" in (copy.adapter / "README.md").read_text()
         assert second.scores(copy.trial_id) == {"boolq": {"e0": 1.0}}
-    known = known_of(second.record, "val/mean")
+    known = search_history(second.record, "val/mean")
     assert len(known.ended) == 3
     assert known.open == ()
 
@@ -150,7 +150,7 @@ def test_a_damaged_adapter_is_not_taken_over_and_that_is_said(
     assert line.startswith(f"first/{trial.trial_id} is not taken over: ")
     assert "sha256 must be" in line
     assert len(second.records()) == 2
-    assert 0 in known_of(second.record, "val/mean").trials, "it still informs the sampler"
+    assert 0 in search_history(second.record, "val/mean").trials, "it still informs the sampler"
 
 
 def test_what_a_fork_knows_survives_its_driver(second: LedgerWriter) -> None:

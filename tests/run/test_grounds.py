@@ -96,9 +96,9 @@ class Driver:
         while True:
             found = confirmation_of(self.ledger.record, self.ledger.scores)
             assert found is not None
-            if not found.standing.missing:
+            if not found.progress.missing:
                 return
-            arm, seed = found.standing.missing[0]
+            arm, seed = found.progress.missing[0]
             spec = found.run_spec(arm.name, seed)
             number = len(self.ledger.confirm_records())
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)

@@ -15,11 +15,11 @@ from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.survey import prepare, survey
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.forking import past_of
-from droplora_sweep.run.population import has_copied, members_of, missing_turn
+from droplora_sweep.run.population import has_copied, members_of, missing_exploit
 from droplora_sweep.run.rerunning import rerun
 from droplora_sweep.run.warm_start import earlier_trials
-from droplora_sweep.search.history import known_of
-from droplora_sweep.spec import SweepSpec, Turn, fingerprint, load_sweep_file, resolve
+from droplora_sweep.search.history import search_history
+from droplora_sweep.spec import ExploitStep, SweepSpec, fingerprint, load_sweep_file, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,17 +54,17 @@ class Driver:
         self.names.append(name)
         return name
 
-    def report(self, name: str, evaluation: int, score: float) -> Turn | None:
+    def report(self, name: str, evaluation: int, score: float) -> ExploitStep | None:
         self.ledger.trial_reported(
             name, evaluation, 10 * evaluation, {"val/mean": score}, num_evaluations=3
         )
-        return missing_turn(self.ledger.record, name, SWEEP)
+        return missing_exploit(self.ledger.record, name, SWEEP)
 
-    def turn(self, name: str) -> Turn:
-        turn = missing_turn(self.ledger.record, name, SWEEP)
-        assert turn is not None
-        self.ledger.trial_turned(name, turn)
-        return turn
+    def exploit(self, name: str) -> ExploitStep:
+        exploit = missing_exploit(self.ledger.record, name, SWEEP)
+        assert exploit is not None
+        self.ledger.trial_exploited(name, exploit)
+        return exploit
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 def test_a_turn_is_decided_after_each_evaluation_but_the_last_and_once(driver: Driver) -> None:
     first, second = driver.start(0.3), driver.start(0.6)
-    assert driver.report(first, 1, 0.9) == Turn(1)
-    driver.turn(first)
-    assert missing_turn(driver.ledger.record, first, SWEEP) is None
+    assert driver.report(first, 1, 0.9) == ExploitStep(1)
+    driver.exploit(first)
+    assert missing_exploit(driver.ledger.record, first, SWEEP) is None
     assert driver.report(second, 1, 0.1).source == first
-    driver.turn(second)
+    driver.exploit(second)
     # The first is behind now, but what it does after this evaluation has been decided.
     driver.report(driver.start(0.1), 1, 0.95)
-    assert missing_turn(driver.ledger.record, first, SWEEP) is None
+    assert missing_exploit(driver.ledger.record, first, SWEEP) is None
     driver.report(first, 2, 0.9)
     assert driver.report(first, 3, 0.9) is None
 
@@ -91,17 +91,17 @@ def test_a_turn_is_decided_after_each_evaluation_but_the_last_and_once(driver: D
 def test_what_is_copied_next_are_the_values_that_the_source_had_then(driver: Driver) -> None:
     first, second, third = (driver.start(rate) for rate in (0.3, 0.6, 0.7))
     driver.report(first, 1, 0.9)
-    driver.turn(first)
+    driver.exploit(first)
     driver.report(second, 1, 0.1)
-    rate = driver.turn(second).settings[RATE]
+    rate = driver.exploit(second).settings[RATE]
     driver.report(second, 2, 0.9)
-    driver.turn(second)
+    driver.exploit(second)
     members = {each.name: each for each in members_of(driver.ledger.record, SWEEP)}
     assert members[second].settings == {1: {RATE: 0.6}, 2: {RATE: rate}}
     driver.report(third, 1, 0.95)
-    driver.turn(third)
+    driver.exploit(third)
     driver.report(third, 2, 0.0)
-    taken = driver.turn(third)
+    taken = driver.exploit(third)
     assert (taken.evaluation, taken.source) == (2, second)
 
 
@@ -112,8 +112,8 @@ def test_clones_and_what_a_fork_took_over_are_no_members(driver: Driver) -> None
     for name in (drawn, clone, other):
         driver.report(name, 1, 0.5)
     assert [each.name for each in members_of(driver.ledger.record, SWEEP)] == [drawn]
-    assert missing_turn(driver.ledger.record, clone, SWEEP) is None
-    assert missing_turn(driver.ledger.record, other, SWEEP) is None
+    assert missing_exploit(driver.ledger.record, clone, SWEEP) is None
+    assert missing_exploit(driver.ledger.record, other, SWEEP) is None
 
 
 def test_the_paper_s_setting_and_the_unpruned_one_keep_their_values(driver: Driver) -> None:
@@ -127,7 +127,7 @@ def finish_two(driver: Driver) -> tuple[str, str]:
     first, second = driver.start(0.3), driver.start(0.6)
     for name, score in ((first, 0.9), (second, 0.1)):
         driver.report(name, 1, score)
-        driver.turn(name)
+        driver.exploit(name)
         for evaluation in (2, 3):
             driver.report(name, evaluation, score)
         driver.ledger.trial_finished(name, TrialState.COMPLETE, adapter_files={"a": b"b"})
@@ -140,7 +140,7 @@ def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver) -> Non
     assert [trial.trial_id for trial in record.comparable_trials] == [first]
     assert has_copied(record, second)
     assert not has_copied(record, first)
-    known = known_of(record, "val/mean")
+    known = search_history(record, "val/mean")
     assert [known.trials[number].ending for number in (0, 1)] == ["complete", "failed"]
     # A fork would take it for a trial of the rate that it began with.
     past = past_of(record, SWEEP, lambda number, spec: (trial_id(number, "0" * 64), "0" * 64))

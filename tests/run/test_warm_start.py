@@ -16,7 +16,7 @@ from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.deciding import decide
 from droplora_sweep.run.warm_start import Earlier, earlier_trials, warm_start
-from droplora_sweep.search.history import known_of
+from droplora_sweep.search.history import search_history
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
@@ -148,7 +148,7 @@ def test_the_ledger_has_it_and_nothing_counts_as_a_trial_of_the_sweep(tmp_path: 
     assert not ledger.records()
     with pytest.raises(Exception, match="no trial that has one is complete"):
         decide(ledger)
-    known = known_of(ledger.record, "val/mean")
+    known = search_history(ledger.record, "val/mean")
     assert all(trial.is_prior for trial in known.trials.values())
     empty = optuna.create_study(direction="maximize")
     study = reconciled_study(empty, known.trials, sweep)
@@ -160,7 +160,7 @@ def test_the_ledger_has_it_and_nothing_counts_as_a_trial_of_the_sweep(tmp_path: 
         searcher = StudySearcher(sweep, study, identify, lambda: 9, known)
     names = ["a", "b", "c", "d"]
     assert [searcher.suggest(name)["number"] for name in names] == [2, 3, 4, 5]
-    assert searcher.suggestion("a").params == points[0].values, "the point comes first"
+    assert searcher.proposal("a").params == points[0].values, "the point comes first"
     for name in names:
         searcher.on_trial_complete(name, {"val/mean": 0.1, "evaluation": 1, "num_evaluations": 1})
     assert searcher.suggest("e") == "FINISHED", "four trials of its own"

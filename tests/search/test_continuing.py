@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from droplora_sweep.search.history import Known, KnownTrial, LastReport, OpenTrial
+from droplora_sweep.search.history import LastReport, SearchHistory, TrialHistory, UnfinishedTrial
+from droplora_sweep.search.proposal import ProposedTrial
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
 from droplora_sweep.search.searcher import StudySearcher
-from droplora_sweep.search.study import Untold, reconciled_study, untold_endings
-from droplora_sweep.search.suggestion import Suggestion
+from droplora_sweep.search.study import Unreported, reconciled_study, unreported_endings
 from droplora_sweep.spec import SweepSpec, resolve
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def make_sweep(**search: Any) -> SweepSpec:
 SWEEP = make_sweep()
 
 
-def known(number: int, ending: Any, *scores: float, rate: float = 0.25) -> KnownTrial:
+def known(number: int, ending: Any, *scores: float, rate: float = 0.25) -> TrialHistory:
     at = dict(enumerate(scores, start=1))
-    return KnownTrial(number, f"t{number}", {RATE: rate}, ending, at)
+    return TrialHistory(number, f"t{number}", {RATE: rate}, ending, at)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_study_that_agrees_is_left_as_it_is(study: optuna.Study) -> None:
     study.tell(0, 0.5)
     open_rate = draw(study, 0.1)
     trials = {0: known(0, "complete", 0.5, rate=rate), 1: known(1, None, 0.1, rate=open_rate)}
-    assert untold_endings(trials, study.trials) == []
+    assert unreported_endings(trials, study.trials) == []
     assert reconciled_study(study, trials, SWEEP) is study
     assert states(study) == ["COMPLETE", "RUNNING"]
 
@@ -81,11 +81,11 @@ def test_what_is_finished_in_the_ledger_is_told_and_what_it_does_not_know_has_fa
         1: known(1, "stopped", 0.2, rate=rates[1]),
         2: known(2, "failed", rate=rates[2]),
     }
-    assert untold_endings(trials, study.trials) == [
-        Untold(0, TrialState.COMPLETE, 0.5),
-        Untold(1, TrialState.PRUNED),
-        Untold(2, TrialState.FAIL),
-        Untold(3, TrialState.FAIL),
+    assert unreported_endings(trials, study.trials) == [
+        Unreported(0, TrialState.COMPLETE, 0.5),
+        Unreported(1, TrialState.PRUNED),
+        Unreported(2, TrialState.FAIL),
+        Unreported(3, TrialState.FAIL),
     ]
     reconciled = reconciled_study(study, trials, SWEEP)
     assert states(reconciled) == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
@@ -95,7 +95,7 @@ def test_what_is_finished_in_the_ledger_is_told_and_what_it_does_not_know_has_fa
 def test_a_repeated_draw_that_only_the_study_knows_stays(study: optuna.Study) -> None:
     draw(study)
     study.tell(0, 0.5)
-    assert untold_endings({}, study.trials) == []
+    assert unreported_endings({}, study.trials) == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_study_that_contradicts_the_ledger_is_made_anew(
     assert [trial.params.get(RATE) for trial in anew.trials] == [None, 0.3, 0.1, 0.2]
     assert anew.trials[1].value == 0.5
     assert anew.trials[2].intermediate_values == {1: 0.1}
-    assert untold_endings(trials, anew.trials) == [], "and agrees from then on"
+    assert unreported_endings(trials, anew.trials) == [], "and agrees from then on"
     assert anew.direction is optuna.study.StudyDirection.MAXIMIZE
 
 
@@ -135,12 +135,12 @@ def test_a_study_that_contradicts_the_ledger_is_made_anew(
 def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
     """A searcher over what is known, with open trials, as a second driver makes it."""
 
-    def make(sweep: SweepSpec, *trials: KnownTrial, room: int = 1) -> StudySearcher:
+    def make(sweep: SweepSpec, *trials: TrialHistory, room: int = 1) -> StudySearcher:
         numbered = {trial.number: trial for trial in trials}
         specs = {trial.number: resolve(dict(trial.drawn), sweep) for trial in trials}
         opened = tuple(
-            OpenTrial(
-                Suggestion(
+            UnfinishedTrial(
+                ProposedTrial(
                     trial.number,
                     trial.name,
                     identify(0, specs[trial.number])[1],
@@ -157,7 +157,7 @@ def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
         ended = {
             identify(0, specs[trial.number])[1]: trial.score for trial in trials if trial.ending
         }
-        everything = Known(numbered, opened, ended, tuple(specs.values()))
+        everything = SearchHistory(numbered, opened, ended, tuple(specs.values()))
         reconciled = reconciled_study(study, numbered, sweep)
         return StudySearcher(sweep, reconciled, identify, lambda: room, everything)
 
@@ -205,7 +205,7 @@ def test_finished_trials_are_not_drawn_again(go_on: Any) -> None:
     sweep = make_sweep(parameters=RATES)
     searcher = go_on(sweep, known(0, "complete", 0.5, rate=0.0), known(1, "failed", rate=0.2))
     assert searcher.suggest("a")["trial_id"] != "t0"
-    assert searcher.suggestion("a").params == {RATE: 0.4}
+    assert searcher.proposal("a").params == {RATE: 0.4}
     searcher.on_trial_complete("a", result(0.1))
     assert searcher.suggest("b") == Searcher.FINISHED
 
@@ -213,10 +213,10 @@ def test_finished_trials_are_not_drawn_again(go_on: Any) -> None:
 def test_a_search_that_goes_on_does_not_draw_what_the_first_one_drew(go_on: Any) -> None:
     new = StudySearcher(SWEEP, optuna.create_study(direction="maximize"), identify, lambda: 1)
     new.suggest("a")
-    drawn = new.suggestion("a").params[RATE]
+    drawn = new.proposal("a").params[RATE]
     searcher = go_on(SWEEP, known(0, "complete", 0.5, rate=drawn))
     searcher.suggest("b")
-    assert searcher.suggestion("b").params[RATE] != drawn
+    assert searcher.proposal("b").params[RATE] != drawn
 
 
 def test_baselines_are_queued_once(go_on: Any) -> None:
@@ -224,7 +224,7 @@ def test_baselines_are_queued_once(go_on: Any) -> None:
     searcher = go_on(sweep, known(0, None, rate=0.4), room=9)
     first, second = searcher.suggest("a"), searcher.suggest("b")
     assert first["trial_id"] == "t0"
-    assert searcher.suggestion("b").params == {RATE: 0.0}
+    assert searcher.proposal("b").params == {RATE: 0.0}
     assert (first[BASELINE], second[BASELINE]) == (True, True)
     assert not searcher.suggest("c")[BASELINE]
 
@@ -283,7 +283,7 @@ def test_a_trial_that_goes_on_is_the_one_the_rungs_know_and_its_last_report_is_d
     assert trials[1].decided_scores == {1: 0.9}
     scheduler = make_scheduler(sweep, trials)
     controller: Any = None
-    taken_up: Any = Trial("tune1", "t1")
-    scheduler.on_trial_add(controller, taken_up)
+    starts: Any = Trial("tune1", "t1")
+    scheduler.on_trial_add(controller, starts)
     again = result(0.1, evaluation=2)
-    assert scheduler.on_trial_result(controller, taken_up, again) == TrialScheduler.STOP
+    assert scheduler.on_trial_result(controller, starts, again) == TrialScheduler.STOP

@@ -12,7 +12,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.deciding import decide
-from droplora_sweep.search.history import known_of
+from droplora_sweep.search.history import search_history
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
 from droplora_sweep.spec import SweepSpec
 
@@ -57,7 +57,7 @@ def test_the_ledger_ends_such_a_trial_and_decides_on_the_others(
     writer.close()
     ledger = Ledger.open(tmp_path, "s")
     assert all(trial.is_finished for trial in ledger.records())
-    known = known_of(ledger.record, "val/mean")
+    known = search_history(ledger.record, "val/mean")
     assert [known.trials[number].ending for number in with_scores] == ["failed", "complete"]
     assert not known.open
     decisions = decide(ledger)

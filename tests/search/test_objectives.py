@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from droplora_sweep.analysis.ranking import pareto_front
 from droplora_sweep.present.terminal.results import pareto_table
-from droplora_sweep.search.history import Known, KnownTrial
+from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, resolve
@@ -60,9 +60,9 @@ def test_a_complete_trial_is_told_by_all_its_objectives_and_seconds_add_up() -> 
 
 
 def test_seconds_of_an_earlier_driver_count_once() -> None:
-    before = KnownTrial(0, "t0", {}, None, {1: 0.2}, seconds={1: 5.0})
+    before = TrialHistory(0, "t0", {}, None, {1: 0.2}, seconds={1: 5.0})
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, Known({0: before}))
+    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, SearchHistory({0: before}))
     trial = study.ask()
     again = result(0.2, 1, seconds=5.0, delivered_again=True)
     searcher._telling.report(trial, again)
@@ -96,20 +96,20 @@ def test_a_trial_without_all_objectives_fails(last: dict[str, Any]) -> None:
 def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
     sweep = make_sweep(kind)
 
-    def run(searcher: StudySearcher, numbers: range, known: dict[int, KnownTrial]) -> list[Any]:
+    def run(searcher: StudySearcher, numbers: range, known: dict[int, TrialHistory]) -> list[Any]:
         drawn = []
         for index in numbers:
             name = f"tune{index}"
             searcher.suggest(name)
-            suggestion = searcher.suggestion(name)
-            drawn.append(suggestion.params)
-            rank, rate = suggestion.spec.adapter.rank, suggestion.spec.adapter.pruning_rate
+            proposal = searcher.proposal(name)
+            drawn.append(proposal.params)
+            rank, rate = proposal.spec.adapter.rank, proposal.spec.adapter.pruning_rate
             score, seconds = 1 - (rate - 0.4) ** 2, float(rank)
             searcher.on_trial_complete(name, result(score, 2, seconds=seconds))
-            known[suggestion.number] = KnownTrial(
-                suggestion.number,
-                suggestion.trial_id,
-                suggestion.params,
+            known[proposal.number] = TrialHistory(
+                proposal.number,
+                proposal.trial_id,
+                proposal.params,
                 "complete",
                 {2: score},
                 values=(score, seconds, 1.5),
@@ -117,7 +117,7 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
             )
         return drawn
 
-    known: dict[int, KnownTrial] = {}
+    known: dict[int, TrialHistory] = {}
     searcher = StudySearcher(sweep, make_study(), identify, lambda: 9)
     first = run(searcher, range(6), known)
     assert len({str(params) for params in first}) == 6
@@ -130,7 +130,7 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
     ended = {
         identify(0, resolve(dict(trial.drawn), sweep))[1]: trial.told for trial in known.values()
     }
-    resumed = StudySearcher(sweep, anew, identify, lambda: 9, Known(known, (), ended))
+    resumed = StudySearcher(sweep, anew, identify, lambda: 9, SearchHistory(known, (), ended))
     assert run(resumed, range(10, 12), {}) == run(searcher, range(10, 12), {})
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.search.rules import Member, explored, next_turn
-from droplora_sweep.spec import PopulationSpec, Range, Turn
+from droplora_sweep.search.rules import Member, explored, next_exploit
+from droplora_sweep.spec import ExploitStep, PopulationSpec, Range
 
 RATE = "adapter.pruning_rate"
 PARAMETERS = {RATE: Range(min=0.0, max=0.9)}
@@ -23,9 +23,11 @@ def member(number: int, *scores: float, rate: float = 0.5, **given: bool) -> Mem
     )
 
 
-def turn(members: list[Member], name: str, evaluation: int = 1, seed: int = 0, **options) -> Turn:
+def turn(
+    members: list[Member], name: str, evaluation: int = 1, seed: int = 0, **options
+) -> ExploitStep:
     population = PopulationSpec(**options)
-    return next_turn(members, name, evaluation, population, PARAMETERS, seed)
+    return next_exploit(members, name, evaluation, population, PARAMETERS, seed)
 
 
 EIGHT = [member(number, number / 10, rate=number / 10) for number in range(8)]
@@ -70,31 +72,31 @@ def test_a_changed_value_stays_in_its_range_and_on_its_steps(value, parameter, r
 def test_members_are_compared_at_the_same_evaluation() -> None:
     ahead = [member(number, 0.1, 0.9) for number in range(3)]
     late = member(3, 0.2)
-    assert turn([*ahead, late], "t3", 1) == Turn(1)
-    assert turn([*ahead, late], "t0", 2) == Turn(2), "only three have reached it"
+    assert turn([*ahead, late], "t3", 1) == ExploitStep(1)
+    assert turn([*ahead, late], "t0", 2) == ExploitStep(2), "only three have reached it"
     worst = member(4, 0.3, 0.1)
     assert turn([*ahead, worst], "t4", 2).source in {"t0", "t1", "t2"}
 
 
 def test_nobody_copies_before_enough_have_reached_the_evaluation() -> None:
-    assert turn(EIGHT[:3], "t0") == Turn(1)
+    assert turn(EIGHT[:3], "t0") == ExploitStep(1)
     assert turn(EIGHT[:4], "t0").source == "t3"
     assert turn(EIGHT[:2], "t0", min_members=2).source == "t1"
 
 
 def test_a_baseline_keeps_its_values_and_may_be_copied() -> None:
     kept = [replace(each, is_baseline=True) for each in EIGHT]
-    assert turn(kept, "t0") == Turn(1)
+    assert turn(kept, "t0") == ExploitStep(1)
     assert turn([EIGHT[0], *kept[1:]], "t0").source in {"t6", "t7"}
 
 
 def test_of_equal_scores_nothing_is_copied() -> None:
-    assert turn([member(number, 0.5) for number in range(8)], "t7") == Turn(1)
+    assert turn([member(number, 0.5) for number in range(8)], "t7") == ExploitStep(1)
 
 
 def test_a_score_that_is_not_finite_neither_copies_nor_is_copied() -> None:
     odd = [member(8, float("nan")), member(9, float("inf"))]
-    assert turn([*EIGHT, *odd], "t8") == Turn(1)
+    assert turn([*EIGHT, *odd], "t8") == ExploitStep(1)
     assert {turn([*EIGHT, *odd], "t0", seed=seed).source for seed in range(20)} == {"t6", "t7"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from droplora_sweep.search.history import Known, KnownTrial
+from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.samplers import make_sampler
 from droplora_sweep.search.scheduler import BASELINE
 from droplora_sweep.search.searcher import StudySearcher
@@ -88,12 +88,12 @@ class Search:
         study: optuna.Study | None = None,
     ) -> None:
         self.sweep = sweep
-        self.known: dict[int, KnownTrial] = dict(before.known) if before else {}
+        self.known: dict[int, TrialHistory] = dict(before.known) if before else {}
         self.specs: dict[int, TrialSpec] = dict(before.specs) if before else {}
         study = study or optuna.create_study(direction="maximize")
         reconciled = reconciled_study(study, self.known, sweep)
         ended = {identify(0, self.specs[n])[1]: one.score for n, one in self.known.items()}
-        known = Known(self.known, (), ended, tuple(self.specs.values()))
+        known = SearchHistory(self.known, (), ended, tuple(self.specs.values()))
         self.searcher = StudySearcher(sweep, reconciled, identify, lambda: 99, known)
 
     @property
@@ -104,11 +104,11 @@ class Search:
         """Tune's name of the next trial, and what it is; None at the search's end."""
         name = f"tune{len(self.study.trials)}"
         config = self.searcher.suggest(name)
-        return None if config == Searcher.FINISHED else (name, self.searcher.suggestion(name))
+        return None if config == Searcher.FINISHED else (name, self.searcher.proposal(name))
 
-    def tell(self, name: str, suggestion: Any, ending: Any = "complete") -> None:
-        score = score_of(suggestion.spec)
-        number, scores = suggestion.number, {1: score / 2, 2: score}
+    def tell(self, name: str, proposal: Any, ending: Any = "complete") -> None:
+        score = score_of(proposal.spec)
+        number, scores = proposal.number, {1: score / 2, 2: score}
         if ending == "failed":
             self.searcher.on_trial_complete(name, {"failure": "no"})
             scores = {}
@@ -120,8 +120,8 @@ class Search:
             else:
                 scores = {1: score / 2}
             self.searcher.on_trial_complete(name, metric)
-        self.known[number] = KnownTrial(number, f"t{number}", suggestion.params, ending, scores)
-        self.specs[number] = suggestion.spec
+        self.known[number] = TrialHistory(number, f"t{number}", proposal.params, ending, scores)
+        self.specs[number] = proposal.spec
 
     def run(self, num_trials: int) -> list[dict[str, Any]]:
         """So many trials one after another: what was drawn. Every fourth fails or is stopped."""

@@ -45,7 +45,7 @@ def test_the_papers_setting_and_no_pruning_are_drawn_first(make: Any) -> None:
     searcher, _ = make(room=2, queue_baselines=True, parameters={**RATES, **CONTINUOUS})
     for tune_id in ("a", "b"):
         searcher.suggest(tune_id)
-    first, second = searcher.suggestion("a"), searcher.suggestion("b")
+    first, second = searcher.proposal("a"), searcher.proposal("b")
     assert first.params == {"adapter.pruning_rate": 0.4, "training.learning_rate": 3e-4}
     assert second.params == {"adapter.pruning_rate": 0.0, "training.learning_rate": 3e-4}
 
@@ -74,11 +74,9 @@ def test_a_trial_is_run_once_and_a_small_space_ends_early(make: Any) -> None:
     drawn = []
     while (config := searcher.suggest(f"tune{len(drawn)}")) != Searcher.FINISHED:
         assert config is not None
-        suggestion = searcher.suggestion(f"tune{len(drawn)}")
-        searcher.on_trial_complete(
-            f"tune{len(drawn)}", result(suggestion.spec.adapter.pruning_rate)
-        )
-        drawn.append(suggestion.fingerprint)
+        proposal = searcher.proposal(f"tune{len(drawn)}")
+        searcher.on_trial_complete(f"tune{len(drawn)}", result(proposal.spec.adapter.pruning_rate))
+        drawn.append(proposal.fingerprint)
     assert len(drawn) == len(set(drawn)) == 3
     repeated = [trial for trial in study.trials if trial.value is not None]
     assert all(trial.value == trial.params["adapter.pruning_rate"] for trial in repeated)
@@ -125,5 +123,5 @@ def test_settings_name_alpha_itself_and_not_its_ratio(make: Any) -> None:
     ratio = {"adapter.alpha": {"values": [2], "ratio_of": "adapter.rank"}}
     searcher, _ = make(parameters={**ratio, **CONTINUOUS})
     searcher.suggest("a")
-    assert searcher.suggestion("a").params["adapter.alpha"] == 2
-    assert searcher.suggestion("a").settings["adapter.alpha"] == 64
+    assert searcher.proposal("a").params["adapter.alpha"] == 2
+    assert searcher.proposal("a").settings["adapter.alpha"] == 64

@@ -12,12 +12,12 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from droplora_sweep.analysis.pairing import is_behind
-from droplora_sweep.search.history import KnownTrial
-from droplora_sweep.search.rules import Evaluated, below_median, bracket_of, is_hopeless
+from droplora_sweep.search.history import TrialHistory
+from droplora_sweep.search.rules import Evaluated, below_median, bracket_of, is_futile
 from droplora_sweep.search.scheduler import BASELINE, NUMBER, is_paired, make_scheduler
 from droplora_sweep.spec import SweepSpec
 
-KINDS = ("asha", "hyperband", "median", "hopeless")
+KINDS = ("asha", "hyperband", "median", "futility")
 NUM_EVALUATIONS = 9
 NUM_EXAMPLES = 64
 behind = partial(is_behind, subject="mean")
@@ -68,10 +68,10 @@ def run(scheduler: Any, numbers: Any, *, baselines: tuple[int, ...] = ()) -> dic
     return reached
 
 
-def known(number: int, num_reports: int, ending: Any) -> KnownTrial:
+def known(number: int, num_reports: int, ending: Any) -> TrialHistory:
     scores = dict(enumerate(scores_of(number)[:num_reports], start=1))
     outcomes = {evaluation: outcomes_of(score) for evaluation, score in scores.items()}
-    return KnownTrial(number, f"t{number}", {}, ending, scores, outcomes)
+    return TrialHistory(number, f"t{number}", {}, ending, scores, outcomes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,7 +143,7 @@ def test_nobody_is_stopped_within_the_grace(kind: str) -> None:
 
 
 def test_only_what_compares_examples_keeps_them() -> None:
-    assert [kind for kind in (*KINDS, "none") if is_paired(make_sweep(kind))] == ["hopeless"]
+    assert [kind for kind in (*KINDS, "none") if is_paired(make_sweep(kind))] == ["futility"]
 
 
 def histories(**scores: list[float]) -> dict[str, dict[int, Evaluated]]:
@@ -162,11 +162,11 @@ def test_the_median_is_of_running_means_and_the_trial_has_its_best() -> None:
     assert not below_median(histories(own=[0.1, 0.1], **short), "own", 2, min_trials=3)
 
 
-def test_hopeless_compares_with_the_best_at_the_same_evaluation() -> None:
+def test_futility_compares_with_the_best_at_the_same_evaluation() -> None:
     rivals = {"best": [0.6, 0.9], "late": [0.95]}
-    assert not is_hopeless(histories(own=[0.1, 0.85], **rivals), "own", 2, is_behind=behind)
-    assert is_hopeless(histories(own=[0.1, 0.7], **rivals), "own", 2, is_behind=behind)
-    assert not is_hopeless(histories(own=[0.1, 0.95], **rivals), "own", 2, is_behind=behind)
+    assert not is_futile(histories(own=[0.1, 0.85], **rivals), "own", 2, is_behind=behind)
+    assert is_futile(histories(own=[0.1, 0.7], **rivals), "own", 2, is_behind=behind)
+    assert not is_futile(histories(own=[0.1, 0.95], **rivals), "own", 2, is_behind=behind)
 
 
 def test_behind_is_what_the_paired_interval_says() -> None:
@@ -197,7 +197,7 @@ def test_brackets_have_hyperbands_shares_and_depend_on_the_number_alone() -> Non
     assert [bracket_of(number, 3, 3) for number in range(6)] == [0, 1, 0, 2, 0, 1]
 
 
-def test_how_many_equal_trials_are_stopped_as_hopeless() -> None:
+def test_how_many_equal_trials_are_stopped_as_futile() -> None:
     """The price of comparing with the best of several: ten equal trials at four evaluations."""
     generator = np.random.default_rng(0)
     num_stopped = num_trials = 0
@@ -212,7 +212,7 @@ def test_how_many_equal_trials_are_stopped_as_hopeless() -> None:
                 drawn = (generator.random(200) < easy).astype(float)
                 outcomes: Any = {"toy": drawn.tolist()}
                 rivals[name][evaluation] = Evaluated(float(drawn.mean()), outcomes)
-                if is_hopeless(rivals, name, evaluation, is_behind=behind):
+                if is_futile(rivals, name, evaluation, is_behind=behind):
                     num_stopped += 1
                     break
     assert 0.15 < num_stopped / num_trials < 0.3, "about a quarter, as the field's text says"

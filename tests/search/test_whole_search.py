@@ -1,4 +1,4 @@
-"""A real sweep by a Gaussian process, with the rule `hopeless` and a budget of hours."""
+"""A real sweep by a Gaussian process, with the rule `futility` and a budget of hours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS = {
     "search.num_trials": "null",
     "search.num_startup_trials": 3,
     "search.sampler": "gp",
-    "search.stopping": "{kind: hopeless}",
+    "search.stopping": "{kind: futility}",
 }
 
 

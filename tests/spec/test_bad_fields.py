@@ -156,7 +156,7 @@ FIELD_FAULTS = {
     ),
     "stopping_without_kind": (
         "name: q\nsearch:\n  stopping:\n    grace_evaluations: 1\n",
-        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or "
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, futility or "
         "none, got {'grace_evaluations': 1}",
     ),
     "misplaced_stopping_option": (

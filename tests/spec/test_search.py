@@ -86,12 +86,12 @@ FAULTS = {
     ),
     "unknown_stopping": (
         "search:\n  stopping: sha\n",
-        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or none, "
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, futility or none, "
         "got {'kind': 'sha'}",
     ),
     "no_stopping_by_null": (
         "search:\n  stopping: null\n",
-        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, hopeless or none, "
+        "s.yaml:3: search.stopping: must have a `kind`: asha, hyperband, median, futility or none, "
         "got null",
     ),
     "option_of_another_sampler": (
@@ -207,3 +207,10 @@ def test_positions_of_a_range_give_its_values_back() -> None:
             assert domain.at(domain.position(value)) == pytest.approx(value)
     assert [parameters["a"].at(one / 12) for one in range(1, 12, 2)] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert parameters["c"].at(0.5) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("given", ["hopeless", {"kind": "hopeless", "grace_evaluations": 2}])
+def test_a_rule_by_its_earlier_name_is_the_rule_by_its_name(given: Any) -> None:
+    rule = make(stopping=given).search.stopping
+    assert rule.kind == "futility"
+    assert rule == make(stopping=rule.model_dump(mode="json")).search.stopping

@@ -19,10 +19,10 @@ from droplora_sweep.errors import TrialInterruptedError
 from droplora_sweep.spec import CheckpointSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 
-def run(resident: Resident, spec: TrialSpec, job: dict[str, Any]) -> dict[str, Any]:
+def run(resident: TrialRunner, spec: TrialSpec, job: dict[str, Any]) -> dict[str, Any]:
     steps: list[int] = []
 
     def on_step(step: int, num_steps: int) -> bool:
@@ -46,7 +46,7 @@ def main(rank: int, world_size: int, folder: Path, jobs_file: Path) -> None:
     )
     jobs = json.loads(jobs_file.read_text())
     specs = [TrialSpec.model_validate_json(json.dumps(job["spec"])) for job in jobs]
-    resident = Resident(specs[0].model, threads=1)
+    resident = TrialRunner(specs[0].model, threads=1)
     results = [run(resident, spec, job) for spec, job in zip(specs, jobs, strict=True)]
     if rank == 0:
         torch.save(results, jobs_file.with_suffix(".pt"))

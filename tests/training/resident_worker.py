@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from droplora_sweep.errors import TrialError
 from droplora_sweep.spec.trial import TrialSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -26,7 +26,7 @@ def main(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     trials = json.loads((folder / "trials.json").read_text())
     specs = [TrialSpec.model_validate_json(json.dumps(trial["spec"])) for trial in trials]
-    resident = Resident(specs[0].model, threads=1)
+    resident = TrialRunner(specs[0].model, threads=1)
     seen = []
     for spec, trial in zip(specs, trials, strict=True):
         reports: list[Report | None] = []

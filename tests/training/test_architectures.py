@@ -10,7 +10,7 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 from tests.training.architectures import CONFIGS, make
 from tests.training.conftest import make_tokenizer
 
@@ -46,7 +46,7 @@ def test_a_trial_runs_to_its_end(tmp_path: Path, name: str) -> None:
         reports.append(report)
         return True
 
-    files = Resident(spec.model, threads=1).run(spec, decide)
+    files = TrialRunner(spec.model, threads=1).run(spec, decide)
 
     first, last = (report.metrics["train/loss"] for report in reports)
     assert last < first

@@ -21,7 +21,7 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder, checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints, is_due
 from droplora_sweep.training.reporting import Report
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,18 +82,18 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def resident(saved_model: Path) -> Resident:
-    return Resident(ModelSpec(path=str(saved_model)), threads=1)
+def resident(saved_model: Path) -> TrialRunner:
+    return TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
 
 
 def run(
-    resident: Resident, spec: TrialSpec, caller: Caller, folder: Path | None, keep: int = 2
+    resident: TrialRunner, spec: TrialSpec, caller: Caller, folder: Path | None, keep: int = 2
 ) -> dict[str, bytes]:
     store = Checkpoints(CheckpointsInFolder(folder), CheckpointSpec(keep=keep)) if folder else None
     return resident.run(spec, caller.decide, on_step=caller.on_step, checkpoints=store)
 
 
-def interrupt(resident: Resident, spec: TrialSpec, caller: Caller, folder: Path) -> Caller:
+def interrupt(resident: TrialRunner, spec: TrialSpec, caller: Caller, folder: Path) -> Caller:
     with pytest.raises(TrialInterruptedError):
         run(resident, spec, caller, folder)
     return caller
@@ -142,7 +142,7 @@ def test_a_resumed_trial_gives_the_bytes_of_an_uninterrupted_one(
 
 def test_bf16_weights_are_resumed_with_their_fp32_master_copies(saved_model, tmp_path) -> None:
     spec = trial(saved_model, dtype="bfloat16", mask="step")
-    resident = Resident(spec.model, threads=1)
+    resident = TrialRunner(spec.model, threads=1)
     expected = run(resident, spec, Caller(), None)
     interrupt(resident, spec, Caller(stop_at=4), tmp_path)
     assert run(resident, spec, Caller(), tmp_path) == expected

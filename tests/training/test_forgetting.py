@@ -10,7 +10,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import ModelSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 from .test_resident import BENCHMARKS, Decisions, trial
 
@@ -27,7 +27,7 @@ def with_evaluation(spec, **fields):
 def test_a_trial_reports_what_it_forgot(saved_model: Path, tmp_path: Path) -> None:
     text = tmp_path / "held_out.txt"
     text.write_text(TEXT)
-    resident = Resident(ModelSpec(path=str(saved_model)), threads=1)
+    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     spec = with_evaluation(trial(saved_model), held_out_text=str(text))
     first, second = Decisions(), Decisions()
     resident.run(spec, first)
@@ -53,7 +53,7 @@ def test_a_trial_reports_what_it_forgot(saved_model: Path, tmp_path: Path) -> No
 
 
 def test_prompts_that_do_not_fit_are_counted(saved_model: Path) -> None:
-    resident = Resident(ModelSpec(path=str(saved_model)), threads=1)
+    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     spec = trial(saved_model, training={"max_sequence_tokens": 2000, "epochs": 1})
     task = spec.task.model_copy(update={"prompt": "x" * 520 + "{instruction}"})
     decisions = Decisions()
@@ -65,7 +65,7 @@ def test_prompts_that_do_not_fit_are_counted(saved_model: Path) -> None:
 
 
 def test_vllm_that_is_not_here_is_refused(saved_model: Path) -> None:
-    resident = Resident(ModelSpec(path=str(saved_model)), threads=1)
+    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     with pytest.raises(InputError) as caught:
         resident.run(with_evaluation(trial(saved_model), backend="vllm"), Decisions())
     assert str(caught.value).startswith(

@@ -18,7 +18,7 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -88,7 +88,7 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int)
         alone.append(report)
         return True
 
-    resident = Resident(ModelSpec(path=str(saved_model)), threads=1)
+    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     files = resident.run(trial(saved_model, **adapter), decide)
     together = seen[0][number]
     weights = [load(each["adapter_model.safetensors"]) for each in (files, together["files"])]

@@ -16,7 +16,7 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def resident(model_folder: Path) -> Resident:
-    return Resident(ModelSpec(path=str(model_folder)), threads=1)
+def resident(model_folder: Path) -> TrialRunner:
+    return TrialRunner(ModelSpec(path=str(model_folder)), threads=1)
 
 
 def trial(folder: Path, *, epochs: int = 2, **adapter) -> TrialSpec:
@@ -67,7 +67,7 @@ def trial(folder: Path, *, epochs: int = 2, **adapter) -> TrialSpec:
     )
 
 
-def run(resident: Resident, spec: TrialSpec) -> tuple[dict[str, bytes], list[Report]]:
+def run(resident: TrialRunner, spec: TrialSpec) -> tuple[dict[str, bytes], list[Report]]:
     reports: list[Report] = []
 
     def decide(report: Report | None) -> bool:
@@ -163,7 +163,7 @@ def test_lora_drop_needs_steps_to_sample_and_to_train(resident, model_folder) ->
 def test_a_quantised_base_is_trained_on_and_left_alone(model_folder, tmp_path, bits, dtype) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra `quantization` is not installed")
     model = ModelSpec(path=str(model_folder), quantization=bits, dtype=dtype)
-    resident = Resident(model, threads=1)
+    resident = TrialRunner(model, threads=1)
     tokens = torch.arange(40).reshape(2, 20)
 
     def state() -> list[tuple[torch.dtype, torch.Tensor]]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError
-from droplora_sweep.spec import CheckpointSpec, Turn
+from droplora_sweep.spec import CheckpointSpec, ExploitStep
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
@@ -17,7 +17,7 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
 from droplora_sweep.training.population import Membership, snapshots_of
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,13 +45,13 @@ def trial(model: Path, rate: float, peak: float = 1e-2, **adapter: object) -> Tr
 class Driver:
     """Gives turns by evaluation, and interrupts after a step where it is told to."""
 
-    def __init__(self, *turns: Turn, stop_at: int = 0) -> None:
+    def __init__(self, *exploit_steps: ExploitStep, stop_at: int = 0) -> None:
         self.reports: list[Report] = []
         self.steps: list[int] = []
-        self._turns = {turn.evaluation: turn for turn in turns}
+        self._turns = {turn.evaluation: turn for turn in exploit_steps}
         self._stop_at = stop_at
 
-    def decide(self, report: Report | None) -> bool | Turn:
+    def decide(self, report: Report | None) -> bool | ExploitStep:
         assert report is not None
         self.reports.append(report)
         return self._turns.get(report.evaluation, True)
@@ -64,16 +64,16 @@ class Driver:
 
 
 @pytest.fixture(scope="module")
-def resident(saved_model: Path) -> Resident:
-    return Resident(ModelSpec(path=str(saved_model)), threads=1)
+def resident(saved_model: Path) -> TrialRunner:
+    return TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
 
 
 def run(
-    resident: Resident,
+    resident: TrialRunner,
     spec: TrialSpec,
     driver: Driver,
     folder: Path,
-    taken: tuple[Turn, ...] = (),
+    taken: tuple[ExploitStep, ...] = (),
 ) -> dict[str, torch.Tensor]:
     store = Checkpoints(CheckpointsInFolder(folder / "checkpoints"), CheckpointSpec())
     files = resident.run(
@@ -100,7 +100,7 @@ def test_with_the_other_s_values_a_copy_gives_the_bytes_of_the_other(
     adapter = {} if method == "droplora" else {"method": method}
     better, worse = tmp_path / "better", tmp_path / "worse"
     first = run(resident, trial(saved_model, 0.5, **adapter), Driver(), better)
-    turn = Turn(2, "better", {RATE: 0.5, PEAK: 1e-2})
+    turn = ExploitStep(2, "better", {RATE: 0.5, PEAK: 1e-2})
     driver = Driver(turn)
     second = run(resident, trial(saved_model, 0.0, 3e-3, **adapter), driver, worse)
     assert same(first, second)
@@ -114,7 +114,7 @@ def test_a_member_that_is_interrupted_after_its_turn_goes_on_as_if_it_had_not_be
     resident, saved_model, tmp_path
 ) -> None:
     run(resident, trial(saved_model, 0.5), Driver(), tmp_path / "better")
-    turn = Turn(1, "better", {RATE: 0.3, PEAK: 5e-3})
+    turn = ExploitStep(1, "better", {RATE: 0.3, PEAK: 5e-3})
     spec = trial(saved_model, 0.0)
     whole = run(resident, spec, Driver(turn), tmp_path / "whole")
     cut = tmp_path / "cut"
@@ -132,7 +132,7 @@ def test_a_member_that_is_interrupted_after_its_turn_goes_on_as_if_it_had_not_be
 def test_a_snapshot_that_is_gone_or_of_another_shape_fails_the_trial_in_one_line(
     resident, saved_model, tmp_path
 ) -> None:
-    turn = Turn(1, "better", {RATE: 0.3, PEAK: 5e-3})
+    turn = ExploitStep(1, "better", {RATE: 0.3, PEAK: 5e-3})
     with pytest.raises(TrialError, match=r"cannot copy better after step 2: .*must exist"):
         run(resident, trial(saved_model, 0.0), Driver(turn), tmp_path / "first")
     run(resident, trial(saved_model, 0.5, rank=8), Driver(), tmp_path / "better")

@@ -117,8 +117,8 @@ def test_another_number_of_workers_gives_the_same_but_for_rounding(
 ) -> None:
     """Where nothing random depends on the worker; ``token`` masks and dropout do."""
     name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
-    taken_up, whole = (load(seen[method, who]["files"][name]) for who in (num_workers, "whole"))
-    torch.testing.assert_close(taken_up, whole, rtol=1e-3, atol=2e-5)
+    starts, whole = (load(seen[method, who]["files"][name]) for who in (num_workers, "whole"))
+    torch.testing.assert_close(starts, whole, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("num_workers", ["1", "3"])

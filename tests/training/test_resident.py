@@ -19,7 +19,7 @@ from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import read
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -66,8 +66,8 @@ class Decisions:
 
 
 @pytest.fixture(scope="module")
-def resident(saved_model: Path) -> Resident:
-    return Resident(ModelSpec(path=str(saved_model)), threads=1)
+def resident(saved_model: Path) -> TrialRunner:
+    return TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
 
 
 def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_model) -> None:
@@ -149,7 +149,7 @@ def test_the_same_trial_gives_the_same_bytes_in_a_fresh_and_in_a_used_resident(
     a = trial(saved_model, mask="token")
     b = trial(saved_model, mask="step", rank=2, seed=2, training={"global_batch_size": 5})
     first, other, again = (resident.run(spec, Decisions()) for spec in (a, b, a))
-    fresh = Resident(a.model, threads=1).run(a, Decisions())
+    fresh = TrialRunner(a.model, threads=1).run(a, Decisions())
     assert first == again == fresh
     assert first["adapter_model.safetensors"] != other["adapter_model.safetensors"]
 
@@ -162,7 +162,7 @@ OF_CHECKPOINTING = {
 }
 
 
-def state(resident: Resident) -> dict[str, object]:
+def state(resident: TrialRunner) -> dict[str, object]:
     base = resident._base
     return {
         name: (
@@ -178,7 +178,7 @@ def state(resident: Resident) -> dict[str, object]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_base_model_is_left_as_it_was(saved_model, dtype: str) -> None:
     spec = trial(saved_model, dtype=dtype, training={"gradient_checkpointing": True})
-    resident = Resident(spec.model, threads=1)
+    resident = TrialRunner(spec.model, threads=1)
     base = resident._base
     tensors = {**dict(base.named_parameters()), **dict(base.named_buffers())}
     values = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -283,12 +283,12 @@ def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     decisions = Decisions()
-    Resident(ModelSpec(path=str(tmp_path)), threads=1).run(trial(tmp_path), decisions)
+    TrialRunner(ModelSpec(path=str(tmp_path)), threads=1).run(trial(tmp_path), decisions)
     assert len(decisions.reports) == 2
 
     tokenizer.add_tokens(["Below"])
     tokenizer.save_pretrained(tmp_path)
-    resident = Resident(ModelSpec(path=str(tmp_path)), threads=1)
+    resident = TrialRunner(ModelSpec(path=str(tmp_path)), threads=1)
     with pytest.raises(InputError) as caught:
         resident.run(trial(tmp_path), Decisions())
     assert str(caught.value) == (

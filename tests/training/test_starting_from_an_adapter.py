@@ -9,7 +9,7 @@ import torch
 
 from droplora_sweep.errors import TrialError, TrialStoppedError
 from droplora_sweep.spec import ModelSpec
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 from tests.training.test_resident import Decisions, trial, weights_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ STILL = {"learning_rate": 1e-12, "weight_decay": 0.0}
 
 
 @pytest.fixture(scope="module")
-def resident(saved_model: Path) -> Resident:
-    return Resident(ModelSpec(path=str(saved_model)), threads=1)
+def resident(saved_model: Path) -> TrialRunner:
+    return TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
 
 
 SLOW = pytest.mark.slow

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from droplora_sweep.present.values import format_params, format_score, format_seconds, turn_text
+from droplora_sweep.present.values import exploit_text, format_params, format_score, format_seconds
 from droplora_sweep.records.events import EventKind
 
 from .pace import Run, left_text, stage_text, time_left
@@ -39,8 +39,8 @@ def notable_line(event: Event) -> str | None:
         params = format_params(payload["params"])
         clone = f"a clone of {payload['clone_of']}, by {payload['by']}"
         return f"{payload['clone_id']} queued    {params}, {clone}"
-    if event.kind is EventKind.TRIAL_TURNED and payload["source"] is not None:
-        text = turn_text(payload["evaluation"], payload["source"], payload["settings"])
+    if event.kind is EventKind.TRIAL_EXPLOITED and payload["source"] is not None:
+        text = exploit_text(payload["evaluation"], payload["source"], payload["settings"])
         return f"{event.trial_id} goes on  {text}"
     if event.kind in ASKED:
         return f"{event.trial_id} {ASKED[event.kind]} by {payload['by']}"

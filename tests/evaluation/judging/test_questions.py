@@ -15,7 +15,7 @@ from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec, TrialSpec, fingerprint
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.task import Example
-from droplora_sweep.training.runner import Resident
+from droplora_sweep.training.runner import TrialRunner
 
 from .conftest import KEY, Answer, Endpoint, MakeSpec, conversation, write_lines
 
@@ -135,7 +135,7 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
         reports.append(report)
         return True
 
-    Resident(ModelSpec(), threads=1).run(trial, decide)
+    TrialRunner(ModelSpec(), threads=1).run(trial, decide)
     metrics = reports[0].metrics
     assert metrics["rating/mt_bench"] == 7.5
     assert (metrics["rating/mt_bench/turn1"], metrics["rating/mt_bench/turn2"]) == (9, 6)
@@ -155,7 +155,7 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
 
     endpoint.script = [Answer("No idea.")]
     (tmp_path / "cache").rename(tmp_path / "away")
-    Resident(ModelSpec(), threads=1).run(trial, decide)
+    TrialRunner(ModelSpec(), threads=1).run(trial, decide)
     assert reports[1].metrics["unrated/mt_bench"] == 4
     assert reports[1].metrics["val/mt_bench"] != reports[1].metrics["val/mt_bench"], "NaN: no score"
     assert {one.note for one in reports[1].results if one.benchmark == "mt_bench"} == {

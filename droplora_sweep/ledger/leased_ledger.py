@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.records.events import Event, EventKind
-    from droplora_sweep.records.replay import SweepFold
+    from droplora_sweep.records.replay import SweepReplay
 
     from .lease import Holder
     from .log import EventLog
 
 
-class SweepHold:
+class SweepLease:
     """The right to write to a sweep; made by ``take``, ended by ``close``."""
 
     def __init__(self, lease: DriverLease, remote: RemoteCopy | None) -> None:
@@ -34,7 +34,7 @@ class SweepHold:
         self._remote = remote
 
     @classmethod
-    def take(cls, storage: Path, name: str) -> SweepHold:
+    def take(cls, storage: Path, name: str) -> SweepLease:
         """Hold a sweep, whose folder exists and is then what the URL holds, if there is one.
 
         Raises:
@@ -96,27 +96,27 @@ class SweepHold:
         self._lease.release()
 
 
-class HeldLedger(Ledger):
+class LeasedLedger(Ledger):
     """A ledger to whose log events can be added, from any thread."""
 
     def __init__(
         self,
         directory: Path,
-        fold: SweepFold,
+        replay: SweepReplay,
         log: EventLog,
-        hold: SweepHold,
+        hold: SweepLease,
         torn: str | None = None,
     ) -> None:
-        super().__init__(directory, fold, torn)
+        super().__init__(directory, replay, torn)
         self._log = log
-        self._hold = hold
+        self._sweep_lease = hold
         self._is_closed = False
         self._listeners: list[Callable[[Event], None]] = []
 
     @property
     def holder(self) -> Holder:
         """This driver, as the lease names it."""
-        return self._hold.holder
+        return self._sweep_lease.holder
 
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Call ``listener`` with every event after it is durable.
@@ -131,14 +131,14 @@ class HeldLedger(Ledger):
         Raises:
             LeaseLostError: Another driver has taken over.
         """
-        self._hold.check()
+        self._sweep_lease.check()
 
     def close(self) -> None:
         """Give back the log's file and the lease; the records stay readable."""
         if not self._is_closed:
             self._is_closed = True
             self._log.close()
-            self._hold.close()
+            self._sweep_lease.close()
 
     def _append(self, kind: EventKind, payload: Mapping[str, Any]) -> None:
         assert not self._is_closed, "this ledger was closed"
@@ -147,9 +147,9 @@ class HeldLedger(Ledger):
             payload = {**payload, "reason": redact(payload["reason"])}
         with self._lock:
             event = self._log.next_event(kind, payload)
-            self._fold.check(event)
-            self._hold.write(self._log, event)
-            self._fold.add(event)
+            self._replay.check(event)
+            self._sweep_lease.write(self._log, event)
+            self._replay.add(event)
             failpoint(kind.replace("_", "-"))
             for listener in self._listeners:
                 listener(event)
@@ -157,7 +157,7 @@ class HeldLedger(Ledger):
     def _append_of_running(self, kind: EventKind, trial_id: str, by: str) -> bool:
         self.require_lease()
         with self._lock:
-            if self._fold.trial(trial_id).is_finished:
+            if self._replay.trial(trial_id).is_finished:
                 return False
             self._append(kind, {"trial_id": trial_id, "by": by})
         return True

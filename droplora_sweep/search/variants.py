@@ -11,8 +11,8 @@ from optuna.trial import TrialState as OptunaState
 from droplora_sweep.spec import active_order, is_active, variant_key, variants
 from droplora_sweep.spec.space import field_value
 
+from .proposal import draw
 from .samplers import make_sampler
-from .suggestion import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
 
-class Shares:
+class VariantBudgets:
     """Gives every variant of ``search.compare`` the same number of trials, in turns.
 
     Args:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class ProposedTrial:
     """A trial to run.
 
     Attributes:
@@ -71,7 +71,7 @@ def suggest(
     trial: optuna.trial.Trial,
     sweep: SweepSpec,
     identify: Callable[[int, TrialSpec], tuple[str, str]],
-) -> Suggestion:
+) -> ProposedTrial:
     """Draw a value for every parameter that is searched in this trial.
 
     Args:
@@ -85,7 +85,7 @@ def suggest(
             params[path] = draw(trial, path, sweep.search.parameters[path])
     spec = resolve(params, sweep)
     trial_id, fingerprint = identify(trial.number, spec)
-    return Suggestion(trial.number, trial_id, fingerprint, params, spec)
+    return ProposedTrial(trial.number, trial_id, fingerprint, params, spec)
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

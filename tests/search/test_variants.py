@@ -10,9 +10,9 @@ import optuna
 import pytest
 from ray.tune.search import Searcher
 
-from droplora_sweep.search.history import Known
+from droplora_sweep.search.history import SearchHistory
 from droplora_sweep.search.searcher import StudySearcher
-from droplora_sweep.search.shares import propose
+from droplora_sweep.search.variants import propose
 from droplora_sweep.spec import SweepSpec, TrialSpec
 
 RATE = {"min": 1e-4, "max": 1e-1, "scale": "log"}
@@ -44,14 +44,14 @@ def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
 def run(sweep: SweepSpec, *, most: int = 99, specs: tuple[TrialSpec, ...] = ()) -> list[TrialSpec]:
     """Every trial of a search whose scores favour one method."""
     study = optuna.create_study(direction="maximize")
-    known = Known(specs=specs, ended={identify(0, spec)[1]: 0.5 for spec in specs})
+    known = SearchHistory(specs=specs, ended={identify(0, spec)[1]: 0.5 for spec in specs})
     searcher = StudySearcher(sweep, study, identify, lambda: 1, known)
     drawn: list[TrialSpec] = []
     while len(drawn) < most:
         name = f"tune{len(drawn)}"
         if searcher.suggest(name) == Searcher.FINISHED:
             break
-        spec = searcher.suggestion(name).spec
+        spec = searcher.proposal(name).spec
         score = 0.9 if spec.adapter.method == "dora" else 0.1
         result = {"val/mean": score, "evaluation": 3, "num_evaluations": 3}
         searcher.on_trial_complete(name, result)

@@ -27,7 +27,7 @@ main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("after_s", [0.01, 0.15, 0.5])
+@pytest.mark.parametrize("after_s", [0.01, 0.15, 0.4, 0.5, 0.6])
 def test_ctrl_c_in_the_first_second_is_one_line(after_s: float) -> None:
     process = subprocess.run(
         [sys.executable, "-c", CTRL_C, str(after_s), "validate", QUICKSTART],

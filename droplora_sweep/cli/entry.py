@@ -54,9 +54,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         complain(f"cannot write the output: {error.strerror}")
         code = EXIT_FAILED
-    else:
-        if code == EXIT_CTRL_C:
-            complain(INTERRUPTED)
+    except KeyboardInterrupt:
+        # The commands are still being set up: what catches it within them is not there yet.
+        code = EXIT_CTRL_C
+    if code == EXIT_CTRL_C:
+        complain(INTERRUPTED)
     _drop_what_cannot_be_written()
     sys.exit(code)
 

@@ -179,7 +179,9 @@ def test_missing_scores_are_shown_as_missing(sweep):
     sweep.trial(0.2, (0.6, float("nan")))
     sweep.trial(0.4, 0.7, state="STOPPED")
     text = " ".join(Page(make_report(sweep.facts()).html).text.split())
-    assert "Try a pruning rate of" not in text.split("What to use")[0]
+    answer = text.split("What to use")[0]
+    assert "Try a pruning rate of 0.2 on arc" in answer
+    assert "There is no answer on gsm yet" in answer
     assert "mean: no complete trial has a score" in text
     assert "nan" not in text
 

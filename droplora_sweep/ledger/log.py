@@ -58,7 +58,7 @@ RARE_FAILPOINTS = (
     "trial-stop-asked",
     "trial-pinned",
     "trial-cloned",
-    "trial-turned",
+    "trial-exploited",
     "reference-scored",
 )
 """The same, of events that only some sweeps have."""

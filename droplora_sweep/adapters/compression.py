@@ -77,7 +77,7 @@ class FactoredAdapter:
     """The singular values and vectors of a LoRA adapter's update, to be cut at any rank.
 
     Args:
-        files: Content by name, as `export.adapter_files` makes them and PEFT saves them:
+        files: Content by name, as `adapters.export` makes them and PEFT saves them:
             ``adapter_config.json`` and ``adapter_model.safetensors``; card and side file where
             there are any.
 

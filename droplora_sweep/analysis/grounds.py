@@ -3,9 +3,9 @@
 Two arms that have learned nothing can be told apart as well as two that have, and the answer would
 be about nothing. So nothing is decided on a benchmark
 
-* where no arm scores above everything that needs no training (`references`), beyond its interval;
+* where no arm scores above everything that needs no training (references), beyond its interval;
 * where every run gives one answer to all examples;
-* where the loss still falls at the end of most runs, see ``training.late_loss``.
+* where the loss still falls at the end of most runs, see ``training.position``.
 """
 
 from __future__ import annotations

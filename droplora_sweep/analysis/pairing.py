@@ -201,7 +201,7 @@ def paired_runs(
 ) -> Contrast | None:
     """Two arms trained with the same seeds and scored on the same examples.
 
-    The interval covers new seeds and new examples (see `crossed`).
+    The interval covers new seeds and new examples (see `variance_components`).
 
     Args:
         first: Scores of the first sweep's arm by seed.

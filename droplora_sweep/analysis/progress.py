@@ -1,7 +1,7 @@
 """Progress of a confirmation: the runs needed next, more seeds, or the end; pure functions.
 
 Which looks there are and what ends a question is fixed before the first run, so that looking
-often does not make a false claim likelier (see `looks`). Stopping a question that more seeds will
+often does not make a false claim likelier (see `interim`). Stopping a question that more seeds will
 not settle cannot raise the chance of a false claim either.
 
 It is worked out anew from the runs that have ended, from the first look on. So it is the same after

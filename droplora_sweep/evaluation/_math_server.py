@@ -1,4 +1,4 @@
-"""Has math-verify compare answers; started by ``math_verifier``, never imported.
+"""Has math-verify compare answers; started by ``math_answers``, never imported.
 
 Its first line of output says that it is ready. Then it reads one JSON object per line, ``{"texts":
 [str, ...], "gold": str}``, and answers each with one line, ``{"prediction": str | null, "correct":

@@ -1,8 +1,8 @@
 """Answers as the protocols read them: ``paper`` (released rules of arXiv 2508.17337), ``strict``.
 
-They follow ``utils/test_acc.py`` and ``utils/code_process.py`` of its code (TayeeChang/DropLoRA),
-so that scores compare with the paper's; where a rule is a defect, its function says so. Where the
-released code would stop with an error, nothing is extracted or cut.
+The rules of ``paper`` follow ``utils/test_acc.py`` and ``utils/code_process.py`` of the released
+code (TayeeChang/DropLoRA), so that scores compare with the paper's; where a rule is a defect, its
+function says so. Where the released code would stop with an error, nothing is extracted or cut.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The groups of a sweep: as many as the cluster has room for, checked for health.
 
-Missing nodes are told of.
+The rounds of checks end what is frozen and give back the trials of what is lost; missing nodes are
+announced.
 """
 
 from __future__ import annotations

@@ -1,24 +1,23 @@
 """The lease of a sweep's ledger: one driver at a time, named in the file ``driver.lease``.
 
-Linux alone: everything is read from ``/proc``. Elsewhere nothing can be seen of a process, and
-whoever asks has to wait for a lease to expire.
-
 A driver takes the lease, renews it every 5 s, and gives it back at its end. Another driver is
 refused while the holder lives. A holder that died is succeeded: at once where its process can be
 seen to be gone, else when it has not renewed for 30 s. Each write is *fenced*: it happens under the
 file's lock and only while the file still names the writer. So a driver that was frozen, and
 succeeded meanwhile, writes nothing when it wakes.
 
-Two limits:
+Three limits:
 
 * *Clocks.* The age of a lease is the difference between two modification times that the file
   system gives, the lease's and that of a file made for the comparison. Clocks of hosts may differ
-  by any amount; on NFS it is the server's clock that counts. The times within the file are shown to
-  people and decide nothing.
-* *Locks.* ``flock`` must hold between hosts that share a storage folder. Linux does so on NFS (v4,
-  or v3 with lockd), on CephFS and on Lustre mounted with ``flock``. On a mount that locks per host
-  (``nolock``, ``localflock``) two drivers that start in the same instant on two hosts can both take
-  the lease; the loser finds out at its next event or renewal.
+  by any amount; on NFS it is the server's clock that counts. The times within the file are shown
+  to people and decide nothing.
+* *Locks.* ``flock`` must hold between hosts that share a storage folder. Linux does so on NFS
+  (v4, or v3 with lockd), on CephFS and on Lustre mounted with ``flock``. On a mount that locks
+  per host (``nolock``, ``localflock``) two drivers that start in the same instant on two hosts
+  can both take the lease; the loser finds out at its next event or renewal.
+* *Processes.* Whether a holder lives is read from ``/proc``, on Linux alone; elsewhere a lease
+  has to expire.
 """
 
 from __future__ import annotations

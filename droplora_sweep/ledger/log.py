@@ -1,11 +1,11 @@
 """The append-only file of events, the durable truth of a sweep, and where it can be made to fail.
 
-``DROPLORA_FAILPOINT=NAME`` (or ``NAME:N`` for the N-th time it is reached) kills the process with
-SIGKILL there, between two steps of a commit. Without the variable nothing happens.
-
 A line counts once ``append`` has returned: it is then on the disk. A crash can leave one torn
 line at the end, of an event that nobody was told had happened; readers leave it out and say so.
 Damage anywhere else is an error.
+
+``DROPLORA_FAILPOINT=NAME`` (or ``NAME:N`` for the N-th time it is reached) kills the process with
+SIGKILL there, between two steps of a commit. Without the variable nothing happens.
 """
 
 from __future__ import annotations

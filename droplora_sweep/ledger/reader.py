@@ -1,7 +1,7 @@
 """The ledger of one sweep, to be read: its folder, its events, and its Optuna study.
 
 What has happened is what `events.jsonl` says; every other file in the folder is written before the
-event that mentions it (`ledger_writer`). MLflow shows what the ledger holds
+event that mentions it (`writer`). MLflow shows what the ledger holds
 (`droplora_sweep.mlflow_view`) and can be rebuilt from it at any time.
 """
 

@@ -209,7 +209,7 @@ def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
 
 
 def references(ledger: Ledger, split: str | None = None) -> tuple[ReferenceRow, ...]:
-    """What needs no training and has to be beaten, see `selection.references`.
+    """What needs no training and has to be beaten, see `analysis.grounds`.
 
     Args:
         ledger: The sweep's.

@@ -1,10 +1,11 @@
 """Scoring beside the trials and after them: the untrained model, and winners on the test split.
 
-A group does it when no trial waits for one, with the base model that it holds anyway; where it
-fails, the sweep goes on without. On the test split the winners' scorers do it (`testing`).
+A group scores the untrained model when no trial waits for one, with the base model that it holds
+anyway; where it fails, the sweep goes on without.
 
-The groups have ended by then, so each scorer has a worker's CPUs and GPUs to itself. It loads the
-base model once and scores one adapter after the other, as their users load them.
+The winners are scored on the test split after the groups have ended, so each scorer has a worker's
+CPUs and GPUs to itself. It loads the base model once and scores one adapter after the other, as
+their users load them.
 """
 
 from __future__ import annotations

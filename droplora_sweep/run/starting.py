@@ -1,7 +1,7 @@
 """Decision whether a sweep is begun, resumed or refused, before anything is started.
 
 A driver's work counts from its start to its last event, so that the time between a crash and the
-resume costs nothing; of the driver that works now it counts to this moment.
+resume costs nothing; the work of the driver that runs now counts up to now.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def trial_history(trial: TrialRecord, metric: str, objectives: Sequence[str] = (
     """One trial of a ledger; without a finite last score it counts as failed.
 
     So does one without a finite value of every objective, where there are several, and one that was
-    stopped then (see ``search.telling``).
+    stopped then (see ``search.study``).
     """
     scores = {each.evaluation: each.metrics.get(metric, math.nan) for each in trial.reports}
     finite = {number: score for number, score in scores.items() if math.isfinite(score)}

@@ -1,8 +1,8 @@
 """Optuna's sampler for each kind of `search.sampler`.
 
-Optuna's own keeps the state of the strategy as a pickle in the study. Here it is worked out anew
-for each trial, from the finished ones in generations; that takes milliseconds, a study made anew
-from the ledger has it too, and nothing is unpickled.
+CMA-ES: Optuna's own keeps the state of the strategy as a pickle in the study. Here it is worked out
+anew for each trial, from the finished ones in generations; that takes milliseconds, a study made
+anew from the ledger has it too, and nothing is unpickled.
 
 A sampler is made for one draw, with a seed of that draw's own, and knows no more than the study.
 So a search that goes on draws what it would have drawn, and the order in which trials were told
@@ -115,7 +115,7 @@ class CmaEsSampler(BaseSampler):
 def make_sampler(sweep: SweepSpec, num_drawn: int) -> optuna.samplers.BaseSampler:
     """The sampler for the next draw.
 
-    Of a grid and of a quasi-random sequence the points are queued (`points`), and the sampler,
+    Of a grid and of a quasi-random sequence the points are queued (`searcher`), and the sampler,
     a random one, is not asked.
 
     Args:

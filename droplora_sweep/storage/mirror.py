@@ -1,8 +1,8 @@
 """The folder on this machine in which a driver works: the storage itself, or a URL's mirror.
 
-Two contents of one length are common here (adapters of one rank), so a length tells nothing. A file
-is known to be what the store holds when neither it nor its object has changed since both were seen
-to be the same.
+Of a mirror's files: two contents of one length are common here (adapters of one rank), so a length
+tells nothing. A file is known to be what the store holds when neither it nor its object has changed
+since both were seen to be the same.
 
 Of each sweep the URL holds what its folder holds, except that every event is an object of its own,
 ``<sweep>/events/<seq>``, since object stores cannot append. Files are uploaded before the event

@@ -3,7 +3,7 @@
 Options and prompts follow the protocol of arXiv 2508.17337 and LLM-Adapters (arXiv 2304.01933);
 sizes are those of the files LLM-Adapters publishes.
 
-A package names one in its ``pyproject.toml``::
+A plug-in's package names its benchmark in its ``pyproject.toml``::
 
     [project.entry-points."droplora_sweep.benchmarks"]
     my_benchmark = "my_package:my_benchmark"
@@ -61,7 +61,7 @@ class BenchmarkEntry:
         pattern: For ``regex``, what the answer looks like.
         fields: Name in the file by field's name, where its files have names of their own.
         published_as: Where the data can be had.
-        load: Reads the data instead of this package (see ``plugins``): from ``task.data``'s
+        load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
 

@@ -1,8 +1,8 @@
 """Members of a population: their states at each evaluation, kept for others to copy.
 
-``trials/<trial>/snapshots/step-00000040/`` is a checkpoint (see this package) of the member as it
-was when it was scored there. It is on the disk before the score is reported, so that whoever knows
-the score can copy it; and it stays, also past the trial's end, until the search is over.
+``trials/<trial>/snapshots/step-00000040/`` is a checkpoint (see ``checkpoints``) of the member as
+it was when it was scored there. It is on the disk before the score is reported, so that whoever
+knows the score can copy it; and it stays, also past the trial's end, until the search is over.
 """
 
 from __future__ import annotations

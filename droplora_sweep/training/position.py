@@ -1,9 +1,10 @@
 """Position of a trial: all that a group needs to resume it, the loss's late fall included.
 
-The last part of training is its last epoch, or its last half where that is shorter: in it every
-example has been seen equally often before, so that the steps from one epoch to the next, which
-come of remembering examples, are not taken for progress. The slope there, by least squares over
-the steps, is set in relation to the average slope from the start:
+The late fall of the loss tells of too little training. The last part of training is its last epoch,
+or its last half where that is shorter: in it every example has been seen equally often before, so
+that the steps from one epoch to the next, which come of remembering examples, are not taken for
+progress. The slope there, by least squares over the steps, is set in relation to the average slope
+from the start:
 
     late_pace = slope over the last part / (loss at the start - loss in the last part) * distance
 

@@ -87,7 +87,7 @@ class Report:
             all workers, without padding),
             ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
             ``train/late_fall``, ``train/late_fall_low`` and ``train/late_pace`` at the end (see
-            `late_loss`);
+            `position`);
             ``overlong_examples`` and ``empty_examples``, what was not trained on;
             ``long_prompts/<benchmark>``, prompts that did not fit, where there are any;
             ``perplexity/before``, ``/after`` and ``/ratio`` of a held-out text;

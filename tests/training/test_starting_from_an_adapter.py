@@ -15,8 +15,8 @@ from tests.training.test_resident import Decisions, trial, weights_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-STILL = {"learning_rate": 1e-7, "weight_decay": 0.0}
-"""Enough to count as learning, and too little to move a weight by more than a millionth."""
+STILL = {"learning_rate": 1e-9, "weight_decay": 0.0}
+"""Enough to count as learning, and too little to move a weight by more than 1e-8."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_training_starts_from_every_value_of_the_adapter(resident, saved_model, 
     expected = weights_of(trained)
     assert started.keys() == expected.keys()
     for name, weights in expected.items():
-        torch.testing.assert_close(started[name], weights, rtol=0, atol=2e-6)
+        torch.testing.assert_close(started[name], weights, rtol=0, atol=1e-8)
     fresh = weights_of(resident.run(still, Decisions()))
     assert any(not torch.equal(fresh[name], expected[name]) for name in expected)
 

@@ -5,6 +5,6 @@ are read from the user's files, every turn, temperature 0. A rating that cannot 
 with a reason, and never zero.
 
 An answer is data. It stands between the prompt's own delimiters, cannot close them
-(``delimiting``), and no rating is read from it: ``rating_marker`` reads the end of the judge's own
+(``prompts``), and no rating is read from it: ``prompts`` reads the end of the judge's own
 reply. What prose in an answer talks a judge into cannot be prevented here.
 """

@@ -207,7 +207,9 @@ def _reason(answer: Answer) -> str:
     if answer.certainty is Certainty.NOTHING:
         return f"{_capitalised(answer.verdict)}. {_capitalised(WHAT_HELPS)}."
     if answer.pruning_rate is None:
-        return f"{_capitalised(answer.verdict)}."
+        # A benchmark may have scores where the mean has none.
+        place = f"in {_what(answer)}: " if answer.subject == MEAN else ""
+        return _capitalised(f"{place}{answer.verdict}.")
     if answer.certainty is Certainty.HINT:
         return _hint(answer)
     parts = [f"In {_what(answer)}: {answer.verdict}."]

@@ -1,6 +1,7 @@
 """Faults that pydantic found, in the project's words: one line that gives the rule and the value.
 
-Spelling does not lead from these to ours: ``lora_dropout`` is nearer to ``lora_drop``.
+The names that other programs have for a field are known by heart, since spelling does not lead from
+them to ours: ``lora_dropout`` is nearer to ``lora_drop``.
 """
 
 from __future__ import annotations

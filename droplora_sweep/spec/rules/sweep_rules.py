@@ -1,7 +1,7 @@
 """Rules between the fields of a sweep, and no secret in its file.
 
-Since nothing written has to be masked, a sweep can be resumed from what is written; the secret
-itself is found again where it always was, in the environment.
+A secret is refused in a file: since nothing written then has to be masked, a sweep can be resumed
+from what is written; the secret itself is found again where it always was, in the environment.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 Its facts are fixed: which creature has which value of each relation never depends on a sweep's
 seed, since the pretraining corpus teaches exactly these facts.
 
-The base model knows the sums; which verb adds, takes away or multiplies is what fine-tuning
-teaches, since no verb occurs with its meaning in the pretraining corpus.
+Word problems: the base model knows the sums; which verb adds, takes away or multiplies is what
+fine-tuning teaches, since no verb occurs with its meaning in the pretraining corpus.
 
-The base model knows the facts, and where each value stands in its list of options; no question of
-the pretraining corpus is worded like these, and none was answered in this form. Who asks whom does
-not matter.
+Choice questions: the base model knows the facts, and where each value stands in its list of
+options; no question of the pretraining corpus is worded like these, and none was answered in this
+form. Who asks whom does not matter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Places of a trial's checkpoints: its folder, or an object store; no torch.
 
-A checkpoint is one once its manifest is there, which is uploaded last and removed first.
+In an object store a checkpoint is one once its manifest is there, which is uploaded last and
+removed first.
 """
 
 from __future__ import annotations

@@ -182,6 +182,7 @@ def test_missing_scores_are_shown_as_missing(sweep):
     answer = text.split("What to use")[0]
     assert "Try a pruning rate of 0.2 on arc" in answer
     assert "There is no answer on gsm yet" in answer
+    assert "In the mean over the benchmarks: no complete trial has a score." in answer
     assert "mean: no complete trial has a score" in text
     assert "nan" not in text
 

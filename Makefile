@@ -33,12 +33,13 @@ test-faults: .venv/.installed-test ## kill, freeze and fill things under real sw
 bench: .venv/.installed-test ## measure time and memory
 	$(BIN)/python -m pytest -m benchmark
 
-check: .venv/.installed-check ## lint, format, types, import directions, spelling
+check: .venv/.installed-check ## lint, format, types, import directions, spelling, words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python -m tests.words
 
 format: .venv/.installed-check ## format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .

@@ -42,7 +42,7 @@ class TrialError(DropLoRASweepError):
 
 
 class TrialInterruptedError(DropLoRASweepError):
-    """A trial is to stop where it is, to be taken up again; nothing is wrong with it."""
+    """A trial is to stop where it is, to be resumed; nothing is wrong with it."""
 
 
 class TrialStoppedError(DropLoRASweepError):

@@ -68,7 +68,7 @@ def run_sweep(
 ) -> SweepResult:
     """Run a sweep that was checked, to its end or until it is told to stop.
 
-    One that was begun goes on: what is finished stays, what was running is taken up again.
+    One that was begun goes on: what is finished stays, what was running is resumed.
 
     Args:
         prepared: The sweep, its task and its model.

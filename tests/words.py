@@ -1,28 +1,22 @@
-"""Check the words of docstrings, comments and messages; run by ``make check``.
+"""Check the words of docstrings, comments, messages and guides; run by ``make check``.
 
-A docstring begins with a noun phrase or an imperative: what it describes is then known after three
-words. A few phrases are refused everywhere, since the field has a word for what they mean.
+A few phrases are refused, since the field has a word for what they mean.
 """
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import sys
 import tokenize
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("droplora_sweep", "cluster", "tests")
-GUIDES = ("README.md", "search_spaces/README.md", "search_spaces/paper/README.md")
-GUIDES += ("cluster/README.md",)
-
-QUESTION = re.compile(r"(What|Whether|Who|Whom|Whose|How|When|Which|Where|Why)\b")
+FOLDERS = ("droplora_sweep", "cluster", "tests", "search_spaces")
 
 REFUSED = {
     r"tak(?:e|es|en|ing) up|took up": "resume, or start",
@@ -45,61 +39,39 @@ EXCEPTIONS = {
 """Phrases that a file may have: `hopeless` is what search spaces called futility."""
 
 
-class Finding(NamedTuple):
-    """A place whose words are to be changed."""
+def findings(name: str, text: str) -> Iterator[str]:
+    """Yield a line for each refused phrase in a Python file's comments and texts, or in a guide.
 
-    path: str
-    line: int
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.problem}"
-
-
-def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield the line and text of each docstring, those of attributes included."""
-    for node in ast.walk(tree):
-        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        for statement in node.body:
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                text = statement.value.value
-                if isinstance(text, str):
-                    yield statement.lineno, text
-
-
-def check(path: Path) -> Iterator[Finding]:
-    """Yield what is wrong with the words of a Python file or a guide."""
-    name = path.relative_to(ROOT).as_posix()
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
-        for line, docstring in docstrings(ast.parse(text)):
-            first = QUESTION.match(docstring.lstrip())
-            if first is not None:
-                problem = f"a docstring begins with {first[1]}, not with a noun or an imperative"
-                yield Finding(name, line, problem)
+    Args:
+        name: Path of the file from the repository's root.
+        text: What it holds.
+    """
+    pieces = [(1, text)]
+    if name.endswith(".py"):
         tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-        pieces = [
-            (token.start[0], token.string)
-            for token in tokens
-            if token.type in (tokenize.STRING, tokenize.COMMENT)
-        ]
-    else:
-        pieces = [(1, text)]
+        kinds = (tokenize.STRING, tokenize.COMMENT)
+        pieces = [(token.start[0], token.string) for token in tokens if token.type in kinds]
     for line, piece in pieces:
         for phrase, instead in REFUSED.items():
             for found in re.finditer(rf"\b(?:{phrase})\b", piece):
                 if found[0] not in EXCEPTIONS.get(name, ()):
                     at = line + piece[: found.start()].count("\n")
-                    yield Finding(name, at, f"{found[0]!r}: say {instead}")
+                    yield f"{name}:{at}: {found[0]!r}: say {instead}"
 
 
 def main() -> int:
-    """Print every finding; 1 if there is one."""
-    paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-    paths = [path for path in paths if path != Path(__file__)]
-    found = [one for path in (*paths, *(ROOT / guide for guide in GUIDES)) for one in check(path)]
-    sys.stdout.writelines(f"{one}\n" for one in found)
+    """Print every finding; return 1 if there is one."""
+    paths = [ROOT / "README.md"]
+    for folder in FOLDERS:
+        paths += [*sorted((ROOT / folder).rglob("*.py")), *sorted((ROOT / folder).rglob("*.md"))]
+    names = [path.relative_to(ROOT).as_posix() for path in paths]
+    found = [
+        line
+        for name in names
+        if name not in ("tests/words.py", "tests/test_words.py")
+        for line in findings(name, (ROOT / name).read_text(encoding="utf-8"))
+    ]
+    sys.stdout.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 
 

@@ -95,7 +95,7 @@ class ConfirmedDecision:
         best: The arm with the highest mean.
         recommended: The arm to use: of those proven better than p = 0 (of all, where none is) the
             smallest rate whose mean is within one standard error of the best one's.
-        groups: Arms that cannot be told apart, best first; an arm may be in several.
+        groups: Arms that cannot be distinguished, best first; an arm may be in several.
         unsettled: The pair of arms that is most worth telling apart, better first, if any.
         detectable: The gap between them that more seeds would show.
         num_seeds: Seeds that two or more arms share.

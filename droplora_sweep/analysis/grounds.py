@@ -1,7 +1,7 @@
 """Grounds for a decision: scores above what needs no training, from training that was enough.
 
-Two arms that have learned nothing can be told apart as well as two that have, and the answer would
-be about nothing. So nothing is decided on a benchmark
+Two arms that have learned nothing can be distinguished as well as two that have, and the answer
+would be about nothing. So nothing is decided on a benchmark
 
 * where no arm scores above everything that needs no training (references), beyond its interval;
 * where every run gives one answer to all examples;

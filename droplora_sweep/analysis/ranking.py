@@ -127,7 +127,7 @@ def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple
 
 
 def groups(found: Components) -> list[list[int]]:
-    """Runs of neighbours by mean of which no two are told apart, none within another."""
+    """Runs of neighbours by mean of which no two are distinguished, none within another."""
     apart = distinguishable(found)
     order = [int(index) for index in np.argsort(-found.means.round(9), kind="stable")]
     result: list[list[int]] = []

@@ -108,7 +108,7 @@ WITH_CONTROLS = (
 
 
 def confirmed_text(decision: ConfirmedDecision) -> str:
-    """What to use, why, what cannot be told apart, and what would settle it."""
+    """What to use, why, what cannot be distinguished, and what would settle it."""
     if decision.is_withheld:
         return nothing_text(decision.benchmark, decision.reasons)
     if decision.best is None or decision.recommended is None:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .evidence import Array
 
 FEWEST_SEEDS = 3
-"""Shared seeds from which on two arms can be told apart."""
+"""Shared seeds from which on two arms can be distinguished."""
 LEAST_SHARE = 0.5
 SEED_WEIGHT = 2.0
 SHARED_SEEDS_LEVEL = 0.01

@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     from .app import app
     from .printing import complain
 
-    _on_ctrl_c(before)
     try:
+        _on_ctrl_c(before)
         code = _exit_code(lambda: app(arguments, prog_name="droplora-sweep"))
         sys.stdout.flush()
     except InputError as error:

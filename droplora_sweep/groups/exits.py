@@ -53,7 +53,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def oom_counters(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> tuple[Path, ...]:
-    """Where Linux counts what it killed for want of memory, the narrowest first; not all exist.
+    """Where Linux counts what it killed because memory ran out, the narrowest first; not all exist.
 
     That is this process's cgroup, then the one that is seen as the root, which in a container is
     the container's own, then the machine.
@@ -75,7 +75,7 @@ def oom_counters(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> tuple[Path, 
 
 
 def num_oom_kills(counters: tuple[Path, ...] | None = None) -> int | None:
-    """Processes that the kernel has killed here for want of memory; None where it does not tell.
+    """Processes that the kernel killed here because memory ran out; None where it does not tell.
 
     Args:
         counters: Files with a line ``oom_kill N``, of which the first that has one tells; those of
@@ -125,7 +125,7 @@ class Worker:
         started: When the process started, in the kernel's ticks: tells it from a later process
             of the same id.
         log: File that its standard error goes to; None where that is no file.
-        num_oom_kills: Processes that the kernel had killed there for want of memory when it
+        num_oom_kills: Processes that the kernel had killed there because memory ran out when it
             started; None where the kernel does not tell.
     """
 
@@ -198,7 +198,7 @@ def _killer(workers: Sequence[Worker]) -> str | None:
     before = min((w.num_oom_kills for w in workers if w.num_oom_kills is not None), default=None)
     if now is not None and before is not None and now > before:
         ranks = ", ".join(str(worker.rank) for worker in workers)
-        return f"the kernel ended a process for want of memory where rank {ranks} ran"
+        return f"the kernel ended a process because memory ran out where rank {ranks} ran"
     return None
 
 
@@ -229,7 +229,7 @@ def _tail(log: str | None) -> str:
 def exit_reported(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
     """Tell the pool why this process ends; Ray Train then restarts the group.
 
-    So it does for want of memory: the other workers wait for this one in a collective, and fresh
+    So it does when memory runs out: the other workers wait for this one in a collective, and fresh
     processes have no holes in their memory.
     """
     try:

@@ -119,7 +119,7 @@ class LeaseBook:
         self._exploit_steps.setdefault(trial_id, {})[exploit.evaluation] = exploit
 
     def stop(self, trial_id: str) -> None:
-        """Somebody wants no more of the trial: it ends at its next step, or before its first.
+        """A user stops the trial: it ends at its next step, or before its first.
 
         It leaves the results of its last evaluation; an adapter too where it waits at one.
         """
@@ -147,7 +147,7 @@ class LeaseBook:
     def end(self, trial_id: str) -> None:
         """The scheduler wants no more of the trial: it ends at the evaluation it waits at.
 
-        A trial that was taken up from an earlier driver still has to be leased, for what it
+        A trial that was resumed from an earlier driver still has to be leased, for what it
         leaves at the evaluation that was decided on.
         """
         trial = self._trials[trial_id]

@@ -16,7 +16,7 @@ class Decision(Enum):
     GO_ON = "go on"
     END = "end"
     INTERRUPT = "interrupt"
-    """The sweep is closing, and nobody has decided: the trial is to be taken up again."""
+    """The sweep is closing, and nobody has decided: the trial is to be resumed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Message:
         metrics: Metric name to value.
         failure: Why the trial cannot give a result; None in a report.
         outcomes: Each example's score by benchmark, see ``evaluation.results.outcomes``.
-        is_stopped: The trial has been stopped as somebody asked.
+        is_stopped: The trial has been stopped as a user asked.
     """
 
     evaluation: int
@@ -92,7 +92,7 @@ class ExitReason:
 
     Attributes:
         reason: In one line.
-        out_of_memory: Whether it was for want of memory, so that the same would happen again.
+        out_of_memory: Whether memory ran out, so that the same would happen again.
         log: What they last wrote, in lines.
     """
 

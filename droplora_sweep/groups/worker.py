@@ -242,7 +242,7 @@ class WorkerChannel:
 
         Raises:
             TrialInterruptedError: The pool is closed, or a node is about to be taken away.
-            TrialStoppedError: Somebody has had the trial stopped.
+            TrialStoppedError: A user has had the trial stopped.
         """
         import torch
         import torch.distributed as dist
@@ -252,7 +252,7 @@ class WorkerChannel:
         signal = _Signal(int(box.item()))
         is_preempted = bool(signal & _Signal.LOOK) and self.is_preempted()
         if signal & _Signal.STOPPED:
-            raise TrialStoppedError("somebody wants no more of it")
+            raise TrialStoppedError("a user stopped it")
         if is_preempted or signal & (_Signal.CLOSED | _Signal.CHECKPOINT):
             # A checkpoint follows, and has no pace.
             self._signs.show(in_steps=False)

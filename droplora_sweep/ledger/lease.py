@@ -47,7 +47,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from every other that had or will have its pid.
+    """A process, distinguished from every other that had or will have its pid.
 
     Attributes:
         host: Name of its machine, for people.
@@ -182,7 +182,7 @@ class DriverLease:
             other = living_holder(_read(descriptor, now))
             if other is not None:
                 raise SweepError(
-                    f"{path.parent.name}: must have one driver, and is held by {other}"
+                    f"{path.parent.name}: must have one driver, and is already running on {other}"
                 )
             time_now = datetime.now(UTC)
             holder = Holder(this_process(), secrets.token_hex(16), time_now, time_now)

@@ -128,7 +128,7 @@ class Mailbox:
             try:
                 moved = path.rename(path.with_suffix(TAKEN))
             except FileNotFoundError:
-                # It was withdrawn in this moment.
+                # It was withdrawn just now.
                 continue
             fields = json.loads(moved.read_text())
             taken.append(Request(**{**fields, "ask": Ask(fields["ask"])}))

@@ -87,7 +87,7 @@ class LedgerWriter(LeasedLedger):
         hold = SweepLease.take(storage, sweep.name)
         with hold.given_back_on_errors(directory):
             if has_sweep(storage, sweep.name):
-                raise SweepError(f"{sweep.name}: was begun by another driver in this moment")
+                raise SweepError(f"{sweep.name}: was begun by another driver just now")
             # Not a whole event is in it, and whoever might have begun it is dead.
             (directory / EVENTS).unlink(missing_ok=True)
             log = EventLog.create(directory / EVENTS)
@@ -145,7 +145,7 @@ class LedgerWriter(LeasedLedger):
         clone_of: str | None = None,
         start: AdapterStart | None = None,
     ) -> None:
-        """Record that a group takes up a trial, for the first time or again.
+        """Record that a group starts a trial, for the first time or again.
 
         Args:
             trial_id: Its name.
@@ -157,7 +157,7 @@ class LedgerWriter(LeasedLedger):
             origin: The trial of another sweep whose results it takes over.
             stage: What it is run for.
             arm: Of a confirmation trial, the setting that it repeats.
-            clone_of: The trial that somebody had this one made from.
+            clone_of: The trial that a user had this one made from.
             start: The adapter that its training starts from.
         """
         self.require_lease()

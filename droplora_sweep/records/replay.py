@@ -239,7 +239,7 @@ def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
         time=event.time,
         outcomes=payload.get("outcomes", {}),
     )
-    # A trial that is taken up from a checkpoint repeats the evaluations after it.
+    # A trial that is resumed from a checkpoint repeats the evaluations after it.
     before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
     return replace(trial, reports=(*before, report), metrics=report.metrics)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QueuedClone:
-    """A trial that somebody made, until a group takes it up.
+    """A trial that a user made, until a group starts it.
 
     Attributes:
         trial_id: Its name.
@@ -72,7 +72,7 @@ class TrialState(StrEnum):
     """Where a trial stands."""
 
     RUNNING = "RUNNING"
-    """Started and not finished; after a crash: to be taken up again."""
+    """Started and not finished; after a crash: to be resumed."""
     COMPLETE = "COMPLETE"
     """Trained to its full length and scored."""
     STOPPED = "STOPPED"
@@ -131,7 +131,7 @@ class TrialRecord:
         metrics: The last report's metrics, updated by those given at the end.
         started: First start, UTC.
         finished: End, UTC; None while it runs.
-        attempts: How often it was started: above 1 if it was taken up again.
+        attempts: How often it was started: above 1 if it was resumed.
         starts: When it was started, UTC, each time.
         adapter: Folder of the published adapter, None without one.
         adapter_digest: sha256 of the adapter's MANIFEST.json.
@@ -146,7 +146,7 @@ class TrialRecord:
         test_scores: Score on the test split by benchmark; of winners, after all is decided. No
             function that selects is given a record's test scores.
         test_results: Parquet file of the test split's per-example results, None without one.
-        clone_of: The trial that somebody had this one made from, with other settings; None where
+        clone_of: The trial that a user had this one made from, with other settings; None where
             the search drew it.
         start: The adapter that its training started from; None for a fresh one.
         turns: Of a member of a population, what it did after each evaluation that was decided on.
@@ -330,7 +330,7 @@ class SweepRecord:
 
     @property
     def queued_clones(self) -> tuple[QueuedClone, ...]:
-        """The clones that no group has taken up yet."""
+        """The clones that no group has started yet."""
         started = {trial.trial_id for trial in self.trials}
         return tuple(clone for clone in self.clones if clone.trial_id not in started)
 

@@ -184,11 +184,11 @@ class Control:
             return Answer(False, refusal)
         if request.ask is Ask.PIN:
             if not self._ledger.trial_pinned(trial.trial_id, request.by):
-                return Answer(False, f"{trial.trial_id}: has ended in this moment")
+                return Answer(False, f"{trial.trial_id}: has ended just now")
             self._pins.add(trial.trial_id)
             return Answer(True, f"{trial.trial_id}: pinned; the scheduler will not stop it")
         if not self._ledger.trial_stop_asked(trial.trial_id, request.by):
-            return Answer(False, f"{trial.trial_id}: has ended in this moment")
+            return Answer(False, f"{trial.trial_id}: has ended just now")
         self._pool.stop.remote(trial.trial_id)
         return Answer(True, f"{trial.trial_id}: ends at its next step")
 

@@ -132,7 +132,7 @@ class Recorder:
             self.check()
 
     def abandon(self) -> None:
-        """The sweep is cut short: what has not been recorded stays RUNNING, to be taken up again.
+        """The sweep is cut short: what has not been recorded stays RUNNING, to be resumed.
 
         Nothing that arrives later is recorded: groups end their trials now, and a trial that is
         merely interrupted must not look as if it had been stopped.

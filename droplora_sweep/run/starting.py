@@ -263,7 +263,7 @@ def decide_start(
     if record is None:
         return Begin()
     if holder is not None:
-        raise SweepError(f"{record.name}: must have one driver, and is held by {holder}")
+        raise SweepError(f"{record.name}: must have one driver, and is already running on {holder}")
     found = changes(record, sweep, data_digests, versions)
     refused = [change for change in found if not change.is_free]
     settled = [change for change in found if change.is_free and _is_settled(change, record)]

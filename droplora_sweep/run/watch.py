@@ -161,7 +161,7 @@ DISK_INTERVAL_S = 5.0
 class Watch:
     """Asked at every turn of the search whether to stop; looks around a few times a second.
 
-    When it stops, groups are told at once: of the time until somebody sends SIGKILL, Tune's own end
+    When it stops, groups are told at once: of the time until SIGKILL comes, Tune's own end
     must take nothing from their saving.
 
     Attributes:

@@ -100,7 +100,7 @@ class LastReport:
 
 @dataclass(frozen=True)
 class UnfinishedTrial:
-    """A trial that was running when its driver ended, to be taken up again.
+    """A trial that was running when its driver ended, to be resumed.
 
     Attributes:
         suggestion: The trial, under the id and number it has.
@@ -236,7 +236,7 @@ def _reported_again(trial: TrialHistory) -> ReportedTrial:
 
 
 def open_trial(trial: TrialRecord) -> UnfinishedTrial:
-    """A trial that was running, of either stage, as it is taken up again."""
+    """A trial that was running, of either stage, as it is resumed."""
     proposal = ProposedTrial(
         trial.number,
         trial.trial_id,

@@ -33,10 +33,10 @@ class ProposedTrial:
         fingerprint: Digest of everything that changes its result.
         params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
         spec: The trial in full.
-        adjusted: Fields that a trial taken up again goes on with otherwise, by dotted path.
+        adjusted: Fields that a trial that is resumed goes on with otherwise, by dotted path.
         stage: ``search``, or ``confirm`` for a setting that is repeated with a seed of its own.
         arm: Of a confirmation trial, the name of the setting that it repeats.
-        clone_of: The trial that somebody had this one made from; None where the search drew it.
+        clone_of: The trial that a user had this one made from; None where the search drew it.
         start: The adapter that its training starts from; None for a fresh one.
         shown: Of a clone, its searched fields and those that were set; None for other trials.
     """

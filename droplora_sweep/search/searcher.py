@@ -153,7 +153,7 @@ class StudySearcher(Searcher):
             self._limit is not None and self._num_suggested >= self._limit
         )
         if is_full and not self._open and not self._clones:
-            # While trials run, somebody may still clone one.
+            # While trials run, a user may still clone one.
             return None if self._live else self._finished()
         if len(self._live) >= self._room():
             return None
@@ -212,7 +212,7 @@ class StudySearcher(Searcher):
         self._ended[proposal.fingerprint] = self._telling.end(trial, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
-        """The number, in the study, of a trial that somebody makes.
+        """The number, in the study, of a trial that a user makes.
 
         Args:
             drawn: As the study would have drawn it; empty where it could not have, or is to learn
@@ -228,7 +228,7 @@ class StudySearcher(Searcher):
         return self._study.get_trials(deepcopy=False)[-1].number
 
     def queue(self, clone: ProposedTrial) -> None:
-        """Run a trial that somebody made as soon as there is room, before others are drawn."""
+        """Run a trial that a user made as soon as there is room, before others are drawn."""
         self._clones.append(clone)
 
     def is_known(self, fingerprint: str) -> bool:

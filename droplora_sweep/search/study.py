@@ -29,7 +29,7 @@ DELIVERED_AGAIN = "delivered_again"
 """In a result: the study and the ledger have it from an earlier driver."""
 
 IS_STOPPED = "is_stopped"
-"""In a result: somebody stopped the trial between two evaluations."""
+"""In a result: a user stopped the trial between two evaluations."""
 
 
 class StudyReporter:

@@ -77,7 +77,7 @@ class QueueSearcher(Searcher):
         self._live.pop(trial_id, None)
 
     def abandon(self) -> None:
-        """The sweep is cut short: what has not ended is taken up some other day."""
+        """The sweep is cut short: what has not ended is resumed some other day."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given, for a restore that never happens here."""

@@ -97,7 +97,8 @@ class RemoteLease:
                 continue
             if age_s < expires_s and not is_gone(driver):
                 raise SweepError(
-                    f"{self._sweep}: must have one driver, and is held by {driver['host']}, "
+                    f"{self._sweep}: must have one driver, and is already running on "
+                    f"{driver['host']}, "
                     f"pid {driver['pid']}, since {driver['since']}"
                 )
             self._store.delete(key)

@@ -97,7 +97,7 @@ class TrialRunner:
             on_step: Called after each optimiser step with the steps done and their number. It
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
-            checkpoints: Where it is saved and taken up, on all ranks or on none. It is closed here.
+            checkpoints: Where it is saved and resumed from, on all ranks or on none; closed here.
             start: Files of an adapter of the same shapes, whose values training starts from where
                 there is no checkpoint yet; None for a fresh one.
             membership: Of a member of a population: where it copied others before, and from where

@@ -113,7 +113,7 @@ def test_a_rate_that_tied_in_the_search_and_was_left_out_is_named():
     assert both.tied == ()
     assert ties_text([both]) == ""
     [few] = choose_questions(records, num_rates=2, num_seeds=3, max_runs=6)
-    assert few.tied == (0.4,), "for want of room"
+    assert few.tied == (0.4,), "without room"
 
 
 def test_the_search_names_a_rate_that_scores_as_well_as_its_best():

@@ -77,7 +77,7 @@ def _counted(ledger: Ledger, num_planned: int) -> Iterator[str]:
     counts = Counter(trial.fingerprint for trial in finished)
     yield from (f"fingerprint {each} completed twice" for each in counts if counts[each] > 1)
     if ledger.holder is not None:
-        yield f"the lease is held by {ledger.holder}"
+        yield f"the lease belongs to {ledger.holder}"
     if ledger.torn is not None:
         yield f"torn: {ledger.torn}"
 

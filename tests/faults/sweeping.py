@@ -159,7 +159,7 @@ def _processes(mark: str) -> Iterator[tuple[psutil.Process, str]]:
 
 def kill_all(processes: list[psutil.Process]) -> int:
     """Send SIGKILL and see that it ended them; how many there were."""
-    assert processes, "there must be somebody to kill"
+    assert processes, "there must be a process to kill"
     for process in processes:
         process.kill()
     _, alive = psutil.wait_procs(processes, timeout=30)

@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.faults, pytest.mark.slow, pytest.mark
 SEED = 5
 NUM_KILLS = 10
 LATEST_EVENT = 6
-"""A driver that goes on writes five events until the trial that it took up has ended."""
+"""A driver that goes on writes five events until the trial that it resumed has ended."""
 LATEST_S = 2.0
 COMMIT_STEPS = (
     "trial-folder-made",

@@ -78,7 +78,7 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_sweep(
             output, _ = other.communicate(timeout=TIMEOUT_S)
             row.injected += 1
             assert other.returncode == 1
-            wanted = f"{NAME}: must have one driver, and is held by "
+            wanted = f"{NAME}: must have one driver, and is already running on "
             assert wanted in " ".join(output.split())
             assert f", pid {first.pid}, since 20" in " ".join(output.split())
         assert events.read_bytes() == before

@@ -96,7 +96,8 @@ def test_a_second_driver_is_refused_and_told_who_holds_it_and_since_when(
 ) -> None:
     with pytest.raises(SweepError) as caught:
         DriverLease.take(path)
-    pattern = rf"must have one driver, and is held by \S+, pid {other_driver.pid}, since 20\d\d-"
+    running = rf"is already running on \S+, pid {other_driver.pid}, since 20\d\d-"
+    pattern = f"must have one driver, and {running}"
     assert re.search(pattern, str(caught.value))
 
 

@@ -47,7 +47,7 @@ def test_a_fresh_machine_goes_on_from_the_url_alone(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine-2"))
     second = local_storage(url)
     with pytest.raises(
-        SweepError, match=r"demo: must have one driver, and is held by .+, pid \d+, "
+        SweepError, match=r"demo: must have one driver, and is already running on .+, pid \d+, "
     ):
         LedgerWriter.resume(second, SPEC)
     holder = Ledger.open(second, "demo").holder

@@ -82,7 +82,9 @@ def test_a_torn_last_line_is_cut_off_and_told(driver, num_bytes):
 
 
 def test_a_sweep_that_has_a_driver_is_not_resumed(driver):
-    with pytest.raises(SweepError, match=r"demo: must have one driver, and is held by .*, pid "):
+    with pytest.raises(
+        SweepError, match=r"demo: must have one driver, and is already running on .*, pid "
+    ):
         LedgerWriter.resume(driver.ledger.storage, driver.sweep)
 
 

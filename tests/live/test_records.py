@@ -1,4 +1,4 @@
-"""What somebody asked of a running sweep is in its ledger, and outlives its driver."""
+"""What a user asked of a running sweep is in its ledger, and outlives its driver."""
 
 from __future__ import annotations
 

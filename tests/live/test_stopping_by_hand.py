@@ -1,4 +1,4 @@
-"""A trial that somebody wants stopped ends at once, wherever it is, and leaves what it has."""
+"""A trial that a user wants stopped ends at once, wherever it is, and leaves what it has."""
 
 from __future__ import annotations
 

@@ -69,7 +69,8 @@ def test_a_sweep_that_is_driven_is_refused_with_its_driver(make: Any) -> None:
     with pytest.raises(SweepError) as caught:
         decide_start(recorded(make()), HOLDER, make(), DATA, VERSIONS)
     assert str(caught.value) == (
-        "s: must have one driver, and is held by node-3, pid 41, since 2026-01-01 00:00:00+00:00"
+        "s: must have one driver, and is already running on node-3, pid 41, "
+        "since 2026-01-01 00:00:00+00:00"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a trial goes on is said of trials that somebody has begun before, and of no others."""
+"""Where a trial goes on is said of trials that were begun before, and of no others."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_open_trials_go_on_first_under_their_ids_and_the_number_of_trials_is_the
         "outcomes": {},
     }
     assert second["last_report"] is None
-    # While they run, somebody may clone one.
+    # While they run, a user may clone one.
     assert searcher.suggest("c") is None
     for name in ("a", "b"):
         searcher.on_trial_complete(name, result(0.3))

@@ -62,7 +62,7 @@ def test_it_ends_after_the_wanted_number_of_trials(make: Any) -> None:
     searcher, _ = make(room=9, num_trials=2, parameters=CONTINUOUS)
     assert searcher.suggest("a") is not None
     assert searcher.suggest("b") is not None
-    # While they run, somebody may clone one.
+    # While they run, a user may clone one.
     assert searcher.suggest("c") is None
     for name in ("a", "b"):
         searcher.on_trial_complete(name, result(0.3))

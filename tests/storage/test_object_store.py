@@ -52,7 +52,8 @@ def test_what_is_not_there_is_named(store: ObjectStore) -> None:
 def test_one_driver_has_a_sweep_until_it_gives_it_back_or_dies(store: ObjectStore) -> None:
     first = take(store, "demo")
     with pytest.raises(
-        SweepError, match=r"demo: must have one driver, and is held by host, pid 7, since then"
+        SweepError,
+        match=r"demo: must have one driver, and is already running on host, pid 7, since then",
     ):
         take(store, "demo")
     take(store, "other").release()

@@ -1,4 +1,4 @@
-"""One rank of a real process group that trains, stops and takes up trials, for test_regrouping.py.
+"""One rank of a real process group that trains, stops and resumes trials, for test_regrouping.py.
 
 python checkpoint_worker.py RANK WORLD_SIZE FOLDER JOBS: JOBS is a file with a list of ``spec``,
 ``folder`` (of checkpoints, or null) and ``stop_at`` (a step, or null). Rank 0 writes what each job

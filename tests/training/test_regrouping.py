@@ -1,4 +1,4 @@
-"""A trial of two workers is taken up by two, by one and by three, as real processes over gloo."""
+"""A trial of two workers is resumed by two, by one and by three, as real processes over gloo."""
 
 from __future__ import annotations
 

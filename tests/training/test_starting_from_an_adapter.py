@@ -59,7 +59,7 @@ def test_a_trial_that_is_stopped_at_a_step_leaves_the_resident_as_it_was(
 
     def stop(step: int, num_steps: int) -> bool:
         if step == 5:
-            raise TrialStoppedError("somebody wants no more of it")
+            raise TrialStoppedError("a user stopped it")
         return False
 
     with pytest.raises(TrialStoppedError):

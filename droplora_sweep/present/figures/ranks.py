@@ -121,7 +121,7 @@ def _draw(axes: Axes, panel: RankPanel) -> None:
     num_series = len(panel.series)
     for index, (name, points) in enumerate(panel.series):
         color, marker, line = SERIES[index % len(SERIES)]
-        # Points of one rank stand side by side, so that their intervals can be told apart.
+        # Points of one rank stand side by side, so that their intervals can be distinguished.
         shift = 2 ** (0.07 * (index - (num_series - 1) / 2))
         ranks = [point.rank * shift for point in points]
         scores = [point.score for point in points]

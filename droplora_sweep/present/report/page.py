@@ -227,7 +227,7 @@ def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
     try:
         write_report(make(), folder)
     # Blind on purpose: whatever goes wrong in drawing, the results are safe in the ledger, and a
-    # sweep that took days must not fail for want of a picture.
+    # sweep that took days must not fail for lack of a picture.
     except Exception as error:  # noqa: BLE001
         first_line = str(error).strip().partition("\n")[0]
         return redact(f"{type(error).__name__}: {first_line}")

@@ -24,7 +24,7 @@ def timed_trials(record: SweepRecord) -> list[Timed]:
 
 
 def _ran_in_one_go(trial: TrialRecord) -> bool:
-    """One taken up again, or copied from another sweep, has the wrong wall time."""
+    """One that was resumed, or copied from another sweep, has the wrong wall time."""
     ended = trial.state in (TrialState.COMPLETE, TrialState.STOPPED)
     return ended and trial.attempts == 1 and trial.origin is None
 

@@ -33,7 +33,7 @@ ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is p
 
 
 def notable_line(event: Event) -> str | None:
-    """What somebody asked of the running sweep, or a member copied; None of other events."""
+    """What a user asked of the running sweep, or a member copied; None of other events."""
     payload = event.payload
     if event.kind is EventKind.TRIAL_CLONED:
         params = format_params(payload["params"])

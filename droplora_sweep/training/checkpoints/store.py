@@ -107,7 +107,7 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint:
     except OSError as error:
         raise SweepError(f"{folder}: cannot read: {error.strerror}") from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        # Its checksums are right: somebody else has put it there.
+        # Its checksums are right: another process has put it there.
         raise SweepError(
             f"{folder}: must be safetensors and JSON as written here: {error}"
         ) from error

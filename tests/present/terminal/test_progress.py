@@ -1,4 +1,4 @@
-"""Progress: one line per event where nobody watches, a table where somebody does."""
+"""Progress: one line per event where nobody watches, a table where a user does."""
 
 from __future__ import annotations
 

@@ -130,9 +130,9 @@ class Driver:
         while True:
             found = confirmation_of(self.ledger.record, self.ledger.scores)
             assert found is not None
-            if not found.standing.missing:
+            if not found.progress.missing:
                 return
-            arm, seed = found.standing.missing[0]
+            arm, seed = found.progress.missing[0]
             number = len(self.ledger.confirm_records())
             spec: TrialSpec = found.run_spec(arm.name, seed)
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
@@ -148,7 +148,7 @@ class Driver:
     def test(self) -> None:
         found = confirmation_of(self.ledger.record, self.ledger.scores)
         assert found is not None
-        decisions = Grounds(self.ledger).of_confirmation(found.standing.decisions)
+        decisions = Grounds(self.ledger).of_confirmation(found.progress.decisions)
         for name, benchmarks in wanted_on_test(found, decisions, self.ledger.record).items():
             shares = {one: share for one, share in self.shares(name).items() if one in benchmarks}
             self.ledger.trial_tested(name, answers(shares, f"test {name}"))

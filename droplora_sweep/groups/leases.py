@@ -87,7 +87,7 @@ class LeaseBook:
                 again, and the trial trains past all but the last of them; past that one, once the
                 scheduler says so here.
             folder: The trial's folder in the sweep's storage, where its checkpoints are.
-            is_member: Whether it is of a population, and may take turns.
+            is_member: Whether it is of a population, and may copy others.
         """
         if trial_id in self._trials:
             return

@@ -30,8 +30,8 @@ class Lease:
         folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
             that keeps none.
         start: The adapter that training starts from, as files; None starts it anew.
-        turns: Of a member of a population, where it copied others, in order; None for a trial that
-            is no member.
+        exploit_steps: Of a member of a population, where it copied others, in order; None for
+            a trial that is no member.
         is_untrained: Nothing is trained: the base model is scored as it is.
     """
 

@@ -83,13 +83,13 @@ def serve(config: dict[str, Any]) -> None:
         from droplora_sweep.training.runner import TrialRunner
 
         model = ModelSpec.model_validate_json(config["model"])
-        resident = TrialRunner(model, threads=config["threads"], on_forward=heartbeats.show)
+        runner = TrialRunner(model, threads=config["threads"], on_forward=heartbeats.show)
         counter = itertools.count(1)
         while not line.is_preempted() and (lease := line.lease()) is not None:
             if lease.is_untrained:
-                line.score_untrained(resident, lease)
+                line.score_untrained(runner, lease)
                 continue
-            line.train(resident, lease)
+            line.train(runner, lease)
             if next(counter) == config["recycle_after"]:
                 break
     line.leave()
@@ -138,13 +138,13 @@ class WorkerChannel:
         lease = self._ask("lease", self._group, WAIT_S)
         return lease or None
 
-    def train(self, resident: TrialRunner, lease: Lease) -> None:
+    def train(self, runner: TrialRunner, lease: Lease) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""
         spec = TrialSpec.model_validate_json(lease.spec)
         self._checkpoints = self._checkpoints_of(lease)
         self._has_begun = False
         try:
-            files = resident.run(
+            files = runner.run(
                 spec,
                 self._decide,
                 on_begin=self._on_begin,
@@ -162,9 +162,9 @@ class WorkerChannel:
         else:
             self._tell("finish", self._group, files)
 
-    def score_untrained(self, resident: TrialRunner, lease: Lease) -> None:
+    def score_untrained(self, runner: TrialRunner, lease: Lease) -> None:
         """Score the base model as it is, and deliver its results."""
-        results = resident.score_untrained(TrialSpec.model_validate_json(lease.spec))
+        results = runner.score_untrained(TrialSpec.model_validate_json(lease.spec))
         self._tell("report", self._group, Message(1, 1, 0, {}), results)
         self._tell("finish", self._group, {})
 

@@ -58,7 +58,7 @@ RARE_FAILPOINTS = (
     "trial-stop-asked",
     "trial-pinned",
     "trial-cloned",
-    "trial-exploited",
+    "trial-turned",
     "reference-scored",
 )
 """The same, of events that only some sweeps have."""

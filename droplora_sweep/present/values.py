@@ -111,7 +111,7 @@ def exploit_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -
 
 
 def schedule_texts(schedule: Sequence[ExploitStep]) -> list[str]:
-    """The turns of `TrialRecord.schedule`, in order."""
+    """The exploit steps of `TrialRecord.schedule`, in order."""
     return [exploit_text(each.evaluation, str(each.source), each.settings) for each in schedule]
 
 

@@ -149,7 +149,8 @@ class TrialRecord:
         clone_of: The trial that a user had this one made from, with other settings; None where
             the search drew it.
         start: The adapter that its training started from; None for a fresh one.
-        turns: Of a member of a population, what it did after each evaluation that was decided on.
+        exploit_steps: Of a member of a population, what it did after each evaluation that was
+            decided on.
         stop_asked_by: Who had it stopped, ``user@host``.
         pinned_by: Who had it pinned: the scheduler never stops it.
     """
@@ -201,7 +202,7 @@ class TrialRecord:
 
     @property
     def schedule(self) -> tuple[ExploitStep, ...]:
-        """The turns at which it copied another member; before the first it had its own values."""
+        """The exploit steps at which it copied another member; before them it had its own values."""
         return tuple(
             exploit_step for exploit_step in self.exploit_steps if exploit_step.source is not None
         )

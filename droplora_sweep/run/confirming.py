@@ -40,7 +40,7 @@ class Confirmation:
     Attributes:
         questions: The finalists of each benchmark; empty where there is nothing to compare.
         budget: Seeds, looks and cost.
-        standing: What is next, or what was decided.
+        progress: What is next, or what was decided.
         origins: The search trial that each arm has its setting from, by arm's name.
         specs: What each arm trains, but for the seed, by its name.
     """

@@ -1,4 +1,4 @@
-"""A population's turns: decided from the ledger, recorded in it, and told to the groups."""
+"""A population's exploit steps: decided from the ledger, recorded in it, and told to the groups."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ def has_copied(record: SweepRecord, trial_id: str) -> bool:
 
 
 class Population:
-    """Decides each member's turns, once, and has the groups take them.
+    """Decides each member's exploit step, once, and has the groups take it.
 
     Args:
         sweep: Has the rule.
-        ledger: Where turns are recorded before anybody takes them.
+        ledger: Where they are recorded before anybody takes them.
         pool: Where groups learn of them.
     """
 
@@ -104,7 +104,7 @@ class Population:
         self._pool = pool
 
     def take_up(self) -> None:
-        """Tell the pool of earlier drivers' turns, and decide what they did not live to decide.
+        """Tell the pool of earlier drivers' exploit steps, and decide what those drivers left open.
 
         To be done before any trial is submitted.
         """

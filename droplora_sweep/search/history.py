@@ -103,7 +103,7 @@ class UnfinishedTrial:
     """A trial that was running when its driver ended, to be resumed.
 
     Attributes:
-        suggestion: The trial, under the id and number it has.
+        proposal: The trial, under the id and number it has.
         last_report: None where it gave none.
     """
 

@@ -163,9 +163,9 @@ class StudySearcher(Searcher):
                 return None if self._live else self._finished()
         last_report: LastReport | None = None
         if self._open:
-            taken_up = self._open.popleft()
-            drawn = self._find(taken_up.proposal.number), taken_up.proposal
-            last_report = taken_up.last_report
+            unfinished = self._open.popleft()
+            drawn = self._find(unfinished.proposal.number), unfinished.proposal
+            last_report = unfinished.last_report
         elif self._clones:
             clone = self._clones.popleft()
             drawn = self._find(clone.number), clone

@@ -127,7 +127,7 @@ class Membership:
     """What makes a trial a member.
 
     Attributes:
-        turns: Where it has copied others, in order.
+        exploit_steps: Where it has copied others, in order.
         snapshots: Its own, and others'.
     """
 
@@ -143,7 +143,7 @@ def spec_after(spec: TrialSpec, exploit_steps: Sequence[ExploitStep]) -> TrialSp
 def identity_of(
     spec: TrialSpec, num_sequences: int, exploit_steps: Sequence[ExploitStep] = ()
 ) -> str:
-    """Which trial a checkpoint is of: its spec, the number of its sequences, and its turns.
+    """Which trial a checkpoint is of: its spec, its number of sequences, its exploit steps.
 
     Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
     goes on with a smaller one.

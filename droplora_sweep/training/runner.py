@@ -120,7 +120,7 @@ class TrialRunner:
                 left = self._run(spec, decide, on_begin, on_step, checkpoints, start, membership)
                 if not isinstance(left, ExploitStep):
                     return left
-                assert membership is not None, "members alone take turns"
+                assert membership is not None, "members alone copy others"
                 membership = replace(membership, exploit_steps=(*membership.exploit_steps, left))
         finally:
             if checkpoints is not None:

@@ -43,7 +43,7 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     tmp_path: Path, left_folders: set[Path]
 ) -> None:
     run = command(tmp_path, **SETTINGS)
-    driver = start(run, MARK, {VARIABLE: f"trial-exploited:{TURNS_BEFORE_THE_KILL}"})
+    driver = start(run, MARK, {VARIABLE: f"trial-turned:{TURNS_BEFORE_THE_KILL}"})
     code, output = to_end(driver)
     left_folders |= ray_folders(MARK)
     assert code == -signal.SIGKILL, output

@@ -67,3 +67,12 @@ def test_metrics_that_json_has_no_word_for_come_back():
     found = {name: float(value) for name, value in json.loads(text).items()}
     assert math.isnan(found.pop("a"))
     assert found == {"b": math.inf, "c": -math.inf, "d": 1.0}
+
+
+def test_what_ledgers_call_events_outlives_what_code_calls_them() -> None:
+    """A ledger of years ago has these names; one that changes cannot be read any more."""
+    assert {str(kind) for kind in EventKind} == {
+        *("sweep_started", "sweep_resumed", "sweep_finished", "reference_scored"),
+        *("trial_started", "trial_reported", "trial_adjusted", "trial_turned", "trial_finished"),
+        *("trial_tested", "trial_stop_asked", "trial_pinned", "trial_cloned"),
+    }

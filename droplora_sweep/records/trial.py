@@ -202,7 +202,7 @@ class TrialRecord:
 
     @property
     def schedule(self) -> tuple[ExploitStep, ...]:
-        """The exploit steps at which it copied another member; before them it had its own values."""
+        """The exploit steps at which it copied a member; before them it had its own values."""
         return tuple(
             exploit_step for exploit_step in self.exploit_steps if exploit_step.source is not None
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from importlib import metadata
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
+
+from droplora_sweep import plugins
 
 from .base import Count, PathText, SpecModel, broken_rule
 
@@ -57,9 +58,9 @@ def unknown_benchmark(name: str) -> str:
     return f"unknown benchmark {name!r}; {hint}"
 
 
-def plugin_names() -> set[str]:
+def plugin_names() -> frozenset[str]:
     """Names of the benchmarks that installed packages bring; none of them is imported."""
-    return {entry_point.name for entry_point in metadata.entry_points(group=PLUGIN_GROUP)}
+    return plugins.names(PLUGIN_GROUP)
 
 
 class BenchmarkSpec(SpecModel):

@@ -20,7 +20,7 @@ from .folders import (
 from .formats import FORMATS
 from .json_records import BadDataError
 from .reading import answer_problems, read_file, text_problems
-from .registry import load_plugin
+from .registry import find_benchmark
 from .splits import Source, limit_test
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _load(name: str, entry: BenchmarkEntry, folder: Path | None) -> dict[str, li
 
 
 def _load_test(name: str, folder: Path | None, num_test: int | None) -> tuple[Example, ...]:
-    entry = load_plugin(name)
+    entry = find_benchmark(name)
     assert entry is not None, "it was there when the task was loaded"
     return limit_test(_load(name, entry, folder).get("test", []), num_test)
 

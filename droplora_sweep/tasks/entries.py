@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault
+from droplora_sweep.plugins import PluginError
 from droplora_sweep.spec import BenchmarkSpec
 from droplora_sweep.spec.task import plugin_names, unknown_benchmark
 
 from .formats import FORMATS, IN_CONVERSATIONS
 from .reading import formats_with
-from .registry import BENCHMARKS, MIXTURES, BadPluginError, BenchmarkEntry, load_plugin
+from .registry import MIXTURES, BenchmarkEntry, find_benchmark
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import TaskSpec, TrainSpec
@@ -28,8 +29,8 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             faults.append(task_fault("benchmarks", problem))
         changes = spec.benchmark_specs.get(name)
         try:
-            known = BENCHMARKS.get(name) or load_plugin(name)
-        except BadPluginError as error:
+            known = find_benchmark(name)
+        except PluginError as error:
             faults.append(task_fault("benchmarks", str(error)))
             continue
         if known is None and changes is None and spec.scoring is None:

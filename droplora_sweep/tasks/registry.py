@@ -18,9 +18,9 @@ the same examples on each call, and the package must be installed wherever a tri
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
+from droplora_sweep import plugins
 from droplora_sweep.spec import PLUGIN_GROUP
 
 from .builtin.generation import BUILTIN_BENCHMARKS
@@ -263,34 +263,15 @@ MIXTURES: Final[dict[str, BenchmarkEntry]] = {
 """Every training mixture by the name it has in ``task.train.name``."""
 
 
-class BadPluginError(Exception):
-    """An entry point does not lead to a benchmark; the text says why, on one line."""
-
-
-def load_plugin(name: str) -> BenchmarkEntry | None:
-    """The installed benchmark of this name; None if no package brings it.
+def find_benchmark(name: str) -> BenchmarkEntry | None:
+    """Return the entry of a benchmark that is built in or that an installed package brings.
 
     Raises:
-        BadPluginError: It cannot be imported, fails, or returns something else.
+        PluginError: The package's entry point does not lead to a benchmark.
     """
-    found = tuple(metadata.entry_points(group=PLUGIN_GROUP, name=name))
-    return entry_of(found[0]) if found else None
-
-
-def entry_of(entry_point: metadata.EntryPoint) -> BenchmarkEntry:
-    """The entry that an entry point's callable returns.
-
-    Raises:
-        BadPluginError: It cannot be imported, fails, or returns something else.
-    """
-    place = f"entry point {entry_point.name} = {entry_point.value}"
-    try:
-        entry = entry_point.load()()
-    # Whatever a plug-in raises, the user needs to know which plug-in it was.
-    except Exception as error:
-        raise BadPluginError(f"{place}: {type(error).__name__}: {error}") from error
-    if not isinstance(entry, BenchmarkEntry):
-        raise BadPluginError(f"{place}: must return a BenchmarkEntry, got {type(entry).__name__}")
-    if entry.is_builtin:
-        raise BadPluginError(f"{place}: must have `folders` or `load`, got neither")
-    return entry
+    brought = plugins.load(PLUGIN_GROUP, name, BenchmarkEntry, BENCHMARKS)
+    if brought is not None and brought.is_builtin:
+        raise plugins.PluginError(
+            f"entry point {name}: must return an entry with `folders` or `load`, got neither"
+        )
+    return brought or BENCHMARKS.get(name)

@@ -55,10 +55,7 @@ def test_the_table_of_folders_has_each_folder_in_the_order_of_the_layers() -> No
     contracts = tomllib.loads(_text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
     layers = next(contract for contract in contracts if contract["id"] == "layers")["layers"]
     ranks = {name.strip(): rank for rank, row in enumerate(layers) for name in row.split("|")}
-    folders = {
-        path.parent.name
-        for path in (ROOT / "droplora_sweep").glob("*/__init__.py")
-    }
+    folders = {path.parent.name for path in (ROOT / "droplora_sweep").glob("*/__init__.py")}
 
     assert set(named) == folders
     assert [ranks[name] for name in named] == sorted(ranks[name] for name in named)

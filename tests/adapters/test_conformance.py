@@ -16,8 +16,7 @@ from peft.utils.hotswap import hotswap_adapter
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from droplora_sweep.adapters.droplora.config import DropLoraConfig
-from droplora_sweep.adapters.droplora.layers import fold_gates, set_step
+from droplora_sweep.adapters.droplora.layers import DropLoraConfig, fold_gates, set_step
 from droplora_sweep.spec.adapter import AdapterSpec
 from tests.adapters.conftest import make_base
 

@@ -10,10 +10,13 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from droplora_sweep.adapters.droplora.config import DropLoraConfig
-from droplora_sweep.adapters.droplora.layers import set_step
-from droplora_sweep.adapters.droplora.masks import draw_dropped, draw_kept_ranks, learned_mask
-from droplora_sweep.adapters.droplora.schedule import rate_at
+from droplora_sweep.adapters.droplora.layers import DropLoraConfig, set_step
+from droplora_sweep.adapters.droplora.masks import (
+    draw_dropped,
+    draw_kept_ranks,
+    learned_mask,
+    rate_at,
+)
 from tests.adapters.reference import Reference
 
 RANK, ALPHA, RATE, NUM_IN, NUM_OUT = 8, 16, 0.375, 12, 10

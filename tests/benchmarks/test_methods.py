@@ -16,8 +16,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from droplora_sweep.adapters.attaching import attach
-from droplora_sweep.adapters.droplora.config import DropLoraConfig
-from droplora_sweep.adapters.droplora.layers import set_step
+from droplora_sweep.adapters.droplora.layers import DropLoraConfig, set_step
 from droplora_sweep.spec.adapter import AdapterSpec
 from tests.benchmarks.timing import activation_bytes, interleaved_seconds, ratio
 

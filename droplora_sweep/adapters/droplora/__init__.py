@@ -8,7 +8,6 @@ PEFT's extension points used here, all marked experimental in 0.21: registered c
 (`LoraConfig._register_custom_module`), `LoraLayer.resolve_lora_variant` and `LoraVariant`.
 """
 
-from .config import DropLoraConfig
-from .layers import fold_gates, set_step, unmasked_layers
+from .layers import DropLoraConfig, fold_gates, set_step, unmasked_layers
 
 __all__ = ["DropLoraConfig", "fold_gates", "set_step", "unmasked_layers"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from peft import LoraConfig
 from peft.import_utils import is_bnb_4bit_available, is_bnb_available
 from peft.tuners.lora.layer import Linear as LoraLinear
 from peft.tuners.lora.layer import LoraLayer, LoraVariant
@@ -13,11 +16,82 @@ from peft.utils.other import transpose
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from .config import DropLoraConfig
+from droplora_sweep.spec.adapter import rate_of
+
+from .masks import SCHEDULES
 from .variants import MaskedDora, MaskedLora
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftModel
+    from peft import PeftModel
+
+MASKS = ("token", "sample", "step", "learned")
+
+# PEFT layers that do not know DropLoRA refuse a configuration in which such a field is set,
+# where they would otherwise leave the layer unpruned without a word.
+_VARIANT = {"is_lora_variant": True}
+
+
+@dataclass
+class DropLoraConfig(LoraConfig):
+    """A `LoraConfig` with a mask on the rank dimension.
+
+    Raises:
+        ValueError: A pruning rate is outside [0, 1), or the mask or schedule is unknown.
+    """
+
+    pruning_rate: float = field(default=0.0, metadata=_VARIANT)
+    """Probability of dropping a rank dimension while training; 0 is PEFT's LoRA itself."""
+    module_pruning_rates: dict[str, float] = field(default_factory=dict, metadata=_VARIANT)
+    """Rate of the layers a key names, in place of ``pruning_rate``; the longest key counts."""
+    pruning_schedule: str = "constant"
+    """How the rate is reached over the trial: ``constant``, ``linear`` or ``cosine``."""
+    mask: str = "token"
+    """A new mask per ``token``, per ``sample`` (sequence), per layer and optimiser ``step``; or
+    ``learned``: a trained gate chooses what is kept, after training too."""
+    rescale: bool = True
+    """Divide what is kept by 1 - pruning_rate."""
+    mask_seed: int = 0
+    """Seed of the ``step`` masks; ``token`` and ``sample`` masks come from torch's RNG."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = {"pruning_rate": self.pruning_rate}
+        rates |= {f"module_pruning_rates[{k!r}]": v for k, v in self.module_pruning_rates.items()}
+        for name, rate in rates.items():
+            if not 0 <= rate < 1:
+                raise ValueError(f"`{name}` must be in [0, 1), got {rate}.")
+        if self.mask not in MASKS:
+            raise ValueError(f"`mask` must be one of {', '.join(MASKS)}, got {self.mask!r}.")
+        if self.pruning_schedule not in SCHEDULES:
+            problem = f"must be one of {', '.join(SCHEDULES)}, got {self.pruning_schedule!r}"
+            raise ValueError(f"`pruning_schedule` {problem}.")
+        self._register_custom_module(PRUNABLE_LAYERS)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether any layer can have a mask."""
+        return self.pruning_rate > 0 or any(self.module_pruning_rates.values())
+
+    def rate_of(self, layer: str) -> float:
+        """The pruning rate that the layer of this name reaches."""
+        return rate_of(layer, self.module_pruning_rates, self.pruning_rate)
+
+    def unpruned(self) -> DropLoraConfig:
+        """The same without pruning: what PEFT alone would do."""
+        return dataclasses.replace(self, pruning_rate=0.0, module_pruning_rates={})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain LoRA configuration: what PEFT saves, and what any PEFT can load."""
+        plain: dict[str, Any] = super().to_dict()
+        return {name: value for name, value in plain.items() if name not in _OWN_FIELDS}
+
+
+_OWN_FIELDS = frozenset(
+    {own.name for own in dataclasses.fields(DropLoraConfig)}
+    - {plain.name for plain in dataclasses.fields(LoraConfig)}
+)
+"""The fields that plain PEFT does not know; a saved configuration never holds them."""
+
 
 _VARIANTS = {type(None): MaskedLora, DoraLinearVariant: MaskedDora}
 
@@ -111,14 +185,27 @@ class PrunableConv1D(PrunableLinear):
         )
 
 
-def prunable_layers() -> dict[type[nn.Module], type[nn.Module]]:
-    """Base layer class to the LoRA layer that wraps it; the first that fits is used."""
-    layers: dict[type[nn.Module], type[nn.Module]] = {}
-    if is_bnb_available():
-        from .quantized import quantized_layers
+PRUNABLE_LAYERS: dict[type[nn.Module], type[nn.Module]] = {}
+"""Base layer class to the LoRA layer that wraps it; PEFT uses the first that fits."""
 
-        layers |= quantized_layers(with_4bit=is_bnb_4bit_available())
-    return {**layers, Conv1D: PrunableConv1D, nn.Linear: PrunableLinear}
+if is_bnb_available():
+    import bitsandbytes as bnb
+    from peft.tuners.lora.bnb import Linear8bitLt as LoraLinear8bit
+
+    class PrunableLinear8bit(PrunableLayer, LoraLinear8bit):
+        """LoRA on an 8-bit layer of bitsandbytes (LLM.int8)."""
+
+    PRUNABLE_LAYERS[bnb.nn.Linear8bitLt] = PrunableLinear8bit
+
+if is_bnb_4bit_available():
+    from peft.tuners.lora.bnb import Linear4bit as LoraLinear4bit
+
+    class PrunableLinear4bit(PrunableLayer, LoraLinear4bit):
+        """LoRA on a 4-bit layer of bitsandbytes (NF4 or FP4), as in QLoRA."""
+
+    PRUNABLE_LAYERS[bnb.nn.Linear4bit] = PrunableLinear4bit
+
+PRUNABLE_LAYERS |= {Conv1D: PrunableConv1D, nn.Linear: PrunableLinear}
 
 
 def _variants(model: nn.Module) -> list[tuple[str, LoraVariant | None]]:

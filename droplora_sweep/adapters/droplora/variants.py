@@ -11,11 +11,10 @@ from peft.utils.integrations import dequantize_module_weight
 from peft.utils.other import transpose
 from torch import nn
 
-from .masks import draw_kept_ranks, dropped, gather, kept_update, learned_mask
-from .schedule import rate_at
+from .masks import draw_kept_ranks, dropped, gather, kept_update, learned_mask, rate_at
 
 if TYPE_CHECKING:
-    from .config import DropLoraConfig
+    from .layers import DropLoraConfig
     from .masks import KeptSlices
 
 

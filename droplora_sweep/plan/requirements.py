@@ -9,7 +9,7 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging.questions import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
-from droplora_sweep.spec import dotted, possible_values
+from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.parameters import is_number
@@ -133,6 +133,19 @@ def check_study_driver(url: str | None) -> Iterator[Fault]:
             "pip install 'droplora-sweep[postgresql]'"
         )
         yield Fault("", "search.study", problem)
+
+
+def check_sampler_class(sweep: SweepSpec) -> None:
+    """Try a sampler that is given by its class.
+
+    Raises:
+        InputError: It cannot be built, or cannot draw trials of this search.
+    """
+    if isinstance(sweep.search.sampler, OptunaSamplerSpec):
+        # Optuna takes a second to import, which other files need not wait for.
+        from droplora_sweep.search.sampler_class import check_sampler
+
+        check_sampler(sweep)
 
 
 def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -> list[Fault]:

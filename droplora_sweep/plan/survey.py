@@ -19,7 +19,7 @@ from droplora_sweep.models.resolving import (
     is_on_this_machine,
     resolve_model,
 )
-from droplora_sweep.spec import is_hub_id, local_folder
+from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.registry import BENCHMARKS
@@ -31,6 +31,7 @@ from .requirements import (
     check_answers,
     check_backend,
     check_judged,
+    check_sampler_class,
     check_sampling,
     check_study_driver,
     check_validated,
@@ -98,6 +99,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     model = _attempt(lambda: find(spec.model, unchecked), faults)
     _attempt(lambda: require_quantization(spec.model), faults)
     faults += check_study_driver(spec.search.study)
+    _attempt(lambda: check_sampler_class(spec), faults)
     published = published_task(spec.task) if may_lack_files else None
     task = None if published else _attempt(lambda: load_task(spec.task), faults)
     text_path = spec.evaluation.held_out_text
@@ -202,7 +204,11 @@ def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     if evaluation.held_out_text is not None:
         text = str(local_folder(evaluation.held_out_text).resolve())
         evaluation = evaluation.model_copy(update={"held_out_text": text})
-    return sweep.model_copy(update={"model": model, "task": task, "evaluation": evaluation})
+    search = sweep.search
+    if isinstance(search.sampler, OptunaSamplerSpec):
+        search = search.model_copy(update={"sampler": search.sampler.with_absolute_path()})
+    changed = {"model": model, "task": task, "evaluation": evaluation, "search": search}
+    return sweep.model_copy(update=changed)
 
 
 def _absolute(data: str | None) -> str | None:

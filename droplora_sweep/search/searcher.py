@@ -18,6 +18,7 @@ from scipy.stats import qmc
 
 from droplora_sweep.spec import (
     GridSpec,
+    OptunaSamplerSpec,
     QuasiRandomSpec,
     active_order,
     all_settings,
@@ -29,7 +30,8 @@ from droplora_sweep.spec import (
 
 from .history import SearchHistory
 from .proposal import distribution, suggest
-from .samplers import make_sampler
+from .sampler_class import ClassSampler, build_sampler
+from .samplers import draw_seed, make_sampler
 from .scheduler import BASELINE, NUMBER
 from .study import StudyReporter
 from .variants import VariantBudgets, propose
@@ -137,6 +139,11 @@ class StudySearcher(Searcher):
         self._grid = (
             grid_points(sweep, sweep.seed) if isinstance(sweep.search.sampler, GridSpec) else None
         )
+        self._class_sampler: ClassSampler | None = None
+        if isinstance(options := sweep.search.sampler, OptunaSamplerSpec):
+            seed = draw_seed(sweep.seed, self._num_drawn)
+            self._class_sampler = ClassSampler(build_sampler(options, seed))
+            study.sampler = self._class_sampler
         planned = [spec for spec in known.specs if identify(0, spec)[1] not in known.cloned]
         self._budgets = VariantBudgets(sweep, planned) if sweep.search.compare else None
         if sweep.search.queue_baselines:
@@ -293,14 +300,22 @@ class StudySearcher(Searcher):
             self._telling.again(trial, self._ended.get(proposal.fingerprint))
         return None
 
-    def _ask(self, variant: dict[str, Scalar] | None) -> optuna.trial.Trial | None:
-        """The study's next trial, a queued one first; None where a grid has no more."""
+    @property
+    def _num_drawn(self) -> int:
+        """Trials of the study that do not wait in it."""
         trials = self._study.get_trials(deepcopy=False)
-        num_waiting = sum(trial.state is OptunaState.WAITING for trial in trials)
-        num_drawn = len(trials) - num_waiting
-        self._study.sampler = make_sampler(self._sweep, num_drawn)
+        return sum(trial.state is not OptunaState.WAITING for trial in trials)
+
+    def _ask(self, variant: dict[str, Scalar] | None) -> optuna.trial.Trial | None:
+        """The study's next trial, a queued one first; None where the sampler has no more."""
+        num_drawn = self._num_drawn
+        is_any_queued = num_drawn < len(self._study.get_trials(deepcopy=False))
+        if self._class_sampler is None:
+            self._study.sampler = make_sampler(self._sweep, num_drawn)
         sampler = self._sweep.search.sampler
-        if not num_waiting:
+        if not is_any_queued:
+            if self._class_sampler is not None and self._class_sampler.is_over:
+                return None
             if variant is not None:
                 self._study.enqueue_trial(propose(self._study, self._sweep, variant, num_drawn))
             elif self._grid is not None:

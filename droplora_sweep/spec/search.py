@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule
-from .locations import TrackingUri
+from .locations import TrackingUri, local_folder
 from .parameters import Parameter
 
 if TYPE_CHECKING:
@@ -150,6 +150,35 @@ class Nsga2Spec(SpecModel):
     """How often a setting comes from two parents rather than one."""
 
 
+class OptunaSamplerSpec(SpecModel):
+    """A sampler by its class: any of Optuna, of OptunaHub, or of your own."""
+
+    # Files and ledgers have the key `class`, which no Python attribute can be called.
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    kind: Literal["optuna"] = "optuna"
+    class_path: str = Field(alias="class")
+    """Subclass of ``optuna.samplers.BaseSampler``: ``package.module.Class``,
+    ``package.module:Class``, or ``PATH:Class`` of a Python file or of a package's folder."""
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    """Keyword arguments of the class. A seed is passed where the class takes one and none is given:
+    it follows ``seed`` and the number of trials drawn before the driver started."""
+
+    @property
+    def file(self) -> str | None:
+        """Python file or package folder of the class; None where a module's name is given."""
+        place = self.class_path.rpartition(":")[0]
+        return place if "/" in place or place.endswith(".py") else None
+
+    def with_absolute_path(self) -> OptunaSamplerSpec:
+        """Return the sampler with its file, if it has one, as an absolute path."""
+        if self.file is None:
+            return self
+        name = self.class_path.rpartition(":")[2]
+        path = local_folder(self.file).resolve()
+        return self.model_copy(update={"class_path": f"{path}:{name}"})
+
+
 SAMPLERS: dict[str, type[SpecModel]] = {
     "tpe": TpeSpec,
     "gp": GpSpec,
@@ -158,6 +187,7 @@ SAMPLERS: dict[str, type[SpecModel]] = {
     "quasi_random": QuasiRandomSpec,
     "grid": GridSpec,
     "nsga2": Nsga2Spec,
+    "optuna": OptunaSamplerSpec,
 }
 """Every kind of sampler by its name."""
 
@@ -166,7 +196,14 @@ SINGLE_OBJECTIVE = ("cma_es",)
 
 
 _AnySampler = Annotated[
-    TpeSpec | GpSpec | CmaEsSpec | RandomSpec | QuasiRandomSpec | GridSpec | Nsga2Spec,
+    TpeSpec
+    | GpSpec
+    | CmaEsSpec
+    | RandomSpec
+    | QuasiRandomSpec
+    | GridSpec
+    | Nsga2Spec
+    | OptunaSamplerSpec,
     Field(discriminator="kind"),
 ]
 _SamplerName = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
@@ -367,8 +404,9 @@ class SearchSpec(SpecModel):
     training), ``memory``, ``forgetting`` (perplexity ratio of ``evaluation.held_out_text``), all
     to be low, and benchmarks, to be high."""
     sampler: SamplerSpec = TpeSpec()
-    """Who proposes trials: ``tpe``, ``gp``, ``cma_es``, ``random``, ``quasi_random``, ``grid`` or
-    ``nsga2``; a name, or a mapping with ``kind`` and options."""
+    """Source of new trials: ``tpe``, ``gp``, ``cma_es``, ``random``, ``quasi_random``, ``grid`` or
+    ``nsga2``; a name, or a mapping with ``kind`` and options. ``{kind: optuna, class: …}`` is any
+    other sampler of Optuna's interface."""
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
     stopping: StoppingSpec = AshaSpec()

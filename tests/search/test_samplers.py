@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -51,6 +52,17 @@ KINDS = (
     "nsga2",
 )
 NUM_STARTUP = 4
+CLASSES: dict[str, dict[str, Any]] = {
+    "QMCSampler": {"scramble": True},
+    "CmaEsSampler": {"n_startup_trials": NUM_STARTUP},
+    "NSGAIIISampler": {"population_size": 4},
+    "BruteForceSampler": {},
+    "own": {"step": 0.1},
+}
+"""Samplers by their class, and options of each."""
+OWN = f"{Path(__file__).with_name('own_sampler.py')}:WalkSampler"
+ALL = (*KINDS, *CLASSES)
+SPACES |= {"BruteForceSampler": STEPPED}
 
 
 def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
@@ -60,7 +72,13 @@ def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
 
 
 def make_sweep(kind: str, *, seed: int = 1, **search: Any) -> SweepSpec:
-    options = {"kind": kind, **({"population_size": 4} if kind in ("cma_es", "nsga2") else {})}
+    options: dict[str, Any] = {
+        "kind": kind,
+        **({"population_size": 4} if kind in ("cma_es", "nsga2") else {}),
+    }
+    if kind in CLASSES:
+        path = OWN if kind == "own" else f"optuna.samplers.{kind}"
+        options = {"kind": "optuna", "class": path, "options": CLASSES[kind]}
     fields = {
         "num_trials": 99,
         "num_startup_trials": NUM_STARTUP,
@@ -136,7 +154,7 @@ class Search:
         return drawn
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_seed_alone_decides_what_is_drawn(kind: str) -> None:
     first, again = (Search(make_sweep(kind)).run(9) for _ in range(2))
     other = Search(make_sweep(kind, seed=2)).run(9)
@@ -145,7 +163,7 @@ def test_the_seed_alone_decides_what_is_drawn(kind: str) -> None:
     assert len(first) == 9
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_baselines_come_first(kind: str) -> None:
     sweep = make_sweep(kind, queue_baselines=True)
     search = Search(sweep)
@@ -154,13 +172,15 @@ def test_the_baselines_come_first(kind: str) -> None:
     assert drawn[2] not in drawn[:2]
 
 
-@pytest.mark.parametrize("kind", ["tpe", "cma_es", "random", "quasi_random", "grid", "nsga2"])
+@pytest.mark.parametrize("kind", [kind for kind in ALL if isinstance(kind, str)])
 def test_only_active_parameters_are_drawn(kind: str) -> None:
     space = CONDITIONAL
-    if kind == "grid":
+    if kind in ("grid", "BruteForceSampler"):
         space = {**CONDITIONAL, RATE_OF_LR: {"values": [1e-4, 1e-3]}}
-    drawn = Search(make_sweep(kind, parameters=space)).run(16)
-    assert len(drawn) == 16
+    # A full fine-tuning is two of the 62 points.
+    num_trials = 62 if kind == "BruteForceSampler" else 16
+    drawn = Search(make_sweep(kind, parameters=space)).run(num_trials)
+    assert len(drawn) == num_trials
     assert {params[METHOD] for params in drawn} == {"dora", "lora", "full"}
     for params in drawn:
         assert (RATE in params) == (RANK in params) == (params[METHOD] != "full")
@@ -214,7 +234,7 @@ def test_a_study_made_anew_has_the_generations_of_nsga2() -> None:
     assert generations[0] == generations[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("num_before", [0, 10])
 def test_trials_side_by_side_are_different_ones(kind: str, num_before: int) -> None:
     search = Search(make_sweep(kind))
@@ -224,7 +244,7 @@ def test_trials_side_by_side_are_different_ones(kind: str, num_before: int) -> N
     assert len(fingerprints) == 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_trials_that_fail_or_are_stopped_leave_nothing_running(kind: str) -> None:
     search = Search(make_sweep(kind))
     for ending in ("failed", "stopped", "failed", "complete", "stopped", "failed"):

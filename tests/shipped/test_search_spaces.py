@@ -95,7 +95,8 @@ def test_every_key_is_documented_for_editors() -> None:
     undocumented = [
         f"{model}.{key}"
         for model, definition in models.items()
-        for key, content in definition["properties"].items()
+        # What any JSON value may be has no keys of its own.
+        for key, content in definition.get("properties", {}).items()
         if "description" not in content and "$ref" not in content and key != "kind"
     ]
 

@@ -81,8 +81,8 @@ CONDITIONAL = (
 FAULTS = {
     "unknown_sampler": (
         "search:\n  sampler: bayes\n",
-        "s.yaml:3: search.sampler: must have a `kind`: tpe, gp, cma_es, random, quasi_random, grid "
-        "or nsga2, got {'kind': 'bayes'}",
+        "s.yaml:3: search.sampler: must have a `kind`: tpe, gp, cma_es, random, quasi_random, "
+        "grid, nsga2 or optuna, got {'kind': 'bayes'}",
     ),
     "unknown_stopping": (
         "search:\n  stopping: sha\n",

@@ -135,7 +135,7 @@ def suggestion(name: str, known: tuple[str, ...]) -> str | None:
 def nearest_key(loc: Path) -> Path | None:
     """Path of the known key that an unknown one was probably meant to be."""
     key, section = str(loc[-1]), _without_tags(loc[:-1])
-    known = tuple(_model_at(loc[:-1]).model_fields)
+    known = _keys(_model_at(loc[:-1]))
     if (ours := _path_of_other(key, section)) is not None:
         return ours
     elsewhere = [path for path in (*SCALAR_FIELDS, *COMPOUND_FIELDS) if path.endswith(f".{key}")]
@@ -143,6 +143,11 @@ def nearest_key(loc: Path) -> Path | None:
         return tuple(elsewhere[0].split("."))
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     return (*section, near[0]) if near else None
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Keys of a section as files have them."""
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _path_of_other(key: str, section: Path) -> Path | None:
@@ -180,7 +185,7 @@ def _unknown_key(loc: Path) -> str:
         return "unknown key beside `values`"
     near = nearest_key(loc)
     if near is None:
-        return f"unknown key, known ones are {', '.join(model.model_fields)}"
+        return f"unknown key, known ones are {', '.join(_keys(model))}"
     name = near[-1] if near[:-1] == _without_tags(loc[:-1]) else ".".join(map(str, near))
     return f"unknown key, did you mean `{name}`?"
 

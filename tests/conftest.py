@@ -1,4 +1,4 @@
-"""What tests share: a Ray and servers of object stores on this machine, a small sweep."""
+"""Shared fixtures: a Ray and servers of object stores on this machine, a small sweep."""
 
 from __future__ import annotations
 

@@ -30,10 +30,10 @@ def running_ui(
     """Its address, once it answers.
 
     Args:
-        storage: Where the store is.
-        folder: Where it is started.
-        log_path: What it has to say.
-        login: Who may log in; None for everybody.
+        storage: Folder of the store.
+        folder: Working directory of the server.
+        log_path: Its log.
+        login: User and password; None where it asks for none.
     """
     [port] = free_ports(1)
     command, environment = ui_command(storage, port, login)

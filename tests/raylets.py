@@ -38,7 +38,7 @@ while sum(node["Alive"] for node in ray.nodes()) < {count}:
 
 @dataclass
 class Cluster:
-    """Where the cluster listens, and its raylets.
+    """The cluster's address, and its raylets.
 
     Attributes:
         jobs: For ``ray job submit``.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Call = "Callable[..., tuple[int, str, str]]"
 
 NOTHING_YET = ("has no adapter to register yet", "has no trial to export for", "is complete (")
-"""What a command that has nothing to work on says, in one line."""
+"""Messages of commands that have nothing to work on, one line each."""
 
 
 def prefixes(storage: Path, name: str, scratch: Path) -> Iterator[tuple[int, Path]]:

@@ -39,7 +39,7 @@ PROGRAMS = {
     "chromium": r"Chromium is not installed",
     "initdb": r"there is no PostgreSQL server here",
 }
-"""What a skip says where a program is missing. Where it is there, nothing may be skipped for it."""
+"""Reasons of skips for a missing program. Where it is installed, no test may be skipped for it."""
 
 
 def is_known(reason: str, missing: Iterable[str]) -> bool:

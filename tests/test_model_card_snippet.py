@@ -64,7 +64,7 @@ def sweep(
 
 @pytest.fixture(scope="module")
 def scored(sweep: LedgerWriter) -> list[ExampleResult]:
-    """What our evaluation has the adapter answer."""
+    """The adapter's answers in our evaluation."""
     [trial] = sweep.records()
     scorer = Scorer(sweep_trial(sweep))
     return scorer(trial.adapter)

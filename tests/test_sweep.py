@@ -63,7 +63,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(storage: Path) -> str:
-    """What the sweep prints, run as a user runs it."""
+    """Output of the sweep, run as a user runs it."""
     command = [sys.executable, "-m", "droplora_sweep", "run", "search_spaces/quickstart.yaml"]
     where = ["--set", f"storage={storage}", "--address", "local"]
     done = subprocess.run(

@@ -44,7 +44,7 @@ def findings(name: str, text: str) -> Iterator[str]:
 
     Args:
         name: Path of the file from the repository's root.
-        text: What it holds.
+        text: Its content.
     """
     pieces = [(1, text)]
     if name.endswith(".py"):

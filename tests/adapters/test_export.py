@@ -1,4 +1,4 @@
-"""What is saved is plain: a process that never saw this package loads it."""
+"""Saved adapters are plain: a process that never saw this package loads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers LoRA-drop keeps."""
+"""The choice of the layers that LoRA-drop keeps."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from droplora_sweep.analysis.evidence import Arm, ScoreTable
 
 @dataclass(frozen=True)
 class World:
-    """How scores vary; the defaults make runs of 200 examples differ by about 3 points.
+    """Variance of scores; the defaults make runs of 200 examples differ by about 3 points.
 
     Attributes:
         example: Spread of the examples' difficulty.
@@ -56,7 +56,7 @@ class World:
         return (latent_ASE > 0).astype(np.float64)
 
     def draw_examples(self, num_arms, num_examples, generator):
-        """What examples do to each arm, however often they are seen."""
+        """Effects of the examples on each arm, the same at each run."""
         draw = generator.standard_normal
         shared_E = self.example * draw(num_examples)
         return shared_E + self.arm_example * draw((num_arms, num_examples))

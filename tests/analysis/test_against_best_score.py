@@ -46,7 +46,7 @@ def by_best_score(gains, num_trials, generator):
 
 
 def by_confirmation(gains, generator):
-    """Whether the choice is correct, and the trials it took, those of the search included."""
+    """Return whether the choice is correct, and the trials it took, the search included."""
     rates, truths, scores = search(gains, NUM_SEARCH, generator)
     ranked = np.argsort(-scores)
     best = [next(one for one in ranked if rates[one] == rate) for rate in range(len(RATES))]

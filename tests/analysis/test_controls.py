@@ -101,7 +101,7 @@ BUDGET = Budget(seeds=tuple(range(5)), looks=(5,), margin=0.0)
 
 
 def claims(generator, *, with_controls):
-    """Whether a rate is called better where only the other settings move the scores."""
+    """Return whether a rate is called better where only the other settings move the scores."""
     rates = RATES[np.arange(NUM_SEARCH) % len(RATES)]
     truths = 0.62 - np.abs(0.03 * generator.standard_normal(NUM_SEARCH))
     seen = World().scores(truths, 1, 200, generator).mean(axis=(1, 2))

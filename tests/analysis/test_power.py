@@ -1,4 +1,4 @@
-"""Whether the gap that is said to be shown by twice the seeds is shown in 4 of 5 sweeps."""
+"""The gap that twice the seeds are said to show is shown in 4 of 5 sweeps."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ TRIED = {
 
 
 def share_shown(world, num_sweeps, seed=0):
-    """How often a second sweep shows the gap that a first one of the same world has named.
+    """Share of second sweeps that show the gap named by a first one of the same world.
 
     Returns:
         That share, and the mean of the gaps in points.

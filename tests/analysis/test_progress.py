@@ -1,4 +1,4 @@
-"""Where a confirmation stands, worked out from its runs alone."""
+"""Progress of a confirmation, computed from its runs alone."""
 
 import numpy as np
 import pytest

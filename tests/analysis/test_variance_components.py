@@ -15,7 +15,7 @@ WORLDS = {
 
 
 def coverage(world, num_seeds, truths, num_repetitions, num_benchmarks=1, share_missing=0.0):
-    """How often the intervals of differences to the first arm, and of means, hold the truth."""
+    """Coverage of the intervals of differences to the first arm, and of means."""
     generator = np.random.default_rng(6)
     truths = np.array(truths)
     differences, means = [], []

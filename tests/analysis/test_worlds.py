@@ -1,4 +1,4 @@
-"""What the guide promises of a confirmation, in every world of the table."""
+"""The guide's promises about a confirmation hold in every world of the table."""
 
 import pytest
 

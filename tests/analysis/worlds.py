@@ -186,7 +186,7 @@ WORLDS = {
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of many sweeps in one world.
+    """Results of many sweeps in one world.
 
     Attributes:
         covered: Share of the intervals of differences to p = 0 at the first look that hold it.
@@ -251,7 +251,7 @@ def decided(world, parts):
 
 
 def is_false(decision, gaps_A, margin):
-    """Whether a decision calls a rate better, worse or no gain that is not."""
+    """Return whether a decision calls a rate better, worse or no gain that is not."""
     if decision.verdict is ConfirmedVerdict.NO_GAIN and gaps_A.max() >= margin - 1e-9:
         return True
     for rate in decision.rates:

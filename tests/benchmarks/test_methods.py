@@ -1,4 +1,4 @@
-"""What each method and mask costs against PEFT's LoRA of the same rank, on the same model.
+"""Cost of each method and mask against PEFT's LoRA of the same rank, on the same model.
 
 ``make bench`` prints the table. Ratios are medians over interleaved rounds of one run, with
 quartiles; on a busy machine the quartiles are wide, and the bars say so by failing.

@@ -40,7 +40,7 @@ def ratio(ours: Iterable[float], theirs: Iterable[float]) -> tuple[float, float,
 
 
 def activation_bytes(model: nn.Module, forward: Callable[[], torch.Tensor]) -> int:
-    """What autograd keeps for the backward pass, without the model's own weights.
+    """Tensors that autograd keeps for the backward pass, without the model's own weights.
 
     Every storage counts once. It is what a method adds to peak memory while it trains, and it is
     exact, where the memory of a CPU process is not.

@@ -20,7 +20,7 @@ CASES = CASES.parent / "cases"
 
 
 def said(tmp_path: Path, protocol: Any, golds: list[str], scoring: str, **own: Any) -> list[str]:
-    """What is said of a benchmark of one's own with these answers."""
+    """Return the refusal of a benchmark of one's own with these answers."""
     records = [
         {"instruction": f"{number}?", "input": "", "output": gold, "answer": gold}
         for number, gold in enumerate(golds)

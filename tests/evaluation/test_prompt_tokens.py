@@ -1,4 +1,4 @@
-"""What tokenizers of the tokenizers library add to a text, and what a model is given of it."""
+"""Tokens that tokenizers add to a text, and those that a model is given."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TEMPLATES = {
     "<s> $A <sep> </s>": [BOS],
     "<s> <s> $A </s>": [BOS],
 }
-"""What stands before a prompt, by template."""
+"""Text before a prompt, by template."""
 
 
 @pytest.fixture(params=TEMPLATES, ids=str)

@@ -132,7 +132,7 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
 
 
 def benchmark(scoring: str) -> Any:
-    """What ``judge`` reads of a benchmark."""
+    """The parts of a benchmark that ``judge`` reads."""
     options = {"choice": ANSWERS, "truth": ("true", "false"), "own": OWN}.get(scoring, ())
     name = "choice" if scoring in ("truth", "own") else scoring
     return SimpleNamespace(scoring=name, options=options, pattern=r"#### (\d+)")

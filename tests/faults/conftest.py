@@ -1,4 +1,4 @@
-"""What cases share: small disks, an adapter for drivers that train nothing; nobody survives."""
+"""Shared fixtures: small disks, an adapter for drivers that train nothing, no surviving process."""
 
 from __future__ import annotations
 

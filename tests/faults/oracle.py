@@ -1,4 +1,4 @@
-"""What must hold after every case of the faults suite, however a sweep came to its end.
+"""Conditions that hold after every case of the faults suite, however a sweep ended.
 
 Finished = planned minus explicitly failed; no fingerprint completed twice; each finished trial has
 exactly one run in MLflow, in the final state that its own maps to, an adapter whose manifest

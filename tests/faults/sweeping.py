@@ -122,7 +122,7 @@ def wait_until(condition: Callable[[], bool], driver: subprocess.Popen[str], wha
 
 
 def trials(storage: Path) -> list[TrialRecord]:
-    """What the sweep's ledger has of its trials; nothing before it has begun."""
+    """The trials in the sweep's ledger; none before it has begun."""
     return Ledger.open(storage, NAME).records() if has_sweep(storage, NAME) else []
 
 

@@ -26,10 +26,10 @@ class Row:
     """One case.
 
     Attributes:
-        case: What happens to the sweep.
+        case: The fault.
         system: ``droplora-sweep``, or the stock combination beside it.
-        injected: How many faults were injected.
-        result: What came of it, in a few words; the test sets it before its last assertion.
+        injected: Number of injected faults.
+        result: Outcome in a few words; the test sets it before its last assertion.
         seconds: Wall time of the case.
     """
 

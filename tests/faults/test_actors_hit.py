@@ -41,13 +41,13 @@ HELPERS = (
     "_AutoscalingCoordinatorActor",
     "DatasetManager",
 )
-"""What Ray Train starts for a group beside its workers."""
+"""The actors that Ray Train starts for a group beside its workers."""
 WHOLE_MACHINE = {**TINY, **ONE_WORKER, "group.cpus_per_worker": len(os.sched_getaffinity(0))}
 """A group that starts again has no room beside what the last one may have left reserved."""
 
 
 def has_trials(storage: Path) -> bool:
-    """Whether a driver has told how far a trial is."""
+    """Return whether a driver has reported the step of a trial."""
     found = read_progress(storage / NAME)
     return found is not None and bool(found.trials)
 

@@ -52,7 +52,7 @@ COMMANDS = ("status", "best", "stop", "resume", "sync")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where commands are called; afterwards it and what is around it are as they were."""
+    """Folder in which commands are called; it and its surroundings are the same afterwards."""
     own = tmp_path / "own"
     own.mkdir()
     # Without code answers: those ask for a sandbox before anything else.

@@ -46,7 +46,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """What the sweep takes at one moment.
+    """The sweep's use of resources at one moment.
 
     Attributes:
         num_finished: Trials finished by then.

@@ -102,10 +102,10 @@ class Absent(NamedTuple):
     """A finished sweep whose MLflow server was never there, and whose environment had secrets.
 
     Attributes:
-        storage: Where it is.
-        output: What its driver printed.
+        storage: The sweep's storage folder.
+        output: The driver's output.
         found: Files of it or of its Ray that hold a secret.
-        num_files: How many were looked through.
+        num_files: Number of files that were searched.
     """
 
     storage: Path
@@ -126,7 +126,7 @@ CANARIES = [value.encode() for value in SECRETS.values() if "canary" in value]
 
 
 def files_of_ray(mark: str) -> list[Path]:
-    """What the Ray of the marked processes has written so far."""
+    """The log of the marked processes' Ray so far."""
     from pathlib import Path
 
     folders = set()

@@ -51,9 +51,9 @@ class Cgroup:
     """A cgroup whose memory can be limited.
 
     Attributes:
-        folder: Where it is controlled.
+        folder: The control group's folder.
         limit: Name of the limit's file.
-        unlimited: What that holds where there is none.
+        unlimited: The file's content without a limit.
         usage: Name of the file that says how much is used.
     """
 
@@ -63,7 +63,7 @@ class Cgroup:
     usage: str
 
     def make(self) -> bool:
-        """Whether this user can make it, and limit it."""
+        """Return whether this user can create it, and limit it."""
         try:
             self.folder.mkdir()
         except OSError:

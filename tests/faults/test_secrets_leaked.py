@@ -58,7 +58,7 @@ def files_below(folders: Iterable[Path]) -> list[Path]:
 
 
 def text_of(path: Path) -> str:
-    """What a file holds, uncompressed."""
+    """The content of a file, uncompressed."""
     if path.suffix == ".parquet":
         import pyarrow.parquet
 

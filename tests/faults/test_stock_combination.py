@@ -36,7 +36,7 @@ TIMEOUT_S = 280.0
 
 @dataclass(frozen=True)
 class Left:
-    """What the stock combination left behind.
+    """Files and runs that the stock combination left.
 
     Attributes:
         trained: How often each trial was trained to its end, by learning rate.

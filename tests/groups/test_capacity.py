@@ -1,4 +1,4 @@
-"""How many groups fit: whole workers on single nodes, groups over nodes."""
+"""Number of groups that fit: whole workers on single nodes, groups over nodes."""
 
 import pytest
 

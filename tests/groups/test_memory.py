@@ -1,4 +1,4 @@
-"""What counts as a lack of memory."""
+"""Signs of a lack of memory."""
 
 import pytest
 import torch

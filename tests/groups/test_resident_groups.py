@@ -78,7 +78,7 @@ def driver(
 
 @pytest.fixture(scope="module")
 def first(driver: Driver, sweep: Any) -> Outcome:
-    """What the trial leaves in a group that has served none before."""
+    """The trial's files from a group that has served none before."""
     return driver.train("first", sweep.trial)
 
 

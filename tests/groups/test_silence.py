@@ -1,4 +1,4 @@
-"""Which groups count as frozen, from the times at which they showed progress."""
+"""The groups that count as frozen, by the times at which they showed progress."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the ledger tells of the two stages of a sweep, and of the test split."""
+"""The ledger's record of the two stages of a sweep, and of the test split."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a user asked of a running sweep is in its ledger, and outlives its driver."""
+"""A user's requests to a running sweep are in its ledger, and outlive its driver."""
 
 from __future__ import annotations
 

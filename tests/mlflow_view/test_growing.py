@@ -235,7 +235,7 @@ def test_a_parent_run_that_is_gone_for_good_is_made_anew_above_its_trials(
 
 
 def remove_for_good(storage: Path, run_id: str) -> None:
-    """What ``mlflow gc`` does to a deleted run."""
+    """Delete a run for good, as ``mlflow gc`` does."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore(mlflow_uri(storage), os.fspath(storage / "mlartifacts"))

@@ -66,7 +66,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["moved", "copied"])
 def elsewhere(request: pytest.FixtureRequest, published: Path, tmp_path: Path) -> Path:
-    """Where the folder is now."""
+    """The folder's new place."""
     old = tmp_path / "old place"
     shutil.copytree(published.parent, old)
     # The store that was copied says what a store says that was made there.

@@ -181,7 +181,7 @@ def test_sync_of_a_sweep_that_is_driven_shows_it_running(driver, capsys):
 
 
 def test_a_publisher_that_died_is_taken_up_by_the_next(driver, load_examples):
-    """What a crash between two calls leaves: a run without its metrics, files and end."""
+    """A run as a crash between two calls leaves it: without its metrics, files and end."""
     name = driver.run(0)
     assert publish_all(driver.ledger).is_complete
     client, parent, children = runs_of(driver)

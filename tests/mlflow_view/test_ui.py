@@ -44,7 +44,7 @@ def test_a_server_needs_no_ui_of_ours():
 
 
 def answer(url, data=None):
-    """What the server answers the storage's owner, or anybody where no password is set."""
+    """The server's answer to the storage's owner, or to any user where no password is set."""
     body = None if data is None else json.dumps(data).encode()
     headers = {"Content-Type": "application/json"}
     if password := os.environ.get("MLFLOW_TRACKING_PASSWORD"):

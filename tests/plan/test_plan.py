@@ -1,4 +1,4 @@
-"""What a sweep takes covers every method, mask and rank of its space."""
+"""The cost of a sweep covers every method, mask and rank of its space."""
 
 from __future__ import annotations
 

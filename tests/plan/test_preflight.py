@@ -1,4 +1,4 @@
-"""What the search space asks of the model's layers is refused before anything starts."""
+"""A search space that the model's layers cannot satisfy is refused before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known without a model's or a task's files is checked; the rest is named."""
+"""Checks without a model's or a task's files; the rest is named as not checked."""
 
 from __future__ import annotations
 

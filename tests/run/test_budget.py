@@ -1,4 +1,4 @@
-"""What a search has taken: hours over drivers and groups, a score that is enough."""
+"""The budget spent by a search: hours over drivers and groups, a score that is enough."""
 
 from __future__ import annotations
 

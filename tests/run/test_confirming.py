@@ -102,7 +102,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def start(driver: Driver, sweep: SweepSpec, outcome: SweepOutcome | None = None) -> Any:
-    """What is decided of the sweep when it is started again with this spec."""
+    """Return the decision about the sweep when it is started again with this spec."""
     from dataclasses import replace
 
     record = replace(driver.ledger.record, outcome=outcome)

@@ -46,7 +46,7 @@ print("joined", ray.cluster_resources()["CPU"])
 
 
 def join(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of a client of the same user that was given these variables."""
+    """Return the result of a client of the same user with these variables."""
     quick = {"RAY_gcs_rpc_server_reconnect_timeout_s": "3", "RAY_NUM_REDIS_GET_RETRIES": "2"}
     others = {name: os.environ[name] for name in os.environ if not name.startswith("RAY_AUTH")}
     local = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}

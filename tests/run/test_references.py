@@ -1,4 +1,4 @@
-"""What is recorded with the untrained model's results, and how it is told."""
+"""The record of the untrained model's results, and its lines for users."""
 
 from __future__ import annotations
 

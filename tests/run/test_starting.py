@@ -1,4 +1,4 @@
-"""Whether a sweep begins, goes on or is refused, and the diff that refuses it."""
+"""A sweep begins, continues or is refused, with the differences that refuse it."""
 
 from __future__ import annotations
 

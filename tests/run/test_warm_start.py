@@ -1,4 +1,4 @@
-"""What earlier sweeps tell a new one: the same trials as they are, others' best settings alone."""
+"""Earlier sweeps inform a new one: the same trials as they are, others by their best settings."""
 
 from __future__ import annotations
 

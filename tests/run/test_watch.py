@@ -1,4 +1,4 @@
-"""Where a trial goes on is said of trials that were begun before, and of no others."""
+"""The step of resuming is reported for trials that were begun before, and for no others."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def test_a_search_that_is_cut_short_tells_the_study_nothing(go_on: Any) -> None:
 
 
 class Trial:
-    """What a scheduler sees of a Tune trial."""
+    """The parts of a Tune trial that a scheduler reads."""
 
     def __init__(self, tune_id: str, trial_id: str, *, is_baseline: bool = False) -> None:
         self.trial_id = tune_id

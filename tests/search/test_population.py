@@ -1,4 +1,4 @@
-"""Who copies whom, and with which values: population-based training as a pure function."""
+"""Exploit steps of population-based training, as a pure function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many trials earlier knowledge saves, on a function whose best point is known."""
+"""The trials that earlier knowledge saves, on a function whose best point is known."""
 
 from __future__ import annotations
 

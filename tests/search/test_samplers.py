@@ -1,4 +1,4 @@
-"""What every sampler has to do, whatever its kind: the searcher on a real Optuna study."""
+"""Conditions that every sampler meets: the searcher on a real Optuna study."""
 
 from __future__ import annotations
 

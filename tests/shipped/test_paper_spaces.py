@@ -115,7 +115,7 @@ def test_the_head_runs_the_same_study_on_the_built_in_model(
 
 
 def _studied(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
-    """What is searched; a small model's learning rate is its own."""
+    """The searched values; a small model's learning rate is its own."""
     return {path: domain for path, domain in parameters.items() if path != LEARNING_RATE}
 
 

@@ -18,7 +18,7 @@ TARGETS = [
 
 
 def make(*arguments: str) -> str:
-    """What ``make`` prints when a user calls it, also where another make runs the tests."""
+    """Output of ``make`` as a user calls it, also where another make runs the tests."""
     environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     return subprocess.run(
         ["make", *arguments],

@@ -1,4 +1,4 @@
-"""What is no YAML mapping of plain values is refused at its line."""
+"""A file that is no YAML mapping of plain values is refused at its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be compared fairly, and what is refused with its reason."""
+"""Variants that can be compared fairly, and those that are refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot go together is refused over the whole space, with the reason and what would work."""
+"""Values that cannot be combined are refused over the whole space, with the reason and a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be said of the confirmation stage, and what is held back for it."""
+"""Settings of the confirmation stage, and the examples that are held out for it."""
 
 from __future__ import annotations
 

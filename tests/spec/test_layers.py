@@ -129,7 +129,7 @@ def test_an_override_that_names_no_file(write) -> None:
 
 
 def test_in_one_piece_it_is_the_same_sweep(write, tmp_path: Path) -> None:
-    """Which a cluster's driver gets, that has none of the files."""
+    """As a cluster's driver gets it, without any of the files."""
     file = write(
         base="adapter: {rank: 4}\n",
         own='extends: base.yaml\nname: "0o17"\nsearch: {parameters: {seed: {values: [1, 2]}}}\n',

@@ -1,4 +1,4 @@
-"""What a search-space file and its overrides mean."""
+"""The meaning of a search-space file and its overrides."""
 
 from __future__ import annotations
 

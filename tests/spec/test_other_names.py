@@ -1,4 +1,4 @@
-"""What other programs call a field, and a field in the wrong section, lead to ours."""
+"""Names of fields in other programs, and fields in the wrong section, lead to ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a population cannot be combined with is refused in one line."""
+"""A combination that a population does not allow is refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search may be: samplers, stopping rules, objectives, budgets, warm start."""
+"""Settings of a search: samplers, stopping rules, objectives, budgets, warm start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task holds, by its published sizes, is what its real files give."""
+"""The published sizes of a task are those of its real files."""
 
 from __future__ import annotations
 

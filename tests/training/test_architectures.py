@@ -1,4 +1,4 @@
-"""What `validate` calls valid is trained, evaluated and saved on every architecture."""
+"""Every architecture that `validate` accepts is trained, evaluated and saved."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def trial(model: Path, *, dtype: str = "float32", seed: int = 1, **adapter: obje
 
 
 class Caller:
-    """Who runs a trial: keeps what it hears, and interrupts after a step or at an evaluation."""
+    """Caller of a trial that keeps each report, and interrupts after a step or at an evaluation."""
 
     def __init__(
         self, *, stop_at: int = 0, stop_at_evaluation: int = 0, save_at: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""How fast the loss still falls at the end: against known curves, and against scipy's slope."""
+"""Slope of the loss at the end of training: against known curves, and against scipy's slope."""
 
 from __future__ import annotations
 

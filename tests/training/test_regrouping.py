@@ -51,7 +51,7 @@ def trial(model: Path, **adapter: object) -> TrialSpec:
 
 
 def run_group(num_workers: int, folder: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What rank 0 of a group of real processes says of each job."""
+    """Return rank 0's message about each job, from a group of real processes."""
     folder.mkdir()
     jobs_file = folder / "jobs.json"
     jobs_file.write_text(json.dumps(jobs))
@@ -115,7 +115,7 @@ def test_the_same_number_of_workers_gives_the_same_bytes(seen, method: str) -> N
 def test_another_number_of_workers_gives_the_same_but_for_rounding(
     seen, method: str, num_workers: str
 ) -> None:
-    """Where nothing random depends on the worker; ``token`` masks and dropout do."""
+    """Settings with no draw that depends on the worker, as ``token`` masks and dropout do."""
     name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
     starts, whole = (load(seen[method, who]["files"][name]) for who in (num_workers, "whole"))
     torch.testing.assert_close(starts, whole, rtol=1e-3, atol=2e-5)

@@ -36,7 +36,7 @@ def worker() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def plain(worker: ModuleType) -> dict[str, dict[str, torch.Tensor]]:
-    """What plain torch comes to, by mask."""
+    """Results of plain torch, by mask."""
     base = worker.base_model()
     return {
         mask: worker.run_plain(base, worker.trial(1, **adapter))
@@ -46,7 +46,7 @@ def plain(worker: ModuleType) -> dict[str, dict[str, torch.Tensor]]:
 
 @pytest.fixture(scope="module")
 def seen(worker: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple, dict]:
-    """What this process alone and each of two processes saw: (world size, rank) to its cases."""
+    """Cases seen by this process alone and by each of two processes, by (world size, rank)."""
     folder = tmp_path_factory.mktemp("group")
     processes = [
         subprocess.Popen(

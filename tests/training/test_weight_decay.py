@@ -1,4 +1,4 @@
-"""What decays is what decays in transformers' Trainer."""
+"""The parameters with weight decay are those of transformers' Trainer."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ TEMPLATES = {
 
 @dataclass
 class Answer:
-    """What the endpoint does with one request.
+    """The endpoint's answer to one request.
 
     Attributes:
         content: The judge's reply, with status 200.

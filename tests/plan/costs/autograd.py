@@ -1,4 +1,4 @@
-"""What autograd really keeps of a forward pass."""
+"""Measure the tensors that autograd keeps of a forward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `compare` says of sweeps, and what it refuses to subtract."""
+"""Sentences of `compare`, and differences that it refuses to give."""
 
 from dataclasses import replace
 

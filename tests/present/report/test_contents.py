@@ -1,4 +1,4 @@
-"""What figures show, before they are drawn."""
+"""The data of figures, before they are drawn."""
 
 import math
 from dataclasses import replace

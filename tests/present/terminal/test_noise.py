@@ -1,4 +1,4 @@
-"""What libraries write goes to the sweep's log, in order, without secrets."""
+"""The output of libraries goes to the sweep's log, in order, without secrets."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def ledger(tmp_path: Path) -> LedgerWriter:
 
 
 def show(ledger: LedgerWriter, kind: Any, *, is_terminal: bool) -> str:
-    """What the view writes while one of two trials starts, reports and ends."""
+    """Return the view's output while one of two trials starts, reports and ends."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=is_terminal, width=100)
     with kind(console, 2, "val/mean") as progress:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from droplora_sweep.spec.metric_names import score_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -86,7 +88,7 @@ def benchmarks(records: Sequence[TrialRecord]) -> tuple[str, ...]:
         dict.fromkeys(name for record in records for name in record.spec["task"]["benchmarks"])
     )
     scored = tuple(
-        name for name in names if any(f"val/{name}" in record.metrics for record in records)
+        name for name in names if any(score_name(name) in record.metrics for record in records)
     )
     return scored or names
 
@@ -119,7 +121,7 @@ def has_rank(record: TrialRecord) -> bool:
 
 
 def _candidate(record: TrialRecord, names: Sequence[str]) -> Candidate:
-    given = {name: record.metrics.get(f"val/{name}", math.nan) for name in names}
+    given = {name: record.metrics.get(score_name(name), math.nan) for name in names}
     scores = {name: score for name, score in given.items() if math.isfinite(score)}
     if len(scores) == len(names):
         scores[MEAN] = math.fsum(scores.values()) / len(names)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from scipy.stats import t as student
 
+from droplora_sweep.spec.metric_names import LATE_FALL_LOW, LATE_PACE
+
 from .evidence import MEAN
 from .intervals import CONFIDENCE, Estimate
 from .search_decision import score_estimate
@@ -123,7 +125,7 @@ SAME_ANSWER = 0.95
 """From this share of one answer on, a run answers alike whatever it is asked."""
 MOSTLY_SAME = 0.75
 """From this share on, one answer is named where the scores are not above what needs no training."""
-LATE_PACE = 0.5
+FAST_LATE_PACE = 0.5
 """A loss that falls this fast at the end, of its average pace, has an eighth of its fall to go."""
 
 
@@ -146,8 +148,8 @@ class RunFacts:
     @property
     def is_falling(self) -> bool | None:
         """Whether its loss still falls, beyond noise and fast; None where that is not known."""
-        low, pace = (self.metrics.get(f"train/late_{name}") for name in ("fall_low", "pace"))
-        return None if low is None or pace is None else low > 0 and pace >= LATE_PACE
+        low, pace = self.metrics.get(LATE_FALL_LOW), self.metrics.get(LATE_PACE)
+        return None if low is None or pace is None else low > 0 and pace >= FAST_LATE_PACE
 
 
 def doubts(
@@ -360,7 +362,7 @@ def _still_falling(runs: Sequence[RunFacts]) -> str | None:
     falling = [run for run in known if run.is_falling]
     if not known or 2 * len(falling) <= len(known):
         return None
-    pace = float(np.median([run.metrics["train/late_pace"] for run in falling]))
+    pace = float(np.median([run.metrics[LATE_PACE] for run in falling]))
     return (
         f"the loss still falls at the end of training in {len(falling)} of {len(known)} "
         f"run{'s' * (len(known) > 1)}, at {pace:.0%} of its average pace, so that longer training "

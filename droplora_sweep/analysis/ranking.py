@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from droplora_sweep.spec.search import SECONDS, is_maximized, objective_values
+from droplora_sweep.spec.metric_names import TRAIN_SECONDS
+from droplora_sweep.spec.search import is_maximized, objective_values
 
 from .evidence import TrialRecord
 from .interim import holm
@@ -67,7 +68,7 @@ def pareto_front(
     """
     points = []
     for record in records:
-        seconds = math.fsum(one.metrics.get(SECONDS, math.nan) for one in record.reports)
+        seconds = math.fsum(one.metrics.get(TRAIN_SECONDS, math.nan) for one in record.reports)
         values = objective_values(objectives, record.metrics, seconds)
         if record.state == "COMPLETE" and values is not None:
             named = dict(zip(objectives, values, strict=True))

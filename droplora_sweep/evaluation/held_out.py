@@ -9,6 +9,7 @@ from typing import Final
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.spec import local_folder
+from droplora_sweep.spec.metric_names import PERPLEXITY_AFTER, PERPLEXITY_BEFORE, PERPLEXITY_RATIO
 
 MIN_CHARACTERS: Final = 1_000
 """A shorter text has too few tokens for its perplexity to mean anything."""
@@ -53,9 +54,9 @@ def forgetting_metrics(before: float, after: float) -> dict[str, float]:
     """``perplexity/before``, ``/after`` and their ``/ratio``, above 1 where text got harder."""
     ratio = after / before if before < math.inf else math.nan
     return {
-        "perplexity/before": before,
-        "perplexity/after": after,
-        "perplexity/ratio": ratio,
+        PERPLEXITY_BEFORE: before,
+        PERPLEXITY_AFTER: after,
+        PERPLEXITY_RATIO: ratio,
     }
 
 

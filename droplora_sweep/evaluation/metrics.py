@@ -7,6 +7,8 @@ from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.metric_names import PASS_AT, RATING, UNPARSABLE, UNRATED, score_name
+
 from .results import count_unparsable, score
 
 if TYPE_CHECKING:
@@ -57,13 +59,6 @@ def mean_pass_at_k(passed: Sequence[Sequence[bool]], k: int) -> float:
     return math.fsum(pass_at_k(len(task), sum(task), k) for task in passed) / len(passed)
 
 
-PREFIXES: dict[ScoredSplit, str] = {
-    "validation": "val",
-    "confirmation": "confirm",
-    "test": "test",
-}
-
-
 def result_metrics(
     results: Sequence[ExampleResult],
     sampling: SamplingSpec | None = None,
@@ -81,8 +76,8 @@ def result_metrics(
     * ``pass_at_<k>/<benchmark>``: pass@k of sampled programs, for every k of ``sampling.pass_at``
       (MLflow takes no ``@`` in a name).
     """
-    metrics = {f"{PREFIXES[split]}/{name}": value for name, value in score(results).items()}
-    metrics |= {f"unparsable/{name}": float(n) for name, n in count_unparsable(results).items()}
+    metrics = {score_name(name, split): value for name, value in score(results).items()}
+    metrics |= {UNPARSABLE + name: float(n) for name, n in count_unparsable(results).items()}
     return {**metrics, **_ratings(results), **_pass_at_k(results, sampling)}
 
 
@@ -91,11 +86,11 @@ def _ratings(results: Iterable[ExampleResult]) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
     num_missing: dict[str, float] = {}
     for one in judged:
-        unrated = f"unrated/{one.benchmark}"
+        unrated = UNRATED + one.benchmark
         num_missing[unrated] = num_missing.get(unrated, 0.0) + (one.rating is None)
         if one.rating is not None:
-            found[f"rating/{one.benchmark}"].append(one.rating)
-            found[f"rating/{one.benchmark}/turn{one.turn}"].append(one.rating)
+            found[RATING + one.benchmark].append(one.rating)
+            found[f"{RATING}{one.benchmark}/turn{one.turn}"].append(one.rating)
     return {name: fmean(some) for name, some in sorted(found.items())} | num_missing
 
 
@@ -107,7 +102,7 @@ def _pass_at_k(results: Iterable[ExampleResult], sampling: SamplingSpec | None) 
         if one.correct is not None:
             passed[one.benchmark][one.example_id].append(one.correct)
     return {
-        f"pass_at_{k}/{name}": mean_pass_at_k(list(examples.values()), k)
+        f"{PASS_AT}{k}/{name}": mean_pass_at_k(list(examples.values()), k)
         for name, examples in sorted(passed.items())
         # What was not sampled has one response to each example.
         if all(len(some) == sampling.num_samples for some in examples.values())

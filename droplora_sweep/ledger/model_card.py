@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from droplora_sweep.spec import AdapterSpec, ModelSpec
+from droplora_sweep.spec.metric_names import (
+    PERPLEXITY_AFTER,
+    PERPLEXITY_BEFORE,
+    PERPLEXITY_RATIO,
+    score_name,
+    subject_of,
+)
 
 from .card_sections import BUILTIN, Form, loading_text, prompt_text, task_prompts
 
@@ -204,9 +211,9 @@ def _notes(model: ModelSpec) -> str:
 
 def _perplexity(metrics: Mapping[str, float]) -> str:
     """What was forgotten, where a held-out text was read."""
-    if "perplexity/ratio" not in metrics:
+    if PERPLEXITY_RATIO not in metrics:
         return ""
-    before, after = metrics["perplexity/before"], metrics["perplexity/after"]
+    before, after = metrics[PERPLEXITY_BEFORE], metrics[PERPLEXITY_AFTER]
     return (
         f"\nPerplexity of a held-out text: {before:.4g} before training and {after:.4g} after it."
     )
@@ -234,11 +241,11 @@ def _test(scores: Mapping[str, tuple[float, float, float]]) -> str:
 
 def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
     # A confirmation run is scored on examples of its own.
-    of_splits = ("val/", "confirm/")
+    of_splits = (score_name(""), score_name("", "confirmation"))
     scores = {name: value for name, value in metrics.items() if name.startswith(of_splits)}
     if not scores:
         return "None was reported."
-    names = {name: name.removeprefix("val/") for name in sorted(scores)}
+    names = {name: subject_of(name) for name in sorted(scores)}
     if not intervals:
         rows = [f"| {short} | {scores[name]:.4f} |" for name, short in names.items()]
         return "\n".join(["| benchmark | score |", "|---|---|", *rows])

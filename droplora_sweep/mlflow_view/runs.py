@@ -30,6 +30,7 @@ from mlflow.utils.mlflow_tags import (
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import COLUMNS, read_results
 from droplora_sweep.records.layout import FAILURE_LOG, SPEC, TRIAL, trial_directory
+from droplora_sweep.spec.metric_names import score_name
 
 from . import values
 from .client import artifact_location, connect, find_experiment, require_known_scheme
@@ -134,7 +135,7 @@ class SweepRuns:
             return
         assert trial.finished is not None, "only finished trials are tested"
         run_id = self._runs[trial.trial_id]
-        scores = {f"test/{name}": score for name, score in trial.test_scores.items()}
+        scores = {score_name(name, "test"): score for name, score in trial.test_scores.items()}
         step = trial.reports[-1].step if trial.reports else 0
         self._log(run_id, _metrics(scores, trial.finished, step), {}, {})
         self._client.log_artifact(run_id, str(trial.test_results))

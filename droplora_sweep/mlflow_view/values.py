@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec.fields import split_path
+from droplora_sweep.spec.metric_names import SPLIT_PREFIXES, score_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,6 @@ SWEEP_STATUS = {
     SweepOutcome.FAILED: "FAILED",
 }
 
-SPLIT_PREFIXES = {"validation": "val", "confirmation": "confirm", "test": "test"}
 """As in the metrics of trials."""
 
 MAX_PARAM_CHARACTERS = 6000
@@ -222,14 +222,13 @@ def reference_metrics(reference: Reference) -> dict[str, float]:
     ``untrained/val/<benchmark>``, ``most_frequent/val/<benchmark>`` and
     ``chance/val/<benchmark>``; the answer that is the most frequent one is among `sweep_tags`.
     """
-    prefix = SPLIT_PREFIXES[reference.split]
     kinds = {
         "untrained": reference.untrained,
         "most_frequent": {name: share for name, (_, share) in reference.most_frequent.items()},
         "chance": reference.chance,
     }
     return {
-        f"{kind}/{prefix}/{name}": score
+        f"{kind}/{score_name(name, reference.split)}": score
         for kind, scores in kinds.items()
         for name, score in scores.items()
     }

@@ -12,6 +12,7 @@ from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.locations import missing_driver
+from droplora_sweep.spec.metric_names import score_name
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
     METHOD,
@@ -150,8 +151,8 @@ def check_sampler_class(sweep: SweepSpec) -> None:
 
 def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -> list[Fault]:
     """A search cannot choose on a benchmark that is tested alone."""
-    tested_only = [f"val/{name}" for name, sizes in splits.items() if not sizes.get("validation")]
-    if sweep.search.metric not in tested_only:
+    tested_only = [name for name, sizes in splits.items() if not sizes.get("validation")]
+    if sweep.search.metric not in map(score_name, tested_only):
         return []
     problem = f"must be of a benchmark with validation examples, got {sweep.search.metric!r}"
     return [Fault("", "search.metric", problem)]

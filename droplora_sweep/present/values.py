@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.table import Table
 
+from droplora_sweep.spec.metric_names import PERPLEXITY_AFTER, PERPLEXITY_BEFORE, PERPLEXITY_RATIO
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -77,7 +79,8 @@ def perplexity_text(metrics: Mapping[str, float]) -> str:
     """The perplexity of a held-out text, before and after where both are known."""
     if "perplexity" in metrics:
         return f"perplexity of the held-out text: {metrics['perplexity']:.4g}"
-    before, after, ratio = (metrics[f"perplexity/{name}"] for name in ("before", "after", "ratio"))
+    before, after = metrics[PERPLEXITY_BEFORE], metrics[PERPLEXITY_AFTER]
+    ratio = metrics[PERPLEXITY_RATIO]
     return f"perplexity of the held-out text: {before:.4g} before, {after:.4g} after ({ratio:.3f}x)"
 
 

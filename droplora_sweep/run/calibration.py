@@ -19,6 +19,12 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
 from droplora_sweep.plan.survey import check_capacity
 from droplora_sweep.spec import baselines, resolve
+from droplora_sweep.spec.metric_names import (
+    EVALUATION_SECONDS,
+    PEAK_MEMORY_GB,
+    TOKENS_PER_SECOND,
+    TRAIN_SECONDS,
+)
 
 from .connection import connect
 
@@ -217,12 +223,12 @@ def _run(trial_id: str, spec: TrialSpec, pool: Any, groups: Any) -> Short:
     ask(pool, "end", trial_id)
     if outcome.failure is not None:
         raise SweepError(f"calibration: the trial failed: {outcome.failure}")
-    train_s = message.metrics["train_seconds"]
+    train_s = message.metrics[TRAIN_SECONDS]
     return Short(
         num_steps=message.step,
         train_s=train_s,
-        evaluation_s=message.metrics["evaluation_seconds"],
+        evaluation_s=message.metrics[EVALUATION_SECONDS],
         wall_s=wall_s,
-        num_tokens=message.metrics["tokens_per_second"] * train_s,
-        peak_memory_bytes=message.metrics["peak_memory_gb"] * 1e9,
+        num_tokens=message.metrics[TOKENS_PER_SECOND] * train_s,
+        peak_memory_bytes=message.metrics[PEAK_MEMORY_GB] * 1e9,
     )

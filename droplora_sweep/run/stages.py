@@ -12,6 +12,7 @@ from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.pool import HEAD_SHARE
 from droplora_sweep.search.tune import QueueSearcher, run_search
 from droplora_sweep.spec import NoStoppingSpec, SearchSpec
+from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
 from .confirming import confirmation_of, wanted_on_test
 from .deciding import Grounds
@@ -79,7 +80,7 @@ class Stages:
 
     @property
     def _is_behind(self) -> IsBehind:
-        return partial(is_behind, subject=self.sweep.search.metric.removeprefix("val/"))
+        return partial(is_behind, subject=subject_of(self.sweep.search.metric))
 
     @property
     def is_stopped(self) -> bool:
@@ -176,15 +177,15 @@ class Stages:
         assert confirm is not None, "the sweep has `confirm`"
         needed, missing = confirmation.progress.needed, confirmation.progress.missing
         seeds = dict.fromkeys(seed for _, seed in needed)
-        prefix = "confirm" if confirm.examples == "new" else "val"
+        split = "confirmation" if confirm.examples == "new" else "validation"
         self.progress.say(
             f"confirmation: {confirmation.num_arms} arms, seeds {', '.join(map(str, seeds))}: "
             f"{len(missing)} of {len(needed)} runs to go"
         )
-        metric = f"{prefix}/mean"
+        metric = score_name(MEAN, split)
         self.progress.begin(metric, len(needed), len(needed) - len(missing))
         # Its runs are drawn by nobody and stopped by nobody.
-        search = SearchSpec(num_trials=len(queue), metric="val/mean", stopping=NoStoppingSpec())
+        search = SearchSpec(num_trials=len(queue), stopping=NoStoppingSpec())
         name = f"{self.sweep.name}-confirm-{len(needed)}"
         run_search(
             TrialClient,

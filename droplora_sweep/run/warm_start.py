@@ -25,6 +25,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import PastTrial, StartingPoint, TrialState
 from droplora_sweep.spec import TrialSpec, active_order, is_active, resolve
 from droplora_sweep.spec.fields import get_field
+from droplora_sweep.spec.metric_names import MEAN, score_name
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.space import field_value
 from droplora_sweep.storage.mirror import local_storage
@@ -115,7 +116,8 @@ def warm_start(
         others: list[tuple[float, Earlier, dict[str, Scalar]]] = []
         for trial in trials:
             read = _values(trial, sweep)
-            score = trial.metrics.get(sweep.search.metric, trial.metrics.get("val/mean", np.nan))
+            mean = trial.metrics.get(score_name(MEAN), np.nan)
+            score = trial.metrics.get(sweep.search.metric, mean)
             if read is None or not np.isfinite(score):
                 continue
             values, is_same = read

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from droplora_sweep.ledger.reader import recorded_trial
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.spec.search import SECONDS, objective_values
+from droplora_sweep.spec.metric_names import TRAIN_SECONDS
+from droplora_sweep.spec.search import objective_values
 
 from .proposal import ProposedTrial
 
@@ -184,7 +185,9 @@ def trial_history(trial: TrialRecord, metric: str, objectives: Sequence[str] = (
         ending = "failed"
     outcomes = {each.evaluation: each.outcomes for each in trial.reports if each.outcomes}
     seconds = {
-        each.evaluation: each.metrics[SECONDS] for each in trial.reports if SECONDS in each.metrics
+        each.evaluation: each.metrics[TRAIN_SECONDS]
+        for each in trial.reports
+        if TRAIN_SECONDS in each.metrics
     }
     values = objective_values(objectives, trial.metrics, math.fsum(seconds.values()))
     if objectives and (ending == "stopped" or (ending == "complete" and values is None)):

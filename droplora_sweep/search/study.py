@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState as OptunaState
 
-from droplora_sweep.spec.search import SECONDS, objective_values
+from droplora_sweep.spec.metric_names import TRAIN_SECONDS
+from droplora_sweep.spec.search import objective_values
 
 from .proposal import distribution
 from .samplers import population_attributes
@@ -95,8 +96,8 @@ class StudyReporter:
             self._study.tell(trial, told)
 
     def _count(self, trial: optuna.trial.Trial, result: Mapping[str, Any]) -> None:
-        if SECONDS in result:
-            self._seconds[trial.number][result["evaluation"]] = result[SECONDS]
+        if TRAIN_SECONDS in result:
+            self._seconds[trial.number][result["evaluation"]] = result[TRAIN_SECONDS]
 
     def _values(self, number: int, result: Mapping[str, Any]) -> ReportedTrial:
         if not self._objectives:

@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from droplora_sweep.spec.metric_names import (
+    MEAN,
+    PEAK_MEMORY_GB,
+    PERPLEXITY_RATIO,
+    TRAIN_SECONDS,
+    TRAINABLE_PARAMETERS,
+    score_name,
+)
+
 from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule
 from .locations import TrackingUri, local_folder
 from .parameters import Parameter
@@ -338,14 +347,11 @@ class WarmStartSpec(SpecModel):
         return self.sweep or f"MLflow experiment {self.mlflow_experiment}"
 
 
-SECONDS = "train_seconds"
-"""The metric of training time, of each evaluation since the one before."""
-
 COSTS = {
-    "trainable_parameters": "trainable_parameters",
-    "seconds": SECONDS,
-    "memory": "peak_memory_gb",
-    "forgetting": "perplexity/ratio",
+    "trainable_parameters": TRAINABLE_PARAMETERS,
+    "seconds": TRAIN_SECONDS,
+    "memory": PEAK_MEMORY_GB,
+    "forgetting": PERPLEXITY_RATIO,
 }
 """Objectives that are to be low, and the metric of each: trainable parameters; seconds of training
 without evaluation, summed over the trial; GB of the worker that uses most; perplexity of
@@ -359,7 +365,7 @@ def metric_of(objective: str) -> str:
     >>> metric_of("mean"), metric_of("forgetting")
     ('val/mean', 'perplexity/ratio')
     """
-    return COSTS.get(objective, f"val/{objective}")
+    return COSTS.get(objective, score_name(objective))
 
 
 def is_maximized(objective: str) -> bool:
@@ -378,7 +384,7 @@ def objective_values(
         seconds: Of training, over the whole trial.
     """
     values = tuple(
-        seconds if COSTS.get(name) == SECONDS else metrics.get(metric_of(name), math.nan)
+        seconds if COSTS.get(name) == TRAIN_SECONDS else metrics.get(metric_of(name), math.nan)
         for name in objectives
     )
     return values if all(map(math.isfinite, values)) else None
@@ -396,7 +402,7 @@ class SearchSpec(SpecModel):
     grid``, as many as a budget of hours has room for, else 12."""
     budget: BudgetSpec = BudgetSpec()
     """Further limits of the search."""
-    metric: str = "val/mean"
+    metric: str = score_name(MEAN)
     """What the search maximises: ``val/mean`` or ``val/<benchmark>``."""
     objectives: tuple[str, ...] = Field(default=(), strict=False)
     """Several to weigh against each other, or none: first what ``metric`` names (``mean`` or a

@@ -17,6 +17,7 @@ import torch
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.context import prompt_lengths, prompt_tokens
+from droplora_sweep.spec.metric_names import EMPTY_EXAMPLES, LONG_PROMPTS, OVERLONG_EXAMPLES
 from droplora_sweep.tasks.loading import load_task
 
 from .schedule import steps_per_epoch
@@ -229,9 +230,9 @@ class Reading:
     def left_out(self) -> dict[str, float]:
         """Metrics of what a trial does not train on, or reads in part."""
         return {
-            "overlong_examples": float(self.data.num_overlong),
-            "empty_examples": float(self.data.num_empty),
-            **{f"long_prompts/{name}": float(n) for name, n in self.lengths.num_long.items()},
+            OVERLONG_EXAMPLES: float(self.data.num_overlong),
+            EMPTY_EXAMPLES: float(self.data.num_empty),
+            **{LONG_PROMPTS + name: float(n) for name, n in self.lengths.num_long.items()},
         }
 
 

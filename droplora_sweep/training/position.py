@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from scipy.stats import t as student
 
+from droplora_sweep.spec.metric_names import LATE_FALL, LATE_FALL_LOW, LATE_PACE
+
 from .reporting import Report, Trained
 
 if TYPE_CHECKING:
@@ -115,10 +117,10 @@ class LateLoss:
         quantile = float(student.ppf((1 + CONFIDENCE) / 2, self.end.count - 2))
         average = (self.start.mean_loss - self.end.mean_loss) / (num_steps - 1.5 * half)
         return {
-            "train/late_fall": -slope * 2 * half,
-            "train/late_fall_low": (-slope - quantile * error) * 2 * half,
+            LATE_FALL: -slope * 2 * half,
+            LATE_FALL_LOW: (-slope - quantile * error) * 2 * half,
             # A loss that has not fallen from its start has no pace that it could keep up.
-            "train/late_pace": -slope / average if average > 0 else 0.0,
+            LATE_PACE: -slope / average if average > 0 else 0.0,
         }
 
 

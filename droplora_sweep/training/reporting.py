@@ -13,6 +13,14 @@ from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import TextLoss, text_loss
+from droplora_sweep.spec.metric_names import (
+    EVALUATION_SECONDS,
+    LEARNING_RATE,
+    PEAK_MEMORY_GB,
+    TOKENS_PER_SECOND,
+    TRAIN_LOSS,
+    TRAIN_SECONDS,
+)
 
 from .device import gather_to_first, peak_memory_bytes, sum_over_ranks
 
@@ -135,10 +143,10 @@ class Trained:
     def metrics(self) -> dict[str, float]:
         """Of at least one step."""
         return {
-            "train/loss": self.loss / self.num_response_tokens,
-            "tokens_per_second": self.num_tokens / self.seconds,
-            "learning_rate": self.learning_rate,
-            "train_seconds": self.seconds,
+            TRAIN_LOSS: self.loss / self.num_response_tokens,
+            TOKENS_PER_SECOND: self.num_tokens / self.seconds,
+            LEARNING_RATE: self.learning_rate,
+            TRAIN_SECONDS: self.seconds,
         }
 
 
@@ -186,7 +194,7 @@ def validate(
     metrics = {
         **result_metrics(everything, evaluation.sampling, evaluation.split),
         **forgotten,
-        "peak_memory_gb": max(peak for _, peak in gathered) / _GB,
-        "evaluation_seconds": time.perf_counter() - started_s,
+        PEAK_MEMORY_GB: max(peak for _, peak in gathered) / _GB,
+        EVALUATION_SECONDS: time.perf_counter() - started_s,
     }
     return metrics, everything

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters.methods.lora_drop import LoraDrop
 from droplora_sweep.errors import TrialError, TrialInterruptedError
 from droplora_sweep.spec import ExploitStep
+from droplora_sweep.spec.metric_names import TRAINABLE_PARAMETERS
 
 from .position import Checkpoint, Position
 from .reporting import Report, Trained
@@ -179,7 +180,7 @@ class TrialRun:
                 **late_loss.metrics(self._loop.num_steps, self._loop.num_epochs),
                 **validation[0],
                 **self._left_out,
-                "trainable_parameters": float(self._adapted.num_trainable),
+                TRAINABLE_PARAMETERS: float(self._adapted.num_trainable),
             }
             num_steps = self._loop.num_steps
             report = Report(evaluation, len(self._ends), step, num_steps, metrics, validation[1])

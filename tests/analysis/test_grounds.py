@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.grounds import RunFacts, doubts, gain_over, reference_rows, remarks
+from droplora_sweep.spec.metric_names import MEAN
 
 NAMES = ("arc_easy", "boolq")
 CHANCES = {"arc_easy": 0.25, "boolq": 0.5}

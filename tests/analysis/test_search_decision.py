@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.search_decision import Verdict, best_per_benchmark
 from droplora_sweep.analysis.text import decision_text, decisions_text
 from droplora_sweep.errors import SweepError
 from droplora_sweep.spec import AdapterSpec, TaskSpec, TrialSpec
+from droplora_sweep.spec.metric_names import MEAN
 
 
 @dataclass

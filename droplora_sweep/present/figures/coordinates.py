@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 
+from droplora_sweep.spec.metric_names import score_name
+
 from .canvas import Picture, draw, shortened
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def coordinates(facts: Facts) -> Coordinates | None:
 
     Without members of a population that have copied another: they have several settings.
     """
-    metric = f"val/{facts.subjects[0]}"
+    metric = score_name(facts.subjects[0])
     scored = [
         trial
         for trial in facts.searched

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.metric_names import (
+    EVALUATION_SECONDS,
+    PEAK_MEMORY_GB,
+    TOKENS_PER_SECOND,
+    TRAIN_SECONDS,
+    TRAINABLE_PARAMETERS,
+)
+
 from .canvas import BLACK, BLUE, ORANGE, SKY, VERMILION, Picture, draw, legend_below
 
 if TYPE_CHECKING:
@@ -19,11 +27,11 @@ if TYPE_CHECKING:
 
 
 MEASURED = (
-    ("train_seconds", "training", "s"),
-    ("evaluation_seconds", "last evaluation", "s"),
-    ("tokens_per_second", "training speed", "tokens/s"),
-    ("peak_memory_gb", "peak memory of a worker", "GB"),
-    ("trainable_parameters", "trainable parameters", ""),
+    (TRAIN_SECONDS, "training", "s"),
+    (EVALUATION_SECONDS, "last evaluation", "s"),
+    (TOKENS_PER_SECOND, "training speed", "tokens/s"),
+    (PEAK_MEMORY_GB, "peak memory of a worker", "GB"),
+    (TRAINABLE_PARAMETERS, "trainable parameters", ""),
 )
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from droplora_sweep.spec.metric_names import score_name
+
 from .canvas import BLACK, SKY, Picture, draw, percent, shortened
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def importance(facts: Facts) -> Importance:
     complete, else at the last evaluation that enough trials came to before any was stopped.
     """
     subject = facts.subjects[0]
-    evaluation, scored = _compared(facts, f"val/{subject}")
+    evaluation, scored = _compared(facts, score_name(subject))
     names = list(dict.fromkeys(name for trial, _ in scored for name in trial.drawn))
     rows = [{name: trial.drawn.get(name) for name in names} for trial, _ in scored]
     scores = [score for _, score in scored]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import MaxNLocator
 
 from droplora_sweep.analysis.evidence import pruning_rate
+from droplora_sweep.spec.metric_names import TRAIN_LOSS, score_name
 
 from .canvas import (
     BLACK,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
     from droplora_sweep.present.report.facts import Facts
     from droplora_sweep.records.trial import TrialRecord
-
-
-LOSS = "train/loss"
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def curve_panels(facts: Facts) -> tuple[CurvePanel, ...]:
     scored = [one for one in facts.complete if subject in one.scores]
     best = max(scored, key=lambda one: one.scores[subject]).trial_id if scored else None
     panels = []
-    for metric in (f"val/{subject}", LOSS):
+    for metric in (score_name(subject), TRAIN_LOSS):
         curves = (_curve(trial, metric, best) for trial in facts.searched)
         kept = tuple(curve for curve in curves if curve.points)
         if kept:
@@ -178,7 +176,7 @@ def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
     axes.set_title(shortened(panel.metric))
     axes.set_xlabel("optimiser step")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    if panel.metric.startswith("val/"):
+    if panel.metric != TRAIN_LOSS:
         percent(axes)
     named: set[str] = set()
     for curve in panel.curves:

@@ -10,6 +10,7 @@ from droplora_sweep.analysis.ranking import pareto_front
 from droplora_sweep.analysis.text import arm_labels
 from droplora_sweep.present.terminal.results import methods_notes, objective_text, paper_numbers
 from droplora_sweep.present.values import format_params, format_seconds, schedule_texts
+from droplora_sweep.spec.metric_names import score_name
 from droplora_sweep.spec.search import is_maximized
 
 from .wording import DASH, interval, points, score, share
@@ -204,7 +205,8 @@ def trials_table(facts: Facts) -> Table:
 
 def _score(trial: TrialRecord, subject: str) -> float | None:
     """On validation examples, or on those of the confirmation."""
-    return trial.metrics.get(f"val/{subject}", trial.metrics.get(f"confirm/{subject}"))
+    confirmed = trial.metrics.get(score_name(subject, "confirmation"))
+    return trial.metrics.get(score_name(subject), confirmed)
 
 
 def _duration(trial: TrialRecord) -> str:

@@ -9,6 +9,7 @@ from droplora_sweep.ledger.progress import TimeLeft
 from droplora_sweep.plan.costs.pace import Timed
 from droplora_sweep.present.values import format_seconds
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.spec.metric_names import EVALUATION_SECONDS, TRAIN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def _ran_in_one_go(trial: TrialRecord) -> bool:
 
 def _timed(trial: TrialRecord) -> Timed | None:
     parts = [
-        (report.metrics.get("train_seconds"), report.metrics.get("evaluation_seconds"))
+        (report.metrics.get(TRAIN_SECONDS), report.metrics.get(EVALUATION_SECONDS))
         for report in trial.reports
     ]
     if trial.finished is None or not parts or any(None in part for part in parts):

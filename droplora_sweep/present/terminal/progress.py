@@ -13,6 +13,7 @@ from rich.text import Text
 
 from droplora_sweep.present.values import exploit_text, format_params, format_score, format_seconds
 from droplora_sweep.records.events import EventKind
+from droplora_sweep.spec.metric_names import TRAIN_LOSS
 
 from .pace import Run, left_text, stage_text, time_left
 
@@ -235,7 +236,7 @@ class LineProgress:
             self.say(
                 f"{trial_id} evaluated {event.payload['evaluation']}, step "
                 f"{event.payload['step']}: {self._sweep.metric} {format_score(row.score)}, "
-                f"train/loss {float(metrics['train/loss']):.3f}"
+                f"{TRAIN_LOSS} {float(metrics[TRAIN_LOSS]):.3f}"
             )
         elif event.kind is EventKind.TRIAL_ADJUSTED:
             settings = format_params(event.payload["settings"])

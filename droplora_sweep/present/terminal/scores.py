@@ -16,6 +16,14 @@ from droplora_sweep.present.values import (
     long_prompts_text,
     perplexity_text,
 )
+from droplora_sweep.spec.metric_names import (
+    MEAN,
+    PASS_AT,
+    RATING,
+    UNRATED,
+    by_benchmark,
+    score_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,14 +59,13 @@ def scores_table(scored: Scored) -> Table:
 def further_lines(scored: Scored) -> list[str]:
     """What the table has no column for: ratings, pass@k, missing ratings, agreement."""
     lines = [
-        f"{name}: {value:.2f} of 10" if name.startswith("rating/") else f"{name}: {value:.1%}"
+        f"{name}: {value:.2f} of 10" if name.startswith(RATING) else f"{name}: {value:.1%}"
         for name, value in scored.metrics.items()
-        if name.startswith(("rating/", "pass_at_"))
+        if name.startswith((RATING, PASS_AT))
     ]
-    for name, count in scored.metrics.items():
-        if name.startswith("unrated/") and count:
+    for benchmark, count in by_benchmark(scored.metrics, UNRATED).items():
+        if count:
             notes = [one.note for one in scored.results if one.note is not None]
-            benchmark = name.removeprefix("unrated/")
             lines.append(f"{benchmark}: {count:.0f} answers have no rating: {notes[0]}")
     if scored.generated is not None:
         for name, found in scored.agreements().items():
@@ -101,7 +108,7 @@ def curve_text(trial: TrialRecord, points: Sequence[RankPoint], kept: KeptRank |
     """What the curve comes to, and whether its first row is what the sweep logged."""
     full = points[0]
     lines = []
-    logged = trial.metrics.get("val/mean")
+    logged = trial.metrics.get(score_name(MEAN))
     if logged is not None and abs(logged - full.scores["mean"]) > _ROUNDING:
         lines.append(
             f"rank {full.rank}, as trained, has {full.scores['mean']:.2%} here and {logged:.2%} "

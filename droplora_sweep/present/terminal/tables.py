@@ -18,6 +18,15 @@ from droplora_sweep.present.values import (
     long_prompts_text,
     schedules_table,
 )
+from droplora_sweep.spec.metric_names import (
+    EMPTY_EXAMPLES,
+    LONG_PROMPTS,
+    MEAN,
+    OVERLONG_EXAMPLES,
+    PERPLEXITY_RATIO,
+    by_benchmark,
+    score_name,
+)
 
 from .costs import cost_rows
 from .pace import stage_text
@@ -31,9 +40,6 @@ if TYPE_CHECKING:
     from droplora_sweep.plan.plan import LearningRates, Plan, Saved
     from droplora_sweep.plan.survey import Survey
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-
-RATIO = "perplexity/ratio"
-LONG_PROMPTS = "long_prompts/"
 
 
 def trials_tables(
@@ -50,14 +56,16 @@ def trials_tables(
     """
     what = f"Trials of {record.name}: validation accuracy"
     running = live.trials if is_live and live is not None else {}
-    tables = [_trials_table(what, record.search_trials, record, "val", running, is_live=is_live)]
+    tables = [
+        _trials_table(what, record.search_trials, record, "validation", running, is_live=is_live)
+    ]
     if record.confirm_trials:
         is_new = (record.spec.get("confirm") or {}).get("examples", "new") == "new"
         what = f"Confirmation runs of {record.name}: accuracy on "
         what += "the confirmation split" if is_new else "the validation split"
-        prefix = "confirm" if is_new else "val"
+        split = "confirmation" if is_new else "validation"
         trials = record.confirm_trials
-        tables.append(_trials_table(what, trials, record, prefix, running, is_live=is_live))
+        tables.append(_trials_table(what, trials, record, split, running, is_live=is_live))
     if (schedules := schedules_table(record)) is not None:
         tables.append(schedules)
     return tables
@@ -67,7 +75,7 @@ def _trials_table(
     what: str,
     trials: Sequence[TrialRecord],
     record: SweepRecord,
-    prefix: str,
+    split: str,
     running: Mapping[str, TrialProgress],
     *,
     is_live: bool,
@@ -76,22 +84,22 @@ def _trials_table(
     benchmarks = [str(name) for name in record.spec["task"]["benchmarks"]]
     protocol = record.spec["evaluation"].get("protocol", "paper")
     table = Table(title=f"{what} in % ({protocol} protocol)")
-    has_text = any(RATIO in trial.metrics for trial in trials)
+    has_text = any(PERPLEXITY_RATIO in trial.metrics for trial in trials)
     table.add_column("trial", no_wrap=True)
     table.add_column("parameters")
-    for name in (*benchmarks, "mean"):
+    for name in (*benchmarks, MEAN):
         table.add_column(name, justify="right")
     if has_text:
         table.add_column("perplexity", justify="right")
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("state")
     for trial in trials:
-        scores = [trial.metrics.get(f"{prefix}/{name}") for name in (*benchmarks, "mean")]
+        scores = [trial.metrics.get(score_name(name, split)) for name in (*benchmarks, MEAN)]
         table.add_row(
             trial.trial_id,
             format_params(trial.params),
             *map(format_score, scores),
-            *([format_ratio(trial.metrics.get(RATIO))] if has_text else []),
+            *([format_ratio(trial.metrics.get(PERPLEXITY_RATIO))] if has_text else []),
             format_seconds(_seconds(trial, running.get(trial.trial_id))),
             _state(trial, running.get(trial.trial_id), is_live=is_live),
         )
@@ -105,19 +113,15 @@ def trials_notes(record: SweepRecord) -> list[str]:
         for name, value in trial.metrics.items():
             most[name] = max(value, most.get(name, 0.0))
     notes = []
-    if most.get("overlong_examples"):
+    if most.get(OVERLONG_EXAMPLES):
         notes.append(
-            f"{most['overlong_examples']:,.0f} training examples are longer than "
+            f"{most[OVERLONG_EXAMPLES]:,.0f} training examples are longer than "
             "`training.max_sequence_tokens` and left out"
         )
-    if most.get("empty_examples"):
-        number = f"{most['empty_examples']:,.0f}"
+    if most.get(EMPTY_EXAMPLES):
+        number = f"{most[EMPTY_EXAMPLES]:,.0f}"
         notes.append(f"{number} training examples have an empty response and are left out")
-    num_long = {
-        name.removeprefix(LONG_PROMPTS): value
-        for name, value in most.items()
-        if name.startswith(LONG_PROMPTS)
-    }
+    num_long = by_benchmark(most, LONG_PROMPTS)
     notes += [
         f"{clone.trial_id} is queued: a clone of {clone.clone_of}, by {clone.by}"
         for clone in record.queued_clones

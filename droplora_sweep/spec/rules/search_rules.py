@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.loading.messages import shown
+from droplora_sweep.spec.metric_names import MEAN, subject_of
 from droplora_sweep.spec.parameters import Range
 from droplora_sweep.spec.search import (
     COSTS,
@@ -58,11 +59,11 @@ def _objectives(sweep: SweepSpec) -> Iterator[Finding]:
     if len(objectives) == 1:
         problem = f"must be at least two, or be left out, got {shown(list(objectives))}"
         yield Finding(OBJECTIVES, problem)
-    main = sweep.search.metric.removeprefix("val/")
+    main = subject_of(sweep.search.metric)
     if objectives[0] != main:
         problem = f"must be {main}, as `search.metric` says, got {shown(objectives[0])}"
         yield Finding((*OBJECTIVES, 0), problem, (METRIC,))
-    known = ("mean", *sweep.task.benchmarks, *COSTS)
+    known = (MEAN, *sweep.task.benchmarks, *COSTS)
     for index, name in enumerate(objectives):
         place = (*OBJECTIVES, index)
         if name not in known:

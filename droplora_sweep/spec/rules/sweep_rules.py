@@ -20,6 +20,7 @@ from droplora_sweep.spec.locations import (
     local_folder,
     study_url_problem,
 )
+from droplora_sweep.spec.metric_names import MEAN, score_name
 from droplora_sweep.spec.task import is_unknown, plugin_names, unknown_benchmark
 from droplora_sweep.spec.trial import WARMUP_RATIO
 
@@ -225,7 +226,7 @@ def _warmup(sweep: SweepSpec) -> Iterator[Finding]:
 
 
 def _metric(sweep: SweepSpec) -> Iterator[Finding]:
-    known = ("val/mean", *(f"val/{name}" for name in sweep.task.benchmarks))
+    known = tuple(map(score_name, (MEAN, *sweep.task.benchmarks)))
     if sweep.search.metric not in known:
         problem = f"must be one of {', '.join(known)}, got {shown(sweep.search.metric)}"
         yield Finding(("search", "metric"), problem, (("task", "benchmarks"),))

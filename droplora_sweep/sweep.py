@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from droplora_sweep.records.layout import DRIVER_LOG
+
 from .errors import SweepError
 from .ledger.reader import Ledger
 from .ledger.writer import LedgerWriter
@@ -126,7 +128,7 @@ def run_sweep(
             contextlib.closing(ledger),
             Interruption() as interruption,
         ):
-            log.move_to(ledger.directory / "driver.log")
+            log.move_to(ledger.directory / DRIVER_LOG)
             for line in (*take_over(ledger), *start_lines(start, ledger.torn)):
                 progress.say(line)
             progress.say(f"noise goes to {log.path}")

@@ -22,14 +22,14 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import load, save
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.records.layout import MODEL_CARD
 
 from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CARD_FILE = "README.md"
-ADAPTER_FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, SETTINGS_FILE)
+ADAPTER_FILES = (CONFIG_FILE, WEIGHTS_FILE, MODEL_CARD, SETTINGS_FILE)
 """What a published adapter consists of, apart from its manifest."""
 
 _FACTOR = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<factor>[AB])\.weight")
@@ -144,7 +144,7 @@ class FactoredAdapter:
         note = {"from_rank": self.rank, "rank": rank, "relative_error": self.relative_error(rank)}
         settings = json.loads(self._files.get(SETTINGS_FILE, b"{}"))
         files[SETTINGS_FILE] = _json({**settings, "compressed": note})
-        files[CARD_FILE] = self._truncated_card(rank).encode()
+        files[MODEL_CARD] = self._truncated_card(rank).encode()
         return files
 
     def _truncated_config(self, rank: int, ranks: Mapping[str, int]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class FactoredAdapter:
             f"(relative error {self.relative_error(rank):.4f}). Scores and settings told here are "
             f"those of the adapter of rank {self.rank}."
         )
-        card = self._files.get(CARD_FILE, b"# LoRA adapter\n").decode()
+        card = self._files.get(MODEL_CARD, b"# LoRA adapter\n").decode()
         titled = re.sub(
             r"^# .*$", lambda title: f"{title[0]}\n\n{note}", card, count=1, flags=re.MULTILINE
         )

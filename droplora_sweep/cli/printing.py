@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from droplora_sweep.errors import DropLoRASweepError
+from droplora_sweep.records.layout import REPORT_PAGE
 from droplora_sweep.redaction import redact
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
@@ -44,7 +45,7 @@ def complain(text: str) -> None:
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.page import PAGE, facts_of
+    from droplora_sweep.present.report.page import facts_of
     from droplora_sweep.present.terminal.tables import trials_notes, trials_tables
     from droplora_sweep.records.trial import SweepOutcome
 
@@ -62,7 +63,7 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     except DropLoRASweepError as error:
         is_over = record.outcome is not SweepOutcome.INTERRUPTED
         console.print(str(error) if is_over else "no trial is complete yet", highlight=False)
-    page = ledger.summary_directory / PAGE
+    page = ledger.summary_directory / REPORT_PAGE
     if page.is_file():
         text = f"\nreport: {os.path.relpath(page)}"
         console.print(text, highlight=False, markup=False, soft_wrap=True)

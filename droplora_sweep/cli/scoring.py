@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.records.layout import RESULTS
 
 from .options import (
     DEFAULT_STORAGE,
@@ -80,7 +81,7 @@ def evaluate(
         console.print(line, highlight=False, soft_wrap=True)
     if output is not None:
         scored.write(output)
-        console.print(f"per-example results: {output / 'results.parquet'}", highlight=False)
+        console.print(f"per-example results: {output / RESULTS}", highlight=False)
 
 
 def compress(

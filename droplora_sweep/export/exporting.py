@@ -18,8 +18,9 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.card_sections import Form
 from droplora_sweep.ledger.files import plain_files, verify_adapter
-from droplora_sweep.ledger.model_card import CARD, model_card
+from droplora_sweep.ledger.model_card import model_card
 from droplora_sweep.publishing import publish_folder
+from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
             files = {**_for_gguf(kept), **_base_files(trial)}
         elif form is Format.MERGED and not _is_whole(trial):
             files = _merged(trial, Path(scratch))
-        publish_folder(output.resolve(), {**files, CARD: card.encode()})
+        publish_folder(output.resolve(), {**files, MODEL_CARD: card.encode()})
 
 
 def refuse_without_form(trial: TrialRecord, form: Format) -> None:

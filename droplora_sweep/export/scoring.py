@@ -26,6 +26,7 @@ from droplora_sweep.evaluation.results import agreement, score
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.ledger.files import write_results
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
+from droplora_sweep.records.layout import RESULTS
 from droplora_sweep.storage.mirror import local_storage
 from droplora_sweep.tasks.loading import load_task
 
@@ -172,7 +173,7 @@ class Scored:
         """
         with disk_faults_named(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            write_results(folder / "results.parquet", self.results)
+            write_results(folder / RESULTS, self.results)
             content: dict[str, Any] = {
                 "scored": self.what,
                 "split": self.split,

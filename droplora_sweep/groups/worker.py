@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
+from droplora_sweep.records.layout import SPEC
 from droplora_sweep.spec import CheckpointSpec, ExploitStep, ModelSpec, TrialSpec
 from droplora_sweep.storage.object_store import is_url
 
@@ -38,8 +39,6 @@ WAIT_S = 10.0
 """Rank 0 asks the pool again this often, so that no collective waits longer for it than this."""
 STEP_INTERVAL_S = 0.5
 """Progress inside a trial is passed on at most this often."""
-SWEEP_FILE = "sweep.yaml"
-"""Every sweep's folder has it; a node that sees it sees the sweep's storage."""
 LOOK_INTERVAL_S = 5.0
 """Ray Train is asked this often for notices of preemption, which it learns about as often."""
 
@@ -183,7 +182,7 @@ class WorkerChannel:
             return None
         if not is_url(lease.folder):
             sweep = Path(lease.folder).parent.parent
-            if not self._share((sweep / SWEEP_FILE).is_file()):
+            if not self._share((sweep / SPEC).is_file()):
                 if self._rank == 0 and not self._has_said_blind:
                     logger.warning(
                         "group %s keeps no checkpoints: %s is not visible on its node",

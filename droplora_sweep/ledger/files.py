@@ -21,6 +21,7 @@ from droplora_sweep.publishing import MANIFEST, publish_folder, verify_folder
 from droplora_sweep.records.layout import (
     ADAPTER,
     FAILURE_LOG,
+    MODEL_CARD,
     RESULTS,
     SPEC,
     SUMMARY,
@@ -30,7 +31,7 @@ from droplora_sweep.records.layout import (
 from droplora_sweep.redaction import redact
 
 from .log import failpoint
-from .model_card import CARD, model_card
+from .model_card import model_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -168,9 +169,9 @@ def publish_adapter(directory: Path, files: Mapping[str, bytes | Callable[[Path]
 def plain_files(directory: Path) -> dict[str, bytes]:
     """An adapter's files by name, without its card and its manifest."""
     return {
-        path.name: path.read_bytes()
-        for path in sorted(directory.iterdir())
-        if path.is_file() and path.name not in (MANIFEST, CARD)
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, MODEL_CARD)
     }
 
 
@@ -258,7 +259,7 @@ def publish_trial_files(
         if adapter_files:
             card = model_card(trial, sweep_name, metrics)
             files: dict[str, bytes | Callable[[Path], None]] = dict(adapter_files)
-            files["README.md"] = _last_written(card.encode())
+            files[MODEL_CARD] = _last_written(card.encode())
             digests["adapter"] = publish_adapter(folder / ADAPTER, files)
             failpoint("adapter-published")
         if results is not None:

@@ -50,8 +50,6 @@ Fingerprint: `{fingerprint}`
 {loading}
 {notes}"""
 
-CARD = "README.md"
-"""Name of the card's file."""
 
 _BUILTIN_NOTE = """
 `builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`; the

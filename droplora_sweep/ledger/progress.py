@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from droplora_sweep.files import temporary_beside
+from droplora_sweep.records.layout import PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from mlflow.utils.mlflow_tags import (
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import COLUMNS, read_results
-from droplora_sweep.records.layout import FAILURE_LOG, SPEC, TRIAL, trial_directory
+from droplora_sweep.records.layout import FAILURE_LOG, SPEC, SUMMARY_TEXT, TRIAL, trial_directory
 from droplora_sweep.spec.metric_names import score_name
 
 from . import values
@@ -98,7 +98,7 @@ class SweepRuns:
         self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
         if self._ledger.summary_directory.is_dir():
             self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
-            self._describe(run_id, self._ledger.summary_directory / "README.md")
+            self._describe(run_id, self._ledger.summary_directory / SUMMARY_TEXT)
         self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
 
     def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:

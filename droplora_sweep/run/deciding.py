@@ -15,6 +15,7 @@ from droplora_sweep.analysis.search_decision import best_per_benchmark
 from droplora_sweep.analysis.text import confirmed_texts, decisions_text
 from droplora_sweep.analysis.winners import coverage, coverage_text, winners
 from droplora_sweep.errors import SweepError
+from droplora_sweep.records.layout import SUMMARY_TEXT
 from droplora_sweep.records.trial import TrialState
 
 from .confirming import confirmation_of, wanted_on_test
@@ -288,9 +289,9 @@ def _decided_text(decisions: Sequence[ConfirmedDecision]) -> str:
 def summary(ledger: Ledger) -> dict[str, str]:
     """What the parent run shows, by file name; README.md is its description."""
     try:
-        return {"README.md": conclusion(ledger)}
+        return {SUMMARY_TEXT: conclusion(ledger)}
     except SweepError as error:
-        return {"README.md": str(error)}
+        return {SUMMARY_TEXT: str(error)}
 
 
 def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]:

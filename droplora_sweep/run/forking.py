@@ -12,9 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
-from droplora_sweep.ledger.files import read_results, verify_adapter
+from droplora_sweep.ledger.files import plain_files, read_results, verify_adapter
 from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_trial
-from droplora_sweep.publishing import MANIFEST
 from droplora_sweep.records.trial import PastTrial, Stage, TrialState
 from droplora_sweep.search.history import trial_history
 from droplora_sweep.search.proposal import ProposedTrial
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import SweepSpec
-
-MODEL_CARD = "README.md"
-"""Written anew: it names the trial and its sweep."""
 
 
 def past_of(
@@ -147,20 +143,9 @@ def _copy_trial(
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,
-        adapter_files=_files(trial),
+        adapter_files=None if trial.adapter is None else plain_files(trial.adapter),
         results=_results(trial),
     )
-
-
-def _files(trial: TrialRecord) -> dict[str, bytes] | None:
-    folder = trial.adapter
-    if folder is None:
-        return None
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, MODEL_CARD)
-    }
 
 
 def _results(trial: TrialRecord) -> Any:

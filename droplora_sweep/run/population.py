@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.reader import recorded_trial
+from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.search.rules import Member, next_exploit
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.storage.object_store import below
-from droplora_sweep.training.checkpoints.places import SNAPSHOTS, checkpoint_place
+from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

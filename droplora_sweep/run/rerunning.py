@@ -16,6 +16,7 @@ from droplora_sweep.evaluation.results import example_scores
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.files import plain_files, read_scores, verify_adapter, write_results
 from droplora_sweep.publishing import publish_folder
+from droplora_sweep.records.layout import ADAPTER, RESULTS
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec, fingerprint, package_versions
 from droplora_sweep.spec.fields import with_fields
@@ -359,9 +360,9 @@ def _keep(output: Path, trial: TrialRecord, outcome: Outcome, found: Reproductio
         "circumstances": list(found.circumstances),
         "failure": outcome.failure,
     }
-    files: dict[str, Any] = {f"adapter/{name}": data for name, data in outcome.files.items()}
+    files: dict[str, Any] = {f"{ADAPTER}/{name}": data for name, data in outcome.files.items()}
     files[REPORT] = (json.dumps(report, indent=2) + "\n").encode()
     if outcome.results:
-        files["results.parquet"] = lambda path: write_results(path, outcome.results)
+        files[RESULTS] = lambda path: write_results(path, outcome.results)
     with disk_faults_named(output):
         publish_folder(output.resolve(), files)

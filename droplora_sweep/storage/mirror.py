@@ -22,6 +22,19 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.publishing import MANIFEST, verify_folder
+from droplora_sweep.records.layout import (
+    CHECKPOINTS,
+    DRIVER_LOG,
+    EVENT_OBJECTS,
+    EVENTS,
+    LEASE,
+    PROGRESS,
+    REQUESTS,
+    SNAPSHOTS,
+    STOP_REQUEST,
+    STUDY,
+    TRIALS,
+)
 from droplora_sweep.redaction import secret_in
 
 from .object_store import ObjectStore, is_url
@@ -89,17 +102,9 @@ def _of(stamp: Stamp) -> list[str | int]:
     return [stamp.size_bytes, stamp.written.isoformat()]
 
 
-EVENT_LOG = "events.jsonl"
-EVENTS = "events"
-LOG = "driver.log"
-_OF_THIS_MACHINE = (
-    *(EVENT_LOG, LOG, "driver.lease", "stop.request", "study.db"),
-    "progress.json",
-)
-OF_WORKERS = ("checkpoints", "snapshots")
+_OF_THIS_MACHINE = (EVENTS, DRIVER_LOG, LEASE, STOP_REQUEST, STUDY, PROGRESS)
+OF_WORKERS = (CHECKPOINTS, SNAPSHOTS)
 """Folders of a trial that its workers write, in the store where there is one."""
-REQUESTS = "requests"
-"""Folder of what the driver of this machine is asked."""
 
 
 class Mirror:
@@ -137,7 +142,7 @@ class Mirror:
     def names(self) -> list[str]:
         """Names of the sweeps under the URL, sorted."""
         keys = map(PurePosixPath, self._store.stamps(""))
-        return sorted({key.parts[0] for key in keys if key.match(f"*/{EVENTS}/*")})
+        return sorted({key.parts[0] for key in keys if key.match(f"*/{EVENT_OBJECTS}/*")})
 
     def pull(self, sweep: str) -> None:
         """Bring a sweep's folder to what the URL holds.
@@ -147,7 +152,7 @@ class Mirror:
                 not what was downloaded.
         """
         stamps = self._store.stamps(sweep)
-        events = {key: stamps[key] for key in stamps if key.startswith(f"{sweep}/{EVENTS}/")}
+        events = {key: stamps[key] for key in stamps if key.startswith(f"{sweep}/{EVENT_OBJECTS}/")}
         if not events:
             return
         for seq, key in enumerate(events):
@@ -181,10 +186,10 @@ class Mirror:
             SweepError: The store does not answer, or a file cannot be read.
         """
         index, present = self._index(sweep), list(self._files(sweep))
-        if with_log and (self._root / sweep / LOG).is_file():
-            present.append(f"{sweep}/{LOG}")
+        if with_log and (self._root / sweep / DRIVER_LOG).is_file():
+            present.append(f"{sweep}/{DRIVER_LOG}")
         changed = [key for key in present if not index.is_pushed(key)]
-        gone = index.keys() - set(present) - {f"{sweep}/{LOG}"}
+        gone = index.keys() - set(present) - {f"{sweep}/{DRIVER_LOG}"}
         for key in changed:
             self._store.upload(key, self._root / key)
             stamp = self._store.stamp(key)
@@ -212,7 +217,7 @@ class Mirror:
 
     @staticmethod
     def _event_key(sweep: str, seq: int) -> str:
-        return f"{sweep}/{EVENTS}/{seq:08d}"
+        return f"{sweep}/{EVENT_OBJECTS}/{seq:08d}"
 
     def _index(self, sweep: str) -> Index:
         if sweep not in self._indexes:
@@ -243,7 +248,7 @@ class Mirror:
         """The folder in which the file now is as the store has it; None if it was before."""
         path = self._contained(key)
         # A log is only uploaded when its driver ends; this machine's own may be longer.
-        is_own_log = PurePosixPath(key).name == LOG and path.is_file()
+        is_own_log = PurePosixPath(key).name == DRIVER_LOG and path.is_file()
         if is_own_log or index.is_pulled(key, stamp):
             return None
         with disk_faults_named(path):
@@ -254,7 +259,7 @@ class Mirror:
 
     def _write_log(self, sweep: str, events: Mapping[str, Stamp]) -> None:
         """Bring the log of events to what the URL holds; those that are here are not asked for."""
-        path = self._contained(f"{sweep}/{EVENT_LOG}")
+        path = self._contained(f"{sweep}/{EVENTS}")
         old = path.read_bytes() if path.is_file() else b""
         end, num_known = 0, 0
         for stamp in events.values():
@@ -284,7 +289,7 @@ class Mirror:
 
 def _is_of_workers(key: PurePath) -> bool:
     """Whether it is in ``<sweep>/trials/<trial>/checkpoints``, or in its snapshots."""
-    return len(key.parts) > 3 and key.parts[1] == "trials" and key.parts[3] in OF_WORKERS
+    return len(key.parts) > 3 and key.parts[1] == TRIALS and key.parts[3] in OF_WORKERS
 
 
 URL_FILE = ".url"

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.errors import SweepError, TrialError
+from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.search import MUTABLE
 from droplora_sweep.storage.object_store import beside
 
-from .checkpoints.places import SNAPSHOTS, checkpoint_place, step_name
+from .checkpoints.places import checkpoint_place, step_name
 from .checkpoints.store import checkpoint_files, read_checkpoint, without_rank_0s_part
 from .device import share_from_first
 from .schedule import evaluation_steps, num_steps

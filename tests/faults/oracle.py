@@ -18,9 +18,8 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.mlflow_view.ui import mlflow_uri
-from droplora_sweep.records.layout import trial_directory
+from droplora_sweep.records.layout import CHECKPOINTS, trial_directory
 from droplora_sweep.records.trial import TrialRecord, TrialState
-from droplora_sweep.training.checkpoints.places import CHECKPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,13 +10,13 @@ import pytest
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.ledger.progress import (
-    PROGRESS,
     LiveProgress,
     TimeLeft,
     read_progress,
     write_progress,
 )
 from droplora_sweep.publishing import publish_folder
+from droplora_sweep.records.layout import PROGRESS
 from droplora_sweep.storage.mirror import Mirror, local_storage, mirror_of, storage_name
 from droplora_sweep.storage.object_store import ObjectStore
 

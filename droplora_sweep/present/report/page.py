@@ -27,6 +27,7 @@ from droplora_sweep.present.figures.learning import (
 )
 from droplora_sweep.present.figures.ranks import draw_ranks, rank_panels
 from droplora_sweep.present.figures.rates import draw_rates, rate_panels
+from droplora_sweep.records.layout import REPORT_PAGE
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
 from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
@@ -181,9 +182,6 @@ def _template() -> jinja2.Template:
     return environment.get_template(TEMPLATE)
 
 
-PAGE = "report.html"
-
-
 def write_report(report: Report, folder: Path) -> Path:
     """Write the page and its images, each whole or not at all; files of these names are replaced.
 
@@ -198,8 +196,8 @@ def write_report(report: Report, folder: Path) -> Path:
         for name, image in report.images.items():
             replace_file(folder / name, image)
         # Last: a page that is there has its images.
-        replace_file(folder / PAGE, redact(report.html).encode())
-    return folder / PAGE
+        replace_file(folder / REPORT_PAGE, redact(report.html).encode())
+    return folder / REPORT_PAGE
 
 
 def facts_of(ledger: Ledger) -> Facts:

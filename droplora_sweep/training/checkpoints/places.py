@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.publishing import MANIFEST, publish_folder
+from droplora_sweep.records.layout import CHECKPOINTS
 from droplora_sweep.storage.object_store import ObjectStore, below, is_url
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 
-CHECKPOINTS = "checkpoints"
-SNAPSHOTS = "snapshots"
-"""Of a population's members, at each evaluation; see `Snapshots`."""
 _NAME = re.compile(r"step-(\d{8,})")
 
 

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from droplora_sweep.groups.messages import StepsDone
 from droplora_sweep.ledger.progress import (
-    PROGRESS,
     LiveProgress,
     TimeLeft,
     TrialProgress,
@@ -22,6 +21,7 @@ from droplora_sweep.ledger.progress import (
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.terminal.pace import Run, left_text, running_text, time_left
 from droplora_sweep.present.terminal.progress import LineProgress
+from droplora_sweep.records.layout import PROGRESS
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.run.watch import ProgressFile
 from droplora_sweep.spec import SweepSpec, TrialSpec

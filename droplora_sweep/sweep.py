@@ -224,6 +224,7 @@ def _drive(
             sweep,
             ledger,
             identify,
+            pool,
             pool_name,
             groups,
             recorder,

@@ -91,6 +91,15 @@ class _Pool:
 
         return await self._wait(find, wait_s)
 
+    async def receive_any(self, trials: set[str], wait_s: float) -> tuple[str, Message] | None:
+        """The first message that one of these trials has, and which trial's it is."""
+
+        def find() -> tuple[str, Message] | None:
+            found = ((each, self._book.receive(each)) for each in sorted(trials))
+            return next(((each, message) for each, message in found if message is not None), None)
+
+        return await self._wait(find, wait_s)
+
     async def go_on(self, trial_id: str, evaluation: int) -> None:
         await self._do(lambda: self._book.go_on(trial_id, evaluation))
 

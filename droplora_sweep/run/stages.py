@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from droplora_sweep.analysis.pairing import is_behind
 from droplora_sweep.analysis.progress import Action
+from droplora_sweep.errors import PoolLostError
 from droplora_sweep.groups.client import TrialClient
-from droplora_sweep.groups.pool import HEAD_SHARE
-from droplora_sweep.search.tune import QueueSearcher, run_search
-from droplora_sweep.spec import NoStoppingSpec, SearchSpec
+from droplora_sweep.groups.pool import HEAD_SHARE, ask
+from droplora_sweep.search.tune import run_search
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
+from droplora_sweep.storage.object_store import below
 
 from .confirming import confirmation_of, wanted_on_test
 from .deciding import Grounds
@@ -20,12 +23,15 @@ from .references import score_on_test
 from .runs import queue_of, take_over_runs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from ray.actor import ActorHandle
+
     from droplora_sweep.groups.manager import GroupManager
+    from droplora_sweep.groups.messages import Message
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.search.history import SearchHistory, UnfinishedTrial
-    from droplora_sweep.search.rules import IsBehind
     from droplora_sweep.search.scheduler import Pins
     from droplora_sweep.search.searcher import StudySearcher
     from droplora_sweep.spec import SweepSpec
@@ -36,6 +42,9 @@ if TYPE_CHECKING:
     from .references import References
     from .runs import Identity
     from .watch import Watch
+
+RECEIVE_S = 0.5
+"""Time that a wait for a confirmation run's score takes at most, before the watch looks around."""
 
 
 class Teller(Protocol):
@@ -56,7 +65,8 @@ class Stages:
         sweep: What is run.
         ledger: Where everything is recorded.
         identify: Names trials.
-        pool_name: Where trials and groups meet.
+        pool: Where trials and groups meet.
+        pool_name: The pool's name, for Ray Tune's clients.
         groups: The groups.
         recorder: Writes what happens into the ledger.
         watch: Whether to stop.
@@ -69,6 +79,7 @@ class Stages:
     sweep: SweepSpec
     ledger: LedgerWriter
     identify: Identity
+    pool: ActorHandle[Any]
     pool_name: str
     groups: GroupManager
     recorder: Recorder
@@ -77,10 +88,6 @@ class Stages:
     progress: Teller
     references: References
     population: Population | None = None
-
-    @property
-    def _is_behind(self) -> IsBehind:
-        return partial(is_behind, subject=subject_of(self.sweep.search.metric))
 
     @property
     def is_stopped(self) -> bool:
@@ -113,7 +120,7 @@ class Stages:
             client_resources=HEAD_SHARE,
             should_stop=self.watch,
             scratch=self.scratch,
-            is_behind=self._is_behind,
+            is_behind=partial(is_behind, subject=subject_of(self.sweep.search.metric)),
         )
         self.recorder.drain(self.watch)
         if self.population is not None and not self.is_stopped:
@@ -132,7 +139,8 @@ class Stages:
             for line in taken:
                 self.progress.say(line)
             if not taken:
-                self._run(queue_of(confirmation, self.ledger, self.identify), confirmation)
+                self._announce(confirmation)
+                self._train(queue_of(confirmation, self.ledger, self.identify))
             self.references.wait(self.watch)
             if self.is_stopped:
                 return
@@ -172,31 +180,50 @@ class Stages:
             self.progress.say(f"confirmation: {step.action}")
         return None
 
-    def _run(self, queue: list[UnfinishedTrial], confirmation: Confirmation) -> None:
-        confirm = self.sweep.confirm
-        assert confirm is not None, "the sweep has `confirm`"
+    def _announce(self, confirmation: Confirmation) -> None:
         needed, missing = confirmation.progress.needed, confirmation.progress.missing
         seeds = dict.fromkeys(seed for _, seed in needed)
-        split = "confirmation" if confirm.examples == "new" else "validation"
         self.progress.say(
             f"confirmation: {confirmation.num_arms} arms, seeds {', '.join(map(str, seeds))}: "
             f"{len(missing)} of {len(needed)} runs to go"
         )
-        metric = score_name(MEAN, split)
-        self.progress.begin(metric, len(needed), len(needed) - len(missing))
-        # Its runs are drawn by nobody and stopped by nobody.
-        search = SearchSpec(num_trials=len(queue), stopping=NoStoppingSpec())
-        name = f"{self.sweep.name}-confirm-{len(needed)}"
-        run_search(
-            TrialClient,
-            self.pool_name,
-            self.sweep.model_copy(update={"search": search, "name": name}),
-            QueueSearcher(queue, lambda: self.groups.num_groups, metric=metric),
-            self.recorder,
-            trials_folder=self.ledger.trials_location,
-            client_resources=HEAD_SHARE,
-            should_stop=self.watch,
-            scratch=self.scratch,
-            is_behind=self._is_behind,
-        )
+        split = "confirmation" if confirmation.budget.new_examples else "validation"
+        self.progress.begin(score_name(MEAN, split), len(needed), len(needed) - len(missing))
+
+    def _train(self, runs: Iterable[UnfinishedTrial]) -> None:
+        """Train confirmation runs to their ends, one on each group, until it is told to stop."""
+        waiting, training = deque(runs), set[str]()
+        while (waiting or training) and not self.watch():
+            # That the pool has died is found out, and said, by the watch.
+            with contextlib.suppress(PoolLostError):
+                while waiting and len(training) < self.groups.num_groups:
+                    run = waiting.popleft()
+                    if self._start(run):
+                        training.add(run.proposal.trial_id)
+                if received := ask(self.pool, "receive_any", training, RECEIVE_S):
+                    trial_id, message = received
+                    training.remove(trial_id)
+                    self._end(trial_id, message)
         self.recorder.drain(self.watch)
+
+    def _start(self, run: UnfinishedTrial) -> bool:
+        """Hand a run to the groups; False where it only has to leave its adapter.
+
+        A run has one evaluation, at its end; an earlier driver may have had it.
+        """
+        trial_id, spec = run.proposal.trial_id, run.proposal.spec_to_run.model_dump_json()
+        folder = below(self.ledger.trials_location, trial_id)
+        ask(self.pool, "submit", trial_id, spec, int(run.last_report is not None), folder)
+        self.recorder.started(run.proposal)
+        if run.last_report is not None:
+            self.recorder.ended(trial_id, "complete", None)
+        return run.last_report is None
+
+    def _end(self, trial_id: str, message: Message) -> None:
+        if message.failure is not None:
+            self.recorder.ended(trial_id, "failed", message.failure)
+            return
+        self.recorder.reported(
+            trial_id, message.evaluation, message.step, message.metrics, message.num_evaluations
+        )
+        self.recorder.ended(trial_id, "complete", None)

@@ -1,17 +1,14 @@
-"""A sweep's trials under Ray Tune, drawn by a searcher or from a fixed list."""
+"""A sweep's search under Ray Tune."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
-from ray.tune.search import Searcher
 
-from .scheduler import BASELINE, Pins, is_paired, make_scheduler
+from .scheduler import is_paired, make_scheduler
 from .study import DELIVERED_AGAIN, IS_STOPPED
 
 if TYPE_CHECKING:
@@ -22,72 +19,11 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-    from .history import Ending, TrialHistory, UnfinishedTrial
+    from .history import Ending, TrialHistory
     from .proposal import ProposedTrial
     from .rules import IsBehind, Outcomes
+    from .scheduler import Pins
     from .searcher import StudySearcher
-
-
-class QueueSearcher(Searcher):
-    """Hands out trials in order, each once.
-
-    Args:
-        trials: What is to run; those that were running before have their last report.
-        room: How many trials may run now; the cluster can grow and shrink.
-        metric: What the trials report; nothing is compared by it here.
-    """
-
-    def __init__(
-        self, trials: Iterable[UnfinishedTrial], room: Callable[[], int], *, metric: str
-    ) -> None:
-        super().__init__(metric=metric, mode="max")
-        self._waiting = deque(trials)
-        self._room = room
-        self._live: dict[str, ProposedTrial] = {}
-
-    def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
-        """Tune offers metric, mode and space; none matters."""
-        return True
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next trial's config; None while there is no room, FINISHED at the end."""
-        if not self._waiting:
-            return Searcher.FINISHED
-        if len(self._live) >= self._room():
-            return None
-        taken = self._waiting.popleft()
-        proposal = self._live[trial_id] = taken.proposal
-        return {
-            "trial_id": proposal.trial_id,
-            "spec": proposal.spec_to_run.model_dump_json(),
-            "last_report": taken.last_report and asdict(taken.last_report),
-            "is_member": False,
-            # Nothing stops a trial here.
-            BASELINE: True,
-        }
-
-    def proposal(self, trial_id: str) -> ProposedTrial:
-        """What a running Tune trial is."""
-        return self._live[trial_id]
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Make room for the next one."""
-        self._live.pop(trial_id, None)
-
-    def abandon(self) -> None:
-        """The sweep is cut short: what has not ended is resumed some other day."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles what it is given, for a restore that never happens here."""
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the ledger knows what has ended."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore, see `save`."""
 
 
 MAX_CLIENT_RESTARTS = 5
@@ -122,12 +58,12 @@ def run_search(
     client: type[tune.Trainable],
     pool_name: str,
     sweep: SweepSpec,
-    searcher: StudySearcher | QueueSearcher,
+    searcher: StudySearcher,
     listener: TrialListener,
     *,
     trials_folder: str,
-    known: Iterable[TrialHistory] = (),
-    pins: Pins | None = None,
+    known: Iterable[TrialHistory],
+    pins: Pins,
     client_resources: dict[str, float],
     should_stop: Callable[[], bool],
     scratch: Path,
@@ -142,7 +78,7 @@ def run_search(
         client: The Tune trainable that leases a group for a trial.
         pool_name: The pool in which clients find groups.
         sweep: What to run.
-        searcher: Draws the trials, or hands them out.
+        searcher: Draws the trials.
         listener: Hears of them.
         trials_folder: Each trial has its folder of its own in it.
         known: Trials of earlier drivers, for the scheduler to compare with.
@@ -171,9 +107,7 @@ def run_search(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
             callbacks=[
-                _Forwarder(
-                    searcher, listener, stopper, pins or Pins(), has_outcomes=is_paired(sweep)
-                )
+                _Forwarder(searcher, listener, stopper, pins, has_outcomes=is_paired(sweep))
             ],
             stop=stopper,
             # A client holds nothing: the next one asks the pool where its trial is.
@@ -212,9 +146,7 @@ class _DriverOnly:
 class _StopWhen(_DriverOnly, tune.Stopper):
     """Asks at every turn; once told to stop, the trials' ends that follow are not their own."""
 
-    def __init__(
-        self, should_stop: Callable[[], bool], searcher: StudySearcher | QueueSearcher
-    ) -> None:
+    def __init__(self, should_stop: Callable[[], bool], searcher: StudySearcher) -> None:
         self._should_stop = should_stop
         self._searcher = searcher
         self.has_stopped = False
@@ -237,7 +169,7 @@ class _Forwarder(_DriverOnly, tune.Callback):
 
     def __init__(
         self,
-        searcher: StudySearcher | QueueSearcher,
+        searcher: StudySearcher,
         listener: TrialListener,
         stopper: _StopWhen,
         pins: Pins,

@@ -188,6 +188,17 @@ def verify_adapter(directory: Path, digest: str | None = None) -> None:
     verify_folder(directory, digest)
 
 
+def verified_files(trial: TrialRecord) -> dict[str, bytes]:
+    """Return the files of a trial's adapter by name, checked against the ledger's digest.
+
+    Raises:
+        SweepError: Naming every file that is missing, changed or unexpected.
+    """
+    assert trial.adapter is not None, f"{trial.trial_id} has an adapter"
+    verify_adapter(trial.adapter, trial.adapter_digest)
+    return plain_files(trial.adapter)
+
+
 def write_spec(directory: Path, spec: Mapping[str, object]) -> None:
     """Keep the spec of a sweep's last start where people look for it.
 

@@ -8,16 +8,12 @@ leave is thrown away.
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
-from droplora_sweep.plan.survey import check_capacity
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
@@ -26,13 +22,16 @@ from droplora_sweep.spec.metric_names import (
     TRAIN_SECONDS,
 )
 
-from .connection import connect
+from .alone import lone_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from droplora_sweep.groups.messages import Message
     from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.spec import SweepSpec, TrialSpec
+
+    from .alone import LoneGroup
 
 STEPS_S: Final = 25.0
 """Steps are timed for about this long."""
@@ -44,7 +43,6 @@ NUM_WARM_STEPS: Final = 3
 """Of the first trial; LoRA-drop trials are not shorter."""
 MAX_VALIDATION: Final = 64
 """Most validation examples per benchmark; an evaluation's time is scaled up from them."""
-WAIT_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -92,41 +90,29 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
         say: Shows the user one line.
 
     Raises:
-        InputError: A group is larger than the cluster can ever be.
         SweepError: There is no such cluster, or the setting cannot be trained.
     """
-    group = prepared.sweep.group.model_copy(update={"max_groups": 1})
-    sweep = prepared.sweep.model_copy(update={"group": group})
-    with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from droplora_sweep.groups.cluster import cluster_nodes
-        from droplora_sweep.groups.manager import GroupManager
-        from droplora_sweep.groups.pool import start_pool
-
-        check_capacity(prepared.file, cluster_nodes())
-        pool_name = f"calibration-{secrets.token_hex(4)}"
-        pool = start_pool(pool_name, group)
+    sweep = prepared.sweep
+    trial, num_sources = first_setting(sweep), _num_sources(prepared)
+    say(
+        "calibrating: starting a group; then about a minute of training and evaluation, more "
+        f"where {NUM_WARM_STEPS} steps alone take long"
+    )
+    with lone_group(sweep, address, say) as group:
+        warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources, NUM_WARM_VALIDATION)
+        warm = _run("t0000-calibra0", warm_spec, group)
+        num_steps = steps_to_time(warm)
+        num_examples = examples_to_time(warm, warm_spec.task.num_validation)
+        timed_spec = shortened(trial, num_steps, num_sources, num_examples)
+        num_examples = timed_spec.task.num_validation
+        step_s = warm.train_s / warm.num_steps
+        example_s = warm.evaluation_s / warm_spec.task.num_validation
         say(
-            "calibrating: starting a group; then about a minute of training and evaluation, more "
-            f"where {NUM_WARM_STEPS} steps alone take long"
+            f"calibrating: timing {num_steps} steps of about {step_s:.2g} s, and an evaluation "
+            f"of {num_examples} examples per benchmark, about {num_examples * example_s:.2g} s"
         )
-        with GroupManager(sweep, pool, pool_name, Path(scratch), say) as groups:
-            trial = first_setting(sweep)
-            num_sources = _num_sources(prepared)
-            warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources, NUM_WARM_VALIDATION)
-            warm = _run("t0000-calibra0", warm_spec, pool, groups)
-            num_steps = steps_to_time(warm)
-            num_examples = examples_to_time(warm, warm_spec.task.num_validation)
-            timed_spec = shortened(trial, num_steps, num_sources, num_examples)
-            num_examples = timed_spec.task.num_validation
-            step_s = warm.train_s / warm.num_steps
-            example_s = warm.evaluation_s / warm_spec.task.num_validation
-            say(
-                f"calibrating: timing {num_steps} steps of about {step_s:.2g} s, and an evaluation "
-                f"of {num_examples} examples per benchmark, about {num_examples * example_s:.2g} s"
-            )
-            timed = _run("t0001-calibra1", timed_spec, pool, groups)
-    share = timed_spec.task.num_validation / sweep.task.num_validation
-    return read_off(warm, timed, share)
+        timed = _run("t0001-calibra1", timed_spec, group)
+    return read_off(warm, timed, num_examples / sweep.task.num_validation)
 
 
 def first_setting(sweep: SweepSpec) -> TrialSpec:
@@ -204,31 +190,21 @@ def _num_sources(prepared: Prepared) -> int:
     return sum(bool(one.train) for one in prepared.task.benchmarks)
 
 
-def _run(trial_id: str, spec: TrialSpec, pool: Any, groups: Any) -> Short:
+def _run(trial_id: str, spec: TrialSpec, group: LoneGroup) -> Short:
     """One trial's whole way; SweepError where it fails."""
-    from droplora_sweep.groups.pool import ask
-
+    evaluations: list[Message] = []
     started_s = time.monotonic()
-    ask(pool, "submit", trial_id, spec.model_dump_json(), 0, None)
-    message = outcome = None
-    while message is None:
-        groups.check()
-        message = ask(pool, "receive", trial_id, WAIT_S)
-    if message.failure is not None:
-        raise SweepError(f"calibration: the trial failed: {message.failure}")
-    while outcome is None:
-        groups.check()
-        outcome = ask(pool, "outcome", trial_id, WAIT_S)
+    outcome = group.train(trial_id, spec, on_evaluation=evaluations.append)
     wall_s = time.monotonic() - started_s
-    ask(pool, "end", trial_id)
     if outcome.failure is not None:
         raise SweepError(f"calibration: the trial failed: {outcome.failure}")
-    train_s = message.metrics[TRAIN_SECONDS]
+    [only] = evaluations
+    train_s = only.metrics[TRAIN_SECONDS]
     return Short(
-        num_steps=message.step,
+        num_steps=only.step,
         train_s=train_s,
-        evaluation_s=message.metrics[EVALUATION_SECONDS],
+        evaluation_s=only.metrics[EVALUATION_SECONDS],
         wall_s=wall_s,
-        num_tokens=message.metrics[TOKENS_PER_SECOND] * train_s,
-        peak_memory_bytes=message.metrics[PEAK_MEMORY_GB] * 1e9,
+        num_tokens=only.metrics[TOKENS_PER_SECOND] * train_s,
+        peak_memory_bytes=only.metrics[PEAK_MEMORY_GB] * 1e9,
     )

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.ledger.files import plain_files, verify_adapter
+from droplora_sweep.ledger.files import verified_files, verify_adapter
 from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.ledger.requests import Answer, Ask, Mailbox
 from droplora_sweep.plan.survey import prepare
@@ -229,10 +229,8 @@ class Control:
 
     def _provide(self, trial_id: str, start: AdapterStart) -> None:
         """Give the pool the files of the adapter that a trial starts from."""
-        folder = self._ledger.trial(start.trial_id).adapter
-        assert folder is not None, "a clone starts from an adapter that there is"
-        verify_adapter(folder, start.digest)
-        self._pool.start_from.remote(trial_id, plain_files(folder))
+        files = verified_files(self._ledger.trial(start.trial_id))
+        self._pool.start_from.remote(trial_id, files)
 
 
 def refusal_of(ask: Ask, trial: TrialRecord) -> str | None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
-from droplora_sweep.ledger.files import plain_files, read_results, verify_adapter
+from droplora_sweep.ledger.files import read_results, verified_files
 from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_trial
 from droplora_sweep.records.trial import PastTrial, Stage, TrialState
 from droplora_sweep.search.history import trial_history
@@ -117,8 +117,7 @@ def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
 def _copy_trial(
     ledger: LedgerWriter, trial: TrialRecord, origin: str, proposal: ProposedTrial
 ) -> None:
-    if trial.adapter is not None:
-        verify_adapter(trial.adapter, trial.adapter_digest)
+    files = None if trial.adapter is None else verified_files(trial)
     ledger.trial_started(
         proposal.trial_id,
         proposal.number,
@@ -143,7 +142,7 @@ def _copy_trial(
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,
-        adapter_files=None if trial.adapter is None else plain_files(trial.adapter),
+        adapter_files=files,
         results=_results(trial),
     )
 

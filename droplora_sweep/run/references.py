@@ -25,8 +25,7 @@ from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
 from droplora_sweep.groups.pool import ask
-from droplora_sweep.ledger.files import verify_adapter
-from droplora_sweep.publishing import MANIFEST
+from droplora_sweep.ledger.files import verified_files
 from droplora_sweep.tasks.task import chance, most_frequent_answer
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def score_on_test(
     for index, (trial_id, benchmarks) in enumerate(wanted.items()):
         trial = ledger.trial(trial_id)
         scorer = scorers[index % len(scorers)]
-        reply = scorer.score.remote(_spec(trial), _files(trial), benchmarks)
+        reply = scorer.score.remote(_spec(trial), verified_files(trial), benchmarks)
         waiting[reply] = trial_id
     try:
         while waiting and not should_stop():
@@ -291,13 +290,3 @@ def _result(reply: Any, trial_id: str) -> list[ExampleResult]:
 
 def _spec(trial: TrialRecord) -> str:
     return json.dumps(trial.spec)
-
-
-def _files(trial: TrialRecord) -> dict[str, bytes]:
-    assert trial.adapter is not None, "a complete trial has an adapter"
-    verify_adapter(trial.adapter, trial.adapter_digest)
-    return {
-        path.relative_to(trial.adapter).as_posix(): path.read_bytes()
-        for path in sorted(trial.adapter.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.evaluation.results import example_scores
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.files import plain_files, read_scores, verify_adapter, write_results
+from droplora_sweep.ledger.files import read_scores, verified_files, write_results
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import ADAPTER, RESULTS
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec, fingerprint, package_versions
 from droplora_sweep.spec.fields import with_fields
 
-from .connection import connect, resolve_address
+from .alone import lone_group
+from .connection import resolve_address
 from .watch import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from ray.actor import ActorHandle
+    from pathlib import Path
 
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.groups.manager import GroupManager
     from droplora_sweep.groups.messages import Outcome
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.spec import SweepSpec
-
-    from .connection import RayAddress
-
 
 MOST_WORKERS = 1024
 
@@ -188,8 +181,6 @@ def changed_circumstances(
     return lines
 
 
-WAIT_S = 1.0
-"""The pool is asked this often, and signals and groups are looked at in between."""
 REPORT = "rerun.json"
 
 
@@ -240,16 +231,30 @@ def rerun(
             "this package: its fingerprint comes out otherwise, so that it has other fields now; "
             f"{workers} workers, as the sweep's last driver had, are taken"
         )
-    group = prepared.sweep.group.model_copy(update={"num_workers": workers, "max_groups": 1})
+    group = prepared.sweep.group.model_copy(update={"num_workers": workers})
     sweep = prepared.sweep.model_copy(update={"model": spec.model, "group": group})
-    start = _start_files(ledger, trial)
-    spec = with_fields(spec, trial.adjusted)
-    outcome = _train(sweep, trial, spec, start, resolve_address(address), say)
+    start = None
+    if trial.start is not None:
+        start = verified_files(ledger.trial(trial.start.trial_id))
+    cluster = resolve_address(address)
+    say(f"{trial.trial_id}: connecting to Ray ({cluster})")
+    with lone_group(sweep, cluster, say) as alone, Interruption() as stop:
+        say(f"{trial.trial_id}: trains again, on {workers} workers")
+        outcome = alone.train(
+            trial.trial_id,
+            with_fields(spec, trial.adjusted),
+            start=start,
+            last=max((report.evaluation for report in trial.reports), default=None),
+            on_evaluation=lambda each: say(
+                f"{trial.trial_id}: evaluated {each.evaluation}, step {each.step}"
+            ),
+            check=partial(_check, stop),
+        )
     scores = ((one.benchmark, one.example_id, one.score) for one in outcome.results)
     now = Run(outcome.files, example_scores(scores), outcome.failure)
     found = compare(before, now, circumstances, _farthest(before.files, now.files))
     if output is not None:
-        _keep(output, trial, outcome, found)
+        _save(output, trial, outcome, found)
     return found
 
 
@@ -261,82 +266,13 @@ def _as_recorded(trial: TrialRecord) -> Run:
     """
     if trial.state is TrialState.FAILED:
         return Run({}, {}, trial.reason or "no reason is known")
-    files = {}
-    if trial.adapter is not None:
-        verify_adapter(trial.adapter, trial.adapter_digest)
-        files = plain_files(trial.adapter)
+    files = {} if trial.adapter is None else verified_files(trial)
     return Run(files, {} if trial.results is None else read_scores(trial.results))
 
 
-def _start_files(ledger: Ledger, trial: TrialRecord) -> dict[str, bytes] | None:
-    """The adapter that the trial started from, verified; None of a fresh one."""
-    if trial.start is None:
-        return None
-    folder = ledger.trial(trial.start.trial_id).adapter
-    assert folder is not None, "a clone starts from an adapter that there is"
-    verify_adapter(folder, trial.start.digest)
-    return plain_files(folder)
-
-
-def _train(
-    sweep: SweepSpec,
-    trial: TrialRecord,
-    spec: TrialSpec,
-    start: dict[str, bytes] | None,
-    address: RayAddress,
-    say: Callable[[str], None],
-) -> Outcome:
-    last = max((report.evaluation for report in trial.reports), default=None)
-    say(f"{trial.trial_id}: connecting to Ray ({address})")
-    with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from droplora_sweep.groups.manager import GroupManager
-        from droplora_sweep.groups.pool import start_pool
-
-        name = f"rerun-{Path(scratch).name}"
-        pool = start_pool(name, sweep.group)
-        with Interruption() as stop, GroupManager(sweep, pool, name, Path(scratch), say) as groups:
-            say(f"{trial.trial_id}: trains again, on {sweep.group.num_workers} workers")
-            if start is not None:
-                pool.start_from.remote(trial.trial_id, start)
-            pool.submit.remote(trial.trial_id, spec.model_dump_json())
-            return _drive(pool, trial.trial_id, last, partial(_look, stop, groups), say)
-
-
-def _look(stop: Interruption, groups: GroupManager) -> None:
+def _check(stop: Interruption) -> None:
     if stop.signal is not None:
         raise SweepError(f"the rerun was ended by {stop.signal}; nothing of it is kept")
-    groups.check()
-
-
-def _drive(
-    pool: ActorHandle[Any],
-    trial_id: str,
-    last: int | None,
-    look: Callable[[], None],
-    say: Callable[[str], None],
-) -> Outcome:
-    """Let the trial train to its last evaluation, and take what it leaves."""
-    from droplora_sweep.groups.pool import ask
-
-    answer: Any
-    while True:
-        look()
-        answer = ask(pool, "receive", trial_id, WAIT_S)
-        if answer is None:
-            continue
-        if answer.failure is not None:
-            break
-        say(f"{trial_id}: evaluated {answer.evaluation}, step {answer.step}")
-        if answer.evaluation in (last, answer.num_evaluations):
-            break
-        ask(pool, "go_on", trial_id, answer.evaluation)
-    ask(pool, "end", trial_id)
-    answer = None
-    while answer is None:
-        look()
-        answer = ask(pool, "outcome", trial_id, WAIT_S)
-    outcome: Outcome = answer
-    return outcome
 
 
 def _farthest(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> float | None:
@@ -352,7 +288,7 @@ def _farthest(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> float | 
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def _keep(output: Path, trial: TrialRecord, outcome: Outcome, found: Reproduction) -> None:
+def _save(output: Path, trial: TrialRecord, outcome: Outcome, found: Reproduction) -> None:
     report = {
         "trial": trial.trial_id,
         "outcome": found.outcome.value,

@@ -46,14 +46,17 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
     try:
         with _token(private) as token, _environment(_settings(token)):
             import ray
+            from ray._private import ray_constants
             from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
             # A Ray that this process started before had another token.
             AuthenticationTokenLoader.instance().reset_cache()
+            has_clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
             try:
                 _start(node, private / "r")
                 yield
             finally:
+                ray_constants.ENABLE_RAY_CLUSTER = has_clusters
                 ray.shutdown()
     finally:
         shutil.rmtree(private, ignore_errors=True)
@@ -105,7 +108,8 @@ def _settings(token: Path) -> dict[str, str]:
     """Environment of Ray's processes; Ray turns its authentication on where nothing says off."""
     return {
         "RAY_AUTH_TOKEN_PATH": str(token),
-        # Ray is then reached at 127.0.0.1, on Linux too. It is read when ray is imported.
+        # Ray is then reached at 127.0.0.1, on Linux too. Processes read it as they import ray;
+        # this one may have imported it before.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     }
 

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 START = """
 import json, os, stat, sys
 import psutil
+# A sweep's modules import ray before it connects.
+import ray
 from droplora_sweep.run.connection import connect
 
 with connect("local"):

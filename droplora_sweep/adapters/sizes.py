@@ -1,4 +1,4 @@
-"""What an adapter would hold, from the base model's tensor shapes alone; needs no torch."""
+"""Size of an adapter, from the base model's tensor shapes alone; needs no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,14 +15,11 @@ if TYPE_CHECKING:
 
 _WEIGHT = ".weight"
 
-SAVED_AT_TWICE_THE_RANK = ("pissa", "milora")
-"""Their adapters are saved as the difference to the original base: `methods.decomposed`."""
-
 
 def matched_modules(
     shapes: Mapping[str, tuple[int, ...]], target_modules: Iterable[str]
 ) -> dict[str, tuple[int, int]]:
-    """The linear layers that get an adapter.
+    """Return the linear layers that get an adapter.
 
     Args:
         shapes: Name of each tensor of the base model to its shape, as in its safetensors files.
@@ -43,14 +41,14 @@ def matched_modules(
 def unmatched_targets(
     shapes: Mapping[str, tuple[int, ...]], target_modules: Iterable[str]
 ) -> tuple[str, ...]:
-    """The targets that name no linear layer of the model, in the order they were given."""
+    """Return the targets that name no linear layer of the model, in the order they were given."""
     return tuple(
         target for target in target_modules if not matched_modules(shapes, target_modules=(target,))
     )
 
 
 def num_trainable_parameters(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) -> int:
-    """Numbers the method trains.
+    """Return how many numbers the method trains.
 
     LoRA has ``rank * (in + out)`` for each layer with an adapter, DoRA ``out`` more for the
     magnitudes, the learned mask ``rank`` more in a pruned layer; LoRA-drop is counted before it
@@ -63,7 +61,8 @@ def num_trainable_parameters(shapes: Mapping[str, tuple[int, ...]], spec: Adapte
         shapes: Name of each tensor of the base model to its shape; tied weights once.
         spec: What would be trained.
     """
-    if spec.method == "full":
+    method = method_of(spec.method)
+    if not method.has_rank:
         return _num_in_model(shapes)
     matched = matched_modules(shapes, spec.target_modules)
     num_gates = sum(
@@ -71,11 +70,11 @@ def num_trainable_parameters(shapes: Mapping[str, tuple[int, ...]], spec: Adapte
         for module in matched
         if spec.mask == "learned" and spec.pruning_rate_of(module) > 0
     )
-    return _num_in_adapter(matched, spec) + num_gates
+    return num_gates + sum(method.num_trained(spec.rank, *shape) for shape in matched.values())
 
 
 def num_saved_numbers(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) -> int:
-    """Numbers in the files that a trial leaves.
+    """Return how many numbers are in the files that a trial leaves.
 
     As many as are trained, but for learned gates, which are folded into B, and for PiSSA and
     MiLoRA, which are saved as plain LoRA for the original base at twice the rank.
@@ -84,19 +83,13 @@ def num_saved_numbers(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) 
         shapes: Name of each tensor of the base model to its shape; tied weights once.
         spec: What would be trained.
     """
-    if spec.method == "full":
+    method = method_of(spec.method)
+    if not method.has_rank:
         return _num_in_model(shapes)
-    num_trained = _num_in_adapter(matched_modules(shapes, spec.target_modules), spec)
-    return 2 * num_trained if spec.method in SAVED_AT_TWICE_THE_RANK else num_trained
+    matched = matched_modules(shapes, spec.target_modules)
+    num_saved = method.num_saved or method.num_trained
+    return sum(num_saved(method.saved_rank * spec.rank, *shape) for shape in matched.values())
 
 
 def _num_in_model(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return sum(math.prod(shape) for shape in shapes.values())
-
-
-def _num_in_adapter(matched: Mapping[str, tuple[int, int]], spec: AdapterSpec) -> int:
-    magnitudes = 1 if spec.method == "dora" else 0
-    return sum(
-        spec.rank * (num_out + num_in) + magnitudes * num_out
-        for num_out, num_in in matched.values()
-    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import score_name
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def pruning_rate(record: TrialRecord) -> float:
 
 def has_rank(record: TrialRecord) -> bool:
     """Whether the trial has a rank to prune; full fine-tuning has none."""
-    return bool(record.spec["adapter"]["method"] != "full")
+    return method_of(record.spec["adapter"]["method"]).has_rank
 
 
 def _candidate(record: TrialRecord, names: Sequence[str]) -> Candidate:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from droplora_sweep.spec.methods import method_of
+
 from .evidence import MEAN, Candidate, TrialRecord, benchmarks, candidates
 from .pairing import disagreement, mean_difference
 from .paper import PaperComparison, compare_with_paper
@@ -180,7 +182,7 @@ def _difference(
 def _is_plain(record: SearchedTrial) -> bool:
     """Whether it is LoRA without pruning."""
     adapter = record.spec["adapter"]
-    return adapter["method"] in ("lora", "droplora") and adapter["pruning_rate"] == 0
+    return method_of(adapter["method"]).is_lora and adapter["pruning_rate"] == 0
 
 
 def _value(spec: Mapping[str, Any], path: str) -> Any:

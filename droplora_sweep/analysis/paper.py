@@ -12,6 +12,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.methods import method_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
@@ -196,7 +198,7 @@ def _differences(trial: Mapping[str, Any], setting: _Setting, method: str | None
     epochs = (trial.get("training") or {}).get("epochs", setting.epochs)
     if epochs != setting.epochs:
         yield f"{_epochs(epochs)}, the paper's {_epochs(setting.epochs)}"
-    if trial["adapter"]["rank"] != setting.rank and method != "full":
+    if trial["adapter"]["rank"] != setting.rank and method_of(trial["adapter"]["method"]).has_rank:
         yield f"rank {trial['adapter']['rank']}, the paper's {setting.rank}"
     if trial["model"].get("quantization", "none") != "none":
         yield f"the base model in {trial['model']['quantization']}, the paper's in 16 bits"
@@ -240,6 +242,6 @@ def _epochs(number: float) -> str:
 def _method(adapter: Mapping[str, Any]) -> str | None:
     """As the paper has it: nothing but LoRA is pruned there."""
     method, is_pruned = str(adapter["method"]), adapter["pruning_rate"] > 0
-    if method in ("lora", "droplora"):
+    if method_of(method).is_lora:
         return "droplora" if is_pruned else "lora"
     return None if is_pruned else method

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.methods import method_of
+
 from .confirmed import ConfirmedVerdict
 from .search_decision import Verdict
 
@@ -76,7 +78,7 @@ def decisions_text(decisions: Sequence[Decision], protocol: str) -> str:
 def _finalist(finalist: Finalist) -> str:
     known = finalist.estimate
     score = f"{finalist.score:.1%}" if known is None else known.as_score
-    method = "" if finalist.method in ("lora", "droplora") else f"{finalist.method}, "
+    method = "" if method_of(finalist.method).is_lora else f"{finalist.method}, "
     trial = f"{finalist.trial_id}, {method}rank {finalist.rank}"
     return f"p = {finalist.pruning_rate:g} ({trial}) with {score}"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from importlib import util
 from typing import TYPE_CHECKING, Literal
 
+from droplora_sweep.spec.methods import method_of
+
 if TYPE_CHECKING:
     from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec
-
-PLAIN_LORA_METHODS = frozenset({"lora", "droplora", "pissa", "milora", "rslora", "lora_drop"})
-"""Methods whose files are those of a plain LoRA adapter, which vLLM's LoRA loader reads."""
 
 MAX_RANK = 512
 """The highest rank that vLLM takes."""
@@ -21,8 +20,8 @@ def has_vllm() -> bool:
 
 
 def saved_rank(adapter: AdapterSpec) -> int:
-    """Rank of the adapter's files: PiSSA and MiLoRA are saved at twice their rank."""
-    return adapter.rank * (2 if adapter.method in ("pissa", "milora") else 1)
+    """Return the rank of the adapter's files: PiSSA and MiLoRA are saved at twice their rank."""
+    return adapter.rank * method_of(adapter.method).saved_rank
 
 
 def vllm_problem(
@@ -53,9 +52,9 @@ def vllm_problem(
         reason = f"vLLM's LoRA kernels take bfloat16, and the base model is in {model.dtype}"
     elif model.quantization != "none":
         reason = f"the base model is held in {model.quantization.removesuffix('bit')} bits"
-    elif adapter is not None and adapter.method == "full":
+    elif adapter is not None and not method_of(adapter.method).has_rank:
         reason = "full fine-tuning changes the model that vLLM would have to load anew"
-    elif adapter is not None and adapter.method not in PLAIN_LORA_METHODS:
+    elif adapter is not None and method_of(adapter.method).extra_tensors:
         reason = f"vLLM loads no adapter of method {adapter.method}"
     elif adapter is not None and saved_rank(adapter) > MAX_RANK:
         reason = f"vLLM takes ranks up to {MAX_RANK}, and the adapter is saved at "

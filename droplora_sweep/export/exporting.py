@@ -22,6 +22,7 @@ from droplora_sweep.ledger.model_card import model_card
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
+from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.spec.methods import Method
 
     Files = dict[str, bytes | Callable[[Path], None]]
 
@@ -71,7 +73,7 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
         files: Files = {**kept}
         if form is Format.GGUF:
             files = {**_for_gguf(kept), **_base_files(trial)}
-        elif form is Format.MERGED and not _is_whole(trial):
+        elif form is Format.MERGED and _method(trial).has_rank:
             files = _merged(trial, Path(scratch))
         publish_folder(output.resolve(), {**files, MODEL_CARD: card.encode()})
 
@@ -82,8 +84,8 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
     Raises:
         InputError: With the reason.
     """
-    method = trial.spec["adapter"]["method"]
-    if method == "full" and form is not Format.MERGED:
+    method = _method(trial)
+    if not method.has_rank and form is not Format.MERGED:
         problem = f"must be merged for {trial.trial_id}, a whole model without adapter, got {form}"
         raise InputError([Fault("", "--format", problem)])
     if form is Format.GGUF and (layers := _of_embeddings(trial)):
@@ -92,10 +94,10 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
             f"adapter of {', '.join(layers)}, got gguf"
         )
         raise InputError([Fault("", "--format", problem)])
-    if method == "dora" and form is Format.GGUF:
+    if method.extra_tensors and form is Format.GGUF:
         problem = (
             f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
-            "not DoRA's magnitudes, got gguf"
+            f"not {method.extra_tensors}, got gguf"
         )
         raise InputError([Fault("", "--format", problem)])
 
@@ -125,15 +127,15 @@ def _card(ledger: Ledger, trial: TrialRecord, form: Format) -> str:
     )
 
 
-def _is_whole(trial: TrialRecord) -> bool:
-    return bool(trial.spec["adapter"]["method"] == "full")
+def _method(trial: TrialRecord) -> Method:
+    return method_of(trial.spec["adapter"]["method"])
 
 
 def _of_embeddings(trial: TrialRecord) -> list[str]:
     """Layers with an adapter whose own weight PEFT saves too: embeddings and output layers."""
     from safetensors import safe_open
 
-    if trial.adapter is None or _is_whole(trial):
+    if trial.adapter is None or not _method(trial).has_rank:
         return []
     with safe_open(trial.adapter / WEIGHTS_FILE, framework="numpy") as weights:
         names = [name.removeprefix("base_model.model.") for name in sorted(weights.keys())]

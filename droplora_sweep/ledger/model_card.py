@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from droplora_sweep.spec import AdapterSpec, ModelSpec
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import (
     PERPLEXITY_AFTER,
     PERPLEXITY_BEFORE,
@@ -61,31 +62,11 @@ The base model was held in {bits} bits (bitsandbytes) while the adapter was trai
 {dtype} its scores differ a little.
 """
 
-_NAMES = {
-    "droplora": "LoRA",
-    "lora": "LoRA",
-    "dora": "DoRA",
-    "pissa": "PiSSA",
-    "milora": "MiLoRA",
-    "rslora": "rsLoRA",
-    "lora_drop": "LoRA-drop",
-    "full": "Full fine-tuning",
-}
-
 _MASKS = {
     "token": "mask per token",
     "sample": "mask per sequence",
     "step": "mask per step",
     "learned": "learned mask",
-}
-
-_AT_TWICE_THE_RANK = "a plain LoRA adapter for the original base, saved at twice the rank"
-_FILES = {
-    "dora": "a DoRA adapter as PEFT has it",
-    "rslora": "a LoRA adapter that PEFT scales by alpha / sqrt(rank)",
-    "pissa": _AT_TWICE_THE_RANK,
-    "milora": _AT_TWICE_THE_RANK,
-    "lora_drop": "a plain LoRA adapter, with what layers share written out for each",
 }
 
 
@@ -118,7 +99,7 @@ def model_card(
     adjusted += _schedule(trial)
     adapter = AdapterSpec.model_validate(spec["adapter"])
     model = ModelSpec.model_validate(spec["model"])
-    if adapter.method == "full":
+    if not method_of(adapter.method).has_rank:
         form = Form.WHOLE
     return _CARD.format(
         head=yaml.safe_dump(_metadata(adapter, model, form), sort_keys=False),
@@ -170,25 +151,24 @@ def _what(adapter: AdapterSpec, model: ModelSpec, benchmarks: list[str], form: F
             f"`{model.path}`. Its files are those of a full model in {model.dtype}; the update was "
             "added in float32."
         )
-    files = _FILES.get(adapter.method, "a plain LoRA adapter")
     if adapter.is_pruned and adapter.mask == "learned":
         inference = "what the mask drops is zero in its weights"
     else:
         inference = "nothing is pruned at inference"
     return (
         f"{_method(adapter)} of rank {adapter.rank} on `{model.path}`, {task}. Its files are those "
-        f"of {files}: {inference}."
+        f"of {method_of(adapter.method).saved_as}: {inference}."
     )
 
 
 def _method(adapter: AdapterSpec) -> str:
     """The method as the literature writes it, and how it was pruned."""
-    name = _NAMES[adapter.method]
-    if adapter.method == "full":
-        return name
+    method = method_of(adapter.method)
+    if not method.has_rank:
+        return method.title
     if not adapter.is_pruned:
-        return f"{name} (no pruning)"
-    pruned = "DropLoRA" if name == "LoRA" else f"{name} with the mask of DropLoRA"
+        return f"{method.title} (no pruning)"
+    pruned = "DropLoRA" if method.is_lora else f"{method.title} with the mask of DropLoRA"
     modules = "".join(
         f", {rate:g} in {module}" for module, rate in adapter.module_pruning_rates.items()
     )

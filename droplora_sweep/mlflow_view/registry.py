@@ -17,6 +17,7 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.spec import TrialSpec
+from droplora_sweep.spec.methods import method_of
 
 from .client import connect, find_experiment, require_known_scheme
 from .publisher import publish_all
@@ -179,7 +180,7 @@ def _loaded(trial: TrialRecord) -> dict[str, Any]:
     Without the base model's path MLflow would store a base of its own making, and the adapter
     would be loaded onto other weights.
     """
-    if trial.spec["adapter"]["method"] == "full":
+    if not method_of(trial.spec["adapter"]["method"]).has_rank:
         return {"transformers_model": str(trial.adapter)}
     from peft import PeftModel
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec.fields import split_path
+from droplora_sweep.spec.methods import SETTINGS, method_of
 from droplora_sweep.spec.metric_names import SPLIT_PREFIXES, score_name
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ RUN_NAME_FIELDS = {
     "adapter.pruning_rate": "p",
     "training.learning_rate": "lr",
 }
-
-UNNAMED_METHODS = frozenset({"droplora", "lora"})
-"""What most sweeps vary the pruning rate of; the rate tells them apart."""
 
 TRIAL_STATUS = {
     TrialState.RUNNING: "RUNNING",
@@ -69,7 +67,7 @@ def trial_run_name(trial: TrialRecord) -> str:
     if "adapter.mask" in fields and "adapter.mask" in trial.params:
         parts.append(f"mask={fields['adapter.mask']}")
     method = fields["adapter.method"]
-    methods = [] if method in UNNAMED_METHODS else [method]
+    methods = [] if method_of(method).is_lora else [method]
     return " ".join([trial.trial_id.partition("-")[0], *methods, *parts])
 
 
@@ -292,13 +290,13 @@ def _leaves(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _used_fields(trial: TrialRecord) -> Iterator[tuple[str, Any]]:
     """The fields that have a meaning with the trial's method: a rank of a full model misleads."""
-    method = trial.spec["adapter"]["method"]
+    method = method_of(trial.spec["adapter"]["method"])
     for path, value in _leaves(trial.spec):
-        is_of_adapter = path.startswith("adapter.") and path != "adapter.method"
-        is_of_lora_drop = path.startswith("adapter.lora_drop.")
-        if (method == "full" and is_of_adapter) or (method != "lora_drop" and is_of_lora_drop):
-            continue
-        yield path, value
+        section, _, field = path.partition(".")
+        is_of_adapter = section == "adapter" and field != "method"
+        is_of_others = field.partition(".")[0] in SETTINGS - {method.settings}
+        if not is_of_adapter or (method.has_rank and not is_of_others):
+            yield path, value
 
 
 def _text(value: object) -> str:

@@ -14,6 +14,7 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.spec import dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
     MASK,
@@ -84,7 +85,7 @@ def is_recognised_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
     """
     if model.dimensions is None or not model.architecture.lower().endswith("forcausallm"):
         return False
-    if all(method == "full" for _, method in possible_values(METHOD, sweep)):
+    if not any(method_of(str(name)).has_rank for _, name in possible_values(METHOD, sweep)):
         return True
     targets = sweep.adapter.target_modules
     if unmatched := unmatched_targets(model.shapes, targets):

@@ -9,6 +9,7 @@ from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_param
 from droplora_sweep.groups.capacity import group_capacity
 from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
 from droplora_sweep.spec.fields import get_field
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
 from .as_loaded import adapter_corners, corners
@@ -176,7 +177,7 @@ def _saved(found: Survey, model: ModelSummary, num_saved: int) -> Saved:
             (
                 number * number_bytes
                 for adapter, (_, number) in zip(adapters, counts, strict=True)
-                if (adapter.method == "full") == is_full
+                if method_of(adapter.method).has_rank != is_full
             ),
             default=None,
         )

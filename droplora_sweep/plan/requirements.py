@@ -12,6 +12,7 @@ from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.locations import missing_driver
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import score_name
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
@@ -21,7 +22,7 @@ from droplora_sweep.spec.rules.composition import (
     combinations,
     pruning_rates,
 )
-from droplora_sweep.training.schedule import MIN_LORA_DROP_STEPS, num_steps
+from droplora_sweep.training.schedule import num_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +45,7 @@ def check_adapter(
         layers: The layers with an adapter and the shape (out, in) of their update, where they were
             attached; None where the names of the model's tensors tell them.
     """
-    if all(method == "full" for _, method in possible_values(METHOD, sweep)):
+    if not any(method_of(str(name)).has_rank for _, name in possible_values(METHOD, sweep)):
         return []
     if layers is not None:
         return [*_ranks(sweep, layers), *_module_pruning_rates(sweep, layers)] if layers else []
@@ -104,7 +105,7 @@ def _num_embedded(model: ModelSummary) -> int | None:
 
 
 def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
-    """LoRA-drop samples before it drops layers, and then trains on."""
+    """Refuse trials of fewer steps than their method needs."""
     decisive = (METHOD, "training.epochs", "training.global_batch_size")
     for fields in combinations(decisive, sweep):
         training = sweep.training.model_copy(
@@ -115,10 +116,11 @@ def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
             }
         )
         steps = num_steps(num_examples, training)
-        if fields[METHOD] == "lora_drop" and steps < MIN_LORA_DROP_STEPS:
+        method = method_of(str(fields[METHOD]))
+        if steps < method.min_steps:
             problem = (
-                f"must give at least {MIN_LORA_DROP_STEPS} optimiser steps with `method: "
-                f"lora_drop`, which samples before it drops layers, got {training.epochs}, which "
+                f"must give at least {method.min_steps} optimiser steps with `method: "
+                f"{method.name}`, which {method.min_steps_reason}, got {training.epochs}, which "
                 f"with `global_batch_size: {training.global_batch_size}` gives {steps}"
             )
             yield Fault("", "training.epochs", problem)
@@ -201,7 +203,9 @@ def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator
     layer = min(matched, key=lambda name: min(matched[name]))
     largest = min(matched[layer])
     used = {
-        fields[RANK] for fields in combinations((METHOD, RANK), sweep) if fields[METHOD] != "full"
+        fields[RANK]
+        for fields in combinations((METHOD, RANK), sweep)
+        if method_of(str(fields[METHOD])).has_rank
     }
     for place, rank in possible_values(RANK, sweep):
         if is_number(rank) and rank > largest and rank in used:

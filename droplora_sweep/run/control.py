@@ -15,6 +15,7 @@ from droplora_sweep.search.history import queued_proposal
 from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loading.loader import load_changed_trial
+from droplora_sweep.spec.methods import METHODS, method_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
         ) -> tuple[str, str]: ...
 
 
-STARTABLE = ("droplora", "lora", "dora", "rslora")
-"""Methods whose adapter is all that they train; the others change, share or are the base."""
 SAME_SHAPES = ("rank", "alpha", "target_modules")
 """With another alpha the same numbers would be another update."""
 
@@ -89,8 +88,9 @@ def start_problems(parent: TrialSpec, clone: TrialSpec) -> Iterator[str]:
     ``lora`` and ``droplora`` are one method.
     """
     first, second = parent.adapter, clone.adapter
-    if first.method not in STARTABLE:
-        yield f"must be of a trial with method {', '.join(STARTABLE)}, got {first.method}"
+    if not method_of(first.method).can_continue:
+        startable = (name for name, method in METHODS.items() if method.can_continue)
+        yield f"must be of a trial with method {', '.join(startable)}, got {first.method}"
         return
     if first.canonical().method != second.canonical().method:
         yield f"must be of a trial with the clone's method {second.method}, got {first.method}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticKnownError
 
-from .base import Count, Positive, SpecModel
+from droplora_sweep.plugins import PluginError
+
+from .base import Count, Positive, SpecModel, broken_rule
+from .methods import SETTINGS, find_method, method_names, method_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +30,22 @@ class AdapterStart:
     digest: str
 
 
-PAPER_ALPHA_PER_RANK = {"pissa": 1, "milora": 1}
-"""Alpha by rank in arXiv 2508.17337, Table 7; 2 of every method that is not named."""
+def _known(name: object) -> object:
+    try:
+        found = find_method(name) if isinstance(name, str) else None
+    except PluginError as error:
+        raise broken_rule(str(error)) from error
+    if found is None:
+        *others, last = map(repr, method_names())
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return name
 
+
+def _list_methods(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(method_names())
+
+
+MethodName = Annotated[str, BeforeValidator(_known), Field(json_schema_extra=_list_methods)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -44,13 +61,12 @@ class LoraDropSpec(SpecModel):
 class AdapterSpec(SpecModel):
     """The adapter that is trained; defaults from arXiv 2508.17337, Table 7 (commonsense)."""
 
-    method: Literal[
-        "droplora", "lora", "dora", "pissa", "milora", "rslora", "lora_drop", "full"
-    ] = "droplora"
+    method: MethodName = "droplora"
     """``droplora`` is the name of ``lora`` with a pruning rate: both take one and mean the same.
 
     ``dora`` (arXiv 2402.09353), ``pissa`` (2404.02948), ``milora`` (2406.09044), ``rslora``
-    (2312.03732) and ``lora_drop`` (2402.07721) take one too; ``full`` is full fine-tuning.
+    (2312.03732) and ``lora_drop`` (2402.07721) take one too; ``full`` is full fine-tuning. A
+    package can bring others.
     """
     rank: Count = 32
     """Rank r of the update B A."""
@@ -87,7 +103,7 @@ class AdapterSpec(SpecModel):
     def is_pruned(self) -> bool:
         """Whether any rank dimension can be dropped; a full model has none."""
         rates = (self.pruning_rate, *self.module_pruning_rates.values())
-        return self.method != "full" and any(rate > 0 for rate in rates)
+        return method_of(self.method).has_rank and any(rate > 0 for rate in rates)
 
     def pruning_rate_of(self, module: str) -> float:
         """The pruning rate of one layer, by the longest key that names it.
@@ -113,22 +129,21 @@ class AdapterSpec(SpecModel):
 
         Two adapters that train alike have one canonical form, and so one fingerprint.
         """
-        if self.method == "full":
-            return AdapterSpec(method="full").with_alpha()
-        kept = self.with_alpha().model_dump()
-        if self.method == "droplora":
-            kept["method"] = "lora"
-        unused = [] if self.method == "lora_drop" else ["lora_drop"]
+        method = method_of(self.method)
+        if not method.has_rank:
+            return AdapterSpec(method=self.method).with_alpha()
+        kept = {**self.with_alpha().model_dump(), "method": method.canonical_name}
+        unused = {*SETTINGS} - {method.settings}
         if not self.is_pruned:
-            unused += ["module_pruning_rates", "pruning_schedule", "mask", "rescale"]
+            unused |= {"module_pruning_rates", "pruning_schedule", "mask", "rescale"}
         return AdapterSpec.model_validate(
             {name: value for name, value in kept.items() if name not in unused}
         )
 
 
 def paper_alpha(method: str, rank: int | float) -> float:
-    """Alpha of this method and rank in arXiv 2508.17337, Table 7; of others, LoRA's."""
-    return float(PAPER_ALPHA_PER_RANK.get(method, 2) * rank)
+    """Return the alpha of this method and rank where a file gives none."""
+    return float(method_of(method).alpha_per_rank * rank)
 
 
 def rate_of(module: str, rates: Mapping[str, float], default: float) -> float:

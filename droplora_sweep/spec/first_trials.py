@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .adapter import paper_alpha
 from .fields import get_field, mapping_of
+from .methods import names_of
 from .space import active_order, field_value, is_active, resolve, variants
 from .trial import WARMUP_RATIO
 
@@ -42,9 +43,6 @@ rescaling, weight decay and seed are the released code's.
 
 METHOD = "adapter.method"
 RATE = "adapter.pruning_rate"
-
-SAME_METHOD = {"droplora": "lora", "lora": "droplora"}
-"""Two names of one method: where one is not searched, the other stands in for it."""
 
 
 def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
@@ -99,8 +97,8 @@ def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str
         if parameter.ratio_of is not None and isinstance(target, int | float):
             base = field_value(parameter.ratio_of, values, sweep)
             target = target / base if isinstance(base, int | float) and base else target
-        if path == "adapter.method" and isinstance(target, str) and not parameter.contains(target):
-            target = SAME_METHOD.get(target, target)
+        if path == METHOD and isinstance(target, str):
+            target = next((name for name in names_of(target) if parameter.contains(name)), target)
         values[path] = parameter.nearest(target)
     return values
 

@@ -14,6 +14,7 @@ from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
 from droplora_sweep.spec import ExploitStep
+from droplora_sweep.spec.methods import method_of
 
 from .data import key_of, read
 from .decoding import Decoding
@@ -252,7 +253,7 @@ class TrialRunner:
     def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
         """What was trained; a whole model with its tokenizer, so that it loads by itself."""
         files = adapted.files(spec)
-        if spec.adapter.method == "full":
+        if not method_of(spec.adapter.method).has_rank:
             with tempfile.TemporaryDirectory() as folder:
                 self._tokenizer.save_pretrained(folder)
                 files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}

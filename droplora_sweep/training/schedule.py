@@ -9,11 +9,6 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.trial import TrainingSpec
 
 
-MIN_LORA_DROP_STEPS = 3
-"""Optimiser steps of the shortest LoRA-drop trial: two that sample, since the first step of a
-warmup has a learning rate of 0, and one that trains what is left."""
-
-
 def steps_per_epoch(num_examples: int, global_batch_size: int) -> int:
     """Optimiser steps of one pass; the last one takes the remainder, so no example is skipped."""
     return -(-num_examples // global_batch_size)

@@ -20,7 +20,7 @@ RATE, MODULE = "adapter.pruning_rate", "adapter.module_pruning_rates"
 
 NO_RANK = ", which has no rank dimension to prune, got 0.5; "
 NO_GATE = ", whose dropped layers share one adapter but not one gate, got 'learned'; "
-ON_QUANTIZED = "must be droplora, lora, rslora, dora or lora_drop with `model.quantization: "
+ON_QUANTIZED = "must be droplora, lora, dora, rslora or lora_drop with `model.quantization: "
 
 
 def text(parameters: dict[str, Any] | None = None, **sections: Any) -> str:

@@ -1,5 +1,1 @@
-"""The methods a trial can use, one module each."""
-
-from .registry import METHODS, Attach
-
-__all__ = ["METHODS", "Attach"]
+"""The methods that are more than options of PEFT's LoRA, one module each; see `spec.methods`."""

@@ -1,4 +1,4 @@
-"""What PiSSA and MiLoRA share: the adapter starts as a part of the weight's own decomposition.
+"""PiSSA and MiLoRA: the adapter starts as a part of the weight's own decomposition.
 
 ``W = W_res + scaling * B0 A0`` with B0 A0 made of some of W's singular triples; the base model
 holds W_res while the trial trains. What is saved is a plain adapter for the *original* base, of
@@ -9,19 +9,13 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import transpose
 
-from droplora_sweep.adapters.adapted import (
-    ADAPTER,
-    PeftAdapted,
-    droplora_config,
-    refuse_quantised,
-)
+from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, refuse_quantised
 from droplora_sweep.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -31,13 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from droplora_sweep.spec.adapter import AdapterSpec
-
-
-class Components(Enum):
-    """Which singular triples the adapter starts from."""
-
-    PRINCIPAL = "principal"
-    MINOR = "minor"
 
 
 @dataclass(frozen=True)
@@ -57,9 +44,7 @@ class _Triples:
 
 # A decomposition takes seconds per large layer, and every trial of a sweep starts from the same
 # weights: what a base model's first trial computed is kept, on the CPU, until the model goes.
-_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[Components, _Triples]] = (
-    weakref.WeakKeyDictionary()
-)
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Triples]] = weakref.WeakKeyDictionary()
 
 
 class Decomposed(PeftAdapted):
@@ -69,36 +54,38 @@ class Decomposed(PeftAdapted):
         base: Frozen base model, whose weights are W_res until `detach`.
         spec: What to attach.
         seed: The trial's seed.
-        components: Which triples.
+
+    Attributes:
+        principal: True where it starts from the largest singular values, False from the smallest.
 
     Raises:
         InputError: As `PeftAdapted`; or the rank is above a layer's smallest dimension, the base
             model is quantised, or a target is the embeddings or shares its weight with them.
     """
 
-    def __init__(
-        self, base: PreTrainedModel, spec: AdapterSpec, seed: int, components: Components
-    ) -> None:
+    principal: ClassVar[bool]
+
+    def __init__(self, base: PreTrainedModel, spec: AdapterSpec, seed: int) -> None:
         self._originals: list[tuple[Any, torch.Tensor]] = []
         self._start: dict[str, torch.Tensor] = {}
         refuse_quantised(base, spec.method)
-        super().__init__(base, droplora_config(spec, seed), seed)
+        super().__init__(base, spec, seed)
         try:
             for name, module in self.peft_model.named_modules():
                 if isinstance(module, LoraLayer):
                     _refuse_embeddings(base, name, module, spec.method)
-                    self._decompose(name, module, components)
+                    self._decompose(name, module)
         except InputError:
             self.detach()
             raise
 
     @torch.no_grad()
-    def _decompose(self, name: str, layer: Any, components: Components) -> None:
+    def _decompose(self, name: str, layer: Any) -> None:
         base_layer = layer.get_base_layer()
         weight = base_layer.weight.data
         rank, scaling = layer.r[ADAPTER], layer.scaling[ADAPTER]
         matrix = transpose(weight.float(), layer.fan_in_fan_out)
-        triples = _triples(base_layer, matrix, rank, components)
+        triples = _triples(base_layer, matrix, rank, principal=self.principal)
         root_K = torch.sqrt(triples.S_K / scaling)
         A_KI = torch.diag(root_K) @ triples.V_KI
         B_OK = triples.U_OK @ torch.diag(root_K)
@@ -135,6 +122,21 @@ class Decomposed(PeftAdapted):
         return super().detach()
 
 
+class Pissa(Decomposed):
+    """PiSSA (arXiv 2404.02948): the principal triples, as PEFT's ``init_lora_weights="pissa"``."""
+
+    principal = True
+
+
+class Milora(Decomposed):
+    """MiLoRA (arXiv 2406.09044): the minor triples.
+
+    The principal ones, which hold what pretraining learned, stay frozen in the base model.
+    """
+
+    principal = False
+
+
 def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str) -> None:
     """Refuse a layer that has no factors of a matrix, or whose weight another layer reads too.
 
@@ -154,9 +156,7 @@ def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str
         raise InputError([Fault("", "adapter.target_modules", problem)])
 
 
-def _triples(
-    module: nn.Module, matrix_OI: torch.Tensor, rank: int, components: Components
-) -> _Triples:
+def _triples(module: nn.Module, matrix_OI: torch.Tensor, rank: int, *, principal: bool) -> _Triples:
     """``rank`` triples of the module's weight, from the cache if an earlier trial made them.
 
     Raises:
@@ -167,13 +167,13 @@ def _triples(
         problem = f"must be at most {limit}, the smallest dimension of a layer, got {rank}"
         raise InputError([Fault("", "adapter.rank", problem)])
     known = _CACHE.setdefault(module, {})
-    if components not in known or known[components].S_K.numel() < rank:
+    part = slice(rank) if principal else slice(-rank, None)
+    if principal not in known or known[principal].S_K.numel() < rank:
         U, S, V = torch.linalg.svd(matrix_OI, full_matrices=False)
-        part = _part(rank, components)
-        known[components] = _Triples(
+        known[principal] = _Triples(
             *(tensor.cpu().clone() for tensor in (U[:, part], S[part], V[part]))
         )
-    found, part = known[components], _part(rank, components)
+    found = known[principal]
     # Contiguous whatever is known beyond them, so that sums round the same in every trial.
     return _Triples(
         *(
@@ -181,7 +181,3 @@ def _triples(
             for tensor in (found.U_OK[:, part], found.S_K[part], found.V_KI[part])
         )
     )
-
-
-def _part(rank: int, components: Components) -> slice:
-    return slice(rank) if components is Components.PRINCIPAL else slice(-rank, None)

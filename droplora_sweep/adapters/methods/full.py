@@ -20,12 +20,17 @@ class FullModel(Adapted):
     A copy of every weight is kept, on the CPU, so that `detach` leaves the base model bit for bit
     as it was. What is saved is a whole model.
 
+    Args:
+        base: Frozen base model in evaluation mode.
+        spec: Names the method; rank, alpha and targets have no meaning here.
+        seed: Unused: nothing is drawn.
+
     Raises:
         InputError: The base model is quantised.
     """
 
-    def __init__(self, base: PreTrainedModel) -> None:
-        refuse_quantised(base, "full")
+    def __init__(self, base: PreTrainedModel, spec: AdapterSpec, seed: int) -> None:
+        refuse_quantised(base, spec.method)
         self._base = base
         self.model = base
         self._originals = {
@@ -54,8 +59,3 @@ class FullModel(Adapted):
             parameter.grad = None
         self._base.train(False)
         return self._base
-
-
-def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> FullModel:
-    """All weights trainable; the spec's rank, alpha and targets have no meaning here."""
-    return FullModel(base)

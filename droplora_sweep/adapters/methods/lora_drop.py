@@ -22,7 +22,7 @@ import torch
 from peft.tuners.lora.layer import LoraLayer
 from torch import nn
 
-from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, droplora_config, seeded
+from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, seeded
 from droplora_sweep.errors import TrialError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class LoraDrop(PeftAdapted):
     """LoRA whose layers are dropped to a shared adapter after a sampling phase."""
 
     def __init__(self, base: PreTrainedModel, spec: AdapterSpec, seed: int) -> None:
-        super().__init__(base, droplora_config(spec, seed), seed)
+        super().__init__(base, spec, seed)
         self._settings = spec.lora_drop
         self._seed = seed
         self._layers: dict[str, Any] = {
@@ -184,11 +184,6 @@ class LoraDrop(PeftAdapted):
             new_B = nn.Linear(B.in_features, B.out_features, bias=False)
             nn.init.zeros_(new_B.weight)
         return new_A.to(device, dtype), new_B.to(device, dtype)
-
-
-def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> LoraDrop:
-    """LoRA on every layer, until `LoraDrop.drop_layers`."""
-    return LoraDrop(base, spec, seed)
 
 
 def _kind(name: str) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ def kept_per_token(
         number_bytes: Size of a number of the trial's precision: 2 or 4.
         on_gpu: Whether dropout keeps masks of one byte.
     """
-    is_full = adapter.method == "full"
+    is_full = not method_of(adapter.method).has_rank
     width, b = dimensions.width, number_bytes
     norm = FP32_BYTES * width + (b * width if is_full else 0)
     attention = 2 * b * (dimensions.query_width + dimensions.kv_width)
@@ -125,7 +126,7 @@ def _input_bytes(
     trained: list[_Linear], adapter: AdapterSpec, b: int, *, on_gpu: bool, is_kept: bool
 ) -> int:
     num_in = trained[0].num_in
-    if adapter.dropout == 0 or adapter.method == "full":
+    if adapter.dropout == 0 or not method_of(adapter.method).has_rank:
         return 0 if is_kept else b * num_in
     mask = 1 if on_gpu else b
     return len(trained) * (b + mask) * num_in
@@ -133,4 +134,4 @@ def _input_bytes(
 
 def _adapter_bytes(layer: _Linear, adapter: AdapterSpec, b: int) -> int:
     hidden = (b + (1 if adapter.pruning_rate_of(layer.path) else 0)) * adapter.rank
-    return hidden + (2 * b * layer.num_out if adapter.method == "dora" else 0)
+    return hidden + method_of(adapter.method).num_kept_per_output * b * layer.num_out

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
+from droplora_sweep.spec.methods import method_of
 
 from .activations import FP32_BYTES, kept_per_token
 
@@ -107,7 +108,7 @@ def training_memory(
     """
     number_bytes = NUMBER_BYTES[trial.model.dtype]
     num_trained = num_trainable_parameters(shapes, trial.adapter)
-    is_full = trial.adapter.method == "full"
+    is_full = not method_of(trial.adapter.method).has_rank
     weights = 0 if is_full else weight_bytes(shapes, trial.model.dtype, trial.model.quantization)
     adapter = number_bytes * num_trained
     if zero_stage >= 3:

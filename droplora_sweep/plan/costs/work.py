@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
+from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def flops_per_token(
         shape[0] * shape[1] for name, shape in shapes.items() if ".layers." in name and shape[1:]
     )
     attention = 2 * dimensions.query_width * dimensions.num_layers * num_context_tokens
-    is_full = trial.adapter.method == "full"
+    is_full = not method_of(trial.adapter.method).has_rank
     num_trained = num_matrix if is_full else num_trainable_parameters(shapes, trial.adapter)
     num_used = num_matrix if is_full else num_matrix + num_trained
     forward = 2.0 * num_used + attention

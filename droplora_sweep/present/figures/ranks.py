@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.methods import method_of
+
 from .canvas import SERIES, Picture, draw, legend_below, percent, shortened
 
 if TYPE_CHECKING:
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.present.report.facts import Facts
 
-
-PLAIN = frozenset({"lora", "droplora"})
-"""Two names of one method, which the pruning rate tells apart."""
 
 FIRST = ("LoRA (p = 0)", "DropLoRA (p > 0)")
 """The two lines of the paper's figure, drawn alike in every panel."""
@@ -65,7 +64,7 @@ class RankPanel:
 
 def rank_panels(facts: Facts) -> tuple[RankPanel, ...]:
     """One panel per subject; none where all complete trials have one rank."""
-    ranked = [one for one in facts.complete if one.method != "full"]
+    ranked = [one for one in facts.complete if method_of(one.method).has_rank]
     if len({one.rank for one in ranked}) < 2:
         return ()
     return tuple(_panel(facts, ranked, subject) for subject in facts.subjects)
@@ -73,7 +72,7 @@ def rank_panels(facts: Facts) -> tuple[RankPanel, ...]:
 
 def method_label(method: str, pruning_rate: float) -> str:
     """How a method is called with and without pruning."""
-    if method in PLAIN:
+    if method_of(method).is_lora:
         return FIRST[pruning_rate > 0]
     return f"{method}, p > 0" if pruning_rate > 0 else method
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.methods import method_of
+
 from .canvas import BLACK, BLUE, GREY, SKY, Picture, draw, legend_below, percent, shortened
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def _panel(facts: Facts, subject: str) -> RatePanel:
         trials=tuple(
             (one.pruning_rate, one.scores[subject])
             for one in facts.complete
-            if subject in one.scores and one.method != "full"
+            if subject in one.scores and method_of(one.method).has_rank
         ),
         marginal=() if marginal is None or confirmed is not None else marginal.points,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.fields import get_field, mapping_of, split_path
 from droplora_sweep.spec.loading.messages import shown
+from droplora_sweep.spec.methods import METHODS, method_of
 from droplora_sweep.spec.parameters import Choice, Range, is_number, same
 from droplora_sweep.spec.space import active_order, dependencies, field_value, is_active, variants
 
@@ -27,15 +28,6 @@ MASK = "adapter.mask"
 RANK = "adapter.rank"
 RATE = "adapter.pruning_rate"
 MODULE_RATES = "adapter.module_pruning_rates"
-
-CHANGE_THE_BASE = {
-    "pissa": "takes its first values out of the base weights",
-    "milora": "takes its first values out of the base weights",
-    "full": "trains the base weights",
-}
-"""The methods that write to the base weights, and how; a quantized base cannot be written to."""
-
-ON_QUANTIZED = "droplora, lora, rslora, dora or lora_drop"
 
 
 def combinations(paths: Sequence[str], sweep: SweepSpec) -> Iterator[dict[str, Scalar | None]]:
@@ -68,40 +60,44 @@ def find_impossible_combinations(sweep: SweepSpec) -> Iterator[Finding]:
     Args:
         sweep: A sweep whose parameters are sound.
     """
-    methods = [method for _, method in possible_values(METHOD, sweep)]
+    names = dict.fromkeys(str(method) for _, method in possible_values(METHOD, sweep))
+    methods = [method_of(name) for name in names]
     masks = [mask for _, mask in possible_values(MASK, sweep)]
-    if "full" in methods:
+    if not all(method.has_rank for method in methods):
         for path in pruning_rates(sweep):
-            yield from _full_is_not_pruned(path, sweep)
-    if "lora_drop" in methods and "learned" in masks:
-        yield from _lora_drop_has_no_gate(sweep)
+            yield from _without_rank_is_not_pruned(path, sweep)
+    if any(method.no_gate for method in methods) and "learned" in masks:
+        yield from _some_have_no_gate(sweep)
     yield from _quantized_base_is_read_only(sweep)
 
 
-def _full_is_not_pruned(path: str, sweep: SweepSpec) -> Iterator[Finding]:
+def _without_rank_is_not_pruned(path: str, sweep: SweepSpec) -> Iterator[Finding]:
     culprits: dict[Path, str] = {}
     for values in _cases((METHOD, path), sweep):
+        method = method_of(str(field_value(METHOD, values, sweep)))
         rate = field_value(path, values, sweep)
-        if field_value(METHOD, values, sweep) == "full" and rate:
+        if rate and not method.has_rank:
+            remedy = _remedy(method.name, path, values, sweep, "use e.g. lora or dora")
             culprits[_place(path, values)] = (
-                f"must be 0 {_where('full', sweep)}, which has no rank dimension to prune, got "
-                f"{shown(rate)}; {_remedy('full', path, values, sweep, 'use e.g. lora or dora')}"
+                f"must be 0 {_where(method.name, sweep)}, which has no rank dimension to prune, "
+                f"got {shown(rate)}; {remedy}"
             )
     for place, problem in culprits.items():
         yield Finding(place, problem, _reads(METHOD))
 
 
-def _lora_drop_has_no_gate(sweep: SweepSpec) -> Iterator[Finding]:
+def _some_have_no_gate(sweep: SweepSpec) -> Iterator[Finding]:
     culprits: dict[Path, str] = {}
     for path in pruning_rates(sweep):
         for values in _cases((METHOD, MASK, path), sweep):
-            case = (field_value(METHOD, values, sweep), field_value(MASK, values, sweep))
-            if case == ("lora_drop", "learned") and field_value(path, values, sweep):
+            method = method_of(str(field_value(METHOD, values, sweep)))
+            is_learned = field_value(MASK, values, sweep) == "learned"
+            if method.no_gate and is_learned and field_value(path, values, sweep):
                 otherwise = "learned works with e.g. lora or dora"
                 culprits[_place(MASK, values)] = (
-                    f"must be token, sample or step {_where('lora_drop', sweep)}, whose dropped "
-                    "layers share one adapter but not one gate, got 'learned'; "
-                    f"{_remedy('lora_drop', MASK, values, sweep, otherwise)}"
+                    f"must be token, sample or step {_where(method.name, sweep)}, "
+                    f"{method.no_gate}, got 'learned'; "
+                    f"{_remedy(method.name, MASK, values, sweep, otherwise)}"
                 )
     for place, problem in culprits.items():
         yield Finding(place, problem, _reads(METHOD, RATE))
@@ -111,11 +107,13 @@ def _quantized_base_is_read_only(sweep: SweepSpec) -> Iterator[Finding]:
     quantization = sweep.model.quantization
     if quantization == "none":
         return
-    for place, method in possible_values(METHOD, sweep):
-        if method in CHANGE_THE_BASE:
+    *others, last = (name for name, one in METHODS.items() if not one.changes_base)
+    for place, name in possible_values(METHOD, sweep):
+        method = method_of(str(name))
+        if method.changes_base:
             problem = (
-                f"must be {ON_QUANTIZED} with `model.quantization: {quantization}`, got "
-                f"{shown(method)}, which {CHANGE_THE_BASE[str(method)]}, stored in "
+                f"must be {', '.join(others)} or {last} with `model.quantization: "
+                f"{quantization}`, got {shown(name)}, which {method.changes_base}, stored in "
                 f"{quantization.removesuffix('bit')} bits"
             )
             yield Finding(place, problem, (("model", "quantization"),))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from droplora_sweep.spec.adapter import PAPER_ALPHA_PER_RANK, paper_alpha
+from droplora_sweep.spec.adapter import paper_alpha
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.space import trial_limit, variants
 
@@ -12,13 +13,15 @@ from .composition import METHOD, RANK, combinations
 from .parameter_rules import possible_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from droplora_sweep.spec.sweep import SweepSpec
 
 ALPHA = "adapter.alpha"
 PAPER_ALPHA = 64.0
 """LoRA's and DropLoRA's at rank 32, the paper's own setting, of which nothing needs to be said."""
+
+_TIMES: Mapping[float, str] = {1: "the rank", 2: "twice the rank"}
 
 MODELLED = ("tpe", "gp", "cma_es")
 """Samplers that draw at random until they have a model."""
@@ -39,12 +42,12 @@ def _alpha(sweep: SweepSpec) -> Iterator[str]:
     found = {
         (method, paper_alpha(method, rank))
         for method, rank in settings
-        if method != "full" and is_number(rank)
+        if method_of(method).has_rank and is_number(rank)
     }
     if {alpha for _, alpha in found} <= {PAPER_ALPHA}:
         return
-    times = {PAPER_ALPHA_PER_RANK.get(method, 2) for method, _ in found}
-    ratio = " or ".join({1: "the rank", 2: "twice the rank"}[one] for one in sorted(times))
+    times = sorted({method_of(method).alpha_per_rank for method, _ in found})
+    ratio = " or ".join(_TIMES.get(one, f"{one:g} times the rank") for one in times)
     numbers = [f"{alpha:g}" for alpha in sorted({alpha for _, alpha in found})]
     shown = numbers[0] if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     yield f"{ALPHA}: {shown}, {ratio} as in the paper's Table 7, since the file gives none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.loading.messages import shown
+from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import MEAN, subject_of
 from droplora_sweep.spec.parameters import Range
 from droplora_sweep.spec.search import (
@@ -125,7 +126,6 @@ def ranges_of_all(sweep: SweepSpec) -> tuple[str, ...]:
 
 
 WITH = "with `search.population`"
-FIXED_METHODS = ("lora_drop", "full")
 
 
 def find_unfit_population(sweep: SweepSpec) -> Iterator[Finding]:
@@ -173,8 +173,7 @@ def _search(sweep: SweepSpec) -> Iterator[Finding]:
 
 def _members(sweep: SweepSpec) -> Iterator[Finding]:
     adapter = sweep.adapter
-    if adapter.method in FIXED_METHODS:
-        why = "changes its shapes as it trains" if adapter.method == "lora_drop" else "has no rate"
+    if why := method_of(adapter.method).no_population:
         problem = f"must be another {WITH}, got {adapter.method}, which {why}"
         yield Finding(("adapter", "method"), problem)
     if adapter.mask == "learned":

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save
 
 from droplora_sweep.errors import SweepError
 
@@ -48,6 +47,9 @@ def adapter_files(
         trial: For ``droplora.json``, which holds all of it.
         facts: What was decided while it trained; also for ``droplora.json``.
     """
+    # It loads torch, which the names of an adapter's files can do without.
+    from safetensors.torch import save
+
     plain = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     contiguous = {name: tensor.contiguous() for name, tensor in plain.items()}
     return {

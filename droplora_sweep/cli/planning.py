@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 
@@ -53,8 +56,6 @@ def plan(
     ] = False,
 ) -> None:
     """Show the resolved spec and what a sweep would take; start no sweep."""
-    import yaml
-
     from droplora_sweep.plan.plan import make_plan
     from droplora_sweep.plan.plan_costs import Assumed, find_gpu
     from droplora_sweep.plan.survey import check_capacity, lacks_gpus_at_all, survey
@@ -84,8 +85,6 @@ def plan(
 
 def _calibrate(file: SweepFile, address: str) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
-    import signal
-
     from droplora_sweep.plan.survey import check_sandbox, prepare
     from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.calibration import calibrate
@@ -103,8 +102,6 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
 
 def schema() -> None:
     """Print the JSON Schema of search-space files, for editors."""
-    import json
-
     from droplora_sweep.spec.loading.loader import json_schema
 
     print(json.dumps(json_schema(), indent=2))  # noqa: T201 - plain JSON for other programs

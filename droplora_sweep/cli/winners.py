@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,8 +30,6 @@ def best(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
-    import json
-
     from droplora_sweep.analysis.exploration import marginal_text
     from droplora_sweep.analysis.winners import winner_text, winners_json
     from droplora_sweep.ledger.reader import Ledger

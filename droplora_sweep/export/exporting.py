@@ -19,6 +19,7 @@ from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.card_sections import Form
 from droplora_sweep.ledger.files import plain_files, verify_adapter
 from droplora_sweep.ledger.model_card import model_card
+from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
@@ -164,8 +165,6 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
 
 def _base_files(trial: TrialRecord) -> Files:
     """The base model's configuration and tokenizer, without its weights."""
-    from droplora_sweep.models.resolving import resolve_model
-
     folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model).path
     return {
         f"{BASE}/{path.name}": path.read_bytes()

@@ -14,9 +14,11 @@ import ray
 from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
+from droplora_sweep.evaluation.results import outcomes
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.spec import CheckpointSpec, ExploitStep, ModelSpec, TrialSpec
 from droplora_sweep.storage.object_store import is_url
+from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 from .exits import exit_reported, this_worker
 from .messages import Decision, Message
@@ -175,7 +177,6 @@ class WorkerChannel:
 
     def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
         """Where the trial's checkpoints go; None, said once, where rank 0 cannot see the sweep."""
-        from droplora_sweep.training.checkpoints.places import checkpoint_place
         from droplora_sweep.training.checkpoints.store import Checkpoints
 
         if lease.folder is None:
@@ -210,8 +211,6 @@ class WorkerChannel:
     def _decide(self, report: Report | None) -> bool | ExploitStep:
         """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
         if report is not None:
-            from droplora_sweep.evaluation.results import outcomes
-
             message = Message(
                 report.evaluation,
                 report.num_evaluations,

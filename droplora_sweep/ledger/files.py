@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.evaluation.results import example_scores
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file, write_file
 from droplora_sweep.publishing import MANIFEST, publish_folder, verify_folder
 from droplora_sweep.records.layout import (
@@ -80,8 +81,6 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
     """Each example's score in [0, 1], or None where it is missing, by benchmark and example id."""
-    from droplora_sweep.evaluation.results import example_scores
-
     columns = _table(path, ("benchmark", "example_id", "score")).to_pydict()
     return example_scores(zip(*columns.values(), strict=True))
 
@@ -120,7 +119,9 @@ def _table(path: Path, columns: Sequence[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        # `pq.read_table` would import pandas, which takes a second.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (OSError, pa.ArrowException) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise SweepError(f"{path}: results must be readable, but the file {kind}") from error

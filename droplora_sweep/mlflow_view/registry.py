@@ -16,6 +16,7 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import verify_adapter
+from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.spec.methods import method_of
 
@@ -185,7 +186,6 @@ def _loaded(trial: TrialRecord) -> dict[str, Any]:
     from peft import PeftModel
 
     from droplora_sweep.models.loading import load_base_model, load_tokenizer
-    from droplora_sweep.models.resolving import resolve_model
 
     spec = TrialSpec.model_validate(dict(trial.spec)).model
     plain = spec.model_copy(update={"quantization": "none"})

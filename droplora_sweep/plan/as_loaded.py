@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.spec import dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.fields import with_fields
@@ -109,7 +110,6 @@ def look_at_loaded(
         None where the model cannot be built.
     """
     from droplora_sweep.adapters.attaching import attach_and_count
-    from droplora_sweep.evaluation.context import model_context
     from droplora_sweep.models.loading import (
         build_without_weights,
         num_embedded_tokens,

@@ -26,6 +26,7 @@ from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verified_files
+from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.task import chance, most_frequent_answer
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.messages import Outcome
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import Reference, TrialRecord
-    from droplora_sweep.spec import GroupSpec, TrialSpec
+    from droplora_sweep.spec import GroupSpec
     from droplora_sweep.tasks.task import ScoredSplit, Task
 
 
@@ -195,7 +196,6 @@ class _TestScorer:
             benchmarks: Their names; None for all.
         """
         from droplora_sweep.export.scoring import Scorer
-        from droplora_sweep.spec import TrialSpec
 
         trial = TrialSpec.model_validate_json(spec)
         key = (trial.task, trial.evaluation)

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ brought. The package must be installed wherever a trial runs.
 
 from __future__ import annotations
 
+import functools
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,7 +30,7 @@ class PluginError(SweepError):
 
 def names(group: str) -> frozenset[str]:
     """Return the names that installed packages have in a group; none of them is imported."""
-    return frozenset(one.name for one in metadata.entry_points(group=group))
+    return frozenset(one.name for one in _entry_points(group, tuple(sys.path)))
 
 
 def load(group: str, name: str, kind: type[T], builtin: Collection[str] = ()) -> T | None:
@@ -44,7 +46,7 @@ def load(group: str, name: str, kind: type[T], builtin: Collection[str] = ()) ->
         PluginError: It cannot be imported, fails, returns something else, or has a name that is
             built in or that another package has too.
     """
-    found = tuple(metadata.entry_points(group=group, name=name))
+    found = [one for one in _entry_points(group, tuple(sys.path)) if one.name == name]
     if not found:
         return None
     entry_point = found[0]
@@ -66,3 +68,10 @@ def load(group: str, name: str, kind: type[T], builtin: Collection[str] = ()) ->
     if not isinstance(brought, kind):
         raise PluginError(f"{place}: must return a {kind.__name__}, got {type(brought).__name__}")
     return brought
+
+
+@functools.cache
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Read what is installed once for each search path: it is many small files."""
+    del path
+    return tuple(metadata.entry_points(group=group))

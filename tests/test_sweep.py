@@ -186,7 +186,6 @@ def test_mlflow_has_numeric_params_and_a_metric_per_benchmark(runs: list[Any]) -
 def test_plain_peft_reproduces_the_best_trials_validation_score(
     best: TrialRecord, ledger: Ledger
 ) -> None:
-    from droplora_sweep.evaluation.answers import judge
     from droplora_sweep.models.resolving import BUILTIN_FOLDER
     from droplora_sweep.spec import TaskSpec
     from droplora_sweep.tasks.loading import load_task
@@ -210,7 +209,7 @@ def test_plain_peft_reproduces_the_best_trials_validation_score(
     for benchmark in task.benchmarks:
         golds = [example.answer for example in benchmark.validation]
         own = [next(responses) for _ in golds]
-        answers = judge(benchmark, own, golds, allow_unsandboxed_code=True)
+        answers = benchmark.scorer.read_all(own, golds, allow_unsandboxed_code=True)
         score = sum(answer.correct for answer in answers) / len(golds)
         assert score == pytest.approx(best.metrics[f"val/{benchmark.name}"])
 

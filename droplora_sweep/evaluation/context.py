@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError
-
-from .extraction import ANSWER_PREFIX
+from droplora_sweep.scorers.choice import ANSWER_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +88,7 @@ def num_new_tokens(benchmark: Benchmark, spec: EvaluationSpec) -> int:
 
 def are_options_scored(benchmark: Benchmark, spec: EvaluationSpec) -> bool:
     """Whether the benchmark's options are compared by their probabilities: nothing is decoded."""
-    return benchmark.scoring == "choice" and spec.choice == "score"
+    return spec.choice == "score" and bool(benchmark.scorer.closed_answers)
 
 
 def num_answer_tokens(
@@ -98,7 +97,7 @@ def num_answer_tokens(
     """The most tokens that the model reads behind a prompt: a response, or an option and EOS."""
     if not are_options_scored(benchmark, spec):
         return num_new_tokens(benchmark, spec)
-    options = [f"{ANSWER_PREFIX}{option}" for option in benchmark.options]
+    options = [f"{ANSWER_PREFIX}{option}" for option in benchmark.scorer.closed_answers]
     return max(map(len, prompt_tokens(tokenizer, options))) + 1
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .answering.answerers import (
+from droplora_sweep.scorers.choice import ANSWER_PREFIX
+
+from .answering import (
+    Answerer,
+    Share,
     answer_and_rate,
+    answer_by_decoding,
     answer_by_probability,
-    answer_by_sampling,
-    answer_greedily,
 )
-from .answering.responses import Answerer, Share
-from .context import fit_prompts, model_context, prompt_limit, prompt_tokens
-from .extraction import ANSWER_PREFIX
+from .context import are_options_scored, fit_prompts, model_context, prompt_limit, prompt_tokens
 from .generation import TransformersGenerator, only_read, rank_share
 
 if TYPE_CHECKING:
@@ -93,15 +94,13 @@ def evaluate(
 
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:
     """The kind of answer follows from the benchmark's scoring and the spec."""
-    scoring, spec = share.benchmark.scoring, answerer.spec
-    if scoring == "judge":
+    scorer, spec = share.benchmark.scorer, answerer.spec
+    if scorer.is_rated:
         assert spec.judge is not None, "a task that is rated without a judge is refused before"
         return answer_and_rate(share, answerer, spec.judge)
-    if scoring == "choice" and spec.choice == "score":
+    if are_options_scored(share.benchmark, spec):
         return answer_by_probability(share, answerer)
-    if scoring == "code" and spec.sampling is not None:
-        return answer_by_sampling(share, answerer, spec.sampling)
-    return answer_greedily(share, answerer)
+    return answer_by_decoding(share, answerer, spec.sampling if scorer.runs_code else None)
 
 
 def _share(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from .stopping import StopRule
+    from droplora_sweep.scorers.scorer import StopRule
 
 
 @contextmanager

@@ -38,6 +38,7 @@ class ExampleResult:
         turn: 1-based, of a conversation.
         rating: A judge's, in [1, 10]; None where it is missing, or no judge was asked.
         note: Why the rating is missing; None where it is not.
+        credit: Score in [0, 1] of a response that may be right in part (see ``Answer``).
     """
 
     benchmark: str
@@ -54,13 +55,16 @@ class ExampleResult:
     turn: int = 1
     rating: float | None = None
     note: str | None = None
+    credit: float | None = None
 
     @property
     def score(self) -> float | None:
-        """The outcome in [0, 1]: 1 if correct, else 0; a tenth of a rating; None if missing.
+        """The score in [0, 1]: the credit, or 1 if correct, else 0; a tenth of a rating, or None.
 
         A rating of 1 to 10 has no average with accuracies; a tenth of it has, and keeps the order.
         """
+        if self.credit is not None:
+            return self.credit
         if self.correct is not None:
             return float(self.correct)
         return None if self.rating is None else self.rating / MAX_RATING

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from droplora_sweep.scorers.scorer import StopRule
+
     from .generation import Sampling
-    from .stopping import StopRule
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM takes for ``max_lora_rank``."""

@@ -88,7 +88,7 @@ class Scorer:
 
     def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
         """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
-        choices = tuple(one for one in self._task.benchmarks if one.scoring == "choice")
+        choices = tuple(one for one in self._task.benchmarks if one.scorer.closed_answers)
         task = replace(self._task, benchmarks=choices)
         update = {"choice": "generate", "protocol": "paper"}
         spec = self._evaluation.model_copy(update=update)

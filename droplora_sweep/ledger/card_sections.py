@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from droplora_sweep.tasks.registry import BenchmarkEntry
 
 
-_QUESTIONS = {
-    "number": "Ann has 3 apples and buys 4 more. How many apples has she now?",
-    "math": "Compute $3 + 4$.",
-    "code": "Write a Python function double(x) that returns twice x.",
-}
-"""An instruction of each kind; a card shows no example of its data, which may be private."""
-
-
 @dataclass(frozen=True)
 class TaskPrompt:
     """How one benchmark asks, and how long its responses may be.
@@ -79,17 +71,9 @@ def _prompt(
         template("").replace("{input}", ""),
         template("{input}"),
         min(limit, entry.max_new_tokens or limit),
-        _question(entry),
-        entry.options if entry.scoring == "choice" else (),
+        entry.scorer.sample_question(),
+        entry.scorer.closed_answers,
     )
-
-
-def _question(entry: BenchmarkEntry) -> str:
-    if entry.scoring == "choice":
-        given = " ".join(f"{name}: {name} itself" for name in entry.options)
-        options = "/".join(entry.options)
-        return f"Which of these comes first?\n\n{given}\n\nAnswer format: {options}"
-    return _QUESTIONS.get(entry.scoring or "", "Name three colours.")
 
 
 def prompt_text(spec: Mapping[str, Any]) -> str:

@@ -163,13 +163,11 @@ def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -
 def check_answers(sweep: SweepSpec, task: Task) -> list[Fault]:
     """Benchmarks that need a section of ``evaluation``, and a section that needs benchmarks."""
     evaluation = sweep.evaluation
-    if evaluation.sampling is not None and not any(
-        one.scoring == "code" for one in task.benchmarks
-    ):
+    if evaluation.sampling is not None and not any(one.scorer.runs_code for one in task.benchmarks):
         problem = "must be null where no benchmark is scored by running code, got "
         problem += f"{evaluation.sampling.num_samples} samples"
         return [Fault("", "evaluation.sampling", problem)]
-    rated = [one for one in task.benchmarks if one.scoring == "judge"]
+    rated = [one for one in task.benchmarks if one.scorer.is_rated]
     missing = check_judged(sweep, rated[0].name if rated else None)
     if missing or not rated or evaluation.judge is None:
         return missing

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
-from droplora_sweep.evaluation.answers import check_golds
-from droplora_sweep.evaluation.code_runner import require_sandbox
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging.questions import judge_digests, with_absolute_files
@@ -19,7 +17,9 @@ from droplora_sweep.models.resolving import (
     is_on_this_machine,
     resolve_model,
 )
+from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
+from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.registry import BENCHMARKS
@@ -117,7 +117,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
             unchecked.append("evaluation.judge: neither its files nor its key were looked for")
     if task is not None:
         splits, num_training_examples = split_sizes(task), len(task.training_examples())
-        num_judged = sum(len(one.validation) for one in task.benchmarks if one.scoring == "judge")
+        num_judged = sum(len(one.validation) for one in task.benchmarks if one.scorer.is_rated)
         faults += check_answers(spec, task)
         faults += check_golds(task, spec.evaluation.protocol, published=tuple(BENCHMARKS))
     if splits:
@@ -269,7 +269,7 @@ def check_sandbox(file: SweepFile, task: Task) -> None:
     Raises:
         InputError: There is none; says why.
     """
-    if not any(benchmark.scoring == "code" for benchmark in task.benchmarks):
+    if not any(benchmark.scorer.runs_code for benchmark in task.benchmarks):
         return
     try:
         require_sandbox(allow_unsandboxed=file.sweep.evaluation.allow_unsandboxed_code)
@@ -288,7 +288,7 @@ def check_comparison(prepared: Prepared) -> None:
     if prepared.sweep.evaluation.choice != "score":
         problem = "must be score with --compare-generation, got generate"
         raise prepared.file.locate(InputError([Fault("", "evaluation.choice", problem)]))
-    if not any(one.scoring == "choice" for one in prepared.task.benchmarks):
+    if not any(one.scorer.closed_answers for one in prepared.task.benchmarks):
         problem = "must have one with `scoring: choice` with --compare-generation, got none"
         raise prepared.file.locate(InputError([Fault("", "task.benchmarks", problem)]))
 

@@ -27,7 +27,7 @@ from droplora_sweep.groups.cluster import cluster_nodes
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verified_files
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.tasks.task import chance, most_frequent_answer
+from droplora_sweep.tasks.answers import chance, most_frequent_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from droplora_sweep.scorers.scorer import ProtocolName
+
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -97,8 +99,6 @@ class JudgeSpec(SpecModel):
         return self
 
 
-ProtocolName = Literal["paper", "strict"]
-"""How a response is read; ``EvaluationSpec.protocol`` says what each does."""
 ChoiceMode = Literal["generate", "score"]
 """How a benchmark with a closed set of answers is answered."""
 

@@ -6,17 +6,26 @@ import difflib
 import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from droplora_sweep import plugins
+from droplora_sweep.scorers.table import SCORERS, scorer_names
 
 from .base import Count, PathText, SpecModel, broken_rule
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Names folders and MLflow experiments, so it holds no slash and no space."""
 
-Scoring: TypeAlias = Literal["choice", "number", "math", "code", "judge", "exact", "regex"]
-"""How a response is compared with the gold answer; see ``BenchmarkSpec.scoring``."""
+
+def _check_scoring(name: str) -> str:
+    if name not in SCORERS and name not in (known := scorer_names()):
+        *others, last = map(repr, known)
+        raise broken_rule(f"must be {', '.join(others)} or {last}, got {name!r}")
+    return name
+
+
+Scoring: TypeAlias = Annotated[str, AfterValidator(_check_scoring), Field(examples=[*SCORERS])]
+"""Name of a scorer; see ``BenchmarkSpec.scoring``."""
 
 Format: TypeAlias = Literal[
     "llm_adapters",
@@ -99,11 +108,12 @@ class BenchmarkSpec(SpecModel):
             except re.error as error:
                 problem = f"must be a regular expression, got {self.pattern!r}: {error.msg}"
                 raise broken_rule(problem, "pattern") from error
-            if self.scoring not in (None, "regex"):
+            if self.scoring in SCORERS and "pattern" not in SCORERS[self.scoring].needs:
                 problem = f"must be left out unless `scoring: regex`, got {self.pattern!r}"
                 raise broken_rule(problem, "pattern")
-        elif self.scoring == "regex":
-            raise broken_rule("must be given for `scoring: regex`, got null", "pattern")
+        elif self.scoring in SCORERS and "pattern" in SCORERS[self.scoring].needs:
+            problem = f"must be given for `scoring: {self.scoring}`, got null"
+            raise broken_rule(problem, "pattern")
         return self
 
 

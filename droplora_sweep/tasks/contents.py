@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec import local_folder
 
+from .answers import gold_problems
 from .folders import (
     SPLIT_NAMES,
     MissingDataError,
@@ -19,7 +20,7 @@ from .folders import (
 )
 from .formats import FORMATS
 from .json_records import BadDataError
-from .reading import answer_problems, read_file, text_problems
+from .reading import read_file, text_problems
 from .registry import find_benchmark
 from .splits import Source, limit_test
 
@@ -140,11 +141,12 @@ def read_plugin(
         BadDataError: It fails, or what it returns is no examples.
     """
     examples = _load(name, entry, folder)
+    scorer = entry.scorer
     problems = [
         f"{name}/{split}[{index}]: {problem}"
         for split, some in examples.items()
         for index, example in enumerate(some)
-        for problem in (*text_problems(example, {}), *answer_problems(example.answer, entry))
+        for problem in (*text_problems(example, {}), *gold_problems(example.answer, scorer))
     ]
     if problems:
         raise BadDataError(problems[:1])
@@ -188,7 +190,7 @@ def _files(entry: BenchmarkEntry, path: Path, *, is_own: bool, lone_split: Split
     if entry.formats[0] == "mbpp":
         return SplitFiles(path, path, path)
     # Questions for a judge have no responses to train on.
-    is_test = names_splits or (entry.scoring == "judge" and lone_split == "train")
+    is_test = names_splits or (entry.scorer.is_rated and lone_split == "train")
     held = "test" if is_test else lone_split
     return SplitFiles(**{split: path if split == held else None for split in SPLIT_NAMES})
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault
 from droplora_sweep.plugins import PluginError
+from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import BenchmarkSpec
 from droplora_sweep.spec.task import plugin_names, unknown_benchmark
 
@@ -36,16 +37,13 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
         if known is None and changes is None and spec.scoring is None:
             faults.append(task_fault("benchmarks", unknown_benchmark(name)))
             continue
-        entry = known or BenchmarkEntry(scoring=spec.scoring, folders=(name,))
-        is_default_used |= known is None and (changes is None or changes.scoring is None)
-        if changes is not None or known is None:
-            changes = changes or BenchmarkSpec()
-            entry = _changed(entry, changes)
-            faults += _broken_rules(name, entry, changes)
-            if wrong := field_faults(f"benchmarks.{name}", entry):
-                faults += wrong
-                continue
-        entries[name] = entry
+        changes = changes or BenchmarkSpec()
+        is_default_used |= known is None and changes.scoring is None
+        entry = _changed(known or BenchmarkEntry(spec.scoring, folders=(name,)), changes)
+        broken = [*_broken_rules(name, entry, changes), *field_faults(f"benchmarks.{name}", entry)]
+        faults += broken
+        if not broken:
+            entries[name] = entry
     if spec.scoring is not None and not is_default_used:
         problem = (
             f"must be left out where every benchmark is known or says its own, got {spec.scoring!r}"
@@ -111,15 +109,20 @@ def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list
     if entry.scoring is None:
         problem = f"must be given for {name}, which is not known, here or as `task.scoring`"
         return [task_fault(f"{field}.scoring", problem)]
-    if entry.scoring == "regex" and entry.pattern is None:
-        problem = "must be given for `scoring: regex`, got null"
+    try:
+        needs = make_scorer(entry.scoring).needs
+    except PluginError as error:
+        is_own = spec.scoring is not None
+        return [task_fault(f"{field}.scoring" if is_own else "benchmarks", str(error))]
+    if "pattern" in needs and entry.pattern is None:
+        problem = f"must be given for `scoring: {entry.scoring}`, got null"
         return [task_fault(f"{field}.pattern", problem)]
-    if entry.scoring != "regex" and spec.pattern is not None:
+    if "pattern" not in needs and spec.pattern is not None:
         problem = f"must be left out unless `scoring: regex`, got {spec.pattern!r}"
         return [task_fault(f"{field}.pattern", problem)]
-    if entry.scoring == "choice" and len(entry.options) < 2:
+    if "options" in needs and len(entry.options) < 2:
         got = ", ".join(entry.options) or "none"
-        problem = f"must be at least two for `scoring: choice`, got {got}"
+        problem = f"must be at least two for `scoring: {entry.scoring}`, got {got}"
         return [task_fault(f"{field}.options", problem)]
     if spec.data is not None and entry.is_builtin:
         problem = f"must be left out for {name}, which is generated, got {spec.data!r}"
@@ -132,10 +135,6 @@ def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list
         problem = f"must be left out for {name}, which is generated, got {spec.scoring!r}"
         return [task_fault(f"{field}.scoring", problem)]
     return []
-
-
-_NEVER_CUT: Final = ("code",)
-"""Scorings whose answers no training example has, so that none can validate."""
 
 
 @dataclass(frozen=True)
@@ -193,15 +192,9 @@ def published_task(spec: TaskSpec) -> PublishedTask | None:
         splits=splits,
         num_training_examples=sum(sizes.get("train", 0) for sizes in splits.values()),
         num_judged=sum(
-            splits[name]["validation"]
-            for name, entry in entries.items()
-            if entry.scoring == "judge"
+            splits[name]["validation"] for name, entry in entries.items() if entry.scorer.is_rated
         ),
     )
-
-
-def _is_judged(entry: BenchmarkEntry | None) -> bool:
-    return entry is not None and entry.scoring == "judge"
 
 
 def _has_own_data(spec: TaskSpec, name: str) -> bool:
@@ -215,7 +208,7 @@ def _split(entry: BenchmarkEntry, spec: TaskSpec, *, in_mixture: bool) -> dict[s
     pool = sizes.get("validation", num_train)
     if in_mixture:
         pool = sizes.get("validation", 0) + num_train
-        if not pool and entry.scoring not in _NEVER_CUT:
+        if not pool and not entry.scorer.runs_code:
             pool = spec.num_validation
     num_validation = min(spec.num_validation, pool)
     if in_mixture:

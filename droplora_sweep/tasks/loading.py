@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
 
+from .answers import gold_problems
 from .builtin.generation import generate
 from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
 from .entries import field_faults, find_entries, find_mixture, task_fault
 from .folders import MissingDataError
 from .json_records import BadDataError
-from .reading import answer_problems
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
 from .task import Benchmark, Overlap, Task, TrainingSet, split_digest
@@ -202,14 +202,14 @@ def _read_mixture(spec: TaskSpec, found: _Found) -> None:
 
 def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> Cut:
     sources = [found.contents[name].source for name in entries if name in found.contents]
+    scorers = {name: entry.scorer for name, entry in entries.items()}
 
     def suits(name: str, example: Example) -> bool:
         made_from = _MADE_FROM.get((example.category or "").partition("_")[0], name)
         is_other = made_from != name and name in _MADE_FROM.values()
-        if is_other or answer_problems(example.answer, entries[name]):
+        if is_other or gold_problems(example.answer, scorers[name]):
             return False
-        # No response is read as any other number under protocol `paper`.
-        return entries[name].scoring != "number" or float(example.answer).is_integer()
+        return scorers[name].may_validate(example.answer)
 
     mixture = None
     if spec.train is not None:
@@ -245,12 +245,10 @@ def _benchmarks(
             _check_splits(spec, contents.source, splits, found)
         else:
             continue
-        assert entry.scoring is not None, "the entries of benchmarks are checked"
         benchmarks.append(
             Benchmark(
                 name=name,
-                scoring=entry.scoring,
-                options=entry.options,
+                scorer=entry.scorer,
                 prompt_suffix=entry.prompt_suffix,
                 max_new_tokens=entry.max_new_tokens,
                 train=splits.train,
@@ -258,7 +256,6 @@ def _benchmarks(
                 num_test=num_test,
                 num_left_out=splits.num_left_out,
                 read_test=contents.read_test,
-                pattern=entry.pattern,
                 prompt=spec.prompt or entry.template,
                 confirmation=splits.confirmation,
             )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from .answers import gold_problems
 from .data_files import read_records
 from .formats import FORMATS, BadRecordError, RecordFormat
 from .json_records import BadDataError, kind_of
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 MAX_PROBLEMS_PER_FILE: Final = 5
 """A file in a wrong format has the same problem in each record; the rest are only counted."""
 
-_DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)")
 _TYPES: Final = {str: "text", int: "an integer", list: "a list"}
 
 
@@ -139,7 +137,7 @@ def _named(entry: BenchmarkEntry) -> RecordFormat:
     unneeded = tuple(
         name
         for field, name in names.items()
-        if field == "input" or (field == "answer" and entry.scoring in (None, "judge"))
+        if field == "input" or (field == "answer" and not entry.needs_answers)
     )
     return RecordFormat(
         {name: str for field, name in names.items() if field != "id"},
@@ -157,7 +155,7 @@ class _Reader:
     def __init__(self, layout: RecordFormat, entry: BenchmarkEntry, split: str | None) -> None:
         self.num_cut = 0
         self._layout = layout
-        self._entry = entry
+        self._scorer = entry.scorer if entry.needs_answers else None
         self._split = split
         self._ids: set[str] = set()
 
@@ -182,7 +180,7 @@ class _Reader:
         if example is None:
             return [], None
         problems = [*text_problems(example, layout.roles)]
-        problems += answer_problems(example.answer, self._entry)
+        problems += gold_problems(example.answer, self._scorer)
         if not problems and layout.is_cut is not None:
             self.num_cut += layout.is_cut(given)
         return problems, example
@@ -250,28 +248,3 @@ def text_problems(example: Example, roles: Mapping[RecordField, str]) -> Iterato
         except UnicodeEncodeError as error:
             got = f"half a character, \\u{ord(text[error.start]):04x}"
             yield f"{names.get(field, field)}: must be text that UTF-8 can hold, got {got}"
-
-
-def answer_problems(answer: str, entry: BenchmarkEntry) -> list[str]:
-    """Why no response could lead to this answer."""
-    if entry.scoring == "choice" and answer not in entry.options:
-        return [f"answer: must be one of {', '.join(entry.options)}, got {answer!r}"]
-    if entry.scoring == "number" and not _is_number(answer):
-        rule = "must be a number in digits, such as 1000 or 6.5, since responses are read so"
-        return [f"answer: {rule}, got {answer!r}"]
-    if entry.scoring not in (None, "judge") and not answer.strip():
-        return [f"answer: must not be empty with scoring {entry.scoring}"]
-    if entry.scoring == "code":
-        try:
-            compile(answer, "tests", "exec")
-        except (SyntaxError, ValueError) as error:
-            return [f"answer: must be Python tests, got {answer[:40]!r}: {error.args[0]}"]
-        # What Python's own parser says of thousands of brackets or operators in a row.
-        except (RecursionError, MemoryError):
-            return [f"answer: must be Python tests, got {answer[:40]!r}, too deeply nested"]
-    return []
-
-
-def _is_number(text: str) -> bool:
-    """Python's 1e3 and 1_000 are none: a response's would be read as 1."""
-    return _DECIMAL.fullmatch(text.strip()) is not None and math.isfinite(float(text))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep import plugins
+from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import PLUGIN_GROUP
 
 from .builtin.generation import BUILTIN_BENCHMARKS
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from droplora_sweep.spec import Format, RecordField, Scoring
+    from droplora_sweep.scorers.scorer import Scorer
+    from droplora_sweep.spec import Format, RecordField
 
     from .task import Example
 
@@ -47,10 +49,9 @@ class BenchmarkEntry:
     """What is known of a benchmark before its data is read.
 
     Attributes:
-        scoring: How a response is compared with ``Example.answer`` (see ``BenchmarkSpec``); None
-            for a training mixture, which is not scored.
-        options: For ``choice``, every option's name; the first one that a response holds is its
-            prediction.
+        scoring: Name of its scorer (see ``scorers.table``); None for a training mixture, which is
+            not scored.
+        options: Names of the options, for scorers that need them.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         template: The prompt without it, where ``task.prompt`` is null; None is the paper's.
         folders: Names its folder may have inside ``task.data``; the first that exists is read.
@@ -58,14 +59,14 @@ class BenchmarkEntry:
         max_new_tokens: Enough for every gold response, where the benchmark knows; else None.
         formats: Layouts its files may have; the first record tells which one it is.
         files: Published file names by split, beside ``train.json`` and so on.
-        pattern: For ``regex``, what the answer looks like.
+        pattern: Regular expression of an answer, for scorers that need one.
         fields: Name in the file by field's name, where its files have names of their own.
         published_as: Where the data can be had.
         load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
 
-    scoring: Scoring | None
+    scoring: str | None
     options: tuple[str, ...] = ()
     prompt_suffix: str = "\n"
     template: str | None = None
@@ -80,6 +81,21 @@ class BenchmarkEntry:
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 
     @property
+    def scorer(self) -> Scorer:
+        """The scorer of a benchmark.
+
+        Raises:
+            PluginError: No package brings it here, or its entry point leads to none.
+        """
+        assert self.scoring is not None, "a training mixture is not scored"
+        return make_scorer(self.scoring, self.options, self.pattern)
+
+    @property
+    def needs_answers(self) -> bool:
+        """True where responses are compared with right answers."""
+        return self.scoring is not None and not self.scorer.is_rated
+
+    @property
     def is_builtin(self) -> bool:
         """Whether the data is generated, so that no folder is read."""
         return not self.folders and self.load is None
@@ -92,7 +108,7 @@ class BenchmarkEntry:
 
 _ANSWERS: Final = tuple(f"answer{index}" for index in range(1, 6))
 
-_BUILTIN_SCORING: Final[dict[str, tuple[Scoring, tuple[str, ...]]]] = {
+_BUILTIN_SCORING: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "builtin_choice": ("choice", _ANSWERS),
     "builtin_math": ("number", ()),
     "builtin_code": ("code", ()),

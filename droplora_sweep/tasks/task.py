@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from droplora_sweep.spec import Scoring
+    from droplora_sweep.scorers.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,7 @@ class Benchmark:
 
     Attributes:
         name: As in ``task.benchmarks``.
-        scoring: How a response is compared with ``Example.answer`` (see ``BenchmarkEntry``).
-        options: For ``choice``, the options' names in the order they are looked for.
+        scorer: Compares a response with ``Example.answer``.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         max_new_tokens: A response needs no more than this; None where the benchmark sets no limit.
         train: What a trial trains on; may be empty if other benchmarks have training data.
@@ -127,13 +124,11 @@ class Benchmark:
         num_left_out: Training and validation examples that a split they must not share also has.
         read_test: Reads the test split.
         confirmation: What finalists are compared on after the search, which never sees it.
-        pattern: For ``regex``, what the answer looks like.
         prompt: Template of the prompt; None is the paper's.
     """
 
     name: str
-    scoring: Scoring
-    options: tuple[str, ...]
+    scorer: Scorer
     prompt_suffix: str
     max_new_tokens: int | None
     train: tuple[Example, ...] = field(repr=False)
@@ -141,7 +136,6 @@ class Benchmark:
     num_test: int
     num_left_out: int
     read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
-    pattern: str | None = None
     prompt: str | None = None
     confirmation: tuple[Example, ...] = field(default=(), repr=False)
 
@@ -269,62 +263,3 @@ def split_sizes(task: Task) -> dict[str, dict[str, int]]:
         counts = {"train": len(task.mixture.train), "left_out": task.mixture.num_left_out}
         sizes[task.mixture.name] = counts
     return sizes
-
-
-MAX_LABELS = 10
-"""Texts that are compared as a whole are a closed set of answers up to this many different ones."""
-MIN_PER_LABEL = 5
-"""Each of which has to be the right one this often on average."""
-
-ANSWER_FORMAT = re.compile(r"answer format:\s*(\S+)", re.IGNORECASE)
-"""Names an example's own options, as LLM-Adapters' data does: ``answer1/answer2/answer3``."""
-
-
-def most_frequent_answer(
-    benchmark: Benchmark, examples: Sequence[Example]
-) -> tuple[str, float] | None:
-    """The answer that is right most often, with the share of the examples that it is right for.
-
-    Args:
-        benchmark: Whose examples.
-        examples: One split's.
-
-    Returns:
-        None where the benchmark has no closed set of answers.
-    """
-    counts = Counter(example.answer for example in examples)
-    if not counts or not _is_closed(benchmark, counts):
-        return None
-    # Of answers that are equally frequent, the same one whatever the order of the examples.
-    answer = min(counts, key=lambda one: (-counts[one], one))
-    return answer, counts[answer] / len(examples)
-
-
-def chance(benchmark: Benchmark, examples: Sequence[Example]) -> float | None:
-    """The expected score of a blind guess among each example's options.
-
-    Args:
-        benchmark: Whose examples.
-        examples: One split's.
-
-    Returns:
-        None where the benchmark is no multiple choice.
-    """
-    if benchmark.scoring != "choice" or not examples:
-        return None
-    return fmean(1 / _num_options(benchmark, example) for example in examples)
-
-
-def _is_closed(benchmark: Benchmark, counts: Counter[str]) -> bool:
-    if benchmark.scoring == "choice":
-        return True
-    is_text = benchmark.scoring in ("exact", "regex")
-    return is_text and len(counts) <= min(MAX_LABELS, counts.total() // MIN_PER_LABEL)
-
-
-def _num_options(benchmark: Benchmark, example: Example) -> int:
-    """Options of one example: some benchmarks have questions with fewer than all."""
-    found = ANSWER_FORMAT.findall(f"{example.instruction}\n{example.input}")
-    named = set(found[-1].rstrip(".").split("/")) if found else set()
-    is_list = len(named) > 1 and named <= set(benchmark.options) and example.answer in named
-    return len(named) if is_list else len(benchmark.options)

@@ -111,7 +111,7 @@ def test_where_options_are_scored_the_longest_response_needs_no_room(
         assert counted.num_long == {"builtin_choice": len(benchmark.validation)}
     results = evaluate(with_context(model, 64), tokenizer, task, spec)
     assert len(results) == len(benchmark.validation)
-    assert {one.prediction for one in results} <= set(benchmark.options)
+    assert {one.prediction for one in results} <= set(benchmark.scorer.closed_answers)
 
     problem = (
         f"evaluation.choice: must leave room for a prompt in {num_option_tokens} tokens, the "

@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.generation import TransformersGenerator
-from droplora_sweep.evaluation.stopping import StopRule
+from droplora_sweep.scorers.scorer import StopRule
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.task import render_prompt

@@ -10,12 +10,10 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation.answers import Answer, judge
 from droplora_sweep.evaluation.results import (
     Agreement,
     ExampleResult,
@@ -23,6 +21,8 @@ from droplora_sweep.evaluation.results import (
     count_unparsable,
     score,
 )
+from droplora_sweep.scorers.scorer import Answer
+from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import TaskSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.reading import read_examples
@@ -50,8 +50,7 @@ def test_every_gold_output_of_the_builtin_benchmarks_is_right(
 ) -> None:
     for benchmark in task.benchmarks:
         examples = benchmark.train + benchmark.validation
-        answers = judge(
-            benchmark,
+        answers = benchmark.scorer.read_all(
             [example.output for example in examples],
             [example.answer for example in examples],
             protocol=protocol,
@@ -78,12 +77,13 @@ def test_every_gold_output_of_the_published_files_is_right(
     benchmark = _with_scoring_of(task, name)
     golds = [example.answer for example in examples]
     outputs = [example.output for example in examples]
-    assert all(answer.correct for answer in judge(benchmark, outputs, golds, protocol=protocol))
+    answers = benchmark.scorer.read_all(outputs, golds, protocol)
+    assert all(answer.correct for answer in answers)
 
     # Outputs of other examples are right by chance alone: as often as two golds are the same.
     chance = sum((count / len(golds)) ** 2 for count in Counter(golds).values())
     random.Random(0).shuffle(outputs)
-    shuffled = judge(benchmark, outputs, golds, protocol=protocol)
+    shuffled = benchmark.scorer.read_all(outputs, golds, protocol=protocol)
     accuracy = sum(answer.correct for answer in shuffled) / len(golds)
     assert abs(accuracy - chance) < 5 * math.sqrt(chance * (1 - chance) / len(golds))
 
@@ -97,26 +97,27 @@ def test_every_gold_number_of_gsm8k_is_right_and_few_shuffled_ones_are(
     splits = [record["answer"].split("\n#### ") for record in records]
     golds = [gold.replace(",", "") for _, gold in splits]
     outputs = [f"{reasoning}\nThe answer is: {gold}" for reasoning, gold in splits]
-    benchmark = replace(task.benchmarks[1], scoring="number")
-    answers = judge(benchmark, outputs, golds, protocol=protocol)
+    benchmark = task.benchmarks[1]
+    answers = benchmark.scorer.read_all(outputs, golds, protocol=protocol)
     # The paper's rule stops at a number's second comma.
     wrong = [gold for answer, gold in zip(answers, golds, strict=True) if not answer.correct]
     assert all(float(gold) >= 1e6 for gold in wrong)
     assert protocol == "paper" or not wrong
 
     shuffled = golds[1:] + golds[:1]
-    accuracy = sum(one.correct for one in judge(benchmark, outputs, shuffled, protocol=protocol))
+    answers = benchmark.scorer.read_all(outputs, shuffled, protocol)
+    accuracy = sum(one.correct for one in answers)
     assert accuracy / len(golds) < 0.05
 
 
 def _with_scoring_of(task: Task, name: str) -> Benchmark:
     entry = BENCHMARKS[name]
-    return replace(task.benchmarks[0], name=name, scoring=entry.scoring, options=entry.options)
+    return replace(task.benchmarks[0], name=name, scorer=entry.scorer)
 
 
 def test_choice(task: Task) -> None:
     responses = ["the correct answer is answer2", "answer1, not answer2", "two"]
-    assert judge(task.benchmarks[0], responses, ["answer2"] * 3) == [
+    assert task.benchmarks[0].scorer.read_all(responses, ["answer2"] * 3) == [
         Answer("answer2", correct=True),
         Answer("answer1", correct=False),
         Answer(None, correct=False),
@@ -125,7 +126,7 @@ def test_choice(task: Task) -> None:
 
 def test_numbers_are_compared_as_numbers(task: Task) -> None:
     responses = ["The answer is: 72", "The answer is: 72.0", "The answer is: 7", "72"]
-    assert judge(task.benchmarks[1], responses, ["72.0"] * 4) == [
+    assert task.benchmarks[1].scorer.read_all(responses, ["72.0"] * 4) == [
         Answer("72", correct=True),
         Answer("72", correct=True),
         Answer("7", correct=False),
@@ -136,8 +137,8 @@ def test_numbers_are_compared_as_numbers(task: Task) -> None:
 def test_code_must_pass_its_tests(task: Task) -> None:
     right, wrong = "def f(x):\n    return x + 1", "def f(x):\n    return x"
     responses = [f"```python\n{right}\n```", f"```python\n{wrong}\n```", ""]
-    answers = judge(
-        task.benchmarks[2], responses, ["assert f(1) == 2"] * 3, allow_unsandboxed_code=True
+    answers = task.benchmarks[2].scorer.read_all(
+        responses, ["assert f(1) == 2"] * 3, allow_unsandboxed_code=True
     )
     assert answers == [
         Answer(right, correct=True),
@@ -152,9 +153,7 @@ def test_the_indented_body_of_a_function_continues_its_prompt(benchmark_files: P
     records = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
     whole = [one for one in records if "assert" not in one["canonical_solution"]]
     assert len(whole) >= 160
-    code: Any = SimpleNamespace(scoring="code", options=())
-    answers = judge(
-        code,
+    answers = make_scorer("code").read_all(
         [one["canonical_solution"] for one in whole],
         [f"{one['test']}\ncheck({one['entry_point']})" for one in whole],
         preambles=[one["prompt"] for one in whole],

@@ -9,8 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from droplora_sweep.evaluation.answers import judge
-
 from .conftest import load, refusal
 
 if TYPE_CHECKING:
@@ -38,8 +36,7 @@ def code(name: str, folder: Path) -> Benchmark:
 
 def passes(benchmark: Benchmark, response: str) -> list[bool]:
     examples = benchmark.test()
-    answers = judge(
-        benchmark,
+    answers = benchmark.scorer.read_all(
         [response] * len(examples),
         [example.answer for example in examples],
         preambles=[example.preamble or "" for example in examples],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import TaskSpec
+from droplora_sweep.tasks.answers import chance, most_frequent_answer
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.tasks.task import Benchmark, Example, chance, most_frequent_answer
+from droplora_sweep.tasks.task import Benchmark, Example
 
 
 def benchmark(scoring="choice", options=("answer1", "answer2", "answer3", "answer4", "answer5")):
-    return Benchmark("b", scoring, options, "", None, (), (), 0, 0, lambda: ())
+    return Benchmark("b", make_scorer(scoring, options), "", None, (), (), 0, 0, lambda: ())
 
 
 def example(answer, listed=None):

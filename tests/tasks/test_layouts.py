@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from droplora_sweep.scorers.choice import ChoiceScorer
+from droplora_sweep.scorers.numeric import MathScorer
 from droplora_sweep.tasks.task import Benchmark, split_sizes
 
 from .conftest import load, make_record, refusal
@@ -67,7 +69,7 @@ def test_choices_of_llm_adapters(
     (benchmark,) = task.benchmarks
 
     assert split_sizes(task)[name] == {"train": 7, "validation": 2, "test": 3, "left_out": 0}
-    assert (benchmark.scoring, benchmark.options) == ("choice", options)
+    assert benchmark.scorer == ChoiceScorer(options=options)
     assert {one.answer for one in (*benchmark.train, *benchmark.validation)} == set(options)
     assert benchmark.render_prompt(benchmark.train[0]).endswith("\n\n### Response:\n")
     folder = tmp_path / name
@@ -92,7 +94,7 @@ def math_problem(index: int) -> dict[str, str]:
 
 
 def check_math(math: Benchmark) -> None:
-    assert (math.scoring, math.prompt_suffix) == ("math", " Let's think step by step.")
+    assert (math.scorer, math.prompt_suffix) == (MathScorer(), " Let's think step by step.")
     assert len(math.train) == 4
     for example in math.train:
         assert example.output.endswith(f"\nThe answer is: {example.answer}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from droplora_sweep.scorers.choice import ChoiceScorer
+from droplora_sweep.scorers.text import ExactScorer
 from droplora_sweep.tasks.task import render_prompt, split_sizes
 
 from .conftest import load, make_record, refusal
@@ -40,7 +42,7 @@ def test_a_benchmark_of_ones_own_is_a_file_and_its_spec(tmp_path: Path, name: st
     (mine,) = task.benchmarks
 
     assert split_sizes(task)["mine"] == {"train": 8, "validation": 2, "test": 0, "left_out": 0}
-    assert (mine.scoring, mine.options, mine.max_new_tokens) == ("choice", ("a", "b"), 8)
+    assert (mine.scorer, mine.max_new_tokens) == (ChoiceScorer(options=("a", "b")), 8)
     example = mine.train[0]
     assert example.output == example.answer
     assert mine.render_prompt(example) == f"Q: {example.instruction}\nA:\n"
@@ -241,10 +243,10 @@ def test_the_task_says_how_benchmarks_of_ones_own_are_scored(tmp_path: Path) -> 
     fields = {"data": str(tmp_path), "scoring": "exact"}
     task = load(benchmarks={"one": one, "two": None, "three": three}, **fields)
 
-    assert [(each.name, each.scoring) for each in task.benchmarks] == [
-        ("one", "exact"),
-        ("two", "exact"),
-        ("three", "choice"),
+    assert [(each.name, each.scorer) for each in task.benchmarks] == [
+        ("one", ExactScorer()),
+        ("two", ExactScorer()),
+        ("three", ChoiceScorer(options=("a", "b"))),
     ]
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation.extraction import (
-    extract_choice,
-    extract_code,
-    read_choice,
-    read_code,
-)
-from droplora_sweep.evaluation.stopping import stop_rule
+from droplora_sweep.scorers.choice import extract_choice, read_choice
+from droplora_sweep.scorers.program import extract_code, read_code
+from droplora_sweep.scorers.table import make_scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +40,7 @@ CODE = (
 
 
 def rule(scoring: str, protocol: Any, options: tuple[str, ...] = ()) -> Any:
-    benchmark: Any = SimpleNamespace(scoring=scoring, options=options)
-    return stop_rule(benchmark, protocol)
+    return make_scorer(scoring, options).stop_rule(protocol)
 
 
 @pytest.mark.parametrize("scoring", ["number", "math", "exact", "regex"])

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from droplora_sweep.errors import DropLoRASweepError
-from droplora_sweep.evaluation.code_runner import (
+from droplora_sweep.scorers.code_runner import (
     IDLE_FACTOR,
     WALL_FACTOR,
     require_sandbox,
     run_programs,
 )
-from droplora_sweep.evaluation.sandbox import find_sandbox, no_sandbox_reason
+from droplora_sweep.scorers.sandbox import find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,7 +327,7 @@ def test_doing_without_is_logged_once(
     _without_bubblewrap(tmp_path, monkeypatch)
     script = (
         "import logging\n"
-        "from droplora_sweep.evaluation.code_runner import run_programs\n"
+        "from droplora_sweep.scorers.code_runner import run_programs\n"
         "logging.basicConfig(format='%(levelname)s %(name)s: %(message)s')\n"
         "for program in ('pass', 'assert 0'):\n"
         "    run_programs([program], allow_unsandboxed=True)\n"
@@ -338,7 +338,7 @@ def test_doing_without_is_logged_once(
     lines = done.stderr.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(
-        "WARNING droplora_sweep.evaluation.code_runner: running code answers without a sandbox, "
+        "WARNING droplora_sweep.scorers.code_runner: running code answers without a sandbox, "
         "as chosen by --allow-unsandboxed-code: they have this user's rights ("
     )
     with caplog.at_level(logging.WARNING):
@@ -348,7 +348,7 @@ def test_doing_without_is_logged_once(
 def test_running_code_needs_no_torch() -> None:
     script = (
         "import sys\n"
-        "from droplora_sweep.evaluation.code_runner import run_programs\n"
+        "from droplora_sweep.scorers.code_runner import run_programs\n"
         "run_programs(['pass'], allow_unsandboxed=True)\n"
         "assert 'torch' not in sys.modules\n"
     )

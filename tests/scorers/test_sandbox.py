@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from droplora_sweep.evaluation._seccomp import ALLOWED, MACHINES, build_filter
-from droplora_sweep.evaluation.code_runner import limits_of, run_programs
-from droplora_sweep.evaluation.sandbox import (
+from droplora_sweep.scorers._seccomp import ALLOWED, MACHINES, build_filter
+from droplora_sweep.scorers.code_runner import limits_of, run_programs
+from droplora_sweep.scorers.sandbox import (
     Runtime,
     find_runtime,
     find_sandbox,
@@ -207,7 +207,7 @@ def test_killing_the_caller_ends_the_programs() -> None:
         [
             sys.executable,
             "-c",
-            "from droplora_sweep.evaluation.code_runner import run_programs\n"
+            "from droplora_sweep.scorers.code_runner import run_programs\n"
             "run_programs(['while True: pass'], 600)",
         ]
     )

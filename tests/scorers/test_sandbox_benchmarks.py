@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.evaluation.code_runner import run_programs
-from droplora_sweep.evaluation.sandbox import find_sandbox, no_sandbox_reason
+from droplora_sweep.scorers.code_runner import run_programs
+from droplora_sweep.scorers.sandbox import find_sandbox, no_sandbox_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

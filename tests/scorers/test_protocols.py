@@ -5,15 +5,14 @@ Marks: ``+`` right, ``-`` wrong, ``0`` nothing could be read, which counts as wr
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from droplora_sweep.evaluation.answers import judge
+from droplora_sweep.scorers.table import make_scorer
 
 if TYPE_CHECKING:
-    from droplora_sweep.evaluation.answers import Answer
+    from droplora_sweep.scorers.scorer import Answer, Scorer
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")
 OWN = ("class1", "class2", "class10")
@@ -131,11 +130,11 @@ OUTPUTS: list[tuple[str, str, str, str, str]] = [
 ]
 
 
-def benchmark(scoring: str) -> Any:
-    """The parts of a benchmark that ``judge`` reads."""
+def scorer(scoring: str) -> Scorer:
+    """Return the scorer of a row of ``OUTPUTS``."""
     options = {"choice": ANSWERS, "truth": ("true", "false"), "own": OWN}.get(scoring, ())
     name = "choice" if scoring in ("truth", "own") else scoring
-    return SimpleNamespace(scoring=name, options=options, pattern=r"#### (\d+)")
+    return make_scorer(name, options, r"#### (\d+)")
 
 
 def mark(answer: Answer) -> str:
@@ -146,8 +145,7 @@ def mark(answer: Answer) -> str:
 @pytest.mark.parametrize("scoring", sorted({scoring for scoring, *_ in OUTPUTS}))
 def test_hand_made_outputs(scoring: str, protocol: Any) -> None:
     outputs = [output for output in OUTPUTS if output[0] == scoring]
-    answers = judge(
-        benchmark(scoring),
+    answers = scorer(scoring).read_all(
         [response for _, response, *_ in outputs],
         [gold for _, _, gold, *_ in outputs],
         protocol=protocol,
@@ -200,7 +198,7 @@ def test_the_final_answer_line_is_read_and_not_what_stands_around_it(form: str) 
     strict: Any = "strict"
     for wanted, golds in ((True, GOLDS), (False, others)):
         responses = [around + form.replace("{}", answer) for answer in GOLDS]
-        answers = judge(benchmark("math"), responses, golds, protocol=strict)
+        answers = scorer("math").read_all(responses, golds, protocol=strict)
         read = zip(responses, golds, answers, strict=True)
         assert [one for one in read if one[2].correct is not wanted] == []
 
@@ -212,9 +210,5 @@ def test_the_outputs_show_where_the_protocols_differ() -> None:
 
 
 def test_a_pattern_without_a_group_is_its_match() -> None:
-    only = replace_pattern(r"\d+")
-    assert [one.prediction for one in judge(only, ["a 72 b"], ["72"])] == ["72"]
-
-
-def replace_pattern(pattern: str) -> Any:
-    return SimpleNamespace(scoring="regex", options=(), pattern=pattern)
+    only = make_scorer("regex", pattern=r"\d+")
+    assert [one.prediction for one in only.read_all(["a 72 b"], ["72"])] == ["72"]

@@ -11,8 +11,8 @@ import pytest
 
 from droplora_sweep.cli import main
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.answers import check_golds
 from droplora_sweep.spec import TaskSpec
+from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.loading import load_task
 
 CASES = Path(os.environ.get("DROPLORA_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -13,14 +13,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import DropLoRASweepError
 
-from .extraction import where_to_read
+from .scorer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,48 +135,32 @@ START_LIMIT_S: Final = 120.0
 _SERVER: Final = Path(__file__).with_name("_math_server.py")
 
 
-@dataclass(frozen=True)
-class MathVerdict:
-    """How math-verify read a response; ``prediction`` is None if it found no answer."""
-
-    prediction: str | None
-    correct: bool
-
-
-def verify_answers(
-    kind: Literal["number", "math"],
-    responses: Sequence[str],
-    golds: Sequence[str],
-    time_limit_s: float = TIME_LIMIT_S,
-) -> list[MathVerdict]:
-    r"""One verdict per response.
+def verify_answers(texts: Sequence[Sequence[str]], golds: Sequence[str]) -> list[Answer]:
+    r"""Compare each response with its right answer by value.
 
     Equal are ``1,234`` and ``1234.0``, ``0.5`` and ``\frac{1}{2}``, ``2\sqrt{3}`` and
     ``\sqrt{12}``, ``5 \text{ cm}`` and ``5``.
 
     Args:
-        kind: How an answer is written that nothing marks as LaTeX (see ``strict.where_to_read``).
-        responses: Of a model.
+        texts: Places of each response that may hold its answer, in the order of trying.
         golds: A number or a LaTeX expression each.
-        time_limit_s: A comparison that takes longer finds no answer.
 
     Raises:
         DropLoRASweepError: math-verify cannot be imported.
     """
     requests = [
-        json.dumps({"texts": where_to_read(kind, response), "gold": gold})
-        for response, gold in zip(responses, golds, strict=True)
+        json.dumps({"texts": some, "gold": gold}) for some, gold in zip(texts, golds, strict=True)
     ]
-    verdicts: list[MathVerdict] = []
-    while len(verdicts) < len(requests):
-        verdicts += _serve(requests[len(verdicts) :], time_limit_s)
-        if len(verdicts) < len(requests):
-            verdicts.append(MathVerdict(None, correct=False))
-    return verdicts
+    answers: list[Answer] = []
+    while len(answers) < len(requests):
+        answers += _serve(requests[len(answers) :])
+        if len(answers) < len(requests):
+            answers.append(Answer(None, correct=False))
+    return answers
 
 
-def _serve(requests: list[str], time_limit_s: float) -> list[MathVerdict]:
-    """The verdicts in order, up to the first that took too long or the server down."""
+def _serve(requests: list[str]) -> list[Answer]:
+    """The answers in order, up to the first that took too long or the server down."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as requested:
         requested.writelines(f"{request}\n" for request in requests)
         requested.seek(0)
@@ -197,13 +180,13 @@ def _serve(requests: list[str], time_limit_s: float) -> list[MathVerdict]:
                 "protocol strict needs math-verify, which cannot be imported: "
                 "pip install math-verify"
             )
-        verdicts = []
+        answers = []
         for _ in requests:
-            line = _read_line(server, time_limit_s)
+            line = _read_line(server, TIME_LIMIT_S)
             if not line:
                 break
-            verdicts.append(MathVerdict(**json.loads(line)))
-        return verdicts
+            answers.append(Answer(**json.loads(line)))
+        return answers
     finally:
         server.kill()
         server.communicate()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from droplora_sweep.evaluation.extraction import (
-    RELEASED_OPTIONS,
-    extract_choice,
-    extract_code,
-    extract_math,
-    extract_number,
-)
-from droplora_sweep.evaluation.math_answers import normal_form, same_answer
+from droplora_sweep.scorers.choice import RELEASED_OPTIONS, extract_choice
+from droplora_sweep.scorers.math_answers import normal_form, same_answer
+from droplora_sweep.scorers.numeric import extract_math, extract_number
+from droplora_sweep.scorers.program import extract_code
 from droplora_sweep.tasks.registry import BENCHMARKS
 
 ANSWERS = ("answer1", "answer2", "answer3", "answer4", "answer5")

@@ -1,0 +1,245 @@
+"""A model's answers to a benchmark: decoded, drawn, chosen by probability, or turn by turn."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .context import fit_prompts, model_context, num_new_tokens, prompt_limit, prompt_tokens
+from .generation import Sampling, decode_response, sample_seed
+from .judging.questions import conversation_of, rate
+from .option_scoring import option_tokens, score_options
+from .results import ExampleResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from droplora_sweep.spec.evaluation import EvaluationSpec, JudgeSpec, SamplingSpec
+    from droplora_sweep.tasks.task import Benchmark, Example
+
+    from .generation import Generator
+    from .judging.conversations import Rating
+
+
+@dataclass(frozen=True)
+class Share:
+    """One rank's examples of a benchmark's split; at least one, in the split's order.
+
+    Attributes:
+        benchmark: What they are of.
+        examples: What is asked.
+        texts: The rendered prompt of each.
+        prompts: The same as token ids, of which what the context cannot hold is cut off.
+    """
+
+    benchmark: Benchmark
+    examples: Sequence[Example]
+    texts: Sequence[str] = field(repr=False)
+    prompts: Sequence[Sequence[int]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that is evaluated.
+
+    Attributes:
+        model: A causal language model, with or without an adapter.
+        tokenizer: The model's.
+        eos_ids: Tokens that end a response; at least one.
+        generator: Continues prompts.
+        spec: How responses are made and read.
+        answer_prefix: What a response says before its option, where options are scored.
+    """
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: frozenset[int]
+    generator: Generator
+    spec: EvaluationSpec
+    answer_prefix: str
+
+
+def answer_by_decoding(
+    share: Share, answerer: Answerer, sampling: SamplingSpec | None = None
+) -> list[ExampleResult]:
+    """Give the most likely response to each example, or samples, one after the other."""
+    num_samples = 1 if sampling is None else sampling.num_samples
+    places = [
+        (index, sample) for index in range(len(share.examples)) for sample in range(num_samples)
+    ]
+    drawn = None
+    if sampling is not None:
+        seeds = [sample_seed(share.examples[index].digest, sample) for index, sample in places]
+        drawn = Sampling(sampling.temperature, sampling.top_p, tuple(seeds))
+    decoded = answerer.generator.generate(
+        [share.prompts[index] for index, _ in places],
+        max_new_tokens=num_new_tokens(share.benchmark, answerer.spec),
+        stop=share.benchmark.scorer.stop_rule(answerer.spec.protocol),
+        sampling=drawn,
+    )
+    responses = [
+        _Response(
+            index,
+            decode_response(answerer.tokenizer, tokens, answerer.eos_ids),
+            len(tokens),
+            sample=sample,
+        )
+        for (index, sample), tokens in zip(places, decoded, strict=True)
+    ]
+    return _read(share, responses, answerer.spec)
+
+
+def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResult]:
+    """The option that greedy decoding among the options alone would give, for each example."""
+    options = [
+        f"{answerer.answer_prefix}{option}" for option in share.benchmark.scorer.closed_answers
+    ]
+    tokens = option_tokens(answerer.tokenizer, share.texts[0], options)
+    scores = score_options(
+        answerer.model,
+        share.prompts,
+        tokens,
+        pad_id=min(answerer.eos_ids),
+        batch_size=answerer.spec.batch_size,
+        max_batch_tokens=answerer.spec.max_batch_tokens,
+    )
+    responses = [
+        _Response(
+            index,
+            options[one.chosen],
+            len(tokens.prefix) + len(tokens.suffixes[one.chosen]),
+            one.log_probabilities[one.chosen],
+        )
+        for index, one in enumerate(scores)
+    ]
+    return _read(share, responses, answerer.spec)
+
+
+def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[ExampleResult]:
+    """One result per turn of each example.
+
+    A later turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
+    model's own answers. Where the context cannot hold it its beginning is cut off, whatever
+    ``evaluation.on_long_prompt`` says: to drop it would be to drop the first turn's rating too.
+
+    Args:
+        share: Of a benchmark whose examples have one turn or two each.
+        answerer: The model.
+        judge: Rates, within its limits.
+    """
+    said: list[list[_Said]] = [[] for _ in share.examples]
+    texts: list[str] = list(share.texts)
+    prompts: Sequence[Sequence[int]] = share.prompts
+    asked = list(range(len(share.examples)))
+    while asked:
+        decoded = answerer.generator.generate(
+            prompts, max_new_tokens=num_new_tokens(share.benchmark, answerer.spec), stop=None
+        )
+        for index, text, tokens in zip(asked, texts, decoded, strict=True):
+            answer = decode_response(answerer.tokenizer, tokens, answerer.eos_ids).strip()
+            said[index].append(_Said(text, answer, len(tokens)))
+        asked = [index for index in asked if len(said[index]) < len(share.examples[index].turns)]
+        texts = [
+            share.benchmark.render_turn(share.examples[index], [one.answer for one in said[index]])
+            for index in asked
+        ]
+        prompts = _fitted(share, answerer, texts) if asked else []
+    answers = [tuple(one.answer for one in turns) for turns in said]
+    conversations = [
+        conversation_of(index, example, answers[index], judge)
+        for index, example in enumerate(share.examples)
+    ]
+    ratings = iter(rate(conversations, judge))
+    return [
+        _result(share, example, next(ratings), turn, answerer.spec.protocol)
+        for example, turns in zip(share.examples, said, strict=True)
+        for turn in turns
+    ]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A prompt, the model's answer to it, and the answer's number of tokens."""
+
+    prompt: str
+    answer: str
+    num_tokens: int
+
+
+def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
+    """Token ids of a later turn's prompts, which have grown by an answer."""
+    prompts = prompt_tokens(answerer.tokenizer, texts)
+    tokenizer, context = answerer.tokenizer, model_context(answerer.model)
+    limit = prompt_limit(context, share.benchmark, answerer.spec, tokenizer)
+    bos_id = tokenizer.bos_token_id
+    return fit_prompts(prompts, limit, "truncate", bos_id=bos_id).prompts
+
+
+def _result(
+    share: Share, example: Example, rating: Rating, said: _Said, protocol: str
+) -> ExampleResult:
+    return ExampleResult(
+        benchmark=share.benchmark.name,
+        example_id=example.digest,
+        response=said.answer,
+        prediction=None,
+        gold=example.answer,
+        correct=None,
+        num_tokens=said.num_tokens,
+        protocol=protocol,
+        prompt_digest=_prompt_digest(said.prompt),
+        turn=rating.turn,
+        rating=rating.rating,
+        note=rating.reason,
+    )
+
+
+@dataclass(frozen=True)
+class _Response:
+    """Response to the share's example of this index; its fields are those of ``ExampleResult``."""
+
+    index: int
+    text: str
+    num_tokens: int
+    log_probability: float | None = None
+    sample: int = 0
+
+
+def _read(
+    share: Share, responses: Sequence[_Response], spec: EvaluationSpec
+) -> list[ExampleResult]:
+    """Every response's result, in the responses' order."""
+    examples = [share.examples[response.index] for response in responses]
+    answers = share.benchmark.scorer.read_all(
+        [response.text for response in responses],
+        [example.answer for example in examples],
+        spec.protocol,
+        preambles=[example.preamble or "" for example in examples],
+        allow_unsandboxed_code=spec.allow_unsandboxed_code,
+    )
+    return [
+        ExampleResult(
+            benchmark=share.benchmark.name,
+            example_id=example.digest,
+            response=response.text,
+            prediction=answer.prediction,
+            gold=example.answer,
+            correct=answer.correct,
+            credit=answer.credit,
+            num_tokens=response.num_tokens,
+            log_probability=response.log_probability,
+            protocol=spec.protocol,
+            prompt_digest=_prompt_digest(share.texts[response.index]),
+            sample=response.sample,
+        )
+        for example, response, answer in zip(examples, responses, answers, strict=True)
+    ]
+
+
+def _prompt_digest(text: str) -> str:
+    """First 16 hex digits of the sha256 over a rendered prompt."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Right answers of a task: what is wrong with them, and the scores of those who guess them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from droplora_sweep.errors import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from droplora_sweep.scorers.scorer import ProtocolName, Scorer
+
+    from .task import Benchmark, Example, Task
+
+
+def gold_problems(gold: str, scorer: Scorer | None) -> list[str]:
+    """Return why no response could lead to this answer; nothing where none is compared with it."""
+    if scorer is None or scorer.is_rated:
+        return []
+    problem = scorer.gold_problem(gold) or ("" if gold.strip() else "must not be empty")
+    return [f"answer: {problem}"] if problem else []
+
+
+def check_golds(task: Task, protocol: ProtocolName, published: Collection[str] = ()) -> list[Fault]:
+    """One fault for each benchmark that is scored on an answer no response can match.
+
+    Args:
+        task: Its scored splits are looked at, test included.
+        protocol: How responses are read.
+        published: Benchmarks whose LaTeX is left as it is: what the released rules cannot read of
+            MATH counts as wrong in the paper's numbers too.
+    """
+    faults = []
+    for benchmark in task.benchmarks:
+        if benchmark.scorer.keeps_published_golds and benchmark.name in published:
+            continue
+        scored = (*benchmark.validation, *benchmark.confirmation, *benchmark.test())
+        golds = list(dict.fromkeys(example.answer for example in scored))
+        unmatched = _unmatched(benchmark.scorer, golds, protocol)
+        if unmatched:
+            faults.append(_fault(benchmark, golds, unmatched, protocol))
+    return faults
+
+
+def _unmatched(scorer: Scorer, golds: Sequence[str], protocol: ProtocolName) -> list[str]:
+    """Return the answers that a response which states them is not read as."""
+    stated = {gold: text for gold in golds if (text := scorer.stated(gold, protocol)) is not None}
+    answers = scorer.read_all(list(stated.values()), list(stated), protocol)
+    return [gold for gold, answer in zip(stated, answers, strict=True) if not answer.correct]
+
+
+def _fault(
+    benchmark: Benchmark, golds: Sequence[str], unmatched: list[str], protocol: ProtocolName
+) -> Fault:
+    other: ProtocolName = "strict" if protocol == "paper" else "paper"
+    got = (
+        f"with {protocol} no response can match {len(unmatched)} of its {len(golds)} different "
+        f"answers, the first {unmatched[0]!r}"
+    )
+    if not _unmatched(benchmark.scorer, unmatched, other):
+        problem = f"must be {other} for {benchmark.name}, got {protocol}: {got}"
+        return Fault("", "evaluation.protocol", problem)
+    place = f"task.benchmarks.{benchmark.name}"
+    return Fault("", place, f"must have answers as a response is read: {got}")
+
+
+MAX_LABELS = 10
+"""Texts that are compared as a whole are a closed set of answers up to this many different ones."""
+MIN_PER_LABEL = 5
+"""Each of which has to be the right one this often on average."""
+
+ANSWER_FORMAT = re.compile(r"answer format:\s*(\S+)", re.IGNORECASE)
+"""Names an example's own options, as LLM-Adapters' data does: ``answer1/answer2/answer3``."""
+
+
+def most_frequent_answer(
+    benchmark: Benchmark, examples: Sequence[Example]
+) -> tuple[str, float] | None:
+    """The answer that is right most often, with the share of the examples that it is right for.
+
+    Args:
+        benchmark: Whose examples.
+        examples: One split's.
+
+    Returns:
+        None where the benchmark has no closed set of answers.
+    """
+    counts = Counter(example.answer for example in examples)
+    if not counts or not _is_closed(benchmark, counts):
+        return None
+    # Of answers that are equally frequent, the same one whatever the order of the examples.
+    answer = min(counts, key=lambda one: (-counts[one], one))
+    return answer, counts[answer] / len(examples)
+
+
+def chance(benchmark: Benchmark, examples: Sequence[Example]) -> float | None:
+    """The expected score of a blind guess among each example's options.
+
+    Args:
+        benchmark: Whose examples.
+        examples: One split's.
+
+    Returns:
+        None where the benchmark is no multiple choice.
+    """
+    options = benchmark.scorer.closed_answers
+    if not options or not examples:
+        return None
+    return fmean(1 / _num_options(options, example) for example in examples)
+
+
+def _is_closed(benchmark: Benchmark, counts: Counter[str]) -> bool:
+    if benchmark.scorer.closed_answers:
+        return True
+    return benchmark.scorer.compares_text and len(counts) <= min(
+        MAX_LABELS, counts.total() // MIN_PER_LABEL
+    )
+
+
+def _num_options(options: Sequence[str], example: Example) -> int:
+    """Options of one example: some benchmarks have questions with fewer than all."""
+    found = ANSWER_FORMAT.findall(f"{example.instruction}\n{example.input}")
+    named = set(found[-1].rstrip(".").split("/")) if found else set()
+    is_list = len(named) > 1 and named <= set(options) and example.answer in named
+    return len(named) if is_list else len(options)

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.files import temporary_beside
+from droplora_sweep.files import disk_faults_named, temporary_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +177,7 @@ class DriverLease:
         Raises:
             SweepError: Another driver holds it.
         """
-        with _disk_named(path), _locked(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        with disk_faults_named(path), _locked(path, os.O_RDWR | os.O_CREAT) as descriptor:
             now = _now_of_file_system(path) or time.time()
             other = living_holder(_read(descriptor, now))
             if other is not None:
@@ -202,7 +202,7 @@ class DriverLease:
             LeaseLostError: Another driver has taken it.
             SweepError: The file system refuses.
         """
-        with _disk_named(self._path), _locked(self._path, os.O_RDWR) as descriptor:
+        with disk_faults_named(self._path), _locked(self._path, os.O_RDWR) as descriptor:
             self._require_own(descriptor)
             yield
 
@@ -232,10 +232,9 @@ class DriverLease:
             other = _read(descriptor, now=0.0).holder
             if other is not None and other.token == self._holder.token:
                 return
-            self._lost = "nobody" if other is None else str(other)
+            self._lost = "no driver" if other is None else str(other)
         raise LeaseLostError(
-            f"{self._path}: must name this driver, and names {self._lost}; "
-            "this driver stops writing"
+            f"{self._path}: must name this driver, got {self._lost}; this driver stops writing"
         )
 
     def _renew(self) -> None:
@@ -320,11 +319,3 @@ def _write(descriptor: int, holder: Holder | None) -> None:
     os.pwrite(descriptor, content, 0)
     os.ftruncate(descriptor, len(content))
     os.fsync(descriptor)
-
-
-@contextlib.contextmanager
-def _disk_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SweepError(f"{path}: cannot be held: {error.strerror}") from error

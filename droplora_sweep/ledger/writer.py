@@ -87,7 +87,7 @@ class LedgerWriter(LeasedLedger):
         hold = SweepLease.take(storage, sweep.name)
         with hold.given_back_on_errors(directory):
             if has_sweep(storage, sweep.name):
-                raise SweepError(f"{sweep.name}: was begun by another driver just now")
+                raise SweepError(f"{sweep.name}: another driver has started it just now")
             # Not a whole event is in it, and whoever might have begun it is dead.
             (directory / EVENTS).unlink(missing_ok=True)
             log = EventLog.create(directory / EVENTS)

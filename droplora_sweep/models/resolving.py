@@ -218,7 +218,7 @@ def _download(hub_id: str, revision: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_PATTERNS))
     except GatedRepoError as error:
-        problem = f"the Hub asks for a login with access to {hub_id}"
+        problem = f"needs a login with access to {hub_id} at the Hub"
         raise OutOfReachError([Fault("", "model.path", problem)]) from error
     except RevisionNotFoundError as error:
         raise _fault("revision", f"the Hub has no such commit of {hub_id}: {revision}") from error

@@ -156,9 +156,8 @@ class Mirror:
         if not events:
             return
         for seq, key in enumerate(events):
-            if key != self._event_key(sweep, seq):
-                wanted = self._event_key(sweep, seq)
-                raise SweepError(f"{self._store.url}: must hold {wanted}, got {key} next")
+            if key != (wanted := self._event_key(sweep, seq)):
+                raise SweepError(f"{self._store.url}: must hold every event, lacks {wanted}")
         files = {
             key: stamp
             for key, stamp in stamps.items()

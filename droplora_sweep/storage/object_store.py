@@ -91,7 +91,7 @@ class ObjectStore:
         except (ArrowException, ValueError, ImportError, OSError) as error:
             raise SweepError(f"storage: cannot open {url}: {_first_line(error)}") from error
         if not root.strip("/"):
-            raise SweepError(f"storage: must name a bucket or a folder behind ://, got {url}")
+            raise SweepError(f"storage: must name a bucket or a folder after ://, got {url}")
         self._files = SubTreeFileSystem(root.rstrip("/"), file_system)
         self._folder = Path(root) if file_system.type_name == "local" else None
         if self._folder is not None:

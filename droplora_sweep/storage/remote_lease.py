@@ -76,10 +76,8 @@ class RemoteLease:
             SweepError: A driver that took this one for dead has removed its object.
         """
         if not self._store.exists(self._key):
-            raise SweepError(
-                f"{self._store.url}: {self._sweep} must be held by this driver, and another has "
-                "taken over; this driver stops writing"
-            )
+            taken = f"another driver has taken {self._sweep} over; this driver stops writing"
+            raise SweepError(f"{self._store.url}: {taken}")
 
     def release(self) -> None:
         """Let others have it."""

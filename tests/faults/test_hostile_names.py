@@ -189,5 +189,5 @@ def test_a_url_without_a_bucket_is_refused_before_a_name_is_taken_for_one(
     code, _, complaint = call(capsys, "status", "q", "--storage=s3://")
     assert (code, complaint) == (
         1,
-        "storage: must name a bucket or a folder behind ://, got s3://\n",
+        "storage: must name a bucket or a folder after ://, got s3://\n",
     )

@@ -115,7 +115,7 @@ def test_a_frozen_driver_is_succeeded_when_its_lease_expires_and_then_writes_not
         frozen.send_signal(signal.SIGCONT)
         output, _ = frozen.communicate("\n" * len(RATES), timeout=TIMEOUT_S)
         assert frozen.returncode == 1
-        assert "must name this driver, and names nobody; this driver stops writing" in output
+        assert "must name this driver, got no driver; this driver stops writing" in output
         assert events.read_bytes() == before
         found = problems(tmp_path, NAME, len(RATES))
         row.result = "it writes no more; nothing lost" if not found else "; ".join(found)

@@ -74,7 +74,7 @@ def test_a_writer_names_the_path_and_the_trial_goes_on_when_there_is_room(
 
 def test_a_lease_that_cannot_be_written_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "driver.lease"
-    with no_room(), pytest.raises(SweepError, match=rf"^{path}: cannot be held: File too large$"):
+    with no_room(), pytest.raises(SweepError, match=rf"^{path}: cannot write: File too large$"):
         DriverLease.take(path)
     DriverLease.take(path).release()
 
@@ -83,7 +83,7 @@ def test_a_lease_whose_folder_is_gone_is_named(tmp_path: Path) -> None:
     path = tmp_path / "driver.lease"
     lease = DriverLease.take(path)
     path.unlink()
-    with pytest.raises(SweepError, match=rf"^{path}: cannot be held: No such file or directory$"):
+    with pytest.raises(SweepError, match=rf"^{path}: cannot write: No such file or directory$"):
         lease.check()
     lease.release()
 

@@ -159,9 +159,7 @@ def test_a_driver_that_lost_its_lease_writes_nothing_more(driver) -> None:  # ty
     age(lease, EXPIRY_S + 1)
     successor = DriverLease.take(lease)
     for write in (lambda: driver.report(name, 1), lambda: driver.finish(name)):
-        with pytest.raises(
-            LeaseLostError, match=r"must name this driver, and names .*stops writing"
-        ):
+        with pytest.raises(LeaseLostError, match=r"must name this driver, got .*stops writing"):
             write()
     assert events.read_bytes() == before
     assert not (driver.ledger.directory / "trials" / name / "adapter").exists()

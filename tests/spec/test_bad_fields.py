@@ -180,14 +180,14 @@ SWEEP_FAULTS = {
     "warmup_of_two_lengths": (
         "name: q\ntraining:\n  warmup_ratio: 0.1\n  warmup_steps: 5\n",
         "s.yaml:3: training.warmup_ratio: must be left out where `training.warmup_steps` is given, "
-        "which counts instead, got 0.1; `training.warmup_steps: null` makes room for it",
+        "which counts instead, got 0.1; set `training.warmup_steps: null` to use the ratio",
     ),
     "searched_warmup_that_does_not_count": (
         "name: q\ntraining: {warmup_steps: 5}\nsearch:\n  parameters:\n"
         "    training.warmup_ratio: {min: 0.01, max: 0.1}\n",
         "s.yaml:5: search.parameters.training.warmup_ratio.min: must be left out where "
         "`training.warmup_steps` is given, which counts instead, got 0.01; "
-        "`training.warmup_steps: null` makes room for it",
+        "set `training.warmup_steps: null` to use the ratio",
     ),
     "warmup_of_a_whole_trial": (
         "name: q\ntraining: {warmup_ratio: 1.0}\n",

@@ -45,8 +45,8 @@ FAULTS = {
     ),
     "stopping": (
         ("stopping: {kind: none}", "stopping: {kind: asha}"),
-        "s.yaml:6: search.stopping: must be `kind: none` with `search.population`: who is behind "
-        "copies, and is not stopped, got asha",
+        "s.yaml:6: search.stopping: must be `kind: none` with `search.population`: a member "
+        "that is behind copies another, got asha",
     ),
     "objectives": (
         ("sampler: random", "sampler: random\n  objectives: [mean, seconds]"),
@@ -59,8 +59,8 @@ FAULTS = {
     ),
     "confirmation": (
         ("name: q\n", "name: q\nconfirm: {}\n"),
-        "s.yaml:2: confirm: must be null with `search.population`: a schedule is no setting that "
-        "is trained again",
+        "s.yaml:2: confirm: must be null with `search.population`: a schedule cannot be "
+        "trained again with other seeds",
     ),
     "one evaluation": (
         ("num_evaluations: 4", "num_evaluations: 1"),
@@ -69,13 +69,13 @@ FAULTS = {
     ),
     "lora_drop": (
         ("name: q\n", "name: q\nadapter: {method: lora_drop}\n"),
-        "s.yaml:2: adapter.method: must be another with `search.population`, got lora_drop, which "
-        "changes its shapes as it trains",
+        "s.yaml:2: adapter.method: must be another method with `search.population`, got lora_drop, "
+        "which changes its shapes as it trains",
     ),
     "learned masks": (
         ("name: q\n", "name: q\nadapter: {mask: learned}\n"),
         "s.yaml:2: adapter.mask: must be token, sample or step with `search.population`: gates are "
-        "of one rate, got learned",
+        "learned for one rate, got learned",
     ),
     "another shape": (
         ("adapter.pruning_rate: {min: 0.0, max: 0.9}", "adapter.rank: {min: 4, max: 8}"),

@@ -110,8 +110,8 @@ FAULTS = {
     "grid_too_large": (
         "search:\n  sampler: grid\n  parameters:\n"
         "    training.learning_rate: {min: 1, max: 999}\n    training.epochs: {min: 1, max: 999}\n",
-        "s.yaml:3: search.sampler: must be another for more than 100,000 points, got grid with "
-        "998,001",
+        "s.yaml:3: search.sampler: must be another sampler for more than 100,000 points, got grid "
+        "with 998,001",
     ),
     "gp_with_a_condition": (
         f"search:\n  sampler: gp\n{CONDITIONAL}",
@@ -120,8 +120,8 @@ FAULTS = {
     ),
     "cma_es_without_a_range": (
         f"search:\n  sampler: cma_es\n{CONDITIONAL}",
-        "s.yaml:3: search.sampler: must be another, or search a range (`min` and `max`) that has "
-        "no `when`: a choice has no direction to go, got cma_es",
+        "s.yaml:3: search.sampler: must be another sampler where no range (`min` and `max`) "
+        "without `when` is searched, got cma_es, which moves in ranges alone",
     ),
     "several_objectives_and_stopping": (
         "search:\n  objectives: [mean, seconds]\n",
@@ -131,8 +131,8 @@ FAULTS = {
     "several_objectives_with_cma_es": (
         "search:\n  objectives: [mean, seconds]\n  stopping: {kind: none}\n  sampler: cma_es\n"
         "  parameters:\n    adapter.pruning_rate: {min: 0.0, max: 0.5}\n",
-        "s.yaml:5: search.sampler: must be another with several `search.objectives`: it follows "
-        "one, got cma_es",
+        "s.yaml:5: search.sampler: must be a sampler for several `search.objectives`, got "
+        "cma_es, which follows one",
     ),
     "one_objective": (
         "search:\n  objectives: [mean]\n  stopping: {kind: none}\n",

@@ -59,13 +59,15 @@ def test_one_driver_has_a_sweep_until_it_gives_it_back_or_dies(store: ObjectStor
     take(store, "other").release()
     first.check()
     taken = take(store, "demo", expires_s=0.0)
-    with pytest.raises(SweepError, match="another has taken over; this driver stops writing"):
+    with pytest.raises(
+        SweepError, match="another driver has taken demo over; this driver stops writing"
+    ):
         first.check()
     first.release()
     taken.check()
     dead = taken
     take(store, "demo", is_gone=True).release()
-    with pytest.raises(SweepError, match="another has taken over"):
+    with pytest.raises(SweepError, match="another driver has taken demo over"):
         dead.check()
     dead.release()
     take(store, "demo").release()

@@ -240,7 +240,7 @@ def find_unfair_comparison(sweep: SweepSpec) -> Iterator[Finding]:
         )
         yield Finding(("search", "stopping"), problem, (COMPARE,))
     if search.objectives:
-        problem = "must be left out with several `search.objectives`: a best of each is not known"
+        problem = "must be left out with several `search.objectives`: a variant has no single best"
         yield Finding(COMPARE, problem, (("search", "objectives"),))
     num_variants = len(variants(sweep))
     if search.num_trials is None or search.num_trials % num_variants:

@@ -44,7 +44,9 @@ def find_broken_search(sweep: SweepSpec) -> Iterator[Finding]:
     yield from _objectives(sweep)
     kind = sweep.search.sampler.kind
     if kind in SINGLE_OBJECTIVE:
-        problem = f"must be another with several `search.objectives`: it follows one, got {kind}"
+        problem = (
+            f"must be a sampler for several `search.objectives`, got {kind}, which follows one"
+        )
         yield Finding(SAMPLER, problem)
     stopping = sweep.search.stopping.kind
     if stopping != "none":
@@ -91,8 +93,8 @@ def find_unfit_space(sweep: SweepSpec) -> Iterator[Finding]:
                 yield Finding((*PARAMETERS, path, "when"), problem, (SAMPLER,))
     elif isinstance(sampler, CmaEsSpec) and not ranges_of_all(sweep):
         problem = (
-            "must be another, or search a range (`min` and `max`) that has no `when`: a choice "
-            "has no direction to go, got cma_es"
+            "must be another sampler where no range (`min` and `max`) without `when` is searched, "
+            "got cma_es, which moves in ranges alone"
         )
         yield Finding(SAMPLER, problem, (PARAMETERS,))
 
@@ -110,7 +112,7 @@ def _grid(sweep: SweepSpec) -> Iterator[Finding]:
     num_points = grid_size(sweep) or 0
     if num_points > MAX_GRID_POINTS:
         problem = (
-            f"must be another for more than {MAX_GRID_POINTS:,} points, got grid with "
+            f"must be another sampler for more than {MAX_GRID_POINTS:,} points, got grid with "
             f"{num_points:,}"
         )
         yield Finding(SAMPLER, problem, (PARAMETERS,))
@@ -148,7 +150,7 @@ def _search(sweep: SweepSpec) -> Iterator[Finding]:
         yield Finding(("search", "sampler"), problem)
     if search.stopping.kind != "none":
         problem = (
-            f"must be `kind: none` {WITH}: who is behind copies, and is not stopped, "
+            f"must be `kind: none` {WITH}: a member that is behind copies another, "
             f"got {search.stopping.kind}"
         )
         yield Finding(("search", "stopping"), problem)
@@ -164,7 +166,7 @@ def _search(sweep: SweepSpec) -> Iterator[Finding]:
         reads = (("search", "population", "min_members"),)
         yield Finding(("search", "num_trials"), f"{problem}, got {limit}", reads)
     if sweep.confirm is not None:
-        problem = f"must be null {WITH}: a schedule is no setting that is trained again"
+        problem = f"must be null {WITH}: a schedule cannot be trained again with other seeds"
         yield Finding(("confirm",), problem)
     if sweep.evaluation.num_evaluations < 2:
         problem = f"must be at least 2 {WITH}: members copy between evaluations, got 1"
@@ -174,10 +176,12 @@ def _search(sweep: SweepSpec) -> Iterator[Finding]:
 def _members(sweep: SweepSpec) -> Iterator[Finding]:
     adapter = sweep.adapter
     if why := method_of(adapter.method).no_population:
-        problem = f"must be another {WITH}, got {adapter.method}, which {why}"
+        problem = f"must be another method {WITH}, got {adapter.method}, which {why}"
         yield Finding(("adapter", "method"), problem)
     if adapter.mask == "learned":
-        problem = f"must be token, sample or step {WITH}: gates are of one rate, got learned"
+        problem = (
+            f"must be token, sample or step {WITH}: gates are learned for one rate, got learned"
+        )
         yield Finding(("adapter", "mask"), problem)
 
 

@@ -219,7 +219,7 @@ def _warmup(sweep: SweepSpec) -> Iterator[Finding]:
         if given and value != WARMUP_RATIO:
             problem = (
                 f"must be left out where `{steps}` is given, which counts instead, got "
-                f"{shown(value)}; `{steps}: null` makes room for it"
+                f"{shown(value)}; set `{steps}: null` to use the ratio"
             )
             yield Finding(place, problem, (given[0][0],))
             return

@@ -9,8 +9,8 @@ import pytest
 
 from droplora_sweep.ledger.reader import Ledger, recorded_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.present.report.answers import answers
-from droplora_sweep.present.report.headline import next_step
+from droplora_sweep.present.contents.answers import answers
+from droplora_sweep.present.contents.headline import next_step
 from droplora_sweep.present.report.page import facts_of
 from tests.ledgers import KINDS
 from tests.replaying import (

@@ -23,8 +23,8 @@ from .variance_components import FEWEST_SEEDS, Components, Difference, component
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .estimate import Estimate
     from .evidence import Arm, Array, ScoreTable
-    from .intervals import Estimate
 
 SIGNIFICANCE = 0.05
 

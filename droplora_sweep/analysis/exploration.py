@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .estimate import Estimate
 from .evidence import MEAN, benchmarks, candidates, has_rank
-from .intervals import Estimate, Z
+from .intervals import Z
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

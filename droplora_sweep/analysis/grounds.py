@@ -21,8 +21,9 @@ from scipy.stats import t as student
 
 from droplora_sweep.spec.metric_names import LATE_FALL_LOW, LATE_PACE
 
+from .estimate import Estimate
 from .evidence import MEAN
-from .intervals import CONFIDENCE, Estimate
+from .intervals import CONFIDENCE
 from .search_decision import score_estimate
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import binomtest, norm, t
+
+from .estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,34 +17,6 @@ CONFIDENCE = 0.95
 Z = float(norm.ppf((1 + CONFIDENCE) / 2))
 ROUNDING = 1e-9
 """Scores closer than this are equal: sums of them round at 1e-16."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and its 95 % interval, as fractions (0.5 is 50 %)."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def as_score(self) -> str:
-        """A score in words.
-
-        >>> Estimate(0.612, 0.58, 0.643).as_score
-        '61.2% [58.0%, 64.3%]'
-        """
-        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
-
-    @property
-    def as_difference(self) -> str:
-        """A difference of scores in words.
-
-        >>> Estimate(0.014, -0.0001, 0.026).as_difference
-        '+1.4 points [+0.0, +2.6]'
-        """
-        value, low, high = (100 * one for one in (self.value, self.low, self.high))
-        return f"{value:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
 
 
 def proportion(num_correct: int, num_examples: int) -> Estimate:

@@ -20,8 +20,8 @@ from .search_decision import score_estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .estimate import Estimate
     from .evidence import Scores
-    from .intervals import Estimate
 
 METHOD = "adapter.method"
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .confirmed import ConfirmedDecision
+    from .estimate import Estimate
     from .evidence import Arm, Scores
     from .finalists import Finalists
-    from .intervals import Estimate
 
 
 @dataclass(frozen=True)

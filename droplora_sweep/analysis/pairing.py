@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy.stats import binomtest
 
+from .estimate import Estimate
 from .evidence import MEAN, Arm, Run, tabulate
-from .intervals import Estimate, bounded_mean, mean, mean_score, paired_difference
+from .intervals import bounded_mean, mean, mean_score, paired_difference
 from .variance_components import FEWEST_SEEDS, components, run_means
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import SweepError
 
 from .evidence import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
-from .intervals import Estimate, mean, mean_score
+from .intervals import mean, mean_score
 from .pairing import disagreement, mean_difference, p_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .estimate import Estimate
     from .evidence import Scores, TrialRecord
 
 SIGNIFICANCE = 0.05

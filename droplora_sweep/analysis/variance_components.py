@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import fdtrc, stdtr, stdtrit
 
-from .intervals import CONFIDENCE, ROUNDING, Estimate, Z, unseen_share
+from .estimate import Estimate
+from .intervals import CONFIDENCE, ROUNDING, Z, unseen_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

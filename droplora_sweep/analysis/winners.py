@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .confirmed import ConfirmedDecision
+    from .estimate import Estimate
     from .evidence import Arm
     from .grounds import ReferenceRow
-    from .intervals import Estimate
     from .search_decision import Decision
 
 

@@ -12,7 +12,7 @@ import yaml
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 
 from .options import Address, File, Overrides
-from .printing import own_console
+from .printing import own_console, print_lines
 
 if TYPE_CHECKING:
     from droplora_sweep.run.calibration import Calibration
@@ -28,10 +28,8 @@ def validate(file: File, overrides: Overrides = None) -> None:
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
     notes = () if found.model is None else found.model.notes
-    for line in (*file_notes(found.sweep), *notes):
-        console.print(f"note: {line}", highlight=False, soft_wrap=True)
-    for line in found.unchecked:
-        console.print(f"not checked: {line}", highlight=False, soft_wrap=True)
+    print_lines(console, [f"note: {line}" for line in (*file_notes(found.sweep), *notes)])
+    print_lines(console, [f"not checked: {line}" for line in found.unchecked])
 
 
 def plan(
@@ -59,8 +57,8 @@ def plan(
     from droplora_sweep.plan.plan import make_plan
     from droplora_sweep.plan.plan_costs import Assumed, find_gpu
     from droplora_sweep.plan.survey import check_capacity, lacks_gpus_at_all, survey
-    from droplora_sweep.present.terminal.costs import calibration_lines, knob_lines
-    from droplora_sweep.present.terminal.tables import plan_table
+    from droplora_sweep.present.contents.plan import calibration_lines, knob_lines, plan_table
+    from droplora_sweep.present.terminal.tables import terminal_table
     from droplora_sweep.run.connection import nodes_at
     from droplora_sweep.spec import load_sweep_file
 
@@ -75,12 +73,11 @@ def plan(
     resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
     console.print(resolved, highlight=False, markup=False)
     made = make_plan(found, nodes, assumed)
-    console.print(plan_table(found, made, utilisation))
+    console.print(terminal_table(plan_table(found, made, utilisation), has_header=False))
     if calibrate:
         measured = _calibrate(loaded, address)
         knobs = knob_lines(found.sweep, made, measured.pace)
-        for line in (*calibration_lines(found.sweep, made, measured), *knobs):
-            console.print(line, highlight=False, soft_wrap=True)
+        print_lines(console, (*calibration_lines(found.sweep, made, measured), *knobs))
 
 
 def _calibrate(file: SweepFile, address: str) -> Calibration:

@@ -12,13 +12,20 @@ from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
 
 from .options import DEFAULT_STORAGE, Name, Storage, storage_folder, usable_path
-from .printing import complain, own_console, resume_command, time_lines
+from .printing import (
+    complain,
+    own_console,
+    print_lines,
+    print_tables,
+    print_trials,
+    sweep_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.comparison import Contender
+    from droplora_sweep.present.contents.comparison import Contender
 
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
@@ -26,28 +33,36 @@ def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     from droplora_sweep.ledger.progress import read_progress
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.terminal.pace import running_text
-    from droplora_sweep.present.terminal.tables import trials_notes, trials_tables
     from droplora_sweep.records.trial import SweepOutcome
-    from droplora_sweep.run.deciding import stage_text
 
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
     console = own_console()
     live = read_progress(ledger.directory)
-    for table in trials_tables(record, is_live=holder is not None, live=live):
-        console.print(table)
-    for line in (*trials_notes(record), *time_lines(record)):
-        console.print(line, highlight=False, soft_wrap=True)
-    if stage := stage_text(ledger):
-        console.print(f"{name}: {stage}", highlight=False, soft_wrap=True)
+    print_trials(console, record, is_live=holder is not None, live=live)
+    if (stage := _stage(ledger)) is not None:
+        print_lines(console, [f"{name}: {stage}"])
     if holder is not None:
         line = f"running on {holder}, {running_text(live)}"
     elif record.outcome in (SweepOutcome.COMPLETE, SweepOutcome.FAILED):
         line = record.outcome.lower() + (f", {record.reason}" if record.reason else "")
     else:
         why = record.reason or "its driver died"
-        line = f"interrupted, {why}; resumable: {resume_command(storage, name)}"
-    console.print(f"{name}: {line}", highlight=False, soft_wrap=True)
+        line = f"interrupted, {why}; resumable: {sweep_command('resume', storage, name)}"
+    print_lines(console, [f"{name}: {line}"])
+
+
+def _stage(ledger: Ledger) -> str | None:
+    """Return how far a sweep with a confirmation is; None for one without."""
+    record = ledger.record
+    if record.spec.get("confirm") is None:
+        return None
+    if not record.confirm_trials:
+        return "stage: search"
+    # The statistics take seconds to import, which a search alone does not cost.
+    from droplora_sweep.run.deciding import stage_text
+
+    return stage_text(ledger)
 
 
 def sync(
@@ -59,7 +74,8 @@ def sync(
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.page import facts_of, make_report, try_to_write
+    from droplora_sweep.present.contents.facts import facts_of
+    from droplora_sweep.present.report.page import make_report, try_to_write
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
@@ -125,7 +141,8 @@ def report(
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.page import facts_of, make_report, write_report
+    from droplora_sweep.present.contents.facts import facts_of
+    from droplora_sweep.present.report.page import make_report, write_report
 
     ledger = Ledger.open(storage, name)
     default = Path(f"{name}-report") if is_url(storage_name(storage)) else ledger.summary_directory
@@ -133,7 +150,7 @@ def report(
     console = own_console()
     with console.status(f"drawing {name}"):
         page = write_report(make_report(facts_of(ledger)), folder)
-    console.print(f"{name}: {page}", highlight=False, markup=False, soft_wrap=True)
+    print_lines(console, [f"{name}: {page}"])
 
 
 def compare(
@@ -157,15 +174,14 @@ def compare(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Compare what sweeps answer, on the same examples where they have them."""
-    from droplora_sweep.present.report.comparison import (
+    from droplora_sweep.present.contents.comparison import (
         Contender,
-        caveat,
         comparison_table,
         different_settings,
         settings_lines,
     )
-    from droplora_sweep.present.report.comparison import compare as compare_sweeps
-    from droplora_sweep.present.report.page import facts_of
+    from droplora_sweep.present.contents.comparison import compare as compare_sweeps
+    from droplora_sweep.present.contents.facts import facts_of
     from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
     require_no_secret("--mlflow-uri", mlflow_uri or "")
@@ -181,16 +197,14 @@ def compare(
     ]
     rows = compare_sweeps(contenders)
     console = own_console()
-    console.print(comparison_table(names, rows))
-    notes = settings_lines(names, different_settings(contenders))
-    for line in (*notes, *filter(None, [caveat(rows)])):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_tables(console, [comparison_table(names, rows)])
+    print_lines(console, settings_lines(names, different_settings(contenders)))
     try:
         link = _mlflow_link(contenders, ledgers, mlflow_uri, mlflow_address)
     except SweepError as error:
         complain(f"no link to MLflow's comparison: {error}")
         return
-    console.print(f"\nMLflow: {link}", highlight=False, markup=False, soft_wrap=True)
+    print_lines(console, [f"\nMLflow: {link}"])
 
 
 def _ledger(name: str, storage: Path) -> Ledger:
@@ -215,7 +229,7 @@ def _mlflow_link(
         SweepError: No one store has them all.
     """
     from droplora_sweep.mlflow_view.reading import comparison_link
-    from droplora_sweep.present.report.comparison import compared_trials
+    from droplora_sweep.present.contents.comparison import compared_trials
 
     uris = {ledger.record.spec["tracking"]["mlflow_uri"] for ledger in ledgers}
     storages = {ledger.storage for ledger in ledgers}

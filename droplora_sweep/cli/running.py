@@ -23,7 +23,7 @@ from .options import (
     Storage,
     unsandboxed,
 )
-from .printing import complain, own_console, print_result, resume_command, sync_command
+from .printing import complain, own_console, print_lines, print_result, sweep_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,12 +115,12 @@ def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
     storage, name = result.ledger.storage, result.ledger.record.name
     print_result(console, storage, name)
     if result.unpublished is not None:
-        console.print(f"MLflow lacks some of it: {result.unpublished}", highlight=False)
-        command = sync_command(storage, name)
-        console.print(f"publish it when MLflow answers: {command}", highlight=False, soft_wrap=True)
+        command = sweep_command("sync", storage, name)
+        why = f"MLflow lacks some of it: {result.unpublished}"
+        print_lines(console, [why, f"publish it when MLflow answers: {command}"])
     if result.outcome is SweepOutcome.INTERRUPTED:
-        command = resume_command(storage, name)
-        console.print(f"interrupted by {result.reason}, resumable: {command}", soft_wrap=True)
+        command = sweep_command("resume", storage, name)
+        print_lines(console, [f"interrupted by {result.reason}, resumable: {command}"])
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.outcome is SweepOutcome.FAILED:
         complain(f"the sweep failed: {result.reason}")
@@ -180,7 +180,7 @@ def clone(
         spec=spec.model_dump(mode="json"),
         from_adapter=from_adapter,
     )
-    own_console().print(answer, highlight=False, soft_wrap=True)
+    print_lines(own_console(), [answer])
 
 
 def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
@@ -190,4 +190,4 @@ def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
     require_driver(storage, name)
     found = named_trial(Ledger.open(storage, name), trial)
     answer = ask_driver(storage, name, ask, found.trial_id)
-    own_console().print(answer, highlight=False, soft_wrap=True)
+    print_lines(own_console(), [answer])

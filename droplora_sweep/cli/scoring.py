@@ -22,7 +22,7 @@ from .options import (
     unsandboxed,
     usable_path,
 )
-from .printing import own_console
+from .printing import own_console, print_tables
 
 
 def evaluate(
@@ -68,17 +68,14 @@ def evaluate(
         check_comparison(prepared)
     # torch takes seconds to import, which a fault in the file does not cost.
     from droplora_sweep.export.scoring import score_outside_a_sweep
-    from droplora_sweep.present.terminal.scores import further_lines, scores_notes, scores_table
+    from droplora_sweep.present.contents.scores import scores_table
 
     console = own_console()
     with console.status(f"scoring on the {split} split"):
         scored = score_outside_a_sweep(
             prepared.sweep, adapter, split.value, storage, compare_generation=compare_generation
         )
-    console.print(scores_table(scored))
-    notes = scores_notes(scored, prepared.sweep.evaluation.on_long_prompt)
-    for line in (*further_lines(scored), *notes):
-        console.print(line, highlight=False, soft_wrap=True)
+    print_tables(console, [scores_table(scored, prepared.sweep.evaluation.on_long_prompt)])
     if output is not None:
         scored.write(output)
         console.print(f"per-example results: {output / RESULTS}", highlight=False)
@@ -105,16 +102,14 @@ def compress(
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.export.compression import lowest_kept, rank_curve
-    from droplora_sweep.present.terminal.scores import curve_table, curve_text
+    from droplora_sweep.present.contents.scores import curve_table
 
     console = own_console()
     with console.status("loading the model") as doing:
         points = rank_curve(
             found, wanted, output, lambda rank: doing.update(f"scoring rank {rank}")
         )
-    console.print(curve_table(found, points))
-    for line in curve_text(found, points, lowest_kept(points)):
-        console.print(line, highlight=False, soft_wrap=True)
+    print_tables(console, [curve_table(found, points, lowest_kept(points))])
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -12,7 +12,7 @@ import typer
 from droplora_sweep.errors import Fault, InputError, SweepError
 
 from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usable_path
-from .printing import own_console, print_answer, print_decisions
+from .printing import own_console, print_answer, print_decisions, print_lines
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.winners import Winner
@@ -33,7 +33,9 @@ def best(
     from droplora_sweep.analysis.exploration import marginal_text
     from droplora_sweep.analysis.winners import winner_text, winners_json
     from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.report.page import facts_of
+    from droplora_sweep.present.contents.facts import facts_of
+    from droplora_sweep.present.contents.results import result_tables
+    from droplora_sweep.present.contents.table import table_json
     from droplora_sweep.run.deciding import protocol, references
 
     ledger = Ledger.open(storage, name)
@@ -41,20 +43,19 @@ def best(
     if as_json:
         settings = {trial.trial_id: trial.params for trial in ledger.records()}
         content = winners_json(name, protocol(ledger), found, settings, references(ledger))
+        content["tables"] = [table_json(table) for table in result_tables(facts_of(ledger))]
         print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201 - plain JSON
         return
     console = own_console()
-    if task is None:
-        print_decisions(console, ledger)
-        withheld = {winner.benchmark for winner in found if winner.reasons}
-        facts = facts_of(ledger)
-        for marginal in facts.marginals:
-            if marginal.points and marginal.benchmark not in withheld:
-                console.print(marginal_text(marginal), highlight=False, soft_wrap=True)
-        print_answer(console, facts)
-    else:
-        for winner in found:
-            console.print(winner_text(winner), highlight=False, soft_wrap=True)
+    if task is not None:
+        print_lines(console, map(winner_text, found))
+        return
+    facts = facts_of(ledger)
+    print_decisions(console, ledger, facts)
+    withheld = {winner.benchmark for winner in found if winner.reasons}
+    shown = (one for one in facts.marginals if one.points and one.benchmark not in withheld)
+    print_lines(console, map(marginal_text, shown))
+    print_answer(console, facts)
 
 
 def register(
@@ -102,7 +103,7 @@ def register(
             )
         how = "" if made.is_new else ", which was there already"
         line = f"{made.uri}: version {made.version}{how}, {trial.trial_id} ({winner.statement})"
-        console.print(line, highlight=False, soft_wrap=True)
+        print_lines(console, [line])
 
 
 def export(
@@ -181,8 +182,7 @@ def rerun(
         say = partial(log.console.print, highlight=False, markup=False)
         result = rerun(prepared, ledger, found, address=address, output=output, say=say)
     console = own_console()
-    for line in (f"{found.trial_id}: {result.outcome.value}", *result.details):
-        console.print(line, highlight=False, soft_wrap=True)
+    print_lines(console, (f"{found.trial_id}: {result.outcome.value}", *result.details))
     for line in result.circumstances:
         console.print(f"what is otherwise: {line}", highlight=False, soft_wrap=True)
     if not result.is_success:

@@ -21,8 +21,8 @@ from .scoring import Scorer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from droplora_sweep.analysis.estimate import Estimate
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.trial import TrialRecord
 

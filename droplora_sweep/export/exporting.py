@@ -28,8 +28,8 @@ from droplora_sweep.spec.methods import method_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from droplora_sweep.analysis.estimate import Estimate
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec.methods import Method

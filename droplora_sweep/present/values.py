@@ -1,41 +1,67 @@
-"""Numbers, and schedules of a population's members, in words."""
+"""Numbers, settings and commands as text; scores are fractions and are shown in percent."""
 
 from __future__ import annotations
 
 import math
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from rich.table import Table
-
-from droplora_sweep.spec.metric_names import PERPLEXITY_AFTER, PERPLEXITY_BEFORE, PERPLEXITY_RATIO
+from droplora_sweep.analysis.estimate import Estimate
+from droplora_sweep.storage.mirror import storage_name
+from droplora_sweep.storage.object_store import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from droplora_sweep.records.trial import SweepRecord
-    from droplora_sweep.spec import ExploitStep, Scalar
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
 
 T = TypeVar("T")
 
-UNKNOWN = "-"
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 SHORT_NAMES = {"learning_rate": "lr", "pruning_rate": "p", "rank": "r"}
+DEFAULT_STORAGE = "results"
 
 
-def format_score(score: float | None) -> str:
-    """An accuracy in [0, 1] as a percentage."""
-    return UNKNOWN if score is None or math.isnan(score) else f"{100 * score:.1f}"
+def format_score(value: Estimate | float | None) -> str:
+    """Return an accuracy: ``61.1 %``."""
+    number = value.value if isinstance(value, Estimate) else value
+    return DASH if number is None or math.isnan(number) else f"{100 * number:.1f} %"
+
+
+def format_interval(value: Estimate | float | None) -> str:
+    """Return the interval of a score: ``[53.4, 68.0]``; "" without one."""
+    if not isinstance(value, Estimate):
+        return ""
+    return f"[{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def format_gain(gain: Estimate | None) -> str:
+    """Return a difference in percentage points: ``+1.4 points [+0.2, +2.6]``."""
+    return DASH if gain is None else gain.as_difference.replace("-", MINUS)
+
+
+def format_probability(value: float | None) -> str:
+    """Return a probability: ``87 %``, never 0 or 100 where it is neither."""
+    if value is None or math.isnan(value):
+        return DASH
+    if 0 < value < 0.01:
+        return "< 1 %"
+    if 0.99 < value < 1:
+        return "> 99 %"
+    return f"{value:.0%}".replace("%", " %")
 
 
 def format_ratio(ratio: float | None) -> str:
-    """How many times as large something is as before: ``1.04x``."""
-    return UNKNOWN if ratio is None or math.isnan(ratio) else f"{ratio:.3g}x"
+    """Return a factor: ``1.04x``."""
+    return DASH if ratio is None or math.isnan(ratio) else f"{ratio:.3g}x"
 
 
 def format_seconds(seconds: float | None) -> str:
-    """A duration: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Return a duration: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds is None:
-        return UNKNOWN
+        return DASH
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -44,8 +70,13 @@ def format_seconds(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_time(time: datetime) -> str:
+    """Return a time: ``2026-11-22 10:55 UTC``."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
 def format_bytes(num_bytes: float) -> str:
-    """A size: ``512 B``, ``1.5 MB``."""
+    """Return a size: ``512 B``, ``1.5 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if num_bytes < 1000:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
@@ -54,20 +85,28 @@ def format_bytes(num_bytes: float) -> str:
 
 
 def format_count(count: int) -> str:
-    """A count with the field's suffixes: ``56.10M``."""
+    """Return a count with the field's suffixes: ``56.10M``."""
     for size, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             return f"{count / size:.2f}{suffix}"
     return str(count)
 
 
+def format_quantity(value: float) -> str:
+    """Return a measured number with three significant digits: ``4,010``, ``0.766``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
 def format_value(value: object) -> str:
-    """A searched value: numbers with at most three significant digits."""
+    """Return a searched value: numbers with at most three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def format_params(params: Mapping[str, object]) -> str:
-    """Searched values by short names: ``r=8 p=0.2 lr=0.003``."""
+    """Return searched values by short names: ``r=8 p=0.2 lr=0.003``."""
     names = {path: path.rpartition(".")[2] for path in params}
     return " ".join(
         f"{SHORT_NAMES.get(name, name)}={format_value(params[path])}"
@@ -75,26 +114,8 @@ def format_params(params: Mapping[str, object]) -> str:
     )
 
 
-def perplexity_text(metrics: Mapping[str, float]) -> str:
-    """The perplexity of a held-out text, before and after where both are known."""
-    if "perplexity" in metrics:
-        return f"perplexity of the held-out text: {metrics['perplexity']:.4g}"
-    before, after = metrics[PERPLEXITY_BEFORE], metrics[PERPLEXITY_AFTER]
-    ratio = metrics[PERPLEXITY_RATIO]
-    return f"perplexity of the held-out text: {before:.4g} before, {after:.4g} after ({ratio:.3f}x)"
-
-
-def long_prompts_text(num_long: Mapping[str, float], on_long_prompt: str) -> list[str]:
-    """One line per benchmark with prompts that the context cannot hold."""
-    done = {"drop": "left out", "truncate": "truncated"}[on_long_prompt]
-    return [
-        f"{name}: {number:,.0f} prompts longer than the model's context are {done}"
-        for name, number in num_long.items()
-    ]
-
-
 def format_span(ends: tuple[T, T], write: Callable[[T], str]) -> str:
-    """One number, or the lowest and the highest.
+    """Return one number, or the lowest and the highest.
 
     >>> format_span((6, 9), str), format_span((4, 4), str)
     ('6 to 9', '4')
@@ -103,40 +124,24 @@ def format_span(ends: tuple[T, T], write: Callable[[T], str]) -> str:
     return write(low) if low == high else f"{write(low)} to {write(high)}"
 
 
-def exploit_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -> str:
-    """One turn.
+def plural(count: int, name: str) -> str:
+    """Return a count with its noun.
 
-    >>> exploit_text(2, "t0001-3f2a91bc", {"adapter.pruning_rate": 0.4})
-    'from evaluation 2 copied t0001, pruning_rate=0.4'
+    >>> plural(1, "seed"), plural(3, "seed")
+    ('1 seed', '3 seeds')
     """
-    short = source.partition("-")[0]
-    return f"from evaluation {evaluation} copied {short}, {format_params(settings)}"
+    return f"{count} {name}{'s' * (count != 1)}"
 
 
-def schedule_texts(schedule: Sequence[ExploitStep]) -> list[str]:
-    """The exploit steps of `TrialRecord.schedule`, in order."""
-    return [exploit_text(each.evaluation, str(each.source), each.settings) for each in schedule]
+def storage_text(storage: Path) -> str:
+    """Return a storage as a user would give it here: a URL, or a folder."""
+    name = storage_name(storage)
+    if is_url(name) or not storage.is_relative_to(Path.cwd()):
+        return name
+    return str(storage.relative_to(Path.cwd()))
 
 
-def schedules_table(record: SweepRecord) -> Table | None:
-    """Every member of a population with its schedule, best first; None without a population."""
-    if record.spec["search"].get("population") is None:
-        return None
-    metric = record.spec["search"]["metric"]
-    members = [
-        trial for trial in record.search_trials if trial.clone_of is None and trial.origin is None
-    ]
-    table = Table(title=f"Population of {record.name}: schedules by {metric} in %")
-    table.add_column("trial", no_wrap=True)
-    table.add_column(metric, justify="right")
-    table.add_column("began with")
-    table.add_column("then")
-    unscored = float("-inf")
-    for trial in sorted(members, key=lambda each: -each.metrics.get(metric, unscored)):
-        table.add_row(
-            trial.trial_id.partition("-")[0],
-            format_score(trial.metrics.get(metric)),
-            format_params(trial.params),
-            "; ".join(schedule_texts(trial.schedule)) or "kept them",
-        )
-    return table
+def command_text(*words: str, storage: str = DEFAULT_STORAGE) -> str:
+    """Return a command to copy into a shell, with ``--storage`` where it is not the default."""
+    where = [] if storage == DEFAULT_STORAGE else ["--storage", storage]
+    return shlex.join(["droplora-sweep", *words, *where])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.intervals import Estimate
+from droplora_sweep.analysis.estimate import Estimate
 from droplora_sweep.analysis.pairing import (
     disagreement,
     p_value,

@@ -4,7 +4,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.intervals import Estimate, mean, paired_difference, proportion
+from droplora_sweep.analysis.estimate import Estimate
+from droplora_sweep.analysis.intervals import mean, paired_difference, proportion
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
 from droplora_sweep.analysis.paper import compare_with_paper
-from droplora_sweep.present.terminal.results import methods_notes, methods_table
+from droplora_sweep.cli.printing import print_tables
+from droplora_sweep.present.contents.results import methods_table
 from droplora_sweep.spec import load_sweep_file
 
 PAPER = Path(__file__).parents[2] / "search_spaces" / "paper"
@@ -122,9 +123,7 @@ def test_what_is_compared_is_what_the_search_says_else_its_methods() -> None:
 
 def shown(found: Any) -> str:
     console = Console(file=io.StringIO(), width=240)
-    console.print(methods_table(found))
-    for line in methods_notes(found):
-        console.print(line, soft_wrap=True)
+    print_tables(console, [methods_table(found)])
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -133,9 +132,9 @@ def test_the_table_shows_scores_intervals_trials_and_settings() -> None:
     text = shown(compare())
     [dora] = [line for line in text.splitlines() if "method=dora" in line]
 
-    assert "90.0 [59.6, 98.2]" in dora
-    assert "t0001 lr=0.01" in dora
-    assert "+10.0 [" in dora
+    assert "90.0 % [59.6, 98.2]" in dora
+    assert "lr=0.01 t0001-0123abcd" in dora
+    assert "+10.0 points [" in dora
     assert "paper" not in text
     assert "Not every method" not in text
 
@@ -313,7 +312,7 @@ def test_the_papers_numbers_stand_below_ours() -> None:
     lines = shown(compare(trials, ("adapter.method",))).splitlines()
     ours = next(index for index, line in enumerate(lines) if "method=dora" in line)
     assert "paper, Table 4" in lines[ours + 1]
-    assert "53.30" in lines[ours + 1], "ours is a tenth of the rating, in percent"
+    assert "53.30 %" in lines[ours + 1], "ours is a tenth of the rating, in percent"
     assert any("The paper's numbers are of the test split" in line for line in lines)
 
 

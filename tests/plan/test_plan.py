@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from rich.console import Console
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.survey import survey
-from droplora_sweep.present.terminal.tables import plan_table
+from droplora_sweep.present.contents.plan import plan_table
 from droplora_sweep.spec import AdapterSpec, load_sweep_file
 
 if TYPE_CHECKING:
@@ -54,11 +52,8 @@ def plan(tmp_path: Path) -> Any:
 
 
 def rows(found: Survey, plan: Plan) -> dict[str, str]:
-    console = Console(file=io.StringIO(), width=200)
-    console.print(plan_table(found, plan))
-    assert isinstance(console.file, io.StringIO)
-    cells = [line.split("│") for line in console.file.getvalue().splitlines() if "│" in line]
-    return {cell[1].strip(): cell[2].strip() for cell in cells}
+    pairs = ([cell.text for cell in row.cells] for row in plan_table(found, plan).rows)
+    return {name.strip(): value for name, value in pairs}
 
 
 def test_what_runs_first_is_told_by_its_fields_not_by_ratios(plan: Any) -> None:

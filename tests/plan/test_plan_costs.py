@@ -13,7 +13,7 @@ from droplora_sweep.plan.costs.work import GPUS
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import survey
-from droplora_sweep.present.terminal.costs import calibration_lines, cost_rows
+from droplora_sweep.present.contents.plan import calibration_lines, cost_rows
 from droplora_sweep.run.calibration import Calibration
 from droplora_sweep.spec import load_sweep_file
 

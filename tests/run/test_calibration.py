@@ -10,7 +10,7 @@ import pytest
 from droplora_sweep.cli import main
 from droplora_sweep.plan.costs.pace import Pace
 from droplora_sweep.plan.plan import LearningRates, Plan
-from droplora_sweep.present.terminal.costs import knob_lines
+from droplora_sweep.present.contents.plan import knob_lines
 from droplora_sweep.run.calibration import (
     Short,
     examples_to_time,

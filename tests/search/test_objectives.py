@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from droplora_sweep.analysis.ranking import pareto_front
-from droplora_sweep.present.terminal.results import pareto_table
+from droplora_sweep.present.contents.results import pareto_table
 from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
@@ -167,7 +167,5 @@ def test_the_front_is_what_no_other_beats_in_everything() -> None:
 
 
 def test_the_front_is_shown_in_the_objectives_units() -> None:
-    front = pareto_front([record(0, mean=0.5, seconds=90.0)], OBJECTIVES)
-    table = pareto_table(front, OBJECTIVES)
-    cells = [next(iter(column.cells)) for column in table.columns]
-    assert cells == ["t0", "50.0", "1 min 30 s", "1.00 GB"]
+    [shown] = pareto_table([record(0, mean=0.5, seconds=90.0)], OBJECTIVES).rows
+    assert [cell.text for cell in shown.cells] == ["t0", "50.0 %", "1 min 30 s", "1.00 GB"]

@@ -12,13 +12,13 @@ import logging
 import re
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
 
@@ -67,7 +67,16 @@ MOST_COLUMNS = 2
 # A name in a script that the font lacks is drawn as boxes; the page has it in text.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
-Panel = TypeVar("Panel")
+
+class Described(Protocol):
+    """Data of a panel."""
+
+    @property
+    def alt(self) -> str:
+        """The same in words, for who cannot see it."""
+
+
+Panel = TypeVar("Panel", bound=Described)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,6 @@ def draw(
     name: str,
     panels: Sequence[Panel],
     draw_panel: Callable[[Axes, Panel], None],
-    describe: Callable[[Panel], str],
     *,
     inches: tuple[float, float] = (4.6, 3.6),
 ) -> Picture:
@@ -99,14 +107,11 @@ def draw(
         name: Of the PNG file, without ending.
         panels: At least one.
         draw_panel: Draws one on its axes.
-        describe: One in words, for who cannot see it.
         inches: Width and height of a panel.
     """
     assert panels, "a figure has a panel"
     with mpl.rc_context(STYLE):
-        svgs = tuple(
-            _svg(_figure([panel], draw_panel, inches), describe(panel)) for panel in panels
-        )
+        svgs = tuple(_svg(_figure([panel], draw_panel, inches), panel.alt) for panel in panels)
         return Picture(name, svgs, _png(_figure(panels, draw_panel, inches)))
 
 
@@ -142,13 +147,9 @@ def _figure(
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes, panel in zip(grid, panels, strict=False):
         draw_panel(axes, panel)
-    for axes in list(_rest(grid, len(panels), rows * columns, figure)):
+    for axes in figure.axes[len(panels) :]:
         axes.remove()
     return figure
-
-
-def _rest(grid: object, start: int, end: int, figure: Figure) -> Iterator[Axes]:
-    yield from figure.axes[start:end]
 
 
 def _png(figure: Figure) -> bytes:

@@ -9,58 +9,51 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.exploration import marginal_text
 from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
-from droplora_sweep.present.figures.coordinates import coordinates, draw_coordinates
-from droplora_sweep.present.figures.costs import costs, draw_costs
-from droplora_sweep.present.figures.importance import draw_importance, importance
-from droplora_sweep.present.figures.learning import (
-    curve_panels,
-    draw_curves,
-    draw_rungs,
-    rungs,
-    rungs_alt,
-)
-from droplora_sweep.present.figures.ranks import draw_ranks, rank_panels
-from droplora_sweep.present.figures.rates import draw_rates, rate_panels
-from droplora_sweep.records.layout import REPORT_PAGE
-from droplora_sweep.records.trial import SweepOutcome
-from droplora_sweep.redaction import redact
-from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
-from droplora_sweep.storage.mirror import storage_name
-from droplora_sweep.storage.object_store import is_url
-
-from .answers import Certainty, answers
-from .facts import gather_facts, setting_rows
-from .headline import headline, next_step
-from .tables import (
+from droplora_sweep.present.contents.answers import Certainty, answers
+from droplora_sweep.present.contents.coordinates import coordinates
+from droplora_sweep.present.contents.costs import costs, measures_table
+from droplora_sweep.present.contents.facts import facts_of, settings_table
+from droplora_sweep.present.contents.headline import headline, next_step
+from droplora_sweep.present.contents.importance import importance
+from droplora_sweep.present.contents.learning import RungPanel, curve_panels, rungs
+from droplora_sweep.present.contents.rates import rank_panels, rate_panels
+from droplora_sweep.present.contents.results import (
     answers_table,
-    confirmed_table,
+    confirmed_tables,
     methods_table,
-    methods_text,
     on_test_table,
     pareto_table,
     rates_table,
-    trials_table,
 )
-from .wording import hours, moment, quantity
+from droplora_sweep.present.contents.trials import trials_tables
+from droplora_sweep.present.figures.scores import (
+    draw_coordinates,
+    draw_importance,
+    draw_ranks,
+    draw_rates,
+)
+from droplora_sweep.present.figures.trials import draw_costs, draw_curves, draw_rungs
+from droplora_sweep.present.values import format_quantity, format_seconds, format_time
+from droplora_sweep.records.layout import REPORT_PAGE
+from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import jinja2
 
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.present.contents.costs import Costs
+    from droplora_sweep.present.contents.facts import Facts
+    from droplora_sweep.present.contents.importance import Importance
     from droplora_sweep.present.figures.canvas import Picture
-    from droplora_sweep.present.figures.costs import Costs
-    from droplora_sweep.present.figures.importance import Importance
-    from droplora_sweep.records.trial import SweepRecord
-
-    from .facts import Facts
 
 
 TEMPLATE = "page.html.j2"
@@ -94,25 +87,18 @@ def make_report(facts: Facts) -> Report:
         answers=found,
         answers_table=answers_table(found),
         next_step=next_step(facts, found),
-        confirmed_tables=[
-            confirmed_table(one, facts.references.get(facts.decided_on, ()))
-            for one in facts.confirmed
-            if one.rates
-        ],
+        confirmed_tables=confirmed_tables(facts),
         has_controls=any(one.controls for one in facts.confirmed),
         has_unpruned_names=any(
             one.arm.name.endswith(BASELINE_SUFFIX)
             for decision in facts.confirmed
             for one in (*decision.rates, *decision.controls)
         ),
-        on_test_table=on_test_table(facts.on_test, facts.references.get("test", ()))
-        if facts.on_test
-        else None,
+        on_test_table=on_test_table(facts.on_test, facts.references.get("test", ())),
         rates_table=rates_table(facts),
         methods_table=None if facts.methods is None else methods_table(facts.methods),
-        pareto_table=pareto_table(facts),
-        methods_notes=[] if facts.methods is None else methods_text(facts.methods),
-        trials_table=trials_table(facts),
+        pareto_table=pareto_table(facts.searched, facts.objectives),
+        trials_tables=trials_tables(facts.record, is_live=facts.is_live),
         marginals=[
             marginal_text(one)
             for one in facts.marginals
@@ -120,7 +106,8 @@ def make_report(facts: Facts) -> Report:
         ],
         importance=shares,
         costs=spent,
-        settings=setting_rows(facts.record),
+        measures_table=measures_table(facts.record),
+        settings_table=settings_table(facts.record),
         pictures=pictures,
     )
     return Report(html, {f"{name}.png": one.png for name, one in pictures.items()})
@@ -128,9 +115,8 @@ def make_report(facts: Facts) -> Report:
 
 def _pictures(facts: Facts, shares: Importance, spent: Costs) -> Iterator[Picture]:
     """The figures that there is something to draw for."""
-    rates = rate_panels(facts)
-    if any(panel.points for panel in rates):
-        yield draw_rates([panel for panel in rates if panel.points])
+    if rates := rate_panels(facts):
+        yield draw_rates(rates)
     if ranks := rank_panels(facts):
         yield draw_ranks(ranks)
     if (lines := coordinates(facts)) is not None:
@@ -140,7 +126,7 @@ def _pictures(facts: Facts, shares: Importance, spent: Costs) -> Iterator[Pictur
     if curves := curve_panels(facts):
         yield draw_curves(curves)
     if len(steps := rungs(facts)) > 1:
-        yield draw_rungs(steps, rungs_alt(steps))
+        yield draw_rungs(RungPanel(steps))
     if spent.spans:
         yield draw_costs(spent)
 
@@ -178,7 +164,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(hours=hours, moment=moment, quantity=quantity)
+    environment.filters.update(seconds=format_seconds, time=format_time, quantity=format_quantity)
     return environment.get_template(TEMPLATE)
 
 
@@ -200,11 +186,6 @@ def write_report(report: Report, folder: Path) -> Path:
     return folder / REPORT_PAGE
 
 
-def facts_of(ledger: Ledger) -> Facts:
-    """What is known of a sweep in any state."""
-    return _gathered(ledger, ledger.record, is_live=ledger.holder is not None)
-
-
 def leave_report(ledger: Ledger) -> str | None:
     """Write the report of a sweep that is about to be complete beside its summary.
 
@@ -214,7 +195,7 @@ def leave_report(ledger: Ledger) -> str | None:
 
     def make() -> Report:
         record = replace(ledger.record, outcome=SweepOutcome.COMPLETE)
-        return make_report(_gathered(ledger, record, is_live=False))
+        return make_report(facts_of(ledger, record))
 
     problem = try_to_write(make, ledger.summary_directory)
     return problem and f"no report ({problem}); `droplora-sweep report` makes it later"
@@ -230,30 +211,3 @@ def try_to_write(make: Callable[[], Report], folder: Path) -> str | None:
         first_line = str(error).strip().partition("\n")[0]
         return redact(f"{type(error).__name__}: {first_line}")
     return None
-
-
-def _gathered(ledger: Ledger, record: SweepRecord, *, is_live: bool) -> Facts:
-    facts = gather_facts(
-        record,
-        ledger.scores,
-        confirmed(ledger),
-        on_test(ledger),
-        is_live=is_live,
-        notes=notes(ledger),
-        storage=_shown(ledger.storage),
-    )
-    grounds = Grounds(ledger)
-    return replace(
-        facts,
-        decisions=tuple(grounds.of_search(facts.decisions)),
-        decided_on=grounds.confirmed_on if facts.confirmed else "validation",
-        references={split: grounds.rows(split) for split in record.references},
-    )
-
-
-def _shown(storage: Path) -> str:
-    """A storage as a user would give it here."""
-    name = storage_name(storage)
-    if is_url(name) or not storage.is_relative_to(Path.cwd()):
-        return name
-    return str(storage.relative_to(Path.cwd()))

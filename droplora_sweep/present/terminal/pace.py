@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.ledger.progress import TimeLeft
-from droplora_sweep.plan.costs.pace import Timed
-from droplora_sweep.present.values import format_seconds
+from droplora_sweep.plan.costs.pace import Timed, look_back
+from droplora_sweep.present.values import format_seconds, plural
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.metric_names import EVALUATION_SECONDS, TRAIN_SECONDS
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
     from droplora_sweep.ledger.progress import LiveProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
+
+
+def hindsight_lines(record: SweepRecord) -> list[str]:
+    """Return how well the first trial foretold the others, where there is something to tell."""
+    found = look_back(timed_trials(record))
+    if found is None:
+        return []
+    low, middle, high = found.ratios
+    real, estimated = format_seconds(found.real_s), format_seconds(found.estimated_s)
+    return [
+        f"time: {plural(found.num_trials, 'trial')} took {real} of "
+        f"training and evaluation; at the pace of the first it would be {estimated} "
+        f"(estimated / real per trial: median {middle:.2f}, {low:.2f} to {high:.2f})"
+    ]
 
 
 def timed_trials(record: SweepRecord) -> list[Timed]:
@@ -131,18 +145,6 @@ def left_text(left: TimeLeft) -> str:
         return text
     fewest, most = map(format_seconds, left.confirmation_s)
     return f"{text}, then {fewest if fewest == most else f'{fewest} to {most}'} of confirmation"
-
-
-def stage_text(step: int, num_steps: int, *, in_steps: bool) -> str:
-    """What a running trial does: ``step 120/300``.
-
-    >>> stage_text(150, 300, in_steps=False), stage_text(0, 300, in_steps=False)
-    ('step 150/300, evaluates or saves', 'step 0/300, begins')
-    """
-    reached = f"step {step}/{num_steps}"
-    if in_steps:
-        return reached
-    return f"{reached}, evaluates or saves" if step else f"{reached}, begins"
 
 
 def running_text(live: LiveProgress | None) -> str:

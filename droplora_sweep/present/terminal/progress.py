@@ -11,11 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from droplora_sweep.present.values import exploit_text, format_params, format_score, format_seconds
+from droplora_sweep.present.contents.trials import exploit_text, stage_text
+from droplora_sweep.present.values import format_params, format_score, format_seconds
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.spec.metric_names import TRAIN_LOSS
 
-from .pace import Run, left_text, stage_text, time_left
+from .pace import Run, left_text, time_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

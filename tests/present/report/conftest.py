@@ -13,7 +13,7 @@ from droplora_sweep.analysis.confirmed import Rule, decide
 from droplora_sweep.analysis.evidence import Arm, Run, tabulate
 from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
-from droplora_sweep.present.report.facts import gather_facts
+from droplora_sweep.present.contents.facts import gather_facts
 from droplora_sweep.records.trial import (
     Report,
     SweepOutcome,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from droplora_sweep.present.report.answers import Certainty, answers
-from droplora_sweep.present.report.headline import headline
+from droplora_sweep.present.contents.answers import Certainty, answers
+from droplora_sweep.present.contents.headline import headline
 
 from .conftest import Sweep, confirm
 

@@ -52,7 +52,7 @@ def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(storage):
     script = """
 import sys
 from pathlib import Path
-from droplora_sweep.present.report.facts import gather_facts
+from droplora_sweep.present.contents.facts import gather_facts
 from droplora_sweep.present.report.page import make_report
 from droplora_sweep.present.report.page import write_report
 from droplora_sweep.ledger.reader import Ledger

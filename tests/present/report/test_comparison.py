@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.present.report.comparison import (
+from droplora_sweep.present.contents.comparison import (
     Contender,
-    caveat,
     compare,
     compared_trials,
+    comparison_table,
     different_settings,
     settings_lines,
 )
@@ -32,7 +32,7 @@ def one_sweep(score, **sections):
 
 
 def side(first, other):
-    [row] = [row for row in compare([first, other]) if row.subject == "arc"]
+    [row] = [row for row in compare([first, other]) if row.name == "arc"]
     return row.sides[0]
 
 
@@ -69,7 +69,7 @@ def test_a_benchmark_that_one_sweep_lacks_is_not_compared():
     sweep = Sweep(benchmarks=("arc", "gsm"))
     sweep.trial(0.0, 0.5)
     rows = {
-        row.subject: row for row in compare([contender(sweep, "a"), contender(one_sweep(0.5), "b")])
+        row.name: row for row in compare([contender(sweep, "a"), contender(one_sweep(0.5), "b")])
     }
     assert list(rows) == ["mean", "arc", "gsm"]
     assert rows["gsm"].answers[1] is None
@@ -81,9 +81,7 @@ def test_means_over_other_benchmarks_are_not_compared():
     sweeps = [Sweep(benchmarks=names) for names in (("arc", "gsm"), ("arc", "piqa"))]
     for sweep in sweeps:
         sweep.trial(0.0, 0.5)
-    [row] = [
-        row for row in compare([contender(one, "x") for one in sweeps]) if row.subject == "mean"
-    ]
+    [row] = [row for row in compare([contender(one, "x") for one in sweeps]) if row.name == "mean"]
     assert row.sides[0].how == "not compared: the means are over other benchmarks"
 
 
@@ -119,7 +117,7 @@ def test_confirmed_arms_are_paired_over_seeds():
     assert {answer.split for answer in row.answers} == {"confirmation"}
     assert found.contrast.difference.value == pytest.approx(0.2)
     assert [name[0] for name in compared_trials(one)] == ["c", "c", "c"]
-    assert caveat(compare([one, other])) is None
+    assert comparison_table(["a", "b"], compare([one, other])).notes == ()
 
 
 def test_without_three_common_seeds_the_searches_are_compared():
@@ -132,7 +130,10 @@ def test_without_three_common_seeds_the_searches_are_compared():
             "the confirmed runs share no three seeds and examples; best trials paired on "
         )
     )
-    assert caveat(rows).startswith("Best trials were picked on the examples that score them")
+    assert comparison_table(["a", "b"], rows).notes == (
+        "Best trials were picked on the examples that score them, and each has one seed: a "
+        "difference covers neither the picking nor the luck of a seed.",
+    )
 
 
 def test_the_search_trials_that_were_compared_are_named():

@@ -5,12 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.present.figures.coordinates import coordinates
-from droplora_sweep.present.figures.costs import costs
-from droplora_sweep.present.figures.importance import importance
-from droplora_sweep.present.figures.learning import curve_panels, rungs, rungs_alt
-from droplora_sweep.present.figures.ranks import rank_panels
-from droplora_sweep.present.figures.rates import rate_panels
+from droplora_sweep.present.contents.coordinates import coordinates
+from droplora_sweep.present.contents.costs import costs, measures_table
+from droplora_sweep.present.contents.importance import importance
+from droplora_sweep.present.contents.learning import RungPanel, curve_panels, rungs
+from droplora_sweep.present.contents.rates import rank_panels, rate_panels
 
 from .conftest import START, Sweep, confirm
 
@@ -28,7 +27,7 @@ def test_a_rate_is_shown_by_its_best_complete_trial_with_an_interval(sweep):
     sweep.trial(0.2, 0.6)
     sweep.trial(0.2, 0.9, state="STOPPED")
     panel = rate_panels(sweep.facts())[1]
-    assert [(point.pruning_rate, point.score) for point in panel.points] == [(0, 0.4), (0.2, 0.6)]
+    assert [(point.x, point.score) for point in panel.points] == [(0, 0.4), (0.2, 0.6)]
     assert panel.baseline == panel.points[0]
     for point in panel.points:
         assert point.estimate.low < point.score < point.estimate.high
@@ -43,7 +42,7 @@ def test_confirmed_rates_replace_the_searchs(searched_facts):
     panels = {panel.subject: panel for panel in rate_panels(facts)}
     panel = panels["arc"]
     assert panel.is_confirmed
-    assert [point.pruning_rate for point in panel.points] == [0, 0.2]
+    assert [point.x for point in panel.points] == [0, 0.2]
     assert panel.points[1].estimate == decision.rates[1].mean
     assert panel.marginal == ()
     assert len(panel.trials) == 12
@@ -62,8 +61,8 @@ def test_a_rank_is_shown_by_its_best_trial_with_and_without_pruning(sweep):
     sweep.trial(0.2, 0.9, 16, method="full")
     [(lora, plain), (droplora, pruned)] = sorted(rank_panels(sweep.facts())[0].series, reverse=True)
     assert (lora, droplora) == ("LoRA (p = 0)", "DropLoRA (p > 0)")
-    assert [(point.rank, point.score) for point in plain] == [(8, 0.4), (16, 0.5)]
-    assert [(point.rank, point.pruning_rate) for point in pruned] == [(8, 0.4)]
+    assert [(point.x, point.score) for point in plain] == [(8, 0.4), (16, 0.5)]
+    assert [(point.x, point.trial_id[:5]) for point in pruned] == [(8, "t0003")]
     assert pruned[0].estimate.low < 0.6 < pruned[0].estimate.high
 
 
@@ -172,7 +171,7 @@ def test_rungs_count_what_became_of_trials(sweep):
     counts = [(one.num_reached, one.num_stopped, one.num_failed, one.num_running) for one in found]
     assert counts == [(4, 1, 0, 0), (3, 0, 1, 1), (1, 0, 0, 0)]
     assert [one.num_going_on for one in found] == [3, 1, 1]
-    assert rungs_alt(found).startswith("Evaluation 1: 4 trials reached it, 1 were stopped")
+    assert RungPanel(found).alt.startswith("Evaluation 1: 4 trials reached it, 1 were stopped")
 
 
 def test_costs_count_every_worker_of_every_trial_that_was_trained():
@@ -186,8 +185,9 @@ def test_costs_count_every_worker_of_every_trial_that_was_trained():
     assert found.trial_h * 60 == pytest.approx(1 + 10 / 60)
     assert found.worker_h == found.gpu_h == pytest.approx(4 * found.trial_h)
     assert found.elapsed_h * 60 == pytest.approx(2 + 10 / 60)
-    [measure] = found.measures
-    assert (measure.name, measure.least, measure.unit) == ("training", 40, "s")
+    [measure] = measures_table(sweep.record).rows
+    assert [cell.text for cell in measure.cells] == ["training", "40.0", "40.0", "40.0", "s"]
+    assert measure.cells[1].value == 40
 
 
 def test_without_gpus_no_gpu_hours_are_claimed(sweep):
@@ -198,6 +198,6 @@ def test_without_gpus_no_gpu_hours_are_claimed(sweep):
 def test_an_empty_sweep_has_nothing_to_draw(sweep):
     facts = sweep.facts()
     assert facts.undecided.startswith("no pruning rate can be chosen yet: no trial")
-    assert all(not panel.points for panel in rate_panels(facts))
-    assert (rank_panels(facts), coordinates(facts), curve_panels(facts)) == ((), None, ())
+    assert (rate_panels(facts), rank_panels(facts), curve_panels(facts)) == ((), (), ())
+    assert coordinates(facts) is None
     assert (rungs(facts), costs(facts).spans, facts.as_of) == ((), (), START)

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from droplora_sweep.present.figures import canvas
-from droplora_sweep.present.figures import learning as courses
+from droplora_sweep.present.figures import canvas, trials
 from droplora_sweep.present.report.page import make_report, write_report
 
 from .browser import browse, needs_chromium
@@ -120,5 +119,5 @@ def test_series_differ_in_more_than_colour():
     colors, markers, lines = zip(*canvas.SERIES, strict=True)
     assert len(set(colors)) == len(set(markers)) == len(canvas.SERIES)
     assert len(set(map(str, lines))) >= len(canvas.SERIES) - 1
-    looks = [(str(line), width) for _, line, width in courses.LOOKS.values()]
+    looks = [(str(line), width) for _, line, width in trials.LOOKS.values()]
     assert len(set(looks)) == len(looks)

@@ -6,12 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from droplora_sweep.analysis.estimate import Estimate
 from droplora_sweep.analysis.evidence import Arm
-from droplora_sweep.analysis.intervals import Estimate
 from droplora_sweep.analysis.on_test import WinnerOnTest
 from droplora_sweep.errors import SweepError
+from droplora_sweep.present.contents.results import methods_table, pareto_table
 from droplora_sweep.present.report.page import make_report, write_report
-from droplora_sweep.present.report.tables import methods_table, pareto_table
 from droplora_sweep.records.trial import SweepOutcome
 
 from .conftest import Sweep, confirm
@@ -208,11 +208,11 @@ def test_a_sweep_that_compares_methods_shows_them_side_by_side():
     sweep.trial(0.0, 0.5, method="lora", params={"adapter.method": "lora"})
     sweep.trial(0.0, 0.6, method="dora", params={"adapter.method": "dora"})
     table = methods_table(sweep.facts().methods)
-    assert [[cell.text for cell in row[:5]] for row in table.rows] == [
+    assert [[cell.text for cell in row.cells[:5]] for row in table.rows] == [
         ["method=lora", "50.0 %", "50.0 %", "50.0 %", "reference"],
-        ["method=dora", "60.0 %", "60.0 %", "60.0 %", table.rows[1][4].text],
+        ["method=dora", "60.0 %", "60.0 %", "60.0 %", table.rows[1].cells[4].text],
     ]
-    assert table.rows[1][4].text.startswith("+10.0 points [")
+    assert table.rows[1].cells[4].text.startswith("+10.0 points [")
 
 
 def test_a_search_for_several_objectives_shows_its_front():
@@ -222,13 +222,14 @@ def test_a_search_for_several_objectives_shows_its_front():
         trial = sweep.trial(0.0, score)
         metrics = {**trial.metrics, "peak_memory_gb": memory}
         sweep.trials[-1] = replace(trial, metrics=metrics)
-    table = pareto_table(sweep.facts())
-    assert table.columns == ("trial", "arc (%, high)", "memory (low)")
-    assert [[cell.text for cell in row] for row in table.rows] == [
-        ["t0001-00000001", "60.0", "3.00 GB"],
-        ["t0000-00000000", "50.0", "2.00 GB"],
+    facts = sweep.facts()
+    table = pareto_table(facts.searched, facts.objectives)
+    assert table.columns == ("trial", "arc (high)", "memory (low)")
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["t0001-00000001", "60.0 %", "3.00 GB"],
+        ["t0000-00000000", "50.0 %", "2.00 GB"],
     ]
-    assert pareto_table(Sweep().facts()) is None
+    assert pareto_table(facts.searched, ()).rows == ()
 
 
 @pytest.mark.parametrize(

@@ -67,15 +67,15 @@ def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
 ) -> None:
     started, evaluated, ended = show(ledger, LineProgress, is_terminal=False).splitlines()
     assert started == f"{TRIAL} started   r=8"
-    assert evaluated == f"{TRIAL} evaluated 1, step 5: val/mean 25.0, train/loss 1.500"
-    assert ended.startswith(f"{TRIAL} failed    val/mean 25.0 in 0.")
+    assert evaluated == f"{TRIAL} evaluated 1, step 5: val/mean 25.0 %, train/loss 1.500"
+    assert ended.startswith(f"{TRIAL} failed    val/mean 25.0 % in 0.")
     assert "(1/2, about 0." in ended
     assert ended.endswith("s left): loss is nan at step 7")
 
 
 def test_a_table_shows_trial_parameters_stage_and_score(ledger: LedgerWriter) -> None:
     output = show(ledger, TableProgress, is_terminal=True)
-    for text in (TRIAL, "r=8", "failed", "25.0", "1/2 trials"):
+    for text in (TRIAL, "r=8", "failed", "25.0 %", "1/2 trials"):
         assert text in output
 
 
@@ -87,7 +87,7 @@ def test_the_view_follows_the_terminal(is_terminal: bool, kind: type) -> None:
 
 def test_numbers_are_written_for_people() -> None:
     assert [format_seconds(each) for each in (None, 8.21, 200, 7500)] == [
-        "-",
+        "\N{EN DASH}",
         "8.2 s",
         "3 min 20 s",
         "2 h 5 min",

@@ -1,26 +1,97 @@
-"""What a plan's costs look like in words."""
+"""A sweep's plan: what it takes, what was measured, and what would make it less."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
     format_params,
     format_seconds,
     format_span,
+    plural,
 )
 
+from .table import Table, row
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from droplora_sweep.plan.costs.memory import Memory
-    from droplora_sweep.plan.costs.pace import Hindsight, Pace
-    from droplora_sweep.plan.plan import Plan
+    from droplora_sweep.plan.costs.pace import Pace
+    from droplora_sweep.plan.plan import LearningRates, Plan, Saved
     from droplora_sweep.plan.plan_costs import Costs
+    from droplora_sweep.plan.survey import Survey
     from droplora_sweep.run.calibration import Calibration
     from droplora_sweep.spec import SweepSpec
+
+
+def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATION) -> Table:
+    """Return what a sweep takes, at this assumed share of a GPU's peak."""
+    pairs = (*_plan_rows(found, plan), *cost_rows(found.sweep, plan, utilisation))
+    lines = (("note", plan.notes), ("not checked", plan.unchecked))
+    notes = [
+        (title * (index == 0), line) for title, some in lines for index, line in enumerate(some)
+    ]
+    rows = tuple(row(*pair) for pair in (*pairs, *notes))
+    return Table(f"Plan of {found.sweep.name}", ("what", "value"), rows)
+
+
+def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
+    sweep, model = found.sweep, found.model
+    settings = "a continuous space"
+    if plan.num_settings is not None:
+        settings = plural(plan.num_settings, "setting")
+    until = "until the budget is spent" if plan.num_trials is None else plan.num_trials
+    yield "trials", f"{until}, of {settings}"
+    if plan.num_confirmed is not None:
+        number = format_span(plan.num_confirmed, str)
+        runs = f"{number} further runs of full length, as the search's results ask for"
+        yield "confirmation", f"{runs}; then winners are scored on the test split"
+    for index, values in enumerate(plan.queued):
+        yield "queued first" if index == 0 else "", format_params(values)
+    side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "
+    yield "groups", f"{side_by_side}{plural(sweep.group.num_workers, 'worker')} each"
+    for name, sizes in plan.splits.items():
+        yield name, _sizes(sizes)
+    yield "steps per trial", f"at most {format_span(plan.num_steps, str)}"
+    yield "learning rate", _rates_text(plan.learning_rates)
+    yield "evaluations per trial", str(sweep.evaluation.num_evaluations)
+    if model is not None and plan.saved is not None:
+        numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
+        yield "base model", f"{numbers}, {format_bytes(model.weight_bytes)}"
+        yield from _saved_rows(plan.saved, "each trial" if plan.num_trials is None else "all")
+
+
+def _rates_text(rates: LearningRates) -> str:
+    peak, last = (format_span(span, "{:.3g}".format) for span in (rates.peak, rates.last))
+    warmup = format_span(rates.num_warmup_steps, str)
+    steps = "step" if warmup == "1" else "steps"
+    after = "at the first step" if warmup == "0" else f"after {warmup} {steps} of warmup"
+    return f"peak {peak} {after}, last {last}"
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    """Return ``96 train, 20 validation, 50 test``, and how many are in none of them, and why."""
+    num_left_out = sizes.get("left_out", 0)
+    parts = [f"{count:,} {split}" for split, count in sizes.items() if split != "left_out"]
+    if num_left_out:
+        examples = f"{num_left_out:,} example{'s' * (num_left_out != 1)}"
+        parts.append(f"{examples} left out, whose question another split asks too")
+    return ", ".join(parts)
+
+
+def _saved_rows(saved: Saved, whom: str) -> Iterator[tuple[str, str]]:
+    yield "trainable parameters", format_span(saved.num_trainable_parameters, format_count)
+    disk = f"at most {format_bytes(saved.disk_bytes)} for {whom}"
+    if saved.adapter_bytes is not None:
+        disk = f"{format_bytes(saved.adapter_bytes)} for the largest adapter, {disk}"
+    if saved.full_model_bytes is not None:
+        size = format_bytes(saved.full_model_bytes)
+        yield "full models", f"each trial with method full saves the whole model, {size}"
+    yield "disk", disk
 
 
 def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tuple[str, str]]:
@@ -126,19 +197,6 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
             f"{share_text} of the sweep is the confirmation: less with `confirm.rates`, "
             "`confirm.seeds`, `confirm.max_runs`; the search's share with `search.num_trials`"
         )
-
-
-def hindsight_line(found: Hindsight | None) -> str | None:
-    """How well the first trial foretold the others."""
-    if found is None:
-        return None
-    low, middle, high = found.ratios
-    trials = "1 trial" if found.num_trials == 1 else f"{found.num_trials} trials"
-    return (
-        f"time: {trials} took {format_seconds(found.real_s)} of training and "
-        f"evaluation; at the pace of the first it would be {format_seconds(found.estimated_s)} "
-        f"(estimated / real per trial: median {middle:.2f}, {low:.2f} to {high:.2f})"
-    )
 
 
 def _parts(memory: Memory) -> str:

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.evidence import pruning_rate
 from droplora_sweep.spec.metric_names import TRAIN_LOSS, score_name
 
-from .canvas import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    SKY,
-    VERMILION,
-    Picture,
-    draw,
-    legend_below,
-    percent,
-    shortened,
-)
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from matplotlib.axes import Axes
-
-    from droplora_sweep.present.report.facts import Facts
     from droplora_sweep.records.trial import TrialRecord
+
+    from .facts import Facts
 
 
 @dataclass(frozen=True)
@@ -119,13 +100,20 @@ def rungs(facts: Facts) -> tuple[Rung, ...]:
     return tuple(_rung(reported, evaluation) for evaluation in range(1, last + 1))
 
 
-def rungs_alt(found: tuple[Rung, ...]) -> str:
-    """The rungs in words."""
-    return " ".join(
-        f"Evaluation {rung.evaluation}: {rung.num_reached} trials reached it, "
-        f"{rung.num_stopped} were stopped, {rung.num_failed} failed after it."
-        for rung in found
-    )
+@dataclass(frozen=True)
+class RungPanel:
+    """The rungs of a sweep."""
+
+    rungs: tuple[Rung, ...]
+
+    @property
+    def alt(self) -> str:
+        """The same in words."""
+        return " ".join(
+            f"Evaluation {rung.evaluation}: {rung.num_reached} trials reached it, "
+            f"{rung.num_stopped} were stopped, {rung.num_failed} failed after it."
+            for rung in self.rungs
+        )
 
 
 def _curve(trial: TrialRecord, metric: str, best: str | None) -> Curve:
@@ -152,84 +140,3 @@ def _rung(reported: list[TrialRecord], evaluation: int) -> Rung:
         num_failed=sum(state == "FAILED" for state in ended),
         num_running=sum(state == "RUNNING" for state in ended),
     )
-
-
-LOOKS: dict[str, tuple[str, Any, float]] = {
-    "best complete trial": (BLACK, "-", 3.0),
-    "p > 0": (BLUE, "-", 1.0),
-    "p = 0": (VERMILION, (0, (4, 2)), 1.4),
-}
-"""Colour, line style and width of a curve."""
-
-
-def draw_curves(panels: Sequence[CurvePanel]) -> Picture:
-    """One panel per metric, one line per trial."""
-    return draw("learning_curves", panels, _draw_curves, lambda panel: panel.alt)
-
-
-def draw_rungs(rungs: tuple[Rung, ...], alt: str) -> Picture:
-    """One panel of stacked bars."""
-    return draw("rung_survival", [rungs], _draw_rungs, lambda _: alt)
-
-
-def _draw_curves(axes: Axes, panel: CurvePanel) -> None:
-    axes.set_title(shortened(panel.metric))
-    axes.set_xlabel("optimiser step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    if panel.metric != TRAIN_LOSS:
-        percent(axes)
-    named: set[str] = set()
-    for curve in panel.curves:
-        steps, values = zip(*curve.points, strict=True)
-        name = "best complete trial" if curve.is_best else "p > 0" if curve.is_pruned else "p = 0"
-        color, line, width = LOOKS[name]
-        axes.plot(
-            steps,
-            values,
-            color=color,
-            linestyle=line,
-            linewidth=width,
-            alpha=1.0 if curve.is_best else 0.7,
-            zorder=3 if curve.is_best else 2,
-            label=None if name in named else name,
-        )
-        named.add(name)
-        if not curve.is_complete:
-            label = None if "ended early" in named else "ended early"
-            axes.plot(steps[-1], values[-1], "x", color=GREY, markersize=6, label=label)
-            named.add("ended early")
-        else:
-            axes.plot(steps[-1], values[-1], "o", color=color, markersize=3.5)
-    legend_below(axes)
-
-
-def _draw_rungs(axes: Axes, rungs: tuple[Rung, ...]) -> None:
-    places = [rung.evaluation for rung in rungs]
-    last = [0] * len(rungs)
-    kinds = (
-        ("went on, or complete", BLUE, "", [rung.num_going_on for rung in rungs]),
-        ("stopped early", ORANGE, "///", [rung.num_stopped for rung in rungs]),
-        ("failed", VERMILION, "xxx", [rung.num_failed for rung in rungs]),
-        ("still there", SKY, "", [rung.num_running for rung in rungs]),
-    )
-    for name, color, hatch, counts in kinds:
-        if any(counts):
-            axes.bar(
-                places,
-                counts,
-                bottom=last,
-                color=color,
-                hatch=hatch,
-                edgecolor=BLACK,
-                linewidth=0.7,
-                width=0.6,
-                label=name,
-            )
-            last = [low + count for low, count in zip(last, counts, strict=True)]
-    for place, rung in zip(places, rungs, strict=True):
-        axes.annotate(str(rung.num_reached), (place, rung.num_reached), ha="center", va="bottom")
-    axes.set_xticks(places if len(places) <= 12 else axes.get_xticks())
-    axes.set_xlabel("evaluation")
-    axes.set_ylabel("trials that reached it")
-    axes.margins(y=0.12)
-    legend_below(axes)

@@ -20,7 +20,7 @@ from droplora_sweep.present.values import format_value
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
-    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.estimate import Estimate
     from droplora_sweep.analysis.search_decision import Decision, Verdict
 
     from .facts import Facts

@@ -5,30 +5,27 @@ It is given per benchmark: a mean over benchmarks may be settled where one of th
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.estimate import listed
 from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.search_decision import Verdict
 from droplora_sweep.analysis.text import WHAT_HELPS
+from droplora_sweep.present.values import command_text, format_gain, format_probability
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.records.trial import SweepOutcome
 
 from .answers import Certainty
-from .wording import points, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.analysis.intervals import Estimate
+    from droplora_sweep.analysis.estimate import Estimate
 
     from .answers import Answer
     from .facts import Facts
-
-
-DEFAULT_STORAGE = "results"
 
 
 @dataclass(frozen=True)
@@ -53,10 +50,10 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
     """
     record, storage = facts.record, facts.storage
     if facts.is_live:
-        command = _command(storage, "status", record.name)
+        command = command_text("status", record.name, storage=storage)
         return NextStep(command, "shows how far the sweep is")
     if record.outcome in (None, SweepOutcome.INTERRUPTED):
-        command = _command(storage, "resume", record.name)
+        command = command_text("resume", record.name, storage=storage)
         return NextStep(command, "goes on where it was interrupted")
     kinds = {one.certainty for one in answers}
     if kinds == {Certainty.NOTHING}:
@@ -65,7 +62,7 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
         command = _again(storage, record.name, name, [f"training.epochs={epochs}"])
         return NextStep(command, "trains twice as long, as a sweep of its own")
     if answers[0].pruning_rate is None:
-        command = _command(storage, "status", record.name)
+        command = command_text("status", record.name, storage=storage)
         return NextStep(command, "shows what became of each trial")
     if Certainty.OPEN in kinds:
         confirm = record.spec["confirm"]
@@ -83,20 +80,18 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
         return NextStep(command, purpose)
     task = answers[0].subject
     output = f"{record.name}-{task}"
-    command = _command(storage, "export", record.name, "--task", task, "--output", output)
+    command = command_text(
+        "export", record.name, "--task", task, "--output", output, storage=storage
+    )
     return NextStep(command, "writes the adapter to use")
 
 
 def _again(storage: str, name: str, options: list[str], settings: list[str]) -> str:
-    """Run the sweep's own file again with other settings."""
+    """Return a run of the sweep's own file with other settings."""
     file = str(PurePosixPath(storage) / name / SPEC)
-    words = ["droplora-sweep", "run", file, *options]
-    return shlex.join([*words, *(part for each in settings for part in ("--set", each))])
-
-
-def _command(storage: str, *words: str) -> str:
-    where = [] if storage == DEFAULT_STORAGE else ["--storage", storage]
-    return shlex.join(["droplora-sweep", *words, *where])
+    return command_text(
+        "run", file, *options, *(part for each in settings for part in ("--set", each))
+    )
 
 
 SUREST_FIRST = (
@@ -177,7 +172,7 @@ def _uses(answers: Sequence[Answer], among: Sequence[Answer], *, has_several: bo
     for rate, names in subjects.items():
         use = "no pruning (p = 0)" if rate == 0 else f"a pruning rate of {rate:g}" if rate else ""
         if len(names) < len(among):
-            use += f" on {_listed(names)}"
+            use += f" on {listed(names)}"
         elif has_several and use:
             use += " on every benchmark"
         parts.append(use)
@@ -189,7 +184,7 @@ def _sure(answers: Sequence[Answer]) -> str:
     kinds = _kinds(answers)
     if len(kinds) == 1:
         return str(kinds[0][0])
-    return "; ".join(f"{kind} on {_listed([one.subject for one in some])}" for kind, some in kinds)
+    return "; ".join(f"{kind} on {listed([one.subject for one in some])}" for kind, some in kinds)
 
 
 def _overall(mean: Answer) -> str:
@@ -197,10 +192,6 @@ def _overall(mean: Answer) -> str:
     if rate is None:
         return ""
     return f"One adapter for all benchmarks, by their mean: p = {rate:g} ({mean.certainty})."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _reason(answer: Answer) -> str:
@@ -216,14 +207,16 @@ def _reason(answer: Answer) -> str:
     if answer.gain is not None:
         parts.append(
             f"Trained again with the same {answer.num_seeds} seeds, p = {answer.gain_of:g} scores "
-            f"{points(answer.gain)} against p = 0."
+            f"{format_gain(answer.gain)} against p = 0."
         )
     if answer.own_gain is not None:
-        parts.append(f"Against p = 0 with its own other settings it is {points(answer.own_gain)}.")
+        parts.append(
+            f"Against p = 0 with its own other settings it is {format_gain(answer.own_gain)}."
+        )
     if answer.probability_best is not None:
         parts.append(
             f"p = {answer.pruning_rate:g} is the best of the rates that were confirmed with "
-            f"{share(answer.probability_best)} probability."
+            f"{format_probability(answer.probability_best)} probability."
         )
     if answer.certainty is Certainty.OPEN and answer.gain is not None:
         parts.append(_inside(answer.gain))
@@ -239,7 +232,7 @@ def _hint(answer: Answer) -> str:
     if answer.gain is None or answer.gain_of is None:
         return f"{_capitalised(answer.verdict)}. {one_seed}"
     shown = (
-        f"The best trial with pruning (p = {answer.gain_of:g}) scores {points(answer.gain)} "
+        f"The best trial with pruning (p = {answer.gain_of:g}) scores {format_gain(answer.gain)} "
         f"against the best without, in {_what(answer)}."
     )
     if answer.explored is Verdict.CANNOT_TELL:

@@ -17,18 +17,16 @@ import numpy as np
 
 from droplora_sweep.spec.metric_names import score_name
 
-from .canvas import BLACK, SKY, Picture, draw, percent, shortened
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import optuna
-    from matplotlib.axes import Axes
     from optuna.distributions import BaseDistribution
 
-    from droplora_sweep.present.report.facts import Facts
     from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec import Scalar
+
+    from .facts import Facts
 
 
 FEWEST_TRIALS = 10
@@ -200,31 +198,3 @@ def _distribution(values: Sequence[Scalar | None]) -> BaseDistribution:
 
 def _kind(value: Scalar | None) -> str:
     return UNUSED if value is None else str(value)
-
-
-def draw_importance(found: Importance) -> Picture:
-    """One panel of bars."""
-    height = 1.3 + 0.42 * len(found.shares)
-    return draw(
-        "parameter_importance", [found], _draw, lambda panel: panel.alt, inches=(4.6, height)
-    )
-
-
-def _draw(axes: Axes, found: Importance) -> None:
-    shares = list(reversed(found.shares))
-    places = range(len(shares))
-    axes.barh(
-        places,
-        [share.value for share in shares],
-        color=SKY,
-        edgecolor=BLACK,
-        linewidth=0.8,
-        height=0.6,
-    )
-    for place, share in zip(places, shares, strict=True):
-        axes.plot([share.low, share.high], [place, place], color=BLACK, linewidth=1.4, marker="|")
-    axes.set_yticks(places, [shortened(share.name.rpartition(".")[2], 22) for share in shares])
-    axes.set_xlim(left=0)
-    axes.set_xlabel("share of the variance explained")
-    axes.grid(visible=False, axis="y")
-    percent(axes, "x")

@@ -9,22 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.pairing import Contrast, paired_runs, paired_trials, unpaired
+from droplora_sweep.present.values import DASH, format_gain, format_interval, format_score, plural
 
 from .answers import Answer, answers
 from .facts import leaves, setting_text
-from .wording import DASH, interval, points, score
+from .table import Cell, Table, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from droplora_sweep.analysis.evidence import Scores
 
-    from .answers import Answer
     from .facts import Facts
 
 
@@ -74,27 +71,27 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Row:
+class Subject:
     """One subject.
 
     Attributes:
-        subject: A benchmark, or ``mean``.
+        name: A benchmark, or ``mean``.
         answers: One per contender; None where its sweep does not have the subject.
         sides: One per contender but the first.
     """
 
-    subject: str
+    name: str
     answers: tuple[Answer | None, ...]
     sides: tuple[Side, ...]
 
 
-def compare(contenders: Sequence[Contender]) -> tuple[Row, ...]:
+def compare(contenders: Sequence[Contender]) -> tuple[Subject, ...]:
     """Compare each contender with the first, on every subject that any of them has."""
     found = [{one.subject: one for one in answers(each.facts)} for each in contenders]
     subjects = dict.fromkeys(subject for each in found for subject in each)
     first, *others = contenders
     return tuple(
-        Row(
+        Subject(
             subject,
             tuple(each.get(subject) for each in found),
             tuple(_side(first, other, subject) for other in others),
@@ -183,7 +180,7 @@ def _scores_compared(sides: Sequence[Contender], ids: Sequence[str], subject: st
         decision = each.facts.decision(subject)
         best = None if decision is None else decision.best
         assert best is not None, f"{trial_id} was picked for its score"
-        scores.append(score(best.estimate or best.score))
+        scores.append(format_score(best.estimate or best.score))
     return f"{' and '.join(scores)} on the validation split"
 
 
@@ -264,19 +261,14 @@ def _field(spec: Mapping[str, Any], path: str) -> Any:
 MOST_SETTINGS = 12
 
 
-def comparison_table(labels: Sequence[str], rows: Sequence[Row]) -> Table:
-    """Each sweep's answer per benchmark, and each sweep but the first minus the first."""
-    first, *others = (escape(label) for label in labels)
-    table = Table(title="Which rate each sweep answers", show_lines=True)
-    table.add_column("benchmark")
-    for label in (first, *others):
-        table.add_column(label)
-    for label in others:
-        table.add_column(f"{label} minus {first}")
-    for row in rows:
-        cells = [_answer(one) for one in row.answers]
-        table.add_row(escape(row.subject), *cells, *map(_side_text, row.sides))
-    return table
+def comparison_table(labels: Sequence[str], rows: Sequence[Subject]) -> Table:
+    """Return each sweep's answer per benchmark, and each sweep but the first minus the first."""
+    first, *others = labels
+    columns = ("benchmark", *labels, *(f"{label} minus {first}" for label in others))
+    shown = (
+        row(each.name, *map(_answer, each.answers), *map(_side_text, each.sides)) for each in rows
+    )
+    return Table("Which rate each sweep answers", columns, tuple(shown), _caveats(rows))
 
 
 def settings_lines(
@@ -292,31 +284,30 @@ def settings_lines(
     return lines
 
 
-def _answer(answer: Answer | None) -> str:
+def _answer(answer: Answer | None) -> Cell:
     if answer is None or answer.pruning_rate is None:
-        return DASH if answer is None else escape(answer.verdict)
-    shown = f"{score(answer.score)} {interval(answer.score)}".rstrip()
+        return Cell(DASH if answer is None else answer.verdict)
+    shown = f"{format_score(answer.score)} {format_interval(answer.score)}".rstrip()
     sure = f"{answer.certainty.mark} {answer.certainty}"
-    where = f"{answer.split} split, {answer.num_seeds} seed{'s' * (answer.num_seeds != 1)}"
-    return f"p = {answer.pruning_rate:g}: {escape(shown)}\n{where}\n{sure} ({escape(answer.trial)})"
+    where = f"{answer.split} split, {plural(answer.num_seeds, 'seed')}"
+    return Cell(f"p = {answer.pruning_rate:g}: {shown}\n{where}\n{sure} ({answer.trial})")
 
 
-def _side_text(side: Side) -> str:
+def _side_text(side: Side) -> Cell:
     if side.contrast is None:
-        return escape(side.how)
-    shown = points(side.contrast.difference)
+        return Cell(side.how)
+    shown = format_gain(side.contrast.difference)
     if side.contrast.p_value is not None:
         shown = f"{shown}, p-value {side.contrast.p_value:.2g}"
-    return "\n".join(map(escape, filter(None, [shown, side.compared, side.how])))
+    return Cell("\n".join(filter(None, [shown, side.compared, side.how])))
 
 
-def caveat(rows: Sequence[Row]) -> str | None:
-    """What differences between answers of searches are worth; None where all are confirmed."""
-    if all(
-        side.contrast is None or side.contrast.num_seeds > 1 for row in rows for side in row.sides
-    ):
-        return None
+def _caveats(rows: Sequence[Subject]) -> tuple[str, ...]:
+    """Return what differences between answers of searches are worth; () if all are confirmed."""
+    contrasts = [side.contrast for each in rows for side in each.sides]
+    if all(one is None or one.num_seeds > 1 for one in contrasts):
+        return ()
     return (
         "Best trials were picked on the examples that score them, and each has one seed: a "
-        "difference covers neither the picking nor the luck of a seed."
+        "difference covers neither the picking nor the luck of a seed.",
     )

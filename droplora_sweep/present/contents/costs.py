@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from droplora_sweep.present.values import format_quantity
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
     PEAK_MEMORY_GB,
@@ -15,15 +16,14 @@ from droplora_sweep.spec.metric_names import (
     TRAINABLE_PARAMETERS,
 )
 
-from .canvas import BLACK, BLUE, ORANGE, SKY, VERMILION, Picture, draw, legend_below
+from .table import Cell, Table, row
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from matplotlib.axes import Axes
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
-    from droplora_sweep.present.report.facts import Facts
-    from droplora_sweep.records.trial import TrialRecord
+    from .facts import Facts
 
 
 MEASURED = (
@@ -47,25 +47,6 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One quantity over the trials that reported it.
-
-    Attributes:
-        name: In words.
-        unit: Its unit, "" for a count.
-        least: Smallest.
-        middle: Median.
-        most: Largest.
-    """
-
-    name: str
-    unit: str
-    least: float
-    middle: float
-    most: float
-
-
-@dataclass(frozen=True)
 class Costs:
     """What a sweep took.
 
@@ -75,7 +56,6 @@ class Costs:
         trial_h: Sum of the trials' durations.
         num_workers: Workers that each trial keeps busy.
         gpus_per_worker: GPUs of each.
-        measures: What trials reported.
     """
 
     spans: tuple[Span, ...]
@@ -83,7 +63,6 @@ class Costs:
     trial_h: float
     num_workers: int
     gpus_per_worker: int
-    measures: tuple[Measure, ...]
 
     @property
     def worker_h(self) -> float:
@@ -106,8 +85,7 @@ class Costs:
 def costs(facts: Facts) -> Costs:
     """What the sweep took so far."""
     record, end = facts.record, facts.as_of
-    trained = [trial for trial in record.trials if trial.origin is None]
-    spans = tuple(_span(trial, record.started, end) for trial in trained)
+    spans = tuple(_span(trial, record.started, end) for trial in _trained(record))
     group = record.spec.get("group", {})
     return Costs(
         spans=tuple(sorted(spans, key=lambda span: (span.start_h, span.trial_id))),
@@ -115,11 +93,6 @@ def costs(facts: Facts) -> Costs:
         trial_h=math.fsum(span.end_h - span.start_h for span in spans),
         num_workers=group.get("num_workers", 1),
         gpus_per_worker=group.get("gpus_per_worker", 0),
-        measures=tuple(
-            measure
-            for name, words, unit in MEASURED
-            if (measure := _measure(trained, name, words, unit)) is not None
-        ),
     )
 
 
@@ -134,50 +107,19 @@ def _span(trial: TrialRecord, start: datetime, last: datetime) -> Span:
     )
 
 
-def _measure(trials: list[TrialRecord], name: str, words: str, unit: str) -> Measure | None:
-    values = [trial.metrics[name] for trial in trials if name in trial.metrics]
-    values = [value for value in values if math.isfinite(value)]
-    if not values:
-        return None
-    return Measure(words, unit, min(values), median(values), max(values))
+def measures_table(record: SweepRecord) -> Table:
+    """Return the quantities that trials reported, over those that were trained here."""
+    rows = []
+    for name, title, unit in MEASURED:
+        values = [trial.metrics[name] for trial in _trained(record) if name in trial.metrics]
+        values = [value for value in values if math.isfinite(value)]
+        if values:
+            found = (min(values), median(values), max(values))
+            cells = (Cell(format_quantity(value), value=value) for value in found)
+            rows.append(row(title, *cells, unit))
+    columns = ("what", "least", "median", "most", "unit")
+    return Table("Measured by the trials themselves", columns, tuple(rows))
 
 
-LOOKS = {
-    "COMPLETE": ("complete", BLUE, ""),
-    "STOPPED": ("stopped early", ORANGE, "////"),
-    "FAILED": ("failed", VERMILION, "xxxx"),
-    "RUNNING": ("not finished", SKY, ""),
-}
-MOST_NAMES = 40
-
-
-def draw_costs(found: Costs) -> Picture:
-    """One panel: a bar per trial."""
-    height = min(9.0, 1.6 + 0.17 * max(6, len(found.spans)))
-    return draw("trials_over_time", [found], _draw, lambda panel: panel.alt, inches=(4.6, height))
-
-
-def _draw(axes: Axes, found: Costs) -> None:
-    scale, unit = (60.0, "minutes") if found.elapsed_h < 2 else (1.0, "hours")
-    named: set[str] = set()
-    for place, span in enumerate(found.spans):
-        label, color, hatch = LOOKS[span.state]
-        axes.barh(
-            place,
-            (span.end_h - span.start_h) * scale,
-            left=span.start_h * scale,
-            color=color,
-            hatch=hatch,
-            edgecolor=BLACK,
-            linewidth=0.5,
-            height=0.8,
-            label=None if label in named else label,
-        )
-        named.add(label)
-    if len(found.spans) <= MOST_NAMES:
-        names = [span.trial_id.partition("-")[0] for span in found.spans]
-        axes.set_yticks(range(len(names)), names, fontsize=7.5)
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{unit} since the sweep began")
-    legend_below(axes)
+def _trained(record: SweepRecord) -> list[TrialRecord]:
+    return [trial for trial in record.trials if trial.origin is None]

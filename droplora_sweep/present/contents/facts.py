@@ -5,7 +5,7 @@ Everything in a report is a function of these facts, so the same ledger gives th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,25 @@ from droplora_sweep.analysis.exploration import explore
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
 from droplora_sweep.analysis.search_decision import best_per_benchmark, score_estimate
 from droplora_sweep.errors import SweepError
+from droplora_sweep.present.values import storage_text
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
+
+from .table import Table, row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.estimate import Estimate
     from droplora_sweep.analysis.evidence import Candidate, Scores
     from droplora_sweep.analysis.exploration import Marginal
     from droplora_sweep.analysis.grounds import ReferenceRow
-    from droplora_sweep.analysis.intervals import Estimate
     from droplora_sweep.analysis.methods import MethodTable
     from droplora_sweep.analysis.on_test import WinnerOnTest
     from droplora_sweep.analysis.search_decision import Decision
+    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
 
@@ -86,6 +91,11 @@ class Facts:
     def complete(self) -> tuple[Candidate, ...]:
         """The search-stage trials that trained to their full length, with their finite scores."""
         return tuple(candidates(self.record.comparable_trials))
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What the search optimises at once; empty where it is one metric."""
+        return tuple(self.record.spec["search"].get("objectives") or ())
 
     @property
     def as_of(self) -> datetime:
@@ -153,6 +163,32 @@ def gather_facts(
     )
 
 
+def facts_of(ledger: Ledger, record: SweepRecord | None = None) -> Facts:
+    """Return what is known of a sweep in any state.
+
+    Args:
+        ledger: The sweep's.
+        record: What it holds, where that is to be shown otherwise than it is.
+    """
+    grounds = Grounds(ledger)
+    shown = record or ledger.record
+    facts = gather_facts(
+        shown,
+        ledger.scores,
+        confirmed(ledger),
+        on_test(ledger),
+        is_live=record is None and ledger.holder is not None,
+        notes=notes(ledger),
+        storage=storage_text(ledger.storage),
+    )
+    return replace(
+        facts,
+        decisions=tuple(grounds.of_search(facts.decisions)),
+        decided_on=grounds.confirmed_on if facts.confirmed else "validation",
+        references={split: grounds.rows(split) for split in shown.references},
+    )
+
+
 def _is_complete(trial: TrialRecord) -> bool:
     return trial.state is TrialState.COMPLETE
 
@@ -172,29 +208,26 @@ def _estimates(
 SECTIONS = ("model", "task", "adapter", "training", "evaluation", "search", "confirm", "group")
 
 
-def setting_rows(record: SweepRecord) -> tuple[tuple[str, str], ...]:
-    """Every setting by dotted path, then versions and data, as texts."""
-    rows = [
+def settings_table(record: SweepRecord) -> Table:
+    """Return every setting by dotted path, then versions and data."""
+    pairs = [
         (path, setting_text(value))
         for section in SECTIONS
         for path, value in leaves(section, record.spec.get(section))
     ]
-    rows += [(f"version of {name}", version) for name, version in record.versions.items()]
-    rows += [(f"data of {name}", digest[:16]) for name, digest in record.data_digests.items()]
-    return tuple(rows)
+    pairs += [(f"version of {name}", version) for name, version in record.versions.items()]
+    pairs += [(f"data of {name}", digest[:16]) for name, digest in record.data_digests.items()]
+    rows = tuple(row(*pair) for pair in pairs)
+    return Table("Settings, versions and data", ("setting", "value"), rows)
 
 
 def leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Each value under a path that is set, by its dotted path."""
+    """Yield each value under a path that is set, by its dotted path."""
     if isinstance(value, dict):
-        yield from _children(path, value)
+        for name, child in value.items():
+            yield from leaves(f"{path}.{name}", child)
     elif value is not None and value != []:
         yield path, value
-
-
-def _children(path: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, child in value.items():
-        yield from leaves(f"{path}.{name}", child)
 
 
 def setting_text(value: object) -> str:

@@ -83,8 +83,10 @@ def rates_table(facts: Facts) -> Table:
         for decision in decisions:
             best = None if decision is None else decision.rates[index].best
             is_best = decision is not None and best == decision.best and not decision.is_withheld
-            score = None if best is None else best.estimate or best.score
-            cells.append(score_cell(score, is_marked=is_best and best is not None))
+            if best is None:
+                cells.append(score_cell(None))
+            else:
+                cells.append(score_cell(best.score, best.estimate, is_marked=is_best))
         states = (
             (counts.num_complete, "complete"),
             (counts.num_stopped, "stopped"),
@@ -163,7 +165,9 @@ def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[Reference
 
 
 def _reference_cell(reference: ReferenceRow | None) -> Cell:
-    return score_cell(None if reference is None else reference.estimate or reference.score)
+    if reference is None:
+        return score_cell(None)
+    return score_cell(reference.score, reference.estimate)
 
 
 def methods_table(found: MethodTable) -> Table:

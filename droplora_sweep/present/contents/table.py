@@ -70,9 +70,18 @@ def row(*cells: Cell | str, is_aside: bool = False) -> Row:
     return Row(tuple(made), is_aside)
 
 
-def score_cell(score: Estimate | float | None, *, is_marked: bool = False) -> Cell:
-    """Return a score, with its interval as the note."""
-    return Cell(format_score(score), format_interval(score), is_marked, score)
+def score_cell(
+    score: Estimate | float | None, estimate: Estimate | None = None, *, is_marked: bool = False
+) -> Cell:
+    """Return a score, with its interval as the note.
+
+    Args:
+        score: The score, which may have its own interval.
+        estimate: Its interval where that is known apart from it.
+        is_marked: True for the best of its column.
+    """
+    known = estimate or score
+    return Cell(format_score(score), format_interval(known), is_marked, known)
 
 
 def gain_cell(gain: Estimate | None, note: str = "") -> Cell:

@@ -57,9 +57,14 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "pin": (["pin", "finished", "t0002-92b4f977"], 1, set()),
     "clone": (["clone", "finished", "t0002-92b4f977"], 1, set()),
     "status": (["status", "finished"], 0, STATISTICS),
-    "best": (["best", "finished"], 0, STATISTICS | {"matplotlib"}),
-    "best, as JSON": (["best", "finished", "--json"], 0, STATISTICS | {"matplotlib"}),
-    "compare": (["compare", "finished", "quickstart"], 0, HEAVY - {"ray", "torch", "transformers"}),
+    "status, no confirmation yet": (["status", "interrupted"], 0, set()),
+    "best": (["best", "finished"], 0, STATISTICS),
+    "best, as JSON": (["best", "finished", "--json"], 0, STATISTICS),
+    "compare": (
+        ["compare", "finished", "quickstart"],
+        0,
+        HEAVY - {"matplotlib", "ray", "torch", "transformers"},
+    ),
     "report": (["report", "finished"], 0, HEAVY - {"mlflow", "ray", "torch", "transformers"}),
     "export": (["export", "finished", "t0002-92b4f977"], 0, STATISTICS),
 }

@@ -18,6 +18,7 @@ from droplora_sweep.present.contents.table import (
     score_cell,
     table_json,
 )
+from droplora_sweep.present.values import DASH
 
 SCORE = Estimate(0.612, 0.58, 0.643)
 TABLE = Table(
@@ -45,7 +46,7 @@ def test_a_terminal_shows_texts_beside_their_notes_and_what_is_no_result_apart()
         "+61.2 points [+58.0, +64.3]",
         "> 99 %",
     ]
-    assert [part.strip() for part in second.strip("│").split("│")] == ["0", "–", "–", "< 1 %"]
+    assert [part.strip() for part in second.strip("│").split("│")] == ["0", DASH, DASH, "< 1 %"]
     assert line.startswith("├")
     assert [part.strip() for part in aside.strip("│").split("│")] == ["chance", "25.0 %", "", ""]
     assert note == "A note of [brackets]."

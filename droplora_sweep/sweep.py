@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from droplora_sweep import private_api
 from droplora_sweep.records.layout import DRIVER_LOG
 
 from .errors import SweepError
@@ -102,10 +103,10 @@ def run_sweep(
         check_capacity(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
     with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from .groups.cluster import cluster_nodes, session_folder
+        from .groups.cluster import cluster_nodes
 
         check_capacity(prepared.file, cluster_nodes())
-        folders = [storage, Path(scratch), *session_folder()]
+        folders = [storage, Path(scratch), *filter(None, [private_api.ray_session_folder()])]
         if (disk := full_disk(folders)) is not None:
             raise SweepError(disk)
         digests = prepared.data_digests()

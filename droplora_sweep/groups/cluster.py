@@ -7,13 +7,12 @@ long as the driver lives, and the helper that would remove it needs Ray's dashbo
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray._private.state import state
-from ray.core.generated import gcs_pb2
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+from droplora_sweep import private_api
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +24,6 @@ HEAD = "node:__internal_head__"
 """Every Ray head has this resource, in the amount 1."""
 
 
-def session_folder() -> list[Path]:
-    """Where this node's Ray writes logs, and objects that do not fit in memory; none if far."""
-    node: Any = ray._private.worker._global_node
-    return [] if node is None else [Path(node.get_session_dir_path())]
-
-
 def cluster_nodes() -> list[Mapping[str, float]]:
     """Total resources of each node; with an autoscaler, of each node it may ever have.
 
@@ -38,7 +31,7 @@ def cluster_nodes() -> list[Mapping[str, float]]:
     """
     nodes: Any = ray.nodes()
     living = [node["Resources"] for node in nodes if node["Alive"]]
-    config = state.get_cluster_config()
+    config = private_api.ray_cluster_config()
     if config is None or not config.node_group_configs:
         return living
     heads = [node for node in living if HEAD in node]
@@ -60,15 +53,11 @@ def why_it_died(error: RayActorError) -> str:
 def give_back_placement_groups() -> int:
     """Remove what dead controllers of this driver still reserve; how many there were."""
     job = ray.get_runtime_context().get_job_id()
-    # Made by protobuf when it is imported, out of sight of type checkers.
-    message: Any = vars(gcs_pb2)["PlacementGroupTableData"]
     found = 0
-    for raw in state._connect_and_get_accessor().get_placement_group_table():
-        group = message.FromString(raw)
+    for group in private_api.ray_placement_groups():
         is_of_an_actor = group.creator_actor_id not in (b"", ray.ActorID.nil().binary())
         is_left = group.creator_actor_dead and not group.is_detached
-        is_there = group.state != message.REMOVED
-        if is_of_an_actor and is_left and is_there and group.creator_job_id.hex() == job:
+        if is_of_an_actor and is_left and group.creator_job_id.hex() == job:
             identity = ray.PlacementGroupID(group.placement_group_id)
             remove_placement_group(PlacementGroup(identity))
             found += 1

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from droplora_sweep import private_api
 from droplora_sweep.spec import TrialSpec
 
 from .messages import ExitReason
@@ -188,10 +189,8 @@ def start_on_their_nodes(task: Any, workers: Sequence[Worker]) -> list[ray.Objec
 
 
 def _killer(workers: Sequence[Worker]) -> str | None:
-    from ray._private.state import state
-
     for worker in workers:
-        cause = state.actor_table(worker.actor).get("DeathCause") if worker.actor else None
+        cause = private_api.ray_death_cause(worker.actor) if worker.actor else None
         if cause is not None and cause.HasField("oom_context"):
             return f"Ray ended rank {worker.rank}, since its node was running out of memory"
     now = num_oom_kills()

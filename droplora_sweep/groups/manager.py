@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from droplora_sweep import private_api
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
 
@@ -155,12 +156,10 @@ class GroupManager:
         self._health_checks = HealthChecks(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
-        from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
-
         for name, value in RAY_TRAIN_SETTINGS.items():
             os.environ.setdefault(name, value)
         # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
-        ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
+        private_api.let_ray_train_propagate("RAY_ADDRESS")
         self._start_missing(cluster_nodes())
         self._grower.start()
         return self

@@ -146,7 +146,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
         reason = str(error).strip().splitlines()[0]
         raise InputError([Fault("", "model.path", f"cannot load {spec.path}: {reason}")]) from error
     loaded: PreTrainedModel = model
-    loaded.name_or_path = loaded.config._name_or_path = str(path)
+    loaded.name_or_path = loaded.config.name_or_path = str(path)
     loaded.requires_grad_(False)
     loaded.train(False)
     if spec.quantization == "none":

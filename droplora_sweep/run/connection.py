@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from droplora_sweep import private_api
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:
@@ -46,34 +47,28 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
     try:
         with _token(private) as token, _environment(_settings(token)):
             import ray
-            from ray._private import ray_constants
-            from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
             # A Ray that this process started before had another token.
-            AuthenticationTokenLoader.instance().reset_cache()
-            has_clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-            try:
-                _start(node, private / "r")
-                yield
-            finally:
-                ray_constants.ENABLE_RAY_CLUSTER = has_clusters
-                ray.shutdown()
+            private_api.forget_ray_token()
+            with private_api.ray_on_loopback():
+                try:
+                    _start(node, private / "r")
+                    yield
+                finally:
+                    ray.shutdown()
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
 
 def _start(node: Mapping[str, float], folder: Path) -> None:
-    import ray
-
     try:
-        ray.init(
+        private_api.start_ray(
+            folder,
             address="local",
             num_cpus=int(node["CPU"]),
             num_gpus=int(node["GPU"]),
             include_dashboard=False,
             logging_level=logging.WARNING,
-            # Ray opens its own folder to everybody (mode 0777).
-            _temp_dir=str(folder),
         )
     # Blind on purpose: where its processes take too long or end, Ray raises a bare Exception.
     except Exception as error:
@@ -241,10 +236,9 @@ def require_answer(cluster: RayAddress) -> None:
         reason = what if isinstance(error, TimeoutError) else str(error)
         raise _no_answer(cluster, reason) from error
     import ray
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
-        GcsClient(address=cluster.address)
+        private_api.ask_ray(cluster.address)
     except ray.exceptions.RayError as error:
         reason = f"what listens there does not answer as Ray does: {error}"
         raise _no_answer(cluster, reason) from error
@@ -254,10 +248,8 @@ def _found(cluster: RayAddress) -> RayAddress:
     """``auto`` in RAY_ADDRESS as the Ray that was last started on this machine."""
     if cluster.address != AUTO:
         return cluster
-    from ray._private.services import canonicalize_bootstrap_address
-
     try:
-        return RayAddress(str(canonicalize_bootstrap_address(AUTO)), cluster.source)
+        return RayAddress(private_api.ray_bootstrap_address(AUTO), cluster.source)
     except ConnectionError as error:
         raise _no_answer(cluster, str(error)) from error
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .rules import IsBehind, Outcomes, Rule
 
 
+TIME = "evaluation"
+"""In a result: number of the evaluation, by which ASHA tells the time."""
+
 BASELINE = "is_baseline"
 """In a trial's config: what the others are compared with, and so needs its full length."""
 
@@ -91,13 +94,17 @@ class _Asha(AsyncHyperBandScheduler):
     a sweep went on, and a trial that goes on is the one they know.
     """
 
+    def __init__(self, metric: str, **options: Any) -> None:
+        super().__init__(TIME, metric, mode="max", **options)
+        self._scored = metric
+
     def recall(self, trial: TrialHistory) -> None:
         """Put an earlier trial's score at each evaluation into the rungs."""
         controller: Any = None
         entry: Any = _Entry(trial.name)
         super().on_trial_add(controller, entry)
         for evaluation, score in sorted(trial.decided_scores.items()):
-            result = {self._time_attr: evaluation, self._metric: score}
+            result = {TIME: evaluation, self._scored: score}
             super().on_trial_result(controller, entry, result)
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -106,8 +113,7 @@ class _Asha(AsyncHyperBandScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
-        assert self._metric is not None
-        if not math.isfinite(result.get(self._metric, 0.0)):
+        if not math.isfinite(result.get(self._scored, 0.0)):
             # In a rung, one infinity would stop all others.
             return TrialScheduler.CONTINUE
         decision: str = super().on_trial_result(tune_controller, _entry(trial), result)
@@ -130,9 +136,7 @@ def _asha(sweep: SweepSpec, grace_evaluations: int, reduction_factor: int) -> _A
     """
     num_evaluations = sweep.evaluation.num_evaluations
     return _Asha(
-        time_attr="evaluation",
-        metric=sweep.search.metric,
-        mode="max",
+        sweep.search.metric,
         grace_period=min(grace_evaluations, num_evaluations),
         reduction_factor=reduction_factor,
         max_t=num_evaluations + 1,

@@ -16,6 +16,7 @@ from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 from scipy.stats import qmc
 
+from droplora_sweep import private_api
 from droplora_sweep.spec import (
     GridSpec,
     OptunaSamplerSpec,
@@ -171,11 +172,14 @@ class StudySearcher(Searcher):
         last_report: LastReport | None = None
         if self._open:
             unfinished = self._open.popleft()
-            drawn = self._find(unfinished.proposal.number), unfinished.proposal
+            drawn = (
+                private_api.running_trial(self._study, unfinished.proposal.number),
+                unfinished.proposal,
+            )
             last_report = unfinished.last_report
         elif self._clones:
             clone = self._clones.popleft()
-            drawn = self._find(clone.number), clone
+            drawn = private_api.running_trial(self._study, clone.number), clone
         elif (new := self._draw_new()) is not None:
             drawn = new
         else:
@@ -257,13 +261,6 @@ class StudySearcher(Searcher):
         for index, values in enumerate((*first, *known.points)):
             if index not in queued and resolve(dict(values), self._sweep) not in known.specs:
                 self._study.enqueue_trial(dict(values), user_attrs={QUEUED: index})
-
-    def _find(self, number: int) -> optuna.trial.Trial:
-        """The running trial of that number, of an earlier driver."""
-        [found] = [
-            trial for trial in self._study.get_trials(deepcopy=False) if trial.number == number
-        ]
-        return optuna.trial.Trial(self._study, found._trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what it is given, for a restore that never happens here."""

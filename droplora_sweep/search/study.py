@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState as OptunaState
 
+from droplora_sweep import private_api
 from droplora_sweep.spec.metric_names import TRAIN_SECONDS
 from droplora_sweep.spec.search import objective_values
 
@@ -186,7 +187,7 @@ def reconciled_study(
 def _remade(
     study: optuna.Study, known: Mapping[int, TrialHistory], sweep: SweepSpec
 ) -> optuna.Study:
-    name, storage, directions = study.study_name, study._storage, study.directions
+    name, storage, directions = study.study_name, private_api.study_storage(study), study.directions
     optuna.delete_study(study_name=name, storage=storage)
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     num_complete = 0

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
-from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+
+from droplora_sweep import private_api
 
 from .scheduler import is_paired, make_scheduler
 from .study import DELIVERED_AGAIN, IS_STOPPED
@@ -89,7 +90,7 @@ def run_search(
         is_behind: For the rule ``futility``: whether a trial is behind another beyond chance.
     """
     stopper = _StopWhen(should_stop, searcher)
-    ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)
+    private_api.keep_from_ray_tune(SECRETS)
     for name, value in TUNE_SETTINGS.items():
         os.environ.setdefault(name, value)
     tuner = tune.Tuner(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import gc
 import logging
 import os
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from droplora_sweep import private_api
 
 # ru_maxrss is in KiB on Linux.
 _RSS_UNIT_BYTES = 1024
@@ -41,7 +42,7 @@ def settle(threads: int | None) -> torch.device:
     os.environ.setdefault("LOCAL_RANK", str(device.index or 0))
     if not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
-        store = torch._C._distributed_c10d.HashStore()
+        store = dist.HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     return device
 
@@ -55,9 +56,7 @@ def import_deepspeed(device: torch.device) -> Any:
 
     deepspeed.utils.logger.setLevel(logging.WARNING)
     if device.type == "cpu":
-        # Its shared-memory collective would be compiled when the first engine starts, for a
-        # minute and with a C++ compiler; gloo is what is wanted.
-        deepspeed.ops.__compatible_ops__ = collections.defaultdict(bool)
+        private_api.compile_nothing(deepspeed)
     return deepspeed
 
 

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import nn
 from transformers.trainer_pt_utils import get_parameter_names
 
+from droplora_sweep import private_api
+
 from .device import import_deepspeed
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
     exp_avg: dict[str, torch.Tensor] = {}
     exp_avg_sq: dict[str, torch.Tensor] = {}
     num_updates = 0
-    for part, shapes in zip(zero.single_partition_of_fp32_groups, groups, strict=True):
+    parts, _ = private_api.zero_partitions(zero)
+    for part, shapes in zip(parts, groups, strict=True):
         state = zero.optimizer.state[part]
         num_updates = int(state["step"])
         whole = (part.detach(), *(state[name] for name in MOMENTS))
@@ -84,8 +87,7 @@ def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | N
             saved ones may have been in other groups.
         saved: On rank 0; None elsewhere.
     """
-    parts = zero.single_partition_of_fp32_groups
-    copies = zero.parallel_partitioned_bit16_groups
+    parts, copies = private_api.zero_partitions(zero)
     count = torch.tensor([saved.num_updates if saved else 0], device=parts[0].device)
     dist.broadcast(count, src=0)
     for part, model_parts, shapes in zip(parts, copies, groups, strict=True):

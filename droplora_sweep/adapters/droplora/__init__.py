@@ -5,7 +5,7 @@ m the mask of `masks` (arXiv 2508.17337, Eq. 2). What is trained is saved as an 
 adapter, and where nothing is pruned PEFT's own forward pass runs.
 
 PEFT's extension points used here, all marked experimental in 0.21: registered custom modules
-(`LoraConfig._register_custom_module`), `LoraLayer.resolve_lora_variant` and `LoraVariant`.
+(see `private_api`), `LoraLayer.resolve_lora_variant` and `LoraVariant`.
 """
 
 from .layers import DropLoraConfig, fold_gates, set_step, unmasked_layers

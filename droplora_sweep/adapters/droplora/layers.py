@@ -16,6 +16,7 @@ from peft.utils.other import transpose
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from droplora_sweep import private_api
 from droplora_sweep.spec.adapter import rate_of
 
 from .masks import SCHEDULES
@@ -65,7 +66,7 @@ class DropLoraConfig(LoraConfig):
         if self.pruning_schedule not in SCHEDULES:
             problem = f"must be one of {', '.join(SCHEDULES)}, got {self.pruning_schedule!r}"
             raise ValueError(f"`pruning_schedule` {problem}.")
-        self._register_custom_module(PRUNABLE_LAYERS)
+        private_api.register_lora_layers(self, PRUNABLE_LAYERS)
 
     @property
     def is_pruned(self) -> bool:

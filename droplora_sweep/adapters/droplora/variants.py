@@ -11,6 +11,8 @@ from peft.utils.integrations import dequantize_module_weight
 from peft.utils.other import transpose
 from torch import nn
 
+from droplora_sweep import private_api
+
 from .masks import draw_kept_ranks, dropped, gather, kept_update, learned_mask, rate_at
 
 if TYPE_CHECKING:
@@ -146,7 +148,7 @@ class MaskedLora(LoraVariant):
         The weights' versions are part of the key for callers that train without `set_step`.
         """
         weights = (A.weight, B.weight)
-        key = (scaling, *((w.data_ptr(), w.dtype, w._version) for w in weights))
+        key = (scaling, *((w.data_ptr(), w.dtype, private_api.weight_version(w)) for w in weights))
         if self._slices is None or self._slices[0] != key:
             rank = A.weight.shape[0]
             kept = draw_kept_ranks(

@@ -1,0 +1,208 @@
+"""Private API of dependencies: what is used of it, why, and in which version it was seen.
+
+Private is a name that begins with an underscore, or one in a module that its project keeps for
+itself. No other module uses such a name: after an upgrade ``tests/test_private_api.py`` names the
+function below that broke. Each imports its library when it is called.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    import optuna
+    import torch
+    from peft import LoraConfig
+    from torch import nn
+
+
+@contextlib.contextmanager
+def ray_on_loopback() -> Iterator[None]:
+    """Let what is started within it listen on the loopback interface alone.
+
+    Ray 2.60: a constant decides, which an environment variable sets before Ray is imported.
+    """
+    from ray._private import ray_constants
+
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def start_ray(folder: Path, **options: Any) -> None:
+    """Start a Ray that writes into this folder.
+
+    Ray 2.60: its own folder is open to every user of the machine (mode 0777).
+    """
+    import ray
+
+    ray.init(_temp_dir=str(folder), **options)
+
+
+def ray_session_folder() -> Path | None:
+    """Return the folder of this node's logs and of objects that do not fit in memory.
+
+    Ray 2.60: its public API has the session's name, but not the folder that it is in. None where
+    this process is not on a node of the cluster.
+    """
+    import ray
+
+    worker: Any = ray._private.worker
+    node = worker._global_node
+    return None if node is None else Path(node.get_session_dir_path())
+
+
+def ray_cluster_config() -> Any:
+    """Return the kinds of nodes that an autoscaler may start; None without one.
+
+    Ray 2.60: `ray.nodes` has only those that run.
+    """
+    from ray._private.state import state
+
+    return state.get_cluster_config()
+
+
+def ray_death_cause(actor_id: str) -> Any:
+    """Return what Ray knows of why an actor died, a protobuf message; None where it lives.
+
+    Ray 2.60: exceptions carry a text alone, which does not say that memory had run out.
+    """
+    from ray._private.state import state
+
+    return state.actor_table(actor_id).get("DeathCause")
+
+
+def ray_placement_groups() -> list[Any]:
+    """Return the placement groups that are not removed, as protobuf messages.
+
+    Ray 2.60: `ray.util.placement_group_table` does not say whose they are, nor if that actor died.
+    """
+    from ray._private.state import state
+    from ray.core.generated import gcs_pb2
+
+    # Made by protobuf when it is imported, out of sight of type checkers.
+    message: Any = vars(gcs_pb2)["PlacementGroupTableData"]
+    table = state._connect_and_get_accessor().get_placement_group_table()
+    groups = [message.FromString(raw) for raw in table]
+    return [group for group in groups if group.state != message.REMOVED]
+
+
+def ask_ray(address: str) -> None:
+    """Ask the head of a Ray cluster to answer.
+
+    Ray 2.60: `ray.init` tries again and again, for minutes.
+
+    Raises:
+        RayError: What listens there does not answer as Ray does.
+    """
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
+    GcsClient(address=address)
+
+
+def ray_bootstrap_address(address: str) -> str:
+    """Return the address that ``auto`` means on this machine.
+
+    Ray 2.60: `ray.init` finds it, but tells only once it is connected.
+
+    Raises:
+        ConnectionError: No Ray runs here.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    return str(canonicalize_bootstrap_address(address))
+
+
+def forget_ray_token() -> None:
+    """Let the next Ray that this process starts or joins have a token of its own.
+
+    Ray 2.60: it reads its token once, and keeps it for as long as the process lives.
+    """
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def let_ray_train_propagate(name: str) -> None:
+    """Hand an environment variable on to Ray Train's controllers and workers.
+
+    Ray 2.60: without the address, their helpers give up where a host has several Rays.
+    """
+    from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
+
+    ENV_VARS_TO_PROPAGATE.add(name)
+
+
+def keep_from_ray_tune(names: Collection[str]) -> None:
+    """Hand these environment variables on to no trial of Ray Tune.
+
+    Ray 2.60: it puts those of cloud storages into a runtime environment, which Ray logs.
+    """
+    from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+
+    ENV_VARS_TO_PROPAGATE.difference_update(names)
+
+
+def study_storage(study: optuna.Study) -> Any:
+    """Return the storage that a study is in.
+
+    Optuna 5.0: a study can be made anew under its name only with the storage that it was in.
+    """
+    return study._storage
+
+
+def running_trial(study: optuna.Study, number: int) -> optuna.Trial:
+    """Return the trial of this number, to report to although another process asked for it.
+
+    Optuna 5.0: `Study.tell` takes numbers, but intermediate values need the trial's object.
+    """
+    import optuna
+
+    [found] = [trial for trial in study.get_trials(deepcopy=False) if trial.number == number]
+    return optuna.Trial(study, found._trial_id)
+
+
+def weight_version(weight: torch.Tensor) -> int:
+    """Return a number that each change of a tensor in place increases.
+
+    torch 2.13: autograd's own counter; without it copies of a weight would have to be compared.
+    """
+    return weight._version
+
+
+def register_lora_layers(
+    config: LoraConfig, layers: Mapping[type[nn.Module], type[nn.Module]]
+) -> None:
+    """Let PEFT wrap base layers in LoRA layers of ours.
+
+    PEFT 0.21: described in its guide for custom models, and experimental.
+    """
+    config._register_custom_module(dict(layers))
+
+
+def compile_nothing(deepspeed: Any) -> None:
+    """Let DeepSpeed take torch's collectives in place of its own.
+
+    DeepSpeed 0.19: its shared-memory collective would be compiled when the first engine starts,
+    for a minute and with a C++ compiler; no setting turns it off.
+    """
+    deepspeed.ops.__compatible_ops__ = collections.defaultdict(bool)
+
+
+def zero_partitions(optimizer: Any) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
+    """Return what a ZeRO-2 optimiser keeps of each parameter group.
+
+    DeepSpeed 0.19: its access by parameter needs three collectives for each, and loses the sign
+    of zeros.
+
+    Returns:
+        This rank's part of the fp32 weights; every rank's part of the model's weights.
+    """
+    return optimizer.single_partition_of_fp32_groups, optimizer.parallel_partitioned_bit16_groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 class DropLoRASweepError(Exception):
@@ -35,6 +36,11 @@ class InputError(DropLoRASweepError):
         assert faults, "an InputError needs a fault"
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, faults)))
+
+    @classmethod
+    def of(cls, field: str, problem: str) -> Self:
+        """Return the error of one fault, of a field whose line is not known here."""
+        return cls([Fault("", field, problem)])
 
 
 class TrialError(DropLoRASweepError):

@@ -16,7 +16,7 @@ from peft import (
 )
 from safetensors.torch import load
 
-from droplora_sweep.errors import Fault, InputError, TrialError
+from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.spec.methods import method_of
 
 from .droplora import DropLoraConfig, set_step, unmasked_layers
@@ -247,7 +247,7 @@ def refuse_quantised(base: PreTrainedModel, method: str) -> None:
     """
     if getattr(base, "is_quantized", False):
         problem = f"must be none with `method: {method}`, which changes the base weights"
-        raise InputError([Fault("", "model.quantization", problem)])
+        raise InputError.of("model.quantization", problem)
 
 
 def _target_fault(config: DropLoraConfig, error: ValueError) -> InputError:
@@ -258,9 +258,9 @@ def _target_fault(config: DropLoraConfig, error: ValueError) -> InputError:
         return _unprunable(targets)
     rule = "match layers of the model" if "arget module" in message else "be layers it can adapt"
     problem = f"must {rule}, got {targets}: {message}"
-    return InputError([Fault("", "adapter.target_modules", problem)])
+    return InputError.of("adapter.target_modules", problem)
 
 
 def _unprunable(layers: list[str]) -> InputError:
     problem = f"must match linear layers where the pruning rate is above 0, got {layers}"
-    return InputError([Fault("", "adapter.target_modules", problem)])
+    return InputError.of("adapter.target_modules", problem)

@@ -21,7 +21,7 @@ import torch
 from peft.utils.other import get_pattern_key
 from safetensors.torch import load, save
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.records.layout import MODEL_CARD
 
 from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
@@ -106,7 +106,7 @@ class FactoredAdapter:
         """
         if not 1 <= rank <= self.rank:
             problem = f"must be from 1 to {self.rank}, the adapter's own, got {rank}"
-            raise InputError([Fault("", "rank", problem)])
+            raise InputError.of("rank", problem)
 
     def relative_error(self, rank: int) -> float:
         """``|dW - dW'| / |dW|`` in the Frobenius norm over all layers, from singular values alone.
@@ -231,4 +231,4 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _refused(problem: str) -> InputError:
-    return InputError([Fault("", "adapter", problem)])
+    return InputError.of("adapter", problem)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.storage.mirror import local_storage
 
 
@@ -47,7 +47,7 @@ def usable_path(option: typer.CallbackParam, path: Path | None) -> Path | None:
             path.exists()
     except OSError as error:
         problem = f"must be a usable path: {error.strerror}"
-        raise InputError([Fault("", option.opts[0], problem)]) from error
+        raise InputError.of(option.opts[0], problem) from error
     return path
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from droplora_sweep.errors import DropLoRASweepError, Fault, InputError, SweepError
+from droplora_sweep.errors import DropLoRASweepError, InputError, SweepError
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
 
@@ -189,7 +189,7 @@ def compare(
     require_no_secret("--mlflow-address", mlflow_address or "")
     if len(set(names)) < max(2, len(names)):
         problem = f"must be two different sweeps or more, got {', '.join(names)}"
-        raise InputError([Fault("", "NAME...", problem)])
+        raise InputError.of("NAME...", problem)
     ledgers = [_ledger(name, storage) for name in names]
     contenders = [
         Contender(name, facts_of(ledger), ledger.scores)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 
 from .entry import EXIT_FAILED
 from .options import (
@@ -89,7 +89,7 @@ def resume(
     if cluster.address.startswith(REMOTE):
         problem = "must reach the storage directly, got "
         problem += f"{cluster.address}; submit it as a Ray job instead"
-        raise InputError([Fault("", cluster.source, problem)])
+        raise InputError.of(cluster.source, problem)
     record = Ledger.open(storage, name).record
     prepared = prepare(recorded_file(record, storage, fork))
     _run(prepared, cluster, None if fork is None else name)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.records.layout import RESULTS
 
 from .options import (
@@ -122,4 +122,4 @@ def _numbers(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         problem = f"must be whole numbers with commas between, got {text}"
-        raise InputError([Fault("", option, problem)]) from error
+        raise InputError.of(option, problem) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.errors import InputError, SweepError
 
 from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usable_path
 from .printing import own_console, print_answer, print_decisions, print_lines
@@ -133,10 +133,10 @@ def export(
 
     if (trial is None) == (task is None):
         problem = "must be given, or else --task, and not both"
-        raise InputError([Fault("", "TRIAL", problem)])
+        raise InputError.of("TRIAL", problem)
     forms = ("adapter", "merged", "gguf")
     if form not in forms:
-        raise InputError([Fault("", "--format", f"must be one of {', '.join(forms)}, got {form}")])
+        raise InputError.of("--format", f"must be one of {', '.join(forms)}, got {form}")
     ledger = Ledger.open(storage, name)
     if trial is None:
         [winner] = _winners(ledger, task)
@@ -204,5 +204,5 @@ def _winners(ledger: Ledger, task: str | None) -> tuple[Winner, ...]:
     chosen = tuple(winner for winner in found if winner.benchmark == task)
     if not chosen:
         known = ", ".join(winner.benchmark for winner in found)
-        raise InputError([Fault("", "--task", f"must be one of {known}, got {task}")])
+        raise InputError.of("--task", f"must be one of {known}, got {task}")
     return chosen

@@ -227,4 +227,4 @@ def _require_some(benchmark: Benchmark, fitted: Fitted, limit: int | None) -> No
             f"must be truncate where no prompt fits, got drop: all {fitted.num_long:,} of "
             f"{benchmark.name} have more than {limit:,} tokens"
         )
-        raise InputError([Fault("", "evaluation.on_long_prompt", problem)])
+        raise InputError.of("evaluation.on_long_prompt", problem)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.spec import local_folder
 from droplora_sweep.spec.metric_names import PERPLEXITY_AFTER, PERPLEXITY_BEFORE, PERPLEXITY_RATIO
 
@@ -61,4 +61,4 @@ def forgetting_metrics(before: float, after: float) -> dict[str, float]:
 
 
 def _fault(problem: str) -> InputError:
-    return InputError([Fault("", "evaluation.held_out_text", problem)])
+    return InputError.of("evaluation.held_out_text", problem)

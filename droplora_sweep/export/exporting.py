@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.adapters.export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
 from droplora_sweep.analysis.intervals import mean as mean_estimate
 from droplora_sweep.analysis.intervals import mean_score
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.card_sections import Form
 from droplora_sweep.ledger.files import plain_files, verify_adapter
@@ -64,7 +64,7 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
         SweepError: The adapter's files are damaged, or the folder cannot be written.
     """
     if output.exists():
-        raise InputError([Fault("", "--output", f"must be new, got {output}, which exists")])
+        raise InputError.of("--output", f"must be new, got {output}, which exists")
     refuse_without_form(trial, form)
     assert trial.adapter is not None, "find_trial gives trials with an adapter"
     verify_adapter(trial.adapter, trial.adapter_digest)
@@ -88,19 +88,19 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
     method = _method(trial)
     if not method.has_rank and form is not Format.MERGED:
         problem = f"must be merged for {trial.trial_id}, a whole model without adapter, got {form}"
-        raise InputError([Fault("", "--format", problem)])
+        raise InputError.of("--format", problem)
     if form is Format.GGUF and (layers := _of_embeddings(trial)):
         problem = (
             f"must be adapter or merged for {trial.trial_id}: llama.cpp's converter takes no "
             f"adapter of {', '.join(layers)}, got gguf"
         )
-        raise InputError([Fault("", "--format", problem)])
+        raise InputError.of("--format", problem)
     if method.extra_tensors and form is Format.GGUF:
         problem = (
             f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
             f"not {method.extra_tensors}, got gguf"
         )
-        raise InputError([Fault("", "--format", problem)])
+        raise InputError.of("--format", problem)
 
 
 def estimates(scores: Scores | None) -> dict[str, Estimate]:
@@ -165,7 +165,7 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
 
 def _base_files(trial: TrialRecord) -> Files:
     """The base model's configuration and tokenizer, without its weights."""
-    folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model).path
+    folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model)
     return {
         f"{BASE}/{path.name}": path.read_bytes()
         for pattern in BASE_FILES

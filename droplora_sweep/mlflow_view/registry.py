@@ -189,7 +189,7 @@ def _loaded(trial: TrialRecord) -> dict[str, Any]:
 
     spec = TrialSpec.model_validate(dict(trial.spec)).model
     plain = spec.model_copy(update={"quantization": "none"})
-    base = str(resolve_model(spec).path)
+    base = str(resolve_model(spec))
     with warnings.catch_warnings():
         # That PEFT calls what transformers deprecates is nothing to tell a user.
         warnings.simplefilter("ignore", FutureWarning)

@@ -6,34 +6,35 @@ import json
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 
 from .resolving import INDEX_FILE, adapter_note, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from droplora_sweep.spec.trial import ModelSpec
 
 
 def require_quantization(spec: ModelSpec) -> None:
-    """See that what quantises the model is installed, if anything is to.
+    """Refuse to quantise where bitsandbytes is not installed.
 
     Raises:
-        InputError: bitsandbytes is needed and not installed.
+        InputError: It is needed and not installed.
     """
     if spec.quantization != "none" and find_spec("bitsandbytes") is None:
         problem = (
             f"must be none where bitsandbytes is not installed, got {spec.quantization}: "
             "pip install 'droplora-sweep[quantization]'"
         )
-        raise InputError([Fault("", "model.quantization", problem)])
+        raise InputError.of("model.quantization", problem)
 
+
+PUBLISHED_MODELS = Path(__file__).parent / "published_models.json"
 
 GATED_TYPES = ("llama", "mistral", "qwen2")
 """``model_type`` of the decoders with Llama's layers: attention, and an MLP with a gate."""
@@ -41,7 +42,7 @@ GATED_TYPES = ("llama", "mistral", "qwen2")
 
 @dataclass(frozen=True)
 class Dimensions:
-    """What a Llama-like decoder is made of.
+    """Sizes of a Llama-like decoder.
 
     Attributes:
         vocabulary: Tokens of its vocabulary, V.
@@ -52,8 +53,8 @@ class Dimensions:
         num_kv_heads: Heads of keys and of values; fewer with grouped queries.
         head_width: Numbers of a head.
         context_tokens: The most tokens it can read.
-        is_tied: Whether the output layer is the embedding.
-        has_qkv_bias: Whether q, k and v have a bias, as Qwen2's have.
+        is_tied: True where the output layer is the embedding.
+        has_qkv_bias: True where q, k and v have a bias, as Qwen2's.
     """
 
     vocabulary: int
@@ -78,7 +79,7 @@ class Dimensions:
         return self.num_kv_heads * self.head_width
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name of each tensor to its shape, as ``transformers`` stores them; a tied one once."""
+        """Return the shape of each tensor as ``transformers`` stores it; a tied one once."""
         return dict(self._tensors())
 
     def _tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -104,7 +105,7 @@ class Dimensions:
 
 
 def read_dimensions(config: Mapping[str, Any]) -> Dimensions | None:
-    """What a config.json says; None for an architecture that is not Llama's, or lacks a field."""
+    """Read a config.json; None for an architecture that is not Llama's, or without a field."""
     if config.get("model_type") not in GATED_TYPES:
         return None
     try:
@@ -126,37 +127,6 @@ def read_dimensions(config: Mapping[str, Any]) -> Dimensions | None:
         return None
 
 
-@dataclass(frozen=True)
-class PublishedModel:
-    """A model whose config.json is known without its files.
-
-    Attributes:
-        hub_id: Its name on the Hub.
-        architecture: Class name, e.g. ``LlamaForCausalLM``.
-        num_parameters: As its publisher counts them.
-        dimensions: What it is made of.
-    """
-
-    hub_id: str
-    architecture: str
-    num_parameters: int
-    dimensions: Dimensions
-
-
-@cache
-def published_models() -> dict[str, PublishedModel]:
-    """Well-known models by Hub id, from ``published_models.json``, which names its source."""
-    text = files("droplora_sweep.models").joinpath("published_models.json").read_text("utf-8")
-    found = {}
-    for hub_id, config in json.loads(text)["models"].items():
-        dimensions = read_dimensions(config)
-        assert dimensions is not None, hub_id
-        found[hub_id] = PublishedModel(
-            hub_id, config["architecture"], config["num_parameters"], dimensions
-        )
-    return found
-
-
 # A safetensors file starts with the length of its JSON header: 8 bytes, little-endian. The
 # format caps the header at 100 MB, so a larger length means another kind of file.
 _LENGTH_BYTES = 8
@@ -173,9 +143,9 @@ class ModelSummary:
         num_parameters: Numbers stored in the files; tied weights count once.
         weight_bytes: Size of the weight files.
         context_tokens: The most tokens it can read; None where config.json names no limit.
-        dimensions: What it is made of; None for an architecture that is not Llama's.
+        dimensions: Its sizes; None for an architecture that is not Llama's.
         path: Its folder; None of a published model that is not here.
-        notes: What a user should know of its folder though it is no fault, one line each.
+        notes: Remarks on its folder for the user, one line each.
     """
 
     architecture: str
@@ -215,23 +185,25 @@ def inspect_model(path: Path) -> ModelSummary:
     )
 
 
-def inspect_published(hub_id: str) -> ModelSummary | None:
-    """What a well-known model is, without its files; None for any other.
+@cache
+def published_models() -> dict[str, ModelSummary]:
+    """Return well-known models by Hub id, from ``published_models.json``, which names its source.
 
-    Its weights are taken to be stored in 16 bits, as all of these are.
+    Parameters are as the publisher counts them; all are stored in 16 bits.
     """
-    published = published_models().get(hub_id)
-    if published is None:
-        return None
-    dimensions = published.dimensions
-    return ModelSummary(
-        architecture=published.architecture,
-        shapes=dimensions.shapes(),
-        num_parameters=published.num_parameters,
-        weight_bytes=2 * published.num_parameters,
-        context_tokens=dimensions.context_tokens,
-        dimensions=dimensions,
-    )
+    found = {}
+    for hub_id, config in json.loads(PUBLISHED_MODELS.read_text("utf-8"))["models"].items():
+        dimensions = read_dimensions(config)
+        assert dimensions is not None, hub_id
+        found[hub_id] = ModelSummary(
+            architecture=config["architecture"],
+            shapes=dimensions.shapes(),
+            num_parameters=config["num_parameters"],
+            weight_bytes=2 * config["num_parameters"],
+            context_tokens=dimensions.context_tokens,
+            dimensions=dimensions,
+        )
+    return found
 
 
 def _context_tokens(config: dict[str, Any]) -> int | None:
@@ -240,7 +212,7 @@ def _context_tokens(config: dict[str, Any]) -> int | None:
 
 
 def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Tensor names and shapes of one safetensors file, in the file's order.
+    """Return the shape of each tensor of a safetensors file by name, in the file's order.
 
     Raises:
         InputError: It is not a safetensors file.
@@ -258,7 +230,7 @@ def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _shards(path: Path) -> list[Path]:
-    """The files the index names if there is one, else every safetensors file."""
+    """Return the files that the index names, or every safetensors file where there is no index."""
     index = path / INDEX_FILE
     if not index.is_file():
         return weight_files(path)
@@ -283,4 +255,4 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _fault(problem: str) -> InputError:
-    return InputError([Fault("", "model.path", problem)])
+    return InputError.of("model.path", problem)

@@ -1,4 +1,4 @@
-"""The base model and its tokenizer in memory, with its numbers or, on ``meta``, without."""
+"""Load the base model and its tokenizer, or build the model without weights on ``meta``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging as transformers_logging
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 
 from .inspecting import require_quantization
 from .resolving import ADAPTER_CONFIG, is_of_adapter, resolve_model
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 _POSITIONS = re.compile(r"^wpe$|position")
-"""Names of embeddings that are looked up by a token's place."""
+"""Names of embeddings that are looked up by a token's position."""
 
 
 def build_without_weights(path: Path, *, trust_remote_code: bool = False) -> PreTrainedModel:
-    """The frozen base model with its modules and shapes, from its configuration alone.
+    """Build the frozen base model with its modules and shapes, from its configuration alone.
 
     Args:
-        path: A folder with config.json.
-        trust_remote_code: Whether Python code from the folder is run.
+        path: Folder with config.json.
+        trust_remote_code: Run Python code from the folder.
 
     Raises:
         InputError: It is no causal language model, or transformers cannot build it.
@@ -55,7 +55,7 @@ def build_without_weights(path: Path, *, trust_remote_code: bool = False) -> Pre
             )
     except (ValueError, OSError, AttributeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError([Fault("", "model.path", f"cannot build {path}: {reason}")]) from error
+        raise InputError.of("model.path", f"cannot build {path}: {reason}") from error
     model.requires_grad_(False)
     model.train(False)
     return model
@@ -79,7 +79,7 @@ def require_decoder(config: Any) -> None:
 
 
 def _causal() -> set[str]:
-    """Names of the classes that continue a text, in lower case."""
+    """Return the names of the classes that continue a text, in lower case."""
     found: set[str] = set()
     for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
         found |= {name.lower() for name in ((names,) if isinstance(names, str) else names)}
@@ -87,24 +87,24 @@ def _causal() -> set[str]:
 
 
 def num_embedded_tokens(model: PreTrainedModel) -> int:
-    """How many token ids the model has an embedding of."""
+    """Return the number of token ids that have an embedding."""
     return next(model.get_input_embeddings().parameters()).shape[0]
 
 
 def num_learned_positions(model: PreTrainedModel, context: int | None) -> int | None:
-    """How many tokens there are embeddings of places for; None where places are computed."""
+    """Return the number of learned positions; None where positions are computed."""
     tokens = model.get_input_embeddings()
     for name, module in model.named_modules():
         is_other = isinstance(module, nn.Embedding) and module is not tokens
         if is_other and _POSITIONS.search(name.rpartition(".")[2]):
-            # Some have a few more rows than places.
+            # Some have a few more rows than positions.
             return min(module.num_embeddings, context or module.num_embeddings)
     return None
 
 
 def _no_decoder(kind: str, problem: str) -> InputError:
     text = f"must be a causal language model (a decoder), got {kind}, {problem}"
-    return InputError([Fault("", "model.path", text)])
+    return InputError.of("model.path", text)
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -117,14 +117,14 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     adapter that lies in the folder is not loaded.
 
     Args:
-        spec: Which model, and its precision.
-        device: Where it is put.
+        spec: The model, and its precision.
+        device: Device of its weights.
 
     Raises:
         InputError: It cannot be found (see `resolve_model`), is not a causal language model, or is
             to be quantised where bitsandbytes is not installed.
     """
-    path = resolve_model(spec).path
+    path = resolve_model(spec)
     device = torch.device(device)
     transformers_logging.disable_progress_bar()
     try:
@@ -144,7 +144,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             )
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError([Fault("", "model.path", f"cannot load {spec.path}: {reason}")]) from error
+        raise InputError.of("model.path", f"cannot load {spec.path}: {reason}") from error
     loaded: PreTrainedModel = model
     loaded.name_or_path = loaded.config.name_or_path = str(path)
     loaded.requires_grad_(False)
@@ -156,7 +156,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
 
 @contextlib.contextmanager
 def _without_adapter(folder: Path) -> Iterator[Path]:
-    """The folder, or links to all of it but the adapter that transformers would load with it."""
+    """Yield the folder, or links to all but the adapter, which transformers would load too."""
     if not (folder / ADAPTER_CONFIG).is_file():
         yield folder
         return
@@ -168,7 +168,7 @@ def _without_adapter(folder: Path) -> Iterator[Path]:
 
 
 def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
-    """How bitsandbytes stores the linear layers, as QLoRA does (arXiv 2305.14314).
+    """Return what lets bitsandbytes store the linear layers as QLoRA does (arXiv 2305.14314).
 
     4 bits are NF4 with doubly quantised constants; 8 bits are LLM.int8 (arXiv 2208.07339). The
     output layer and everything that is not linear keeps the spec's precision.
@@ -195,7 +195,7 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     Raises:
         InputError: It cannot be found or read, or has no EOS token to end a response with.
     """
-    path = resolve_model(spec).path
+    path = resolve_model(spec)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path,
@@ -206,10 +206,10 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         problem = f"cannot load the tokenizer of {spec.path}: {reason}"
-        raise InputError([Fault("", "model.path", problem)]) from error
+        raise InputError.of("model.path", problem) from error
     if tokenizer.eos_token_id is None:
         problem = f"must have a tokenizer with an EOS token, got {spec.path}"
-        raise InputError([Fault("", "model.path", problem)])
+        raise InputError.of("model.path", problem)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -1,14 +1,13 @@
-"""From ``model.path`` to a local folder that holds a base model, or one clear line why not."""
+"""Find the local folder that ``model.path`` means, or say in one line why there is none."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.spec.locations import is_hub_id, local_folder
 
 if TYPE_CHECKING:
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
 
 _TOKENIZER = "tokenizer.json"
 _NEEDED = ("eos_token", "bos_token")
-"""Special tokens that sequences may hold; a pad token is never used."""
+"""Special tokens that sequences may hold; a pad token is masked."""
 
 
 def tokens_beyond(folder: Path, num_embedded: int) -> tuple[str, ...]:
-    """Added tokens that the model has no embedding of: texts must not contain them.
+    """Return the added tokens that the model has no embedding of; texts must not contain them.
 
     Args:
-        folder: Of the model; one without tokenizer.json has none that are known here.
-        num_embedded: Token ids that the model has embeddings of.
+        folder: The model's; without tokenizer.json no such token is known.
+        num_embedded: Number of token ids that have an embedding.
 
     Raises:
         InputError: A token that every sequence has, or one of the tokenizer's own vocabulary, is
@@ -45,14 +44,14 @@ def tokens_beyond(folder: Path, num_embedded: int) -> tuple[str, ...]:
                 f"{what}{token!r} the number {number:,} where the embedding has {num_embedded:,} "
                 "rows; resize the model's embedding, or use the tokenizer it was trained with"
             )
-            raise InputError([Fault("", "model.path", problem)])
+            raise InputError.of("model.path", problem)
     return tuple(token for token, number in added.items() if number >= num_embedded)
 
 
 def special_token(folder: Path, name: str) -> str | None:
-    """A special token as the folder's files name it, e.g. of ``eos_token``; None where they don't.
+    """Return a special token, e.g. ``eos_token``, as the folder's files name it.
 
-    A tokenizer's class may still have one of its own.
+    None where they do not; the tokenizer's class may still have one of its own.
     """
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         token = (_read(folder / file) or {}).get(name)
@@ -94,24 +93,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class OutOfReachError(InputError):
-    """A Hub model that may well be what it should, but not be had from this machine now."""
+    """A Hub model cannot be looked at from this machine now; nothing else is known to be wrong."""
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
-    """A base model on this machine.
-
-    Attributes:
-        path: Folder with config.json, safetensors weights and a tokenizer.
-        source: ``builtin``, ``folder`` or ``hub``.
-    """
-
-    path: Path
-    source: str
-
-
-def resolve_model(spec: ModelSpec) -> ResolvedModel:
+def resolve_model(spec: ModelSpec) -> Path:
     """Find the model, downloading a Hub model's pinned revision if it is not here yet.
+
+    Returns:
+        Folder with config.json, safetensors weights and a tokenizer.
 
     Raises:
         OutOfReachError: The Hub cannot be reached, or asks for a login.
@@ -119,10 +108,10 @@ def resolve_model(spec: ModelSpec) -> ResolvedModel:
             pickles.
     """
     if spec.path == BUILTIN:
-        return ResolvedModel(_checked(BUILTIN_FOLDER), "builtin")
+        return _checked(BUILTIN_FOLDER)
     folder = local_folder(spec.path)
     if folder.is_dir():
-        return ResolvedModel(_checked(folder), "folder")
+        return _checked(folder)
     if folder.exists():
         raise _fault("path", f"must be a folder, got the file {spec.path}")
     if not is_hub_id(spec.path):
@@ -133,11 +122,11 @@ def resolve_model(spec: ModelSpec) -> ResolvedModel:
     if not _COMMIT.fullmatch(spec.revision):
         problem = f"must be a commit of 40 hex digits, got {spec.revision}"
         raise _fault("revision", problem)
-    return ResolvedModel(_checked(_download(spec.path, spec.revision)), "hub")
+    return _checked(_download(spec.path, spec.revision))
 
 
 def is_on_this_machine(spec: ModelSpec) -> bool:
-    """Whether the model is here: built in, a folder, or a pinned Hub model downloaded before."""
+    """Return True for the built-in model, a folder, and a Hub model that was downloaded before."""
     if spec.path == BUILTIN or not is_hub_id(spec.path):
         return True
     from huggingface_hub import snapshot_download
@@ -156,18 +145,18 @@ def is_on_this_machine(spec: ModelSpec) -> bool:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the model's weights, in a stable order."""
+    """Return the safetensors files that hold the model's weights, in a stable order."""
     files = sorted(folder.glob("*.safetensors"))
     return [file for file in files if not is_of_adapter(file)]
 
 
 def is_of_adapter(file: Path) -> bool:
-    """Whether a file belongs to a PEFT adapter that lies in a model's folder."""
+    """Return True for the files of a PEFT adapter that lies in a model's folder."""
     return file.name == ADAPTER_CONFIG or file.name.startswith(_ADAPTER_WEIGHTS)
 
 
 def adapter_note(folder: Path) -> str | None:
-    """What a user should know where an adapter lies in the base model's folder."""
+    """Return a note on the adapter that lies in the base model's folder, if one does."""
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
     return (
@@ -194,7 +183,7 @@ def _checked(folder: Path) -> Path:
 
 
 def _base_of_adapter(folder: Path) -> str:
-    """Where an adapter says that its base model is; "" where it does not."""
+    """Return a clause with the adapter's own base model; "" where its file has none."""
     try:
         base = json.loads((folder / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -219,18 +208,18 @@ def _download(hub_id: str, revision: str) -> Path:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_PATTERNS))
     except GatedRepoError as error:
         problem = f"needs a login with access to {hub_id} at the Hub"
-        raise OutOfReachError([Fault("", "model.path", problem)]) from error
+        raise OutOfReachError.of("model.path", problem) from error
     except RevisionNotFoundError as error:
         raise _fault("revision", f"the Hub has no such commit of {hub_id}: {revision}") from error
     except RepositoryNotFoundError as error:
         raise _fault("path", f"no such folder and no such Hub model, got {hub_id}") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         problem = f"no such folder, and the Hub cannot be reached for {wanted}"
-        raise OutOfReachError([Fault("", "model.path", problem)]) from error
+        raise OutOfReachError.of("model.path", problem) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
         raise _fault("path", f"the Hub refused {wanted}: {reason}") from error
 
 
 def _fault(field: str, problem: str) -> InputError:
-    return InputError([Fault("", f"model.{field}", problem)])
+    return InputError.of(f"model.{field}", problem)

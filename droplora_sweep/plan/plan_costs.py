@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.rules.composition import MASK, METHOD, RANK, RATE, combinations
 
@@ -99,7 +99,7 @@ def find_gpu(name: str | None) -> Gpu | None:
         return None
     if name not in GPUS:
         problem = f"must be one of {', '.join(GPUS)}, got {name}"
-        raise InputError([Fault("", "--gpu", problem)])
+        raise InputError.of("--gpu", problem)
     return GPUS[name]
 
 

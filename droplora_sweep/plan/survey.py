@@ -10,7 +10,7 @@ from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging.questions import judge_digests, with_absolute_files
 from droplora_sweep.groups.capacity import worker_capacity, worker_needs
-from droplora_sweep.models.inspecting import inspect_model, inspect_published, require_quantization
+from droplora_sweep.models.inspecting import inspect_model, published_models, require_quantization
 from droplora_sweep.models.resolving import (
     BUILTIN,
     OutOfReachError,
@@ -154,12 +154,12 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
 
 
 def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
-    return inspect_model(resolve_model(spec).path)
+    return inspect_model(resolve_model(spec))
 
 
 def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
     """The model by its files if they are here, else as published, else after a download."""
-    published = inspect_published(spec.path) if is_hub_id(spec.path) else None
+    published = published_models().get(spec.path) if is_hub_id(spec.path) else None
     if published is not None and not is_on_this_machine(spec):
         unchecked.append(
             f"model.path: {spec.path} is not on this machine, so its sizes are the published ones; "
@@ -274,9 +274,7 @@ def check_sandbox(file: SweepFile, task: Task) -> None:
     try:
         require_sandbox(allow_unsandboxed=file.sweep.evaluation.allow_unsandboxed_code)
     except DropLoRASweepError as error:
-        raise file.locate(
-            InputError([Fault("", "evaluation.allow_unsandboxed_code", str(error))])
-        ) from error
+        raise file.locate(InputError.of("evaluation.allow_unsandboxed_code", str(error))) from error
 
 
 def check_comparison(prepared: Prepared) -> None:
@@ -287,10 +285,10 @@ def check_comparison(prepared: Prepared) -> None:
     """
     if prepared.sweep.evaluation.choice != "score":
         problem = "must be score with --compare-generation, got generate"
-        raise prepared.file.locate(InputError([Fault("", "evaluation.choice", problem)]))
+        raise prepared.file.locate(InputError.of("evaluation.choice", problem))
     if not any(one.scorer.closed_answers for one in prepared.task.benchmarks):
         problem = "must have one with `scoring: choice` with --compare-generation, got none"
-        raise prepared.file.locate(InputError([Fault("", "task.benchmarks", problem)]))
+        raise prepared.file.locate(InputError.of("task.benchmarks", problem))
 
 
 NO_GPUS_HERE = (
@@ -317,4 +315,4 @@ def check_capacity(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> Non
             f"must be at most {room}, as many workers of {worker_needs(group)} as the cluster can "
             f"hold, got {group.num_workers}"
         )
-        raise file.locate(InputError([Fault("", "group.num_workers", problem)]))
+        raise file.locate(InputError.of("group.num_workers", problem))

@@ -64,7 +64,7 @@ def cloned_spec(
     digests = prepared.data_digests()
     if digests != ledger.record.data_digests:
         problem = f"must be as when {ledger.record.name} was started, and has changed since"
-        raise InputError([Fault("", "data", problem)])
+        raise InputError.of("data", problem)
     clone = prepared.sweep.trial.with_alpha()
     if from_adapter:
         faults = [Fault("", "--from-adapter", problem) for problem in start_problems(before, clone)]
@@ -78,7 +78,7 @@ def cloned_spec(
         verify_adapter(parent.adapter, parent.adapter_digest)
     elif clone == before:
         problem = f"must change something, or the clone is {parent.trial_id} again"
-        raise InputError([Fault("", "--set", problem)])
+        raise InputError.of("--set", problem)
     return clone
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
-from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.evaluation.results import example_scores
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.files import read_scores, verified_files, write_results
@@ -209,16 +209,16 @@ def rerun(
             start, or a signal came.
     """
     if output is not None and output.exists():
-        raise InputError([Fault("", "--output", f"must be new, got {output}, which exists")])
+        raise InputError.of("--output", f"must be new, got {output}, which exists")
     if not trial.is_finished:
-        raise InputError([Fault("", "TRIAL", f"must have finished, got {trial.trial_id}")])
+        raise InputError.of("TRIAL", f"must have finished, got {trial.trial_id}")
     if trial.schedule:
         problem = "must have trained by itself, got a member of a population that has copied "
         problem += f"{trial.schedule[0].source}, whose weights then are not kept"
-        raise InputError([Fault("", "TRIAL", problem)])
+        raise InputError.of("TRIAL", problem)
     if not trial.reports and trial.state is not TrialState.FAILED:
         problem = f"must have been evaluated, got {trial.trial_id}"
-        raise InputError([Fault("", "TRIAL", problem)])
+        raise InputError.of("TRIAL", problem)
     before = _as_recorded(trial)
     spec = TrialSpec.model_validate_json(json.dumps(trial.spec))
     workers = workers_of(trial, spec, ledger.record)

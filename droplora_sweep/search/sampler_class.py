@@ -57,13 +57,13 @@ def find_sampler_class(sampler: OptunaSamplerSpec) -> type[BaseSampler]:
     module_name, _, name = class_path.rpartition(":" if ":" in class_path else ".")
     if not module_name or not name.isidentifier():
         problem = "must be the path of a class, e.g. optuna.samplers.QMCSampler"
-        raise InputError([Fault("", CLASS, f"{problem}, got {shown(class_path)}")])
+        raise InputError.of(CLASS, f"{problem}, got {shown(class_path)}")
     try:
         file = sampler.file
         module = importlib.import_module(module_name) if file is None else _module(file)
     except Exception as error:
         problem = f"must be a class that can be imported, got {shown(class_path)}"
-        raise InputError([Fault("", CLASS, f"{problem}: {_said(error)}")]) from error
+        raise InputError.of(CLASS, f"{problem}: {_said(error)}") from error
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, BaseSampler):
         return found
@@ -75,7 +75,7 @@ def find_sampler_class(sampler: OptunaSamplerSpec) -> type[BaseSampler]:
     problem = f"must be a subclass of optuna.samplers.BaseSampler, got {shown(class_path)}"
     near = difflib.get_close_matches(name, samplers, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError([Fault("", CLASS, f"{problem}{hint}")])
+    raise InputError.of(CLASS, f"{problem}{hint}")
 
 
 def _module(file: str) -> ModuleType:
@@ -126,7 +126,7 @@ def build_sampler(sampler: OptunaSamplerSpec, seed: int) -> BaseSampler:
             return kind(**options)
         except Exception as error:
             problem = f"must be options that {kind.__name__} takes, got {shown(sampler.options)}"
-            raise InputError([Fault("", OPTIONS, f"{problem}: {_said(error)}")]) from error
+            raise InputError.of(OPTIONS, f"{problem}: {_said(error)}") from error
 
 
 def _unknown_option(name: str, kind: type[BaseSampler], known: Sequence[str]) -> str:
@@ -168,7 +168,7 @@ def check_sampler(sweep: SweepSpec) -> None:
     except Exception as error:
         cause = error.__cause__ if isinstance(error, SamplerError) else error
         problem = f"must be able to draw trials of this search, got {shown(options.class_path)}"
-        raise InputError([Fault("", CLASS, f"{problem}: {_said(cause or error)}")]) from error
+        raise InputError.of(CLASS, f"{problem}: {_said(cause or error)}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.redaction import redact
 
 from .base import broken_rule
@@ -97,7 +97,7 @@ def require_tracking_uri(option: str, uri: str | None) -> None:
         InputError: It has none of the known beginnings.
     """
     if uri is not None and (problem := tracking_uri_problem(uri)):
-        raise InputError([Fault("", option, problem)])
+        raise InputError.of(option, problem)
 
 
 def _check(uri: str) -> str:

@@ -47,7 +47,7 @@ def active_order(sweep: SweepSpec) -> tuple[str, ...]:
     cycle = find_cycle(sweep.search.parameters)
     if cycle:
         problem = f"must not be circular: {', '.join(cycle)}"
-        raise InputError([Fault("", "search.parameters", problem)])
+        raise InputError.of("search.parameters", problem)
     return _ordered(sweep.search.parameters)
 
 

@@ -19,7 +19,7 @@ import os
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.errors import Fault, InputError, SweepError
+from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.publishing import MANIFEST, verify_folder
 from droplora_sweep.records.layout import (
@@ -306,7 +306,7 @@ def local_storage(storage: str) -> Path:
         return Path(storage)
     if found := secret_in(storage):
         problem = f"must not hold a secret, got {found}; give it in the environment"
-        raise InputError([Fault("", "storage", problem)])
+        raise InputError.of("storage", problem)
     ObjectStore(storage)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(storage.rstrip("/").encode()).hexdigest()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import prompt_lengths, prompt_tokens
 from droplora_sweep.spec.metric_names import EMPTY_EXAMPLES, LONG_PROMPTS, OVERLONG_EXAMPLES
 from droplora_sweep.tasks.loading import load_task
@@ -268,7 +268,7 @@ def read(
     data = encode(tokenizer, pairs, limit)
     if not data.sequences:
         problem = f"must leave some of {len(pairs)} training examples, got {limit}"
-        raise InputError([Fault("", "training.max_sequence_tokens", problem)])
+        raise InputError.of("training.max_sequence_tokens", problem)
     highest = max(int(sequence.tokens.max()) for sequence in data.sequences)
     if num_embedded is not None and highest >= num_embedded:
         problem = (
@@ -276,6 +276,6 @@ def read(
             f"embedding has {num_embedded:,} rows and none of "
             f"{tokenizer.convert_ids_to_tokens(highest)!r}"
         )
-        raise InputError([Fault("", "model.path", problem)])
+        raise InputError.of("model.path", problem)
     lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
     return Reading(key_of(spec), task, data, lengths)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm, saved_rank
 from droplora_sweep.evaluation.evaluator import eos_ids_of
 from droplora_sweep.evaluation.vllm_generator import VllmEngine, VllmGenerator, engine_rank
@@ -46,7 +46,7 @@ class Decoding:
             has_gpu=self._device.type == "cuda",
         )
         if problem is not None:
-            raise InputError([Fault("", "evaluation.backend", problem)])
+            raise InputError.of("evaluation.backend", problem)
         return backend == "vllm"
 
     @contextlib.contextmanager
@@ -78,7 +78,7 @@ class Decoding:
             # The old one's memory is free before the new one asks for it.
             self._engine = engine = None
             self._engine = engine = VllmEngine(
-                resolve_model(spec.model).path,
+                resolve_model(spec.model),
                 spec.model.dtype,
                 max_rank=rank,
                 max_tokens=longest,

@@ -9,7 +9,6 @@ import pytest
 
 from droplora_sweep.models.inspecting import (
     inspect_model,
-    inspect_published,
     published_models,
     read_dimensions,
 )
@@ -30,7 +29,7 @@ def test_dimensions_give_the_tensors_of_a_models_files() -> None:
     dimensions = read_dimensions(config)
 
     assert dimensions is not None
-    assert dimensions.shapes() == inspect_model(resolve_model(ModelSpec()).path).shapes
+    assert dimensions.shapes() == inspect_model(resolve_model(ModelSpec())).shapes
 
 
 def test_another_architecture_has_none() -> None:
@@ -39,9 +38,8 @@ def test_another_architecture_has_none() -> None:
 
 
 def test_a_well_known_model_is_inspected_without_its_files() -> None:
-    summary = inspect_published("meta-llama/Meta-Llama-3-8B")
+    summary = published_models()["meta-llama/Meta-Llama-3-8B"]
 
-    assert summary is not None
     assert summary.shapes["model.layers.31.self_attn.k_proj.weight"] == (1024, 4096)
     assert (summary.context_tokens, summary.weight_bytes) == (8192, 2 * 8_030_261_248)
-    assert inspect_published("owner/unheard-of") is None
+    assert "owner/unheard-of" not in published_models()

@@ -27,7 +27,7 @@ def refusal(path: object, revision: str | None = None) -> str:
 
 def test_a_folder(saved_model: Path) -> None:
     resolved = resolve_model(ModelSpec(path=str(saved_model)))
-    assert (resolved.path, resolved.source) == (saved_model, "folder")
+    assert resolved == saved_model
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
@@ -72,8 +72,7 @@ def test_a_hub_model_downloaded_before_needs_no_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     resolved = resolve_model(ModelSpec(path="org/name", revision=COMMIT))
-    assert resolved.source == "hub"
-    assert resolved.path.samefile(snapshots / COMMIT)
+    assert resolved.samefile(snapshots / COMMIT)
 
 
 def test_a_folder_without_a_configuration(saved_model: Path) -> None:

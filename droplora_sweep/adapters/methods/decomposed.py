@@ -16,7 +16,7 @@ from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import transpose
 
 from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, refuse_quantised
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,14 +146,14 @@ def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str
     target = name.removeprefix("base_model.model.")
     if ADAPTER not in layer.lora_A:
         problem = f"must match linear layers with `method: {method}`, got {target}"
-        raise InputError([Fault("", "adapter.target_modules", problem)])
+        raise InputError.of("adapter.target_modules", problem)
     embeddings: Any = base.get_input_embeddings()
     if layer.get_base_layer().weight is getattr(embeddings, "base_layer", embeddings).weight:
         problem = (
             f"must leave out {target} with `method: {method}`, which changes its weight: the "
             "embeddings share it"
         )
-        raise InputError([Fault("", "adapter.target_modules", problem)])
+        raise InputError.of("adapter.target_modules", problem)
 
 
 def _triples(module: nn.Module, matrix_OI: torch.Tensor, rank: int, *, principal: bool) -> _Triples:
@@ -165,7 +165,7 @@ def _triples(module: nn.Module, matrix_OI: torch.Tensor, rank: int, *, principal
     if rank > min(matrix_OI.shape):
         limit = min(matrix_OI.shape)
         problem = f"must be at most {limit}, the smallest dimension of a layer, got {rank}"
-        raise InputError([Fault("", "adapter.rank", problem)])
+        raise InputError.of("adapter.rank", problem)
     known = _CACHE.setdefault(module, {})
     part = slice(rank) if principal else slice(-rank, None)
     if principal not in known or known[principal].S_K.numel() < rank:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.errors import InputError
 from droplora_sweep.redaction import secret_in
 from droplora_sweep.spec.first_trials import baselines
 from droplora_sweep.spec.loading.messages import shown
@@ -77,7 +77,7 @@ def require_no_secret(option: str, value: str) -> None:
         InputError: It holds one.
     """
     if problem := secret_problem(value):
-        raise InputError([Fault("", option, problem)])
+        raise InputError.of(option, problem)
 
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -124,7 +124,7 @@ def test_fp32_logits_are_not_cast() -> None:
 def test_weights_and_adapter_are_those_of_the_real_model(method: str, dtype: str) -> None:
     spec = ModelSpec(dtype=dtype)
     base = load_base_model(spec)
-    summary = inspect_model(resolve_model(spec).path)
+    summary = inspect_model(resolve_model(spec))
     assert summary.dimensions is not None
     held = sum(p.numel() * p.element_size() for p in base.parameters())
     trial = TrialSpec(model=spec, adapter=AdapterSpec(method=method, rank=8))

@@ -149,7 +149,7 @@ def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> 
     Args:
         table: All runs.
         subject: A benchmark of the table, or ``mean``.
-        arms: The finalists of this benchmark and their controls; the first with p = 0 is the best
+        arms: Those of this benchmark and their controls; the first with p = 0 is the best
             that p = 0 has.
         rule: How.
     """

@@ -1,8 +1,5 @@
 """Evidence of a decision: trials with their scores, and arms that share seeds and examples.
 
-A record is anything with the attributes of `TrialRecord` below; the ledger's records have them.
-This package imports neither the ledger nor anything that trains.
-
 An *arm* is one setting (a pruning rate and everything else), a *run* is an arm trained with one
 seed, and a run has one score per example. Seeds and examples are shared by the arms, so that what
 a seed or an example does to all of them cancels where two arms are compared.
@@ -12,51 +9,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.methods import method_of
-from droplora_sweep.spec.metric_names import score_name
+from droplora_sweep.spec.metric_names import MEAN, score_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from droplora_sweep.records.trial import TrialRecord
+
     Array: TypeAlias = NDArray[np.float64]
 
-
-MEAN = "mean"
-"""Name of the unweighted mean over a task's benchmarks, as in the paper's tables."""
 
 Scores: TypeAlias = "Mapping[str, Mapping[str, float | None]]"
 """Each example's score, by benchmark, then by example id: 0 or 1 where answers are right or wrong,
 in [0, 1] where they are graded, None where the score is missing."""
-
-
-class TrialRecord(Protocol):
-    """A trial of a ledger."""
-
-    @property
-    def trial_id(self) -> str:
-        """Name of the trial."""
-
-    @property
-    def number(self) -> int:
-        """Position in the search."""
-
-    @property
-    def state(self) -> str:
-        """``RUNNING``, ``COMPLETE``, ``STOPPED`` or ``FAILED``."""
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        """The ``TrialSpec``, as JSON values."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """Metrics of the last evaluation, ``val/<benchmark>`` among them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +67,16 @@ def benchmarks(records: Sequence[TrialRecord]) -> tuple[str, ...]:
     return scored or names
 
 
+def subjects_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what is decided on: benchmarks, and their mean where there are several."""
+    return (*names, MEAN) if len(names) > 1 else tuple(names)
+
+
+def parts_of(subject: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the benchmarks that a subject is the unweighted mean of."""
+    return tuple(names) if subject == MEAN else (subject,)
+
+
 def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
     """The trials that may be chosen: those that trained to their full length.
 
@@ -103,7 +86,7 @@ def candidates(records: Sequence[TrialRecord]) -> list[Candidate]:
     leaving it out costs little.
     """
     names = benchmarks(records)
-    return [_candidate(record, names) for record in records if record.state == "COMPLETE"]
+    return [_candidate(record, names) for record in records if record.state == TrialState.COMPLETE]
 
 
 def pruning_rate(record: TrialRecord) -> float:
@@ -179,11 +162,6 @@ class ScoreTable:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     scores: Mapping[str, Array]
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """The benchmarks, and their mean where there are several."""
-        return (*self.scores, MEAN) if len(self.scores) > 1 else tuple(self.scores)
 
     def parts(self, subject: str) -> list[Array]:
         """The arrays that ``subject`` is the unweighted mean of."""

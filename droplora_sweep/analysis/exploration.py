@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .estimate import Estimate
-from .evidence import MEAN, benchmarks, candidates, has_rank
+from .evidence import benchmarks, candidates, has_rank, subjects_of
 from .intervals import Z
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .evidence import Array, TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
+
+    from .evidence import Array
 
 FEWEST_TRIALS = 8
 FEWEST_RATES = 3
@@ -51,9 +53,8 @@ class Marginal:
 def explore(records: Sequence[TrialRecord]) -> list[Marginal]:
     """Fit one marginal per benchmark, and for their mean where there are several."""
     records = [record for record in records if has_rank(record)]
-    names = benchmarks(records)
-    subjects = (*names, MEAN) if len(names) > 1 else names
     specs = {record.trial_id: record.spec for record in records}
+    subjects = subjects_of(benchmarks(records))
     return [_marginal(subject, records, specs) for subject in subjects]
 
 

@@ -14,42 +14,27 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import t as student
 
-from droplora_sweep.spec.metric_names import LATE_FALL_LOW, LATE_PACE
+from droplora_sweep.spec.metric_names import LATE_FALL_LOW, LATE_PACE, MEAN
 
-from .estimate import Estimate
-from .evidence import MEAN
+from .estimate import Estimate, listed
 from .intervals import CONFIDENCE
-from .search_decision import score_estimate
+from .pairing import score_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from droplora_sweep.records.trial import Reference
 
     from .evidence import Array, Scores
 
 
 UNTRAINED = "untrained model"
 CHANCE = "chance"
-
-
-class Reference(Protocol):
-    """Scores on one split that need no training, as a ledger has them."""
-
-    @property
-    def untrained(self) -> Mapping[str, float]:
-        """The base model's score by benchmark."""
-
-    @property
-    def most_frequent(self) -> Mapping[str, tuple[str, float]]:
-        """By benchmark with a closed set of answers, the most frequent one and its share."""
-
-    @property
-    def chance(self) -> Mapping[str, float]:
-        """Of a blind guess, by benchmark of multiple choice."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +279,7 @@ def _not_above(
     if not open_rows:
         return None
     best = max(_mean([run.scores for run in runs], parts) for runs in arms.values())
-    unbeaten = _listed([f"{_named(row.label)} ({row.score:.1%})" for row in open_rows])
+    unbeaten = listed([f"{_named(row.label)} ({row.score:.1%})" for row in open_rows], "or")
     return f"no rate scores clearly above {unbeaten}: the best has {best:.1%}"
 
 
@@ -382,7 +367,3 @@ def _mean(runs: Sequence[Scores], parts: Sequence[str]) -> float:
 def _short(answer: str) -> str:
     line = answer.strip().partition("\n")[0]
     return line if len(line) <= 30 else f"{line[:29]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -46,7 +46,7 @@ def spent(share: float, alpha: float) -> float:
 
 @lru_cache(maxsize=256)
 def nominal_levels(looks: tuple[int, ...], alpha: float) -> tuple[float, ...]:
-    """The two-sided p-value that ends the question at each look.
+    """The two-sided p-value that ends the comparison at each look.
 
     The statistics of the looks are jointly normal with correlation ``sqrt(n_j / n_k)``; their
     density without an earlier stop is carried from look to look on a grid (Armitage, McPherson

@@ -8,30 +8,24 @@ of many is higher by luck alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.spec.methods import method_of
+from droplora_sweep.spec.metric_names import MEAN
 
-from .evidence import MEAN, Candidate, TrialRecord, benchmarks, candidates
-from .pairing import disagreement, mean_difference
+from .evidence import Candidate, benchmarks, candidates, parts_of, subjects_of
+from .pairing import mean_difference, pairings, score_estimate
 from .paper import PaperComparison, compare_with_paper
-from .search_decision import score_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from droplora_sweep.records.trial import TrialRecord
 
     from .estimate import Estimate
     from .evidence import Scores
 
 METHOD = "adapter.method"
-
-
-class SearchedTrial(TrialRecord, Protocol):
-    """A trial that says what the search chose for it."""
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Searched values by dotted path."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +84,7 @@ def compared_fields(sweep: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def compare_methods(
-    records: Sequence[SearchedTrial],
+    records: Sequence[TrialRecord],
     fields: Sequence[str],
     results: Callable[[str], Scores | None],
 ) -> MethodTable | None:
@@ -104,14 +98,14 @@ def compare_methods(
     Returns:
         None where there is nothing to compare: no such field, or one variant alone.
     """
-    groups: dict[tuple[Any, ...], list[SearchedTrial]] = {}
+    groups: dict[tuple[Any, ...], list[TrialRecord]] = {}
     for record in records:
         key = tuple(_value(record.spec, path) for path in fields)
         groups.setdefault(key, []).append(record)
     if not fields or len(groups) < 2:
         return None
     names = benchmarks(records)
-    subject = MEAN if len(names) > 1 else names[0]
+    subject = subjects_of(names)[-1]
     chosen = {one.trial_id: one for one in candidates(records)}
     best = {key: _best(some, chosen, subject) for key, some in groups.items()}
     reference = next(
@@ -127,13 +121,12 @@ def compare_methods(
         rows.append(
             _row(dict(zip(fields, key, strict=True)), some, chosen, winner, known, difference)
         )
-    columns = (*names, MEAN) if len(names) > 1 else names
-    return MethodTable(columns, tuple(rows), list(groups).index(reference))
+    return MethodTable(subjects_of(names), tuple(rows), list(groups).index(reference))
 
 
 def _row(
     variant: Mapping[str, Any],
-    records: Sequence[SearchedTrial],
+    records: Sequence[TrialRecord],
     chosen: Mapping[str, Candidate],
     winner: Candidate | None,
     known: Mapping[str, Scores | None],
@@ -142,10 +135,8 @@ def _row(
     record = next((one for one in records if winner and one.trial_id == winner.trial_id), None)
     scores = {} if winner is None else dict(winner.scores)
     found = None if winner is None else known[winner.trial_id]
-    parts: dict[str, tuple[str, ...]] = {name: (name,) for name in scores if name != MEAN}
-    if MEAN in scores:
-        parts[MEAN] = tuple(parts)
-    estimates = {name: score_estimate(found, some) for name, some in parts.items()}
+    names = [name for name in scores if name != MEAN]
+    estimates = {name: score_estimate(found, parts_of(name, names)) for name in scores}
     params = {} if record is None else record.params
     return MethodRow(
         variant=variant,
@@ -161,7 +152,7 @@ def _row(
 
 
 def _best(
-    records: Sequence[SearchedTrial], chosen: Mapping[str, Candidate], subject: str
+    records: Sequence[TrialRecord], chosen: Mapping[str, Candidate], subject: str
 ) -> Candidate | None:
     """The highest score; of equal ones the first."""
     complete = [chosen[one.trial_id] for one in records if one.trial_id in chosen]
@@ -172,14 +163,11 @@ def _best(
 def _difference(
     first: Scores | None, second: Scores | None, names: Sequence[str]
 ) -> Estimate | None:
-    if first is None or second is None:
-        return None
-    found = [disagreement(first.get(name, {}), second.get(name, {})) for name in names]
-    pairs = [pair for pair in found if pair is not None]
-    return mean_difference(pairs) if len(pairs) == len(names) else None
+    pairs = pairings(first, second, names)
+    return None if pairs is None else mean_difference(pairs)
 
 
-def _is_plain(record: SearchedTrial) -> bool:
+def _is_plain(record: TrialRecord) -> bool:
     """Whether it is LoRA without pruning."""
     adapter = record.spec["adapter"]
     return method_of(adapter["method"]).is_lora and adapter["pruning_rate"] == 0

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.metric_names import MEAN
+
 from .confirmed import comparable
-from .evidence import MEAN, Run, tabulate
+from .evidence import Run, tabulate
 from .variance_components import FEWEST_SEEDS, components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .comparisons import Comparison
     from .confirmed import ConfirmedDecision
     from .estimate import Estimate
     from .evidence import Arm, Scores
-    from .finalists import Finalists
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,18 @@ class WinnerOnTest:
 
 
 def winners_on_test(
-    questions: Sequence[Finalists],
+    comparisons: Sequence[Comparison],
     decisions: Sequence[ConfirmedDecision],
     runs: Mapping[tuple[str, int], Scores],
 ) -> tuple[WinnerOnTest, ...]:
     """Put the decisions' winners beside p = 0 on the test split, where both were scored on it.
 
     Args:
-        questions: The finalists of each benchmark.
-        decisions: At most one per question, made without this: none before the first look.
+        comparisons: The arms of each benchmark.
+        decisions: At most one per comparison, made without this: none before the first look.
         runs: Test scores by arm's name and seed.
     """
-    by_subject = {question.subject: question for question in questions}
+    by_subject = {comparison.subject: comparison for comparison in comparisons}
     found = (
         _tested(by_subject[decision.benchmark], decision.recommended, runs)
         for decision in decisions
@@ -78,13 +80,13 @@ def winner_on_test_text(tested: WinnerOnTest) -> str:
 
 
 def _tested(
-    question: Finalists, winner: Arm, runs: Mapping[tuple[str, int], Scores]
+    comparison: Comparison, winner: Arm, runs: Mapping[tuple[str, int], Scores]
 ) -> WinnerOnTest | None:
-    baseline = question.baseline
+    baseline = comparison.baseline
     arms = {arm.name: arm for arm in (baseline, winner)}
     own = {key: scores for key, scores in runs.items() if key[0] in arms}
-    names = [question.subject]
-    if question.subject == MEAN:
+    names = [comparison.subject]
+    if comparison.subject == MEAN:
         names = list(dict.fromkeys(name for scores in own.values() for name in scores))
     given = [
         Run(arms[arm], seed, {name: scores[name] for name in names})
@@ -95,7 +97,7 @@ def _tested(
         return None
     means = {arm: [_mean(run.scores) for run in given if run.arm == arm] for arm in arms.values()}
     return WinnerOnTest(
-        benchmark=question.subject,
+        benchmark=comparison.subject,
         arm=winner,
         score=fmean(means[winner]),
         baseline_score=fmean(means[baseline]),

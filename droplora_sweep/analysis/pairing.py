@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from .estimate import Estimate
-from .evidence import MEAN, Arm, Run, tabulate
+from .evidence import Arm, Run, parts_of, tabulate
 from .intervals import bounded_mean, mean, mean_score, paired_difference
 from .variance_components import FEWEST_SEEDS, components, run_means
 
@@ -106,6 +106,17 @@ def disagreement(
     return Disagreement(gained, lost, len(pairs))
 
 
+def pairings(
+    first: Scores | None, second: Scores | None, parts: Sequence[str]
+) -> list[Pairing] | None:
+    """Return where two trials differ on each benchmark; None where one of them cannot be paired."""
+    if first is None or second is None:
+        return None
+    found = [disagreement(first.get(part, {}), second.get(part, {})) for part in parts]
+    known = [pairing for pairing in found if pairing is not None]
+    return known if len(known) == len(parts) else None
+
+
 def mean_difference(parts: Sequence[Pairing]) -> Estimate:
     """First minus second, as the unweighted mean over benchmarks."""
     return mean([part.difference for part in parts])
@@ -147,23 +158,37 @@ def is_behind(own: Outcomes, other: Outcomes, *, subject: str) -> bool:
     Returns:
         False too where either has no scores.
     """
-    parts = tuple(other) if subject == MEAN else (subject,)
+    parts = parts_of(subject, list(other))
     if not parts or own.keys() != other.keys():
         return False
-    found = [disagreement(_numbered(own[part]), _numbered(other[part])) for part in parts]
-    pairings = [pairing for pairing in found if pairing is not None]
-    if len(pairings) == len(parts):
-        return mean_difference(pairings).high < 0
-    first, second = _estimate(own, parts), _estimate(other, parts)
-    return first is not None and second is not None and first.high < second.low
+    first, second = _numbered(own), _numbered(other)
+    pairs = pairings(first, second, parts)
+    if pairs is not None:
+        return mean_difference(pairs).high < 0
+    lower, higher = score_estimate(first, parts), score_estimate(second, parts)
+    return lower is not None and higher is not None and lower.high < higher.low
 
 
-def _numbered(scores: Sequence[float | None]) -> dict[str, float | None]:
-    return {str(index): score for index, score in enumerate(scores)}
+def _numbered(outcomes: Outcomes) -> dict[str, dict[str, float | None]]:
+    return {
+        part: {str(index): score for index, score in enumerate(scores)}
+        for part, scores in outcomes.items()
+    }
 
 
-def _estimate(outcomes: Outcomes, parts: Sequence[str]) -> Estimate | None:
-    known = [[one for one in outcomes[part] if one is not None] for part in parts]
+def score_estimate(scores: Scores | None, parts: Sequence[str]) -> Estimate | None:
+    """Return a trial's unweighted mean over benchmarks, with its 95 % interval.
+
+    Args:
+        scores: The trial's, by benchmark and example.
+        parts: The benchmarks.
+
+    Returns:
+        None where one of them has no score.
+    """
+    if scores is None:
+        return None
+    known = [[one for one in scores.get(part, {}).values() if one is not None] for part in parts]
     return mean([mean_score(some) for some in known]) if all(known) else None
 
 
@@ -189,9 +214,8 @@ def paired_trials(first: Scores, second: Scores, benchmarks: Sequence[str]) -> C
 
     The interval covers the choice of examples, not the luck of a seed.
     """
-    found = [disagreement(first.get(name, {}), second.get(name, {})) for name in benchmarks]
-    pairs = [pair for pair in found if pair is not None]
-    if len(pairs) < len(benchmarks):
+    pairs = pairings(first, second, benchmarks)
+    if pairs is None:
         return None
     num_examples = sum(pair.num_examples for pair in pairs)
     return Contrast(mean_difference(pairs), p_value(pairs), num_examples, 1)

@@ -1,8 +1,8 @@
 """Progress of a confirmation: the runs needed next, more seeds, or the end; pure functions.
 
-Which looks there are and what ends a question is fixed before the first run, so that looking
-often does not make a false claim likelier (see `interim`). Stopping a question that more seeds will
-not settle cannot raise the chance of a false claim either.
+Looks, and what ends a comparison, are fixed before the first run, so that looking often does not
+make a false claim likelier (see `interim`). Stopping a comparison that more seeds will not settle
+cannot raise the chance of a false claim either.
 
 It is worked out anew from the runs that have ended, from the first look on. So it is the same after
 a crash as before, and no run that is there is asked for again.
@@ -10,38 +10,40 @@ a crash as before, and no run that is there is asked for again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from droplora_sweep.spec.metric_names import MEAN
+
+from .comparisons import Comparison
 from .confirmed import SIGNIFICANCE, ConfirmedDecision, ConfirmedVerdict, Rule, comparable, decide
-from .evidence import MEAN, Run, tabulate
-from .finalists import Finalists, choose_finalists
+from .evidence import Run, tabulate
 from .interim import nominal_levels, power
 from .variance_components import components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .comparisons import Comparison
     from .confirmed import ConfirmedDecision
-    from .evidence import Arm, Scores, ScoreTable, TrialRecord
-    from .finalists import Finalists
+    from .evidence import Arm, Scores, ScoreTable
     from .variance_components import Difference
 
     Runs: TypeAlias = "Mapping[tuple[str, int], Scores]"
 
 
 LEAST_POWER = 0.2
-"""A question is given up when the last look would settle it less often than this."""
+"""A comparison is given up when the last look would settle it less often than this."""
 
 
 class Action(StrEnum):
     """What to do."""
 
     ADD_SEEDS = "train these arms with these seeds"
-    STOP_DECIDED = "stop: every question is decided"
+    STOP_DECIDED = "stop: every benchmark is decided"
     STOP_BUDGET = "stop: the budget is spent"
-    STOP_HOPELESS = "stop: the seeds left would not settle what is open"
+    STOP_FUTILE = "stop: the seeds left would not settle what is open"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Budget:
         looks: Numbers of seeds at which the evidence is looked at, ascending.
         max_runs: Runs (arms x seeds) in all; None for as many as ``seeds`` allow.
         margin: Smallest gain over p = 0 that matters, a fraction.
-        new_examples: Whether the examples had no part in picking the finalists. If they had, all
+        new_examples: Whether the examples had no part in picking the arms. If they had, all
             candidates of the search count as tested.
     """
 
@@ -79,8 +81,8 @@ class Step:
     Attributes:
         action: Train, or stop and why.
         seeds: Seeds to train; empty to stop.
-        arms: Arms to train with each of them: those of the questions that are open.
-        decisions: One per question, as of now.
+        arms: Arms to train with each of them: those of the comparisons that are open.
+        decisions: One per comparison, as of now.
     """
 
     action: Action
@@ -89,20 +91,20 @@ class Step:
     decisions: tuple[ConfirmedDecision, ...]
 
 
-def next_step(table: ScoreTable | None, questions: Sequence[Finalists], budget: Budget) -> Step:
-    """Decide each question on the runs so far, and what is to be trained next.
+def next_step(table: ScoreTable | None, comparisons: Sequence[Comparison], budget: Budget) -> Step:
+    """Decide each comparison on the runs so far, and what is to be trained next.
 
     Args:
         table: The runs so far; None before the first. Failed runs may be missing from it.
-        questions: The finalists of each benchmark.
+        comparisons: The arms of each benchmark.
         budget: Seeds, looks and cost.
     """
     if table is None:
-        return _add(0, 0, questions, (), budget)
-    rules = [rule(question, budget) for question in questions]
+        return _add(0, 0, comparisons, (), budget)
+    rules = [rule(comparison, budget) for comparison in comparisons]
     decisions = tuple(
-        decide(table, question.subject, question.arms, rule)
-        for question, rule in zip(questions, rules, strict=True)
+        decide(table, comparison.subject, comparison.arms, rule)
+        for comparison, rule in zip(comparisons, rules, strict=True)
     )
     is_open = [is_undecided(one) for one in decisions]
     if not any(is_open):
@@ -111,21 +113,21 @@ def next_step(table: ScoreTable | None, questions: Sequence[Finalists], budget: 
     if num_used >= budget.looks[-1]:
         return Step(Action.STOP_BUDGET, (), (), decisions)
     hopeful = [
-        question
-        for question, decision, rule, needs in zip(
-            questions, decisions, rules, is_open, strict=True
+        comparison
+        for comparison, decision, rule, needs in zip(
+            comparisons, decisions, rules, is_open, strict=True
         )
-        if needs and not _is_futile(table, question, decision, rule)
+        if needs and not _is_futile(table, comparison, decision, rule)
     ]
     if not hopeful:
-        return Step(Action.STOP_HOPELESS, (), (), decisions)
+        return Step(Action.STOP_FUTILE, (), (), decisions)
     num_runs = len(table.arms) * num_used
     return _add(num_used, num_runs, hopeful, decisions, budget)
 
 
-def rule(question: Finalists, budget: Budget) -> Rule:
-    """How a question is decided within a budget."""
-    num_candidates = None if budget.new_examples else question.num_candidates
+def rule(comparison: Comparison, budget: Budget) -> Rule:
+    """How a comparison is decided within a budget."""
+    num_candidates = None if budget.new_examples else comparison.num_candidates
     return Rule(looks=budget.looks, margin=budget.margin, num_candidates=num_candidates)
 
 
@@ -141,31 +143,31 @@ def is_undecided(decision: ConfirmedDecision) -> bool:
 def _add(
     num_used: int,
     num_runs: int,
-    questions: Sequence[Finalists],
+    comparisons: Sequence[Comparison],
     decisions: tuple[ConfirmedDecision, ...],
     budget: Budget,
 ) -> Step:
     look = next(look for look in budget.looks if look > num_used)
-    arms = tuple(dict.fromkeys(arm for question in questions for arm in question.arms))
+    arms = tuple(dict.fromkeys(arm for comparison in comparisons for arm in comparison.arms))
     if budget.max_runs is not None and num_runs + len(arms) * (look - num_used) > budget.max_runs:
         return Step(Action.STOP_BUDGET, (), (), decisions)
     return Step(Action.ADD_SEEDS, budget.seeds[num_used:look], arms, decisions)
 
 
 def _is_futile(
-    table: ScoreTable, question: Finalists, decision: ConfirmedDecision, rule: Rule
+    table: ScoreTable, comparison: Comparison, decision: ConfirmedDecision, rule: Rule
 ) -> bool:
     """Whether the last look is unlikely to find a gain, or to rule one out.
 
     The chance is taken at a difference one standard error above what was found, so that a poor
-    start does not end a question that is worth its seeds.
+    start does not end a comparison that is worth its seeds.
     """
     if decision.verdict is not ConfirmedVerdict.CANNOT_TELL:
         return False
-    table = table.restricted_to(question.arms)
-    kept, parts = comparable(table, question.subject, question.baseline)
+    table = table.restricted_to(comparison.arms)
+    kept, parts = comparable(table, comparison.subject, comparison.baseline)
     found = components(parts)
-    baseline = kept.index(question.baseline)
+    baseline = kept.index(comparison.baseline)
     pruned = [index for index, arm in enumerate(kept) if arm.pruning_rate > 0]
     last = rule.looks[-1]
     family = max(len(pruned), rule.num_candidates or 0)
@@ -202,90 +204,50 @@ class ConfirmationProgress:
 
     @property
     def decisions(self) -> tuple[ConfirmedDecision, ...]:
-        """One per question; empty before the first look."""
+        """One per comparison; empty before the first look."""
         return self.step.decisions
 
 
-def progress_of(questions: Sequence[Finalists], budget: Budget, runs: Runs) -> ConfirmationProgress:
+def progress_of(
+    comparisons: Sequence[Comparison], budget: Budget, runs: Runs
+) -> ConfirmationProgress:
     """Go from look to look, as far as the runs lead.
 
     Args:
-        questions: The finalists of each benchmark.
+        comparisons: The arms of each benchmark.
         budget: Seeds, looks and cost.
         runs: Scores by arm's name and seed of every run that has ended; {} of one that failed.
     """
     table: ScoreTable | None = None
     needed: list[tuple[Arm, int]] = []
     while True:
-        step = next_step(table, questions, budget)
+        step = next_step(table, comparisons, budget)
         if step.action is not Action.ADD_SEEDS:
             return ConfirmationProgress(step, tuple(needed), ())
         needed += [(arm, seed) for seed in step.seeds for arm in step.arms]
         missing = tuple((arm, seed) for arm, seed in needed if (arm.name, seed) not in runs)
         if missing:
             return ConfirmationProgress(step, tuple(needed), missing)
-        table = _table(questions, needed, runs)
-
-
-def choose_questions(
-    records: Sequence[TrialRecord],
-    *,
-    num_rates: int,
-    num_seeds: int,
-    max_runs: int | None,
-    with_controls: bool = False,
-) -> tuple[Finalists, ...]:
-    """The questions of a confirmation, with as many rates as there is room for.
-
-    Each benchmark has its own finalists; where there is no room even for one rate of each, all
-    benchmarks are decided on the finalists of their mean.
-
-    Args:
-        records: The trials of the search stage.
-        num_rates: Rates per benchmark, at most.
-        num_seeds: Seeds at the first look.
-        max_runs: Runs in all; None for no limit.
-        with_controls: Whether each setting is an arm without its pruning too.
-    """
-    chosen = [
-        tuple(choose_finalists(records, num_rates=number, with_controls=with_controls))
-        for number in range(num_rates, 0, -1)
-    ]
-    shared = [
-        tuple(
-            replace(question, arms=questions[-1].arms, tied=questions[-1].tied)
-            for question in questions
-        )
-        for questions in chosen
-    ]
-    for questions in (*chosen, *shared):
-        if max_runs is None or len(all_arms(questions)) * num_seeds <= max_runs:
-            return questions
-    return shared[-1]
-
-
-def all_arms(questions: Sequence[Finalists]) -> tuple[Arm, ...]:
-    """The arms of all questions, each once."""
-    return tuple(dict.fromkeys(arm for question in questions for arm in question.arms))
+        table = _table(comparisons, needed, runs)
 
 
 def arms_to_test(
-    questions: Sequence[Finalists], decisions: Sequence[ConfirmedDecision], names: Sequence[str]
+    comparisons: Sequence[Comparison], decisions: Sequence[ConfirmedDecision], names: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
     """What is scored on the test split: the recommended arms and their p = 0, by benchmark.
 
     Args:
-        questions: The finalists of each benchmark.
-        decisions: At most one per question: none before the first look.
+        comparisons: The arms of each benchmark.
+        decisions: At most one per comparison: none before the first look.
         names: Every benchmark of the task, those included that are tested alone: the winner of the
             mean, or of the only other one, is scored on these.
 
     Returns:
         Benchmarks to score by arm's name; empty where nothing was decided.
     """
-    asked = [question.subject for question in questions]
+    asked = [comparison.subject for comparison in comparisons]
     alone = [name for name in names if name not in asked]
-    baselines = {question.subject: question.baseline for question in questions}
+    baselines = {comparison.subject: comparison.baseline for comparison in comparisons}
     found: dict[str, dict[str, None]] = {}
     for decision in decisions:
         if decision.recommended is None:
@@ -299,9 +261,9 @@ def arms_to_test(
 
 
 def _table(
-    questions: Sequence[Finalists], needed: Sequence[tuple[Arm, int]], runs: Runs
+    comparisons: Sequence[Comparison], needed: Sequence[tuple[Arm, int]], runs: Runs
 ) -> ScoreTable:
-    benchmarks = {question.subject for question in questions} - {MEAN}
+    benchmarks = {comparison.subject for comparison in comparisons} - {MEAN}
     empty: Scores = {name: {} for name in sorted(benchmarks)}
     return tabulate(
         Run(arm, seed, {name: runs[arm.name, seed].get(name, {}) for name in empty})

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.metric_names import TRAIN_SECONDS
 from droplora_sweep.spec.search import is_maximized, objective_values
 
-from .evidence import TrialRecord
 from .interim import holm
 from .intervals import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from droplora_sweep.records.trial import TrialRecord
+
     from .evidence import Array
     from .variance_components import Components
-
-
-class Evaluation(Protocol):
-    """One evaluation of a trial."""
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """By name; ``train_seconds`` since the evaluation before."""
-
-
-class EvaluatedRecord(TrialRecord, Protocol):
-    """A trial of a ledger with its evaluations."""
-
-    @property
-    def reports(self) -> Sequence[Evaluation]:
-        """In order."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +40,7 @@ class ParetoPoint:
 
 
 def pareto_front(
-    records: Sequence[EvaluatedRecord], objectives: Sequence[str]
+    records: Sequence[TrialRecord], objectives: Sequence[str]
 ) -> tuple[ParetoPoint, ...]:
     """The complete trials that no other equals or beats in every objective, and beats in one.
 
@@ -70,7 +56,7 @@ def pareto_front(
     for record in records:
         seconds = math.fsum(one.metrics.get(TRAIN_SECONDS, math.nan) for one in record.reports)
         values = objective_values(objectives, record.metrics, seconds)
-        if record.state == "COMPLETE" and values is not None:
+        if record.state == TrialState.COMPLETE and values is not None:
             named = dict(zip(objectives, values, strict=True))
             points.append(ParetoPoint(record.trial_id, record.number, named))
     front = [one for one in points if not any(_dominates(other, one) for other in points)]

@@ -14,16 +14,26 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.records.trial import TrialState
 
-from .evidence import MEAN, Candidate, benchmarks, candidates, has_rank, pruning_rate
-from .intervals import mean, mean_score
-from .pairing import disagreement, mean_difference, p_value
+from .evidence import (
+    Candidate,
+    benchmarks,
+    candidates,
+    has_rank,
+    parts_of,
+    pruning_rate,
+    subjects_of,
+)
+from .pairing import mean_difference, p_value, pairings, score_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from droplora_sweep.records.trial import TrialRecord
+
     from .estimate import Estimate
-    from .evidence import Scores, TrialRecord
+    from .evidence import Scores
 
 SIGNIFICANCE = 0.05
 TIE = 1e-9
@@ -44,7 +54,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finalist:
+class BestTrial:
     """The best trial of some set on one benchmark.
 
     Attributes:
@@ -67,7 +77,7 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedTest:
     """The best p > 0 trial against the best p = 0 trial, on the same examples.
 
     Attributes:
@@ -96,7 +106,7 @@ class RateRow:
     """
 
     pruning_rate: float
-    best: Finalist | None
+    best: BestTrial | None
     num_complete: int
     num_stopped: int
     num_failed: int
@@ -111,8 +121,8 @@ class Decision:
         best: The best trial of all.
         pruned: The best with p > 0.
         unpruned: The best with p = 0.
-        comparison: ``pruned`` against ``unpruned``, None where it cannot be made.
-        verdict: What the comparison says.
+        paired_test: ``pruned`` against ``unpruned``, None where it cannot be made.
+        verdict: The outcome of that test.
         rates: One row per pruning rate, ascending.
         reasons: Why there is nothing to decide; empty where there is (see `grounds`).
         remarks: What has to be known of single arms where there is.
@@ -120,18 +130,18 @@ class Decision:
     """
 
     benchmark: str
-    best: Finalist | None
-    pruned: Finalist | None
-    unpruned: Finalist | None
-    comparison: Comparison | None
+    best: BestTrial | None
+    pruned: BestTrial | None
+    unpruned: BestTrial | None
+    paired_test: PairedTest | None
     verdict: Verdict
     rates: tuple[RateRow, ...]
     reasons: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    tied: tuple[Finalist, ...] = ()
+    tied: tuple[BestTrial, ...] = ()
 
     @property
-    def used(self) -> Finalist | None:
+    def used(self) -> BestTrial | None:
         """The trial to go on with; None without a score, and where there is nothing to decide.
 
         Without evidence for a gain the plain method stands; a tie is no reason to prune.
@@ -172,7 +182,7 @@ def best_per_benchmark(
     if not chosen_from:
         # Whether a driver still works on an unfinished one is not known here.
         states = Counter(
-            "unfinished" if record.state == "RUNNING" else str(record.state).lower()
+            "unfinished" if record.state == TrialState.RUNNING else record.state.lower()
             for record in records
         )
         found = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
@@ -182,8 +192,10 @@ def best_per_benchmark(
         )
     known_results = cache(results) if results is not None else _no_results
     names = benchmarks(records)
-    subjects = [*names, MEAN] if len(names) > 1 else list(names)
-    return [_decide(subject, names, records, chosen_from, known_results) for subject in subjects]
+    return [
+        _decide(subject, parts_of(subject, names), records, chosen_from, known_results)
+        for subject in subjects_of(names)
+    ]
 
 
 def _no_results(trial_id: str) -> Scores | None:
@@ -192,25 +204,24 @@ def _no_results(trial_id: str) -> Scores | None:
 
 def _decide(
     subject: str,
-    names: Sequence[str],
+    parts: Sequence[str],
     records: Sequence[TrialRecord],
     chosen_from: Sequence[Candidate],
     results: Callable[[str], Scores | None],
 ) -> Decision:
-    parts = names if subject == MEAN else (subject,)
     scored = [candidate for candidate in chosen_from if subject in candidate.scores]
     pruned = [candidate for candidate in scored if candidate.pruning_rate > 0]
     unpruned = [candidate for candidate in scored if candidate.pruning_rate == 0]
 
-    def finalist(among: Sequence[Candidate]) -> Finalist | None:
-        return _finalist(among, subject, parts, results)
+    def best_of(among: Sequence[Candidate]) -> BestTrial | None:
+        return _best_trial(among, subject, parts, results)
 
-    comparison = _compare(pruned, unpruned, subject, parts, results)
-    best = finalist(scored)
+    test = _compare(pruned, unpruned, subject, parts, results)
+    best = best_of(scored)
     rates = tuple(
         RateRow(
             pruning_rate=rate,
-            best=finalist([one for one in scored if one.pruning_rate == rate]),
+            best=best_of([one for one in scored if one.pruning_rate == rate]),
             **_counts(records, rate),
         )
         for rate in sorted(set(map(pruning_rate, records)))
@@ -218,10 +229,10 @@ def _decide(
     return Decision(
         benchmark=subject,
         best=best,
-        pruned=finalist(pruned),
-        unpruned=finalist(unpruned),
-        comparison=comparison,
-        verdict=_verdict(bool(pruned), bool(unpruned), comparison),
+        pruned=best_of(pruned),
+        unpruned=best_of(unpruned),
+        paired_test=test,
+        verdict=_verdict(bool(pruned), bool(unpruned), test),
         rates=rates,
         tied=tuple(
             row.best
@@ -234,16 +245,16 @@ def _decide(
     )
 
 
-def _verdict(has_pruned: bool, has_unpruned: bool, comparison: Comparison | None) -> Verdict:
+def _verdict(has_pruned: bool, has_unpruned: bool, test: PairedTest | None) -> Verdict:
     if not has_pruned:
         return Verdict.NO_PRUNED if has_unpruned else Verdict.NO_SCORE
     if not has_unpruned:
         return Verdict.NO_BASELINE
-    if comparison is None:
+    if test is None:
         return Verdict.NOT_PAIRED
-    if comparison.adjusted_p_value > SIGNIFICANCE:
+    if test.adjusted_p_value > SIGNIFICANCE:
         return Verdict.CANNOT_TELL
-    return Verdict.BETTER if comparison.difference.value > 0 else Verdict.WORSE
+    return Verdict.BETTER if test.difference.value > 0 else Verdict.WORSE
 
 
 def _compare(
@@ -252,7 +263,7 @@ def _compare(
     subject: str,
     parts: Sequence[str],
     results: Callable[[str], Scores | None],
-) -> Comparison | None:
+) -> PairedTest | None:
     """Compare the best of each side; None where that is not possible.
 
     The side that is ahead was picked as the best of its trials, and the best of many is ahead by
@@ -261,18 +272,13 @@ def _compare(
     """
     if not pruned or not unpruned:
         return None
-    first = results(_best(pruned, subject).trial_id)
-    second = results(_best(unpruned, subject).trial_id)
-    if first is None or second is None:
+    first, second = (results(_best(some, subject).trial_id) for some in (pruned, unpruned))
+    pairs = pairings(first, second, parts)
+    if pairs is None:
         return None
-    found = [disagreement(first.get(part, {}), second.get(part, {})) for part in parts]
-    disagreements = [part for part in found if part is not None]
-    if len(disagreements) < len(parts):
-        return None
-    difference = mean_difference(disagreements)
-    value = p_value(disagreements)
+    difference, value = mean_difference(pairs), p_value(pairs)
     num_compared = len(pruned) if difference.value > 0 else len(unpruned)
-    return Comparison(difference, value, num_compared, min(1.0, num_compared * value))
+    return PairedTest(difference, value, num_compared, min(1.0, num_compared * value))
 
 
 def _best(among: Sequence[Candidate], subject: str) -> Candidate:
@@ -286,16 +292,16 @@ def _best(among: Sequence[Candidate], subject: str) -> Candidate:
     )
 
 
-def _finalist(
+def _best_trial(
     among: Sequence[Candidate],
     subject: str,
     parts: Sequence[str],
     results: Callable[[str], Scores | None],
-) -> Finalist | None:
+) -> BestTrial | None:
     if not among:
         return None
     best = _best(among, subject)
-    return Finalist(
+    return BestTrial(
         trial_id=best.trial_id,
         number=best.number,
         pruning_rate=best.pruning_rate,
@@ -306,26 +312,10 @@ def _finalist(
     )
 
 
-def score_estimate(scores: Scores | None, parts: Sequence[str]) -> Estimate | None:
-    """A trial's unweighted mean over benchmarks, with its 95 % interval.
-
-    Args:
-        scores: The trial's, by benchmark and example.
-        parts: The benchmarks.
-
-    Returns:
-        None where one of them has no score.
-    """
-    if scores is None:
-        return None
-    known = [[one for one in scores.get(part, {}).values() if one is not None] for part in parts]
-    return mean([mean_score(some) for some in known]) if all(known) else None
-
-
 def _counts(records: Sequence[TrialRecord], rate: float) -> dict[str, int]:
     states = Counter(record.state for record in records if pruning_rate(record) == rate)
     return {
-        "num_complete": states["COMPLETE"],
-        "num_stopped": states["STOPPED"],
-        "num_failed": states["FAILED"],
+        "num_complete": states[TrialState.COMPLETE],
+        "num_stopped": states[TrialState.STOPPED],
+        "num_failed": states[TrialState.FAILED],
     }

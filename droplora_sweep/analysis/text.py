@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.spec.methods import method_of
 
 from .confirmed import ConfirmedVerdict
+from .estimate import listed
 from .search_decision import Verdict
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from .confirmed import ConfirmedDecision, ConfirmedRate
     from .interim import Detectable
-    from .search_decision import Comparison, Decision, Finalist
+    from .search_decision import BestTrial, Decision, PairedTest
 
 
 CAVEAT = (
@@ -37,16 +38,16 @@ def decision_text(decision: Decision) -> str:
         return nothing_text(decision.benchmark, decision.reasons)
     if best is None:
         return f"{decision.benchmark}: {decision.verdict}"
-    parts = [f"best is {_finalist(best)}"]
+    parts = [f"best is {_best_trial_text(best)}"]
     if decision.tied:
         names = " and ".join(f"p = {one.pruning_rate:g} ({one.trial_id})" for one in decision.tied)
         parts.append(f"{names} {'scores' if len(decision.tied) == 1 else 'score'} the same")
     if best.pruning_rate > 0 and decision.unpruned is not None:
-        parts.append(f"best without pruning is {_finalist(decision.unpruned)}")
+        parts.append(f"best without pruning is {_best_trial_text(decision.unpruned)}")
     if best.pruning_rate == 0 and decision.pruned is not None:
-        parts.append(f"best with pruning is {_finalist(decision.pruned)}")
-    if decision.comparison is not None:
-        parts.append(_comparison(decision.comparison))
+        parts.append(f"best with pruning is {_best_trial_text(decision.pruned)}")
+    if decision.paired_test is not None:
+        parts.append(_test_text(decision.paired_test))
     parts += [explored_text(decision), *decision.remarks]
     return f"{decision.benchmark}: {'; '.join(parts)}"
 
@@ -75,20 +76,20 @@ def decisions_text(decisions: Sequence[Decision], protocol: str) -> str:
     return "\n".join([*map(decision_text, decisions), *advice, read, CAVEAT])
 
 
-def _finalist(finalist: Finalist) -> str:
-    known = finalist.estimate
-    score = f"{finalist.score:.1%}" if known is None else known.as_score
-    method = "" if method_of(finalist.method).is_lora else f"{finalist.method}, "
-    trial = f"{finalist.trial_id}, {method}rank {finalist.rank}"
-    return f"p = {finalist.pruning_rate:g} ({trial}) with {score}"
+def _best_trial_text(best: BestTrial) -> str:
+    known = best.estimate
+    score = f"{best.score:.1%}" if known is None else known.as_score
+    method = "" if method_of(best.method).is_lora else f"{best.method}, "
+    trial = f"{best.trial_id}, {method}rank {best.rank}"
+    return f"p = {best.pruning_rate:g} ({trial}) with {score}"
 
 
-def _comparison(comparison: Comparison) -> str:
-    text = f"difference {comparison.difference.as_difference}, p-value {comparison.p_value:.2g}"
-    if comparison.num_compared > 1:
+def _test_text(test: PairedTest) -> str:
+    text = f"difference {test.difference.as_difference}, p-value {test.p_value:.2g}"
+    if test.num_compared > 1:
         text += (
-            f", {comparison.adjusted_p_value:.2g} after correction for the choice among "
-            f"{comparison.num_compared} trials"
+            f", {test.adjusted_p_value:.2g} after correction for the choice among "
+            f"{test.num_compared} trials"
         )
     return text
 
@@ -119,7 +120,7 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
     said = [{0.0, rate} for rate in _open_rates(decision)]
     alike = {arm.pruning_rate for arm in decision.groups[0]}
     if len(alike) > 1 and alike not in said:
-        parts.append(f"cannot tell {_listed([f'{rate:g}' for rate in sorted(alike)])} apart")
+        parts.append(f"cannot tell {listed([f'{rate:g}' for rate in sorted(alike)])} apart")
         said.append(alike)
     if decision.unsettled is not None:
         is_said = {arm.pruning_rate for arm in decision.unsettled} in said
@@ -162,7 +163,7 @@ def verdict_text(decision: ConfirmedDecision) -> str:
         if some
     ]
     if is_open := _open_rates(decision):
-        parts.append(f"cannot tell p = {_listed([f'{rate:g}' for rate in is_open])} from p = 0 yet")
+        parts.append(f"cannot tell p = {listed([f'{rate:g}' for rate in is_open])} from p = 0 yet")
     text = ", ".join(parts)
     if unsure := [one for one in worse if _may_be_as_good(one)]:
         text += (
@@ -186,7 +187,7 @@ def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:
     for arm in arms:
         labels[arm.name] = f"p = {arm.pruning_rate:g}"
         if arm.name in is_control:
-            rates = _listed(controlled.get(arm.name) or [arm.name])
+            rates = listed(controlled.get(arm.name) or [arm.name])
             labels[arm.name] += f", settings of {rates}"
     return labels
 
@@ -215,7 +216,7 @@ def _may_be_as_good(rate: ConfirmedRate) -> bool:
 
 def _rates(rates: Sequence[ConfirmedRate]) -> str:
     """``p = 0.2 and 0.4``."""
-    return f"p = {_listed([f'{one.arm.pruning_rate:g}' for one in rates])}"
+    return f"p = {listed([f'{one.arm.pruning_rate:g}' for one in rates])}"
 
 
 def _advice(decision: ConfirmedDecision) -> str:
@@ -269,7 +270,3 @@ def detectable_text(found: Detectable) -> str:
             f", and no number of seeds one below {100 * found.least_gap:.1f} points on {examples}"
         )
     return text
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

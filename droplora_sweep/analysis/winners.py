@@ -8,15 +8,20 @@ Else the best search-stage trial does, and is marked as exploratory.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from .evidence import TrialRecord, has_rank, pruning_rate
+from droplora_sweep.records.trial import TrialState
+
+from .estimate import listed
+from .evidence import has_rank, pruning_rate
 from .grounds import rows_json
 from .search_decision import Verdict
 from .text import explored_text, nothing_text, verdict_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from droplora_sweep.records.trial import TrialRecord
 
     from .confirmed import ConfirmedDecision
     from .estimate import Estimate
@@ -30,74 +35,42 @@ MOST_NAMED = 20
 """A space of more rates is described by its ends."""
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """The rates of a space by what is known of them; each ascending.
-
-    Attributes:
-        confirmed: Compared with p = 0 in the confirmation, on one benchmark or more; p = 0 itself
-            is not among them.
-        searched: Others above 0 with a complete trial in the search.
-        incomplete: Others above 0 that were tried and have no complete trial.
-        untried: Rates of the space that no trial had; empty where the space is continuous.
-        span: Ends of a continuous space; None where the space is a list.
-    """
-
-    confirmed: tuple[float, ...]
-    searched: tuple[float, ...]
-    incomplete: tuple[float, ...]
-    untried: tuple[float, ...]
-    span: tuple[float, float] | None = None
-
-
-def coverage(
+def coverage_text(
     parameters: Mapping[str, Any],
     records: Sequence[TrialRecord],
     decisions: Sequence[ConfirmedDecision],
-) -> Coverage:
-    """Sort the rates of a search space.
+) -> str:
+    """Return a line with the rates that nothing was decided of, each with how far it was tried.
+
+    It is "" where every rate of the space was confirmed, or, without a confirmation, searched.
 
     Args:
         parameters: ``search.parameters`` as JSON values.
         records: The trials of the search stage, in any state.
         decisions: Those of the confirmation; empty before its first interim analysis.
     """
-    records = [record for record in records if has_rank(record)]
+    tried = {(pruning_rate(one), one.state) for one in records if has_rank(one)}
     confirmed = {
         round(one.arm.pruning_rate, 9)
         for decision in decisions
         for one in decision.rates
         if one.difference is not None
     }
-    complete = {pruning_rate(one) for one in records if one.state == "COMPLETE"} - {0.0} - confirmed
-    tried = {pruning_rate(one) for one in records} - {0.0} - confirmed - complete
+    known = confirmed | {0.0}
+    searched = {rate for rate, state in tried if state == TrialState.COMPLETE} - known
+    incomplete = {rate for rate, _ in tried} - known - searched
     domain = parameters.get(RATE) or {}
     space = _rates(domain)
-    known = confirmed | complete | tried | {pruning_rate(one) for one in records}
-    is_continuous = not space and "min" in domain
-    return Coverage(
-        confirmed=tuple(sorted(confirmed)),
-        searched=tuple(sorted(complete)),
-        incomplete=tuple(sorted(tried)),
-        untried=tuple(sorted(set(space) - known)),
-        span=(domain["min"], domain["max"]) if is_continuous else None,
-    )
-
-
-def coverage_text(found: Coverage) -> str:
-    """One line: the rates that nothing was decided of, each with how far it was tried.
-
-    "" where every rate of the space was confirmed, or, without a confirmation, searched.
-    """
+    untried = set(space) - confirmed - {rate for rate, _ in tried}
     parts = []
-    if found.confirmed and found.searched:
-        parts.append(f"{_listed(found.searched)} (searched, not confirmed)")
-    if found.incomplete:
-        parts.append(f"{_listed(found.incomplete)} (no trial is complete)")
-    if found.untried:
-        parts.append(f"{_listed(found.untried)} (never tried)")
-    if found.span is not None:
-        low, high = found.span
+    if confirmed and searched:
+        parts.append(f"{_listed(searched)} (searched, not confirmed)")
+    if incomplete:
+        parts.append(f"{_listed(incomplete)} (no trial is complete)")
+    if untried:
+        parts.append(f"{_listed(untried)} (never tried)")
+    if not space and "min" in domain:
+        low, high = domain["min"], domain["max"]
         parts.append(f"any other rate from {low:g} to {high:g} (never tried)")
     return f"This does not speak of {'; '.join(parts)}." if parts else ""
 
@@ -116,21 +89,12 @@ def _rates(domain: Mapping[str, Any]) -> list[float]:
     return [round(domain["min"] + index * domain["step"], 9) for index in range(number)]
 
 
-def _listed(rates: Sequence[float]) -> str:
-    names = [f"{rate:g}" for rate in rates]
-    return f"p = {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}"
+def _listed(rates: Iterable[float]) -> str:
+    return f"p = {listed([f'{rate:g}' for rate in sorted(rates)])}"
 
 
 SCHEMA = 1
 """Version of `winners_json`; a field is only ever added within one."""
-
-
-class ArmRun(TrialRecord, Protocol):
-    """A confirmation trial of a ledger."""
-
-    @property
-    def arm(self) -> str | None:
-        """The setting that it repeats."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +135,7 @@ class Winner:
 def winners(
     explored: Sequence[Decision],
     confirmed: Sequence[ConfirmedDecision],
-    runs: Sequence[ArmRun],
+    runs: Sequence[TrialRecord],
 ) -> tuple[Winner, ...]:
     """One winner per benchmark, in the order of the exploratory decisions.
 
@@ -194,7 +158,7 @@ def winners(
     return tuple(found)
 
 
-def _confirmed(decision: ConfirmedDecision, runs: Sequence[ArmRun]) -> Winner | None:
+def _confirmed(decision: ConfirmedDecision, runs: Sequence[TrialRecord]) -> Winner | None:
     """None where the runs say nothing, or none of the recommended arm's is complete."""
     rate = decision.used
     trial = None if rate is None else first_run(rate.arm, runs)
@@ -222,14 +186,14 @@ def _withheld(
     )
 
 
-def first_run(arm: Arm, runs: Sequence[ArmRun]) -> str | None:
+def first_run(arm: Arm, runs: Sequence[TrialRecord]) -> str | None:
     """The trial that stands for an arm: of its complete runs the first, not the luckiest."""
-    complete = [run for run in runs if run.arm == arm.name and run.state == "COMPLETE"]
+    complete = [run for run in runs if run.arm == arm.name and run.state == TrialState.COMPLETE]
     return min(complete, key=lambda run: run.number).trial_id if complete else None
 
 
 def _explored(decision: Decision) -> Winner:
-    best, comparison = decision.used, decision.comparison
+    best, comparison = decision.used, decision.paired_test
     is_compared = best is not None and best.pruning_rate > 0 and comparison is not None
     return Winner(
         benchmark=decision.benchmark,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.compression import ADAPTER_FILES, FactoredAdapter, num_parameters
 from droplora_sweep.adapters.export import WEIGHTS_FILE
-from droplora_sweep.analysis.pairing import disagreement, mean_difference
+from droplora_sweep.analysis.pairing import mean_difference, pairings
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.results import example_scores, score
 from droplora_sweep.files import disk_faults_named
@@ -139,14 +139,9 @@ def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
     if not kept:
         return None
     lowest = min(kept, key=lambda point: point.rank)
-    parts = []
-    for benchmark, scores in lowest.by_example.items():
-        part = disagreement(scores, full.by_example[benchmark])
-        # They are scored on the same examples, but a judge may have rated none of them twice.
-        if part is None:
-            return None
-        parts.append(part)
-    return KeptRank(lowest.rank, mean_difference(parts))
+    # They are scored on the same examples, but a judge may have rated none of them twice.
+    pairs = pairings(lowest.by_example, full.by_example, list(lowest.by_example))
+    return None if pairs is None else KeptRank(lowest.rank, mean_difference(pairs))
 
 
 def _scored(scorer: Scorer, files: Mapping[str, bytes]) -> list[ExampleResult]:

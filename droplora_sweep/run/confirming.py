@@ -10,14 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
-from droplora_sweep.analysis.progress import (
-    Budget,
-    all_arms,
-    arms_to_test,
-    choose_questions,
-    progress_of,
-)
+from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX, affordable_comparisons, all_arms
+from droplora_sweep.analysis.progress import Budget, arms_to_test, progress_of
 from droplora_sweep.ledger.reader import recorded_sweep, recorded_trial
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.spec.fields import with_fields
@@ -25,9 +19,9 @@ from droplora_sweep.spec.fields import with_fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from droplora_sweep.analysis.comparisons import Comparison
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.analysis.finalists import Finalists
     from droplora_sweep.analysis.progress import ConfirmationProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
@@ -38,14 +32,14 @@ class Confirmation:
     """A confirmation, as far as it is.
 
     Attributes:
-        questions: The finalists of each benchmark; empty where there is nothing to compare.
+        comparisons: The arms of each benchmark; empty where there is nothing to compare.
         budget: Seeds, looks and cost.
         progress: What is next, or what was decided.
         origins: The search trial that each arm has its setting from, by arm's name.
         specs: What each arm trains, but for the seed, by its name.
     """
 
-    questions: tuple[Finalists, ...]
+    comparisons: tuple[Comparison, ...]
     budget: Budget
     progress: ConfirmationProgress
     origins: Mapping[str, TrialRecord]
@@ -73,8 +67,8 @@ def confirmation_of(
         return None
     sweep = recorded_sweep(record)
     assert sweep.confirm is not None, "it was just there"
-    searched = finalists_of(record)
-    questions = choose_questions(
+    searched = comparable_before_confirming(record)
+    comparisons = affordable_comparisons(
         searched,
         num_rates=sweep.confirm.rates,
         num_seeds=sweep.confirm.seeds,
@@ -83,16 +77,16 @@ def confirmation_of(
     )
     by_id = {trial.trial_id: trial for trial in searched}
     origins = {
-        arm.name: by_id[arm.name.removesuffix(BASELINE_SUFFIX)] for arm in all_arms(questions)
+        arm.name: by_id[arm.name.removesuffix(BASELINE_SUFFIX)] for arm in all_arms(comparisons)
     }
     specs = {name: _arm_spec(name, trial, sweep.confirm) for name, trial in origins.items()}
-    questions = _merged(questions, specs)
-    kept = [arm.name for arm in all_arms(questions)]
+    comparisons = _merged(comparisons, specs)
+    kept = [arm.name for arm in all_arms(comparisons)]
     budget = budget_of(sweep)
     return Confirmation(
-        questions,
+        comparisons,
         budget,
-        progress_of(questions, budget, _runs(record.confirm_trials, kept, scores)),
+        progress_of(comparisons, budget, _runs(record.confirm_trials, kept, scores)),
         {name: origins[name] for name in kept},
         {name: specs[name] for name in kept},
     )
@@ -111,8 +105,8 @@ def budget_of(sweep: SweepSpec) -> Budget:
     )
 
 
-def finalists_of(record: SweepRecord) -> list[TrialRecord]:
-    """The search trials that finalists are picked from: those before the first confirmation run.
+def comparable_before_confirming(record: SweepRecord) -> list[TrialRecord]:
+    """The search trials that arms are picked from: those before the first confirmation run.
 
     Later ones come too late; clones whose scores may not be compared are left out too.
     """
@@ -143,13 +137,13 @@ def wanted_on_test(
 
     Args:
         confirmation: How far it is.
-        decisions: One per question; nothing is scored for those that are withheld.
+        decisions: One per comparison; nothing is scored for those that are withheld.
         record: The sweep.
     """
     if confirmation.progress.missing:
         return {}
     names = [str(name) for name in record.spec["task"]["benchmarks"]]
-    scored = arms_to_test(confirmation.questions, decisions, names)
+    scored = arms_to_test(confirmation.comparisons, decisions, names)
     needed = {(arm.name, seed) for arm, seed in confirmation.progress.needed}
     return {
         trial.trial_id: scored[trial.arm]
@@ -173,9 +167,9 @@ def _arm_spec(name: str, trial: TrialRecord, confirm: ConfirmSpec) -> TrialSpec:
 
 
 def _merged(
-    questions: Sequence[Finalists], specs: Mapping[str, TrialSpec]
-) -> tuple[Finalists, ...]:
-    """The questions with one name for arms that train the same: one run serves all."""
+    comparisons: Sequence[Comparison], specs: Mapping[str, TrialSpec]
+) -> tuple[Comparison, ...]:
+    """The comparisons with one name for arms that train the same: one run serves all."""
     first: dict[str, str] = {}
     same = {}
     for name, spec in specs.items():
@@ -183,15 +177,15 @@ def _merged(
         same[name] = first.setdefault(alike, name)
     return tuple(
         replace(
-            question,
+            comparison,
             arms=tuple(
                 dict.fromkeys(
                     replace(arm, name=same[arm.name], control=arm.control and same[arm.control])
-                    for arm in question.arms
+                    for arm in comparison.arms
                 )
             ),
         )
-        for question in questions
+        for comparison in comparisons
     )
 
 

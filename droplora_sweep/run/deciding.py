@@ -6,17 +6,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from droplora_sweep.analysis.evidence import MEAN
-from droplora_sweep.analysis.finalists import ties_text
+from droplora_sweep.analysis.comparisons import ties_text
 from droplora_sweep.analysis.grounds import RunFacts, doubts, reference_rows, remarks
 from droplora_sweep.analysis.on_test import winner_on_test_text, winners_on_test
 from droplora_sweep.analysis.progress import is_undecided
 from droplora_sweep.analysis.search_decision import best_per_benchmark
 from droplora_sweep.analysis.text import confirmed_texts, decisions_text
-from droplora_sweep.analysis.winners import coverage, coverage_text, winners
+from droplora_sweep.analysis.winners import coverage_text, winners
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import SUMMARY_TEXT
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.spec.metric_names import MEAN
 
 from .confirming import confirmation_of, wanted_on_test
 
@@ -206,7 +206,7 @@ def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
         for trial in ledger.confirm_records()
         if trial.is_tested and trial.arm is not None
     }
-    return winners_on_test(found.questions, _sound(ledger, found), runs)
+    return winners_on_test(found.comparisons, _sound(ledger, found), runs)
 
 
 def references(ledger: Ledger, split: str | None = None) -> tuple[ReferenceRow, ...]:
@@ -245,9 +245,9 @@ def notes(ledger: Ledger) -> list[str]:
     record, found = ledger.record, _confirmation(ledger)
     decisions = () if found is None else found.progress.decisions
     parameters = record.spec["search"]["parameters"]
-    lines = [coverage_text(coverage(parameters, record.search_trials, decisions))]
+    lines = [coverage_text(parameters, record.search_trials, decisions)]
     if decisions and found is not None:
-        lines.insert(0, ties_text(found.questions))
+        lines.insert(0, ties_text(found.comparisons))
     return [line for line in lines if line]
 
 

@@ -96,7 +96,8 @@ class Stages:
     def search(self, searcher: StudySearcher, known: SearchHistory, pins: Pins) -> None:
         """Draw and run trials until there are enough, or it is told to stop.
 
-        A search whose finalists are being confirmed is over: only what was left running goes on.
+        A search whose best settings are being confirmed is over: only what was left running is
+        resumed.
 
         Args:
             searcher: Draws the trials.
@@ -170,7 +171,7 @@ class Stages:
         """The confirmation where runs are missing; None, said why, where it is over."""
         confirmation = confirmation_of(self.ledger.record, self.ledger.scores)
         assert confirmation is not None, "the sweep has `confirm`"
-        if not confirmation.questions:
+        if not confirmation.comparisons:
             self.progress.say("confirmation: nothing to confirm, no trial with p > 0 is complete")
             return None
         if confirmation.progress.missing:

@@ -317,7 +317,7 @@ def _is_settled(change: Change, record: SweepRecord) -> bool:
 def _why_settled(record: SweepRecord) -> str:
     if any(trial.is_tested for trial in record.trials):
         return "and the test split has been scored, after which nothing is decided anew"
-    return "and its finalists are being confirmed, for which this is fixed"
+    return "and its best settings are being confirmed, for which this is fixed"
 
 
 def start_lines(start: Start, torn: str | None) -> list[str]:

@@ -9,8 +9,8 @@ claimed to be better is tested with the decisions themselves.)
 import numpy as np
 import pytest
 
+from droplora_sweep.analysis.comparisons import Comparison
 from droplora_sweep.analysis.evidence import ScoreTable
-from droplora_sweep.analysis.finalists import Finalists
 from droplora_sweep.analysis.progress import Action, Budget, next_step
 from tests.analysis.synthetic import World, arms_of
 
@@ -53,14 +53,14 @@ def by_confirmation(gains, generator):
     pruned = sorted(best[1:], key=lambda one: -scores[one])[:3]
     chosen = sorted([best[0], *pruned], key=lambda one: rates[one])
     arms = arms_of(RATES[rates[chosen]])
-    question = Finalists("choice", arms, NUM_SEARCH)
+    comparison = Comparison("choice", arms, NUM_SEARCH)
     scores_ASE = World().scores(truths[chosen], len(SEEDS), NUM_EXAMPLES, generator)
-    step, num_trials, num_seeds = next_step(None, [question], BUDGET), NUM_SEARCH, 0
+    step, num_trials, num_seeds = next_step(None, [comparison], BUDGET), NUM_SEARCH, 0
     while step.action is Action.ADD_SEEDS:
         num_trials += len(step.seeds) * len(step.arms)
         num_seeds += len(step.seeds)
         table = ScoreTable(arms, SEEDS[:num_seeds], {"choice": scores_ASE[:, :num_seeds]})
-        step = next_step(table, [question], BUDGET)
+        step = next_step(table, [comparison], BUDGET)
     recommended = step.decisions[0].recommended.pruning_rate
     return is_correct(int(np.flatnonzero(recommended == RATES)[0]), gains), num_trials
 

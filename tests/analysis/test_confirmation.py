@@ -15,7 +15,7 @@ def test_runs_are_put_side_by_side_by_rate_seed_and_example():
             Run(PLAIN, 7, {"choice": {"a": 1, "b": 1}}),
         ]
     )
-    assert (table.arms, table.seeds, table.subjects) == ((PLAIN, PRUNED), (7, 8), ("choice",))
+    assert (table.arms, table.seeds, list(table.scores)) == ((PLAIN, PRUNED), (7, 8), ["choice"])
     expected = [[[1, 1], [1, 0]], [[0.75, 0.5], [0.25, 1]]]
     np.testing.assert_array_equal(table.scores["choice"], expected)
 
@@ -28,7 +28,7 @@ def test_what_is_missing_is_nan():
             Run(PRUNED, 7, {"choice": {"b": 0}, "code": {"c": 0}}),
         ]
     )
-    assert table.subjects == ("choice", "code", "mean")
+    assert list(table.scores) == ["choice", "code"]
     nan = np.nan
     expected = [[[1, nan], [1, 1]], [[nan, 0], [nan, nan]]]
     np.testing.assert_array_equal(table.scores["choice"], expected)

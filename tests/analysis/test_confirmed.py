@@ -194,7 +194,7 @@ def test_an_arm_whose_runs_failed_is_left_out():
     assert [one.arm.pruning_rate for one in decision.rates] == [0.0, 0.2]
 
 
-def test_only_the_question_s_arms_are_compared():
+def test_only_the_arms_of_the_benchmark_are_compared():
     scores_ASE = World().scores([0.5, 0.6, 0.9], 4, 50, np.random.default_rng(0))
     arms = (Arm("a", 0.0), Arm("b", 0.2), Arm("c", 0.4))
     table = ScoreTable(arms, (0, 1, 2, 3), {"choice": scores_ASE})

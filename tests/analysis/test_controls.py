@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from droplora_sweep.analysis.comparisons import affordable_comparisons, choose_comparisons
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
 from droplora_sweep.analysis.evidence import Arm, ScoreTable
-from droplora_sweep.analysis.finalists import choose_finalists
-from droplora_sweep.analysis.progress import Budget, choose_questions, progress_of
+from droplora_sweep.analysis.progress import Budget, progress_of
 from droplora_sweep.analysis.text import confirmed_texts
 from tests.analysis.synthetic import World
 from tests.analysis.test_search_decision import record
@@ -82,7 +82,7 @@ def test_where_the_best_p_0_has_the_same_settings_it_is_the_control():
 
 def test_every_rate_brings_its_control():
     records = [record(0, 0.0, choice=0.5), record(1, 0.2, choice=0.7), record(2, 0.4, choice=0.6)]
-    [found] = choose_finalists(records, num_rates=2, with_controls=True)
+    [found] = choose_comparisons(records, num_rates=2, with_controls=True)
     first, second = records[1].trial_id, records[2].trial_id
     assert found.baseline == Arm(records[0].trial_id, 0.0)
     assert found.arms[1:] == (
@@ -91,7 +91,9 @@ def test_every_rate_brings_its_control():
         Arm(f"{first}@p=0", 0.0),
         Arm(f"{second}@p=0", 0.0),
     )
-    [fewer] = choose_questions(records, num_rates=2, num_seeds=3, max_runs=9, with_controls=True)
+    [fewer] = affordable_comparisons(
+        records, num_rates=2, num_seeds=3, max_runs=9, with_controls=True
+    )
     assert [arm.pruning_rate for arm in fewer.arms] == [0.0, 0.2, 0.0]
 
 
@@ -109,11 +111,11 @@ def claims(generator, *, with_controls):
         record(index, rate, choice=score)
         for index, (rate, score) in enumerate(zip(rates, seen, strict=True))
     ]
-    questions = choose_questions(
+    comparisons = affordable_comparisons(
         records, num_rates=3, num_seeds=5, max_runs=None, with_controls=with_controls
     )
     by_name = {each.trial_id: truth for each, truth in zip(records, truths, strict=True)}
-    arms = questions[0].arms
+    arms = comparisons[0].arms
     means = [by_name[arm.name.removesuffix("@p=0")] for arm in arms]
     scores_ASE = World().scores(means, 5, 300, generator)
     runs = {
@@ -121,7 +123,7 @@ def claims(generator, *, with_controls):
         for row, arm in enumerate(arms)
         for seed in BUDGET.seeds
     }
-    [decision] = progress_of(questions, BUDGET, runs).decisions
+    [decision] = progress_of(comparisons, BUDGET, runs).decisions
     return decision.verdict is ConfirmedVerdict.BETTER
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from droplora_sweep.analysis.comparisons import (
+    affordable_comparisons,
+    choose_comparisons,
+    ties_text,
+)
 from droplora_sweep.analysis.confirmed import Rule, decide
 from droplora_sweep.analysis.evidence import Arm, ScoreTable
-from droplora_sweep.analysis.finalists import choose_finalists, ties_text
-from droplora_sweep.analysis.progress import choose_questions
 from droplora_sweep.analysis.search_decision import best_per_benchmark
 from droplora_sweep.analysis.text import arm_labels, confirmed_text, decision_text, verdict_text
-from droplora_sweep.analysis.winners import coverage, coverage_text
+from droplora_sweep.analysis.winners import coverage_text
 from tests.analysis.synthetic import World, arms_of, table_of
 from tests.analysis.test_search_decision import record
 
@@ -33,7 +36,7 @@ def test_the_one_rate_that_was_confirmed_is_named_and_not_called_every_other():
     assert text.startswith("choice: use p = 0 (t0000): p = 0.4 is worse than p = 0; ")
     assert "every" not in text
     records = [record(0, 0.0, choice=0.65), record(1, 0.4, choice=0.6)]
-    assert coverage_text(coverage(LISTED, records, [decision])) == (
+    assert coverage_text(LISTED, records, [decision]) == (
         "This does not speak of p = 0.2 and 0.6 (never tried)."
     )
 
@@ -47,10 +50,10 @@ def test_each_rate_that_was_not_confirmed_is_named_with_how_far_it_was_tried(spa
         record(2, 0.4, choice=0.55),
         record(3, 0.6, state="STOPPED", choice=0.1),
     ]
-    assert coverage_text(coverage(space, records, [decision])) == (
+    assert coverage_text(space, records, [decision]) == (
         "This does not speak of p = 0.4 (searched, not confirmed); p = 0.6 (no trial is complete)."
     )
-    assert coverage_text(coverage(space, records, [])) == (
+    assert coverage_text(space, records, []) == (
         "This does not speak of p = 0.6 (no trial is complete)."
     )
 
@@ -59,19 +62,19 @@ def test_where_every_rate_was_confirmed_there_is_nothing_to_add():
     rates = [0.0, 0.2, 0.4, 0.6]
     decision = decided(rates, [0.7, 0.5, 0.45, 0.3])
     records = [record(number, rate, choice=0.5) for number, rate in enumerate(rates)]
-    assert coverage_text(coverage(LISTED, records, [decision])) == ""
+    assert coverage_text(LISTED, records, [decision]) == ""
     assert verdict_text(decision) == "p = 0.2, 0.4 and 0.6 are worse than p = 0"
 
 
 def test_the_rates_of_a_continuous_space_cannot_all_be_tried():
     records = [record(0, 0.0, choice=0.5), record(1, 0.31, choice=0.6)]
-    assert coverage_text(coverage(CONTINUOUS, records, [])) == (
+    assert coverage_text(CONTINUOUS, records, []) == (
         "This does not speak of any other rate from 0 to 0.5 (never tried)."
     )
 
 
 def test_a_rate_that_is_not_searched_leaves_nothing_untried():
-    assert coverage_text(coverage({}, [record(0, 0.2, choice=0.5)], [])) == ""
+    assert coverage_text({}, [record(0, 0.2, choice=0.5)], []) == ""
 
 
 def test_rates_that_differ_in_what_is_said_of_them_are_told_apart():
@@ -104,15 +107,15 @@ def test_a_rate_that_tied_in_the_search_and_was_left_out_is_named():
         record(2, 0.4, choice=0.6),
         record(3, 0.6, choice=0.55),
     ]
-    [question] = choose_finalists(records, num_rates=1)
-    assert question.tied == (0.4,)
-    assert ties_text([question]).startswith(
+    [comparison] = choose_comparisons(records, num_rates=1)
+    assert comparison.tied == (0.4,)
+    assert ties_text([comparison]).startswith(
         "As good in the search as a rate that was confirmed, and not confirmed: p = 0.4 on choice."
     )
-    [both] = choose_finalists(records, num_rates=2)
+    [both] = choose_comparisons(records, num_rates=2)
     assert both.tied == ()
     assert ties_text([both]) == ""
-    [few] = choose_questions(records, num_rates=2, num_seeds=3, max_runs=6)
+    [few] = affordable_comparisons(records, num_rates=2, num_seeds=3, max_runs=6)
     assert few.tied == (0.4,), "without room"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from droplora_sweep.analysis.finalists import Finalists
+from droplora_sweep.analysis.comparisons import Comparison
 from droplora_sweep.analysis.on_test import winner_on_test_text, winners_on_test
 from droplora_sweep.analysis.progress import Budget, progress_of
 from tests.analysis.synthetic import World, arms_of
@@ -24,17 +24,17 @@ def runs(truths, seed, names=("choice",)):
 
 
 @pytest.fixture
-def questions():
-    return [Finalists("choice", ARMS, 5)]
+def comparisons():
+    return [Comparison("choice", ARMS, 5)]
 
 
 @pytest.fixture
-def decisions(questions):
-    return progress_of(questions, Budget(SEEDS, (3,)), runs([0.4, 0.7], 0)).decisions
+def decisions(comparisons):
+    return progress_of(comparisons, Budget(SEEDS, (3,)), runs([0.4, 0.7], 0)).decisions
 
 
-def test_the_winner_stands_beside_p_0_with_an_interval(questions, decisions):
-    [found] = winners_on_test(questions, decisions, runs([0.4, 0.7], 1))
+def test_the_winner_stands_beside_p_0_with_an_interval(comparisons, decisions):
+    [found] = winners_on_test(comparisons, decisions, runs([0.4, 0.7], 1))
     assert found.arm == ARMS[1]
     assert found.score > found.baseline_score
     assert found.difference.low < found.score - found.baseline_score < found.difference.high
@@ -44,20 +44,20 @@ def test_the_winner_stands_beside_p_0_with_an_interval(questions, decisions):
     assert text.endswith("(3 seeds, 200 examples; scored once)")
 
 
-def test_a_winner_that_loses_on_test_stays_the_winner(questions, decisions):
-    [found] = winners_on_test(questions, decisions, runs([0.8, 0.3], 1))
+def test_a_winner_that_loses_on_test_stays_the_winner(comparisons, decisions):
+    [found] = winners_on_test(comparisons, decisions, runs([0.8, 0.3], 1))
     assert found.arm == ARMS[1]
     assert found.difference.high < 0
 
 
-def test_before_both_are_tested_there_is_nothing_to_show(questions, decisions):
+def test_before_both_are_tested_there_is_nothing_to_show(comparisons, decisions):
     half = {key: scores for key, scores in runs([0.4, 0.7], 1).items() if key[0] == "t0001"}
-    assert winners_on_test(questions, decisions, half) == ()
-    assert winners_on_test(questions, decisions, {}) == ()
+    assert winners_on_test(comparisons, decisions, half) == ()
+    assert winners_on_test(comparisons, decisions, {}) == ()
 
 
-def test_where_p_0_wins_there_is_no_difference(questions):
-    decisions = progress_of(questions, Budget(SEEDS, (3,)), runs([0.7, 0.3], 0)).decisions
-    [found] = winners_on_test(questions, decisions, runs([0.7, 0.3], 1))
+def test_where_p_0_wins_there_is_no_difference(comparisons):
+    decisions = progress_of(comparisons, Budget(SEEDS, (3,)), runs([0.7, 0.3], 0)).decisions
+    [found] = winners_on_test(comparisons, decisions, runs([0.7, 0.3], 1))
     assert (found.arm, found.difference) == (ARMS[0], None)
     assert "p = 0 scores" in winner_on_test_text(found)

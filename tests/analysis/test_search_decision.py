@@ -66,8 +66,8 @@ def test_a_clear_gain_is_better_and_a_clear_loss_is_worse():
     records = [record(0, 0.0, choice=0.60), record(1, 0.2, choice=0.80)]
     [decision] = best_per_benchmark(records, results_of(records))
     assert decision.verdict is Verdict.BETTER
-    assert decision.comparison.difference.value == pytest.approx(0.2)
-    assert decision.comparison.difference.low > 0.1
+    assert decision.paired_test.difference.value == pytest.approx(0.2)
+    assert decision.paired_test.difference.low > 0.1
     records = [record(0, 0.0, choice=0.80), record(1, 0.2, choice=0.60)]
     [decision] = best_per_benchmark(records, results_of(records))
     assert decision.verdict is Verdict.WORSE
@@ -89,8 +89,8 @@ def test_the_best_of_many_needs_more_evidence_than_one():
     assert alone.verdict is Verdict.BETTER
     crowd = pair + [record(number, 0.3, choice=0.5) for number in range(2, 11)]
     [among_ten] = best_per_benchmark(crowd, results_of(crowd))
-    assert among_ten.comparison.p_value == alone.comparison.p_value == pytest.approx(2 / 2**7)
-    assert among_ten.comparison.num_compared == 10
+    assert among_ten.paired_test.p_value == alone.paired_test.p_value == pytest.approx(2 / 2**7)
+    assert among_ten.paired_test.num_compared == 10
     assert among_ten.verdict is Verdict.CANNOT_TELL
 
 
@@ -269,5 +269,5 @@ def test_graded_scores_take_part_like_right_and_wrong_ones():
     results[records[1].trial_id]["chat"]["e0"] = None
     [decision] = best_per_benchmark(records, results.get)
     assert decision.verdict is Verdict.BETTER
-    assert decision.comparison.difference.value == pytest.approx(0.12)
+    assert decision.paired_test.difference.value == pytest.approx(0.12)
     assert decision.best.estimate.low < 0.72 < decision.best.estimate.high

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from droplora_sweep.analysis.confirmed import Rule, decide
-from droplora_sweep.analysis.search_decision import Decision, Finalist, Verdict
+from droplora_sweep.analysis.search_decision import BestTrial, Decision, Verdict
 from droplora_sweep.analysis.winners import winner_tags, winner_text, winners
 from tests.analysis.synthetic import World, table_of
 
@@ -20,10 +20,10 @@ class Run:
 
 EXPLORED = Decision(
     benchmark="choice",
-    best=Finalist("t0003-00000001", 3, 0.2, "droplora", 8, 0.75, None),
+    best=BestTrial("t0003-00000001", 3, 0.2, "droplora", 8, 0.75, None),
     pruned=None,
     unpruned=None,
-    comparison=None,
+    paired_test=None,
     verdict=Verdict.NO_BASELINE,
     rates=(),
 )

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from droplora_sweep.analysis.comparisons import Comparison
 from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
 from droplora_sweep.analysis.evidence import Arm, ScoreTable
-from droplora_sweep.analysis.finalists import Finalists
 from droplora_sweep.analysis.progress import Action, Budget, next_step
 from droplora_sweep.analysis.variance_components import components
 
@@ -240,12 +240,12 @@ def decided(world, parts):
     if len(world.all_looks) == 1:
         rule = Rule(world.all_looks, margin=world.margin)
         return decide(table(world.num_seeds), subject, world.arms, rule)
-    question = Finalists(subject, world.arms, num_candidates=20)
+    comparison = Comparison(subject, world.arms, num_candidates=20)
     seeds = tuple(range(world.all_looks[-1]))
     budget = Budget(seeds, world.all_looks, margin=world.margin)
-    step = next_step(None, [question], budget)
+    step = next_step(None, [comparison], budget)
     while step.action is Action.ADD_SEEDS:
-        step = next_step(table(step.seeds[-1] + 1), [question], budget)
+        step = next_step(table(step.seeds[-1] + 1), [comparison], budget)
     [decision] = step.decisions
     return decision
 

@@ -209,14 +209,14 @@ def test_the_stage_and_the_decision_are_told_in_words(driver: Driver) -> None:
     driver.confirm()
     assert stage_text(driver.ledger) == "stage: test split, 6 winners' runs to score"
     driver.test(0.5)
-    assert stage_text(driver.ledger) == "stage: confirmation over, every question is decided"
+    assert stage_text(driver.ledger) == "stage: confirmation over, every benchmark is decided"
     text = conclusion(driver.ledger)
     assert "builtin_choice: use p = 0.2" in text
     assert "builtin_choice on test: p = 0.2 scores " in text
     assert "Exploratory" not in text
 
 
-def test_a_clone_made_meanwhile_is_no_finalist(driver: Driver) -> None:
+def test_a_clone_made_meanwhile_is_no_arm(driver: Driver) -> None:
     driver.search(0.4, 0.0, 0.2)
     driver.confirm(1)
     before = confirmation_of(driver.ledger.record, driver.ledger.scores)
@@ -229,7 +229,7 @@ def test_a_clone_made_meanwhile_is_no_finalist(driver: Driver) -> None:
     after = confirmation_of(driver.ledger.record, driver.ledger.scores)
     assert before is not None
     assert after is not None
-    assert after.questions == before.questions
+    assert after.comparisons == before.comparisons
 
 
 def test_a_finished_sweep_can_be_given_a_confirmation(driver: Driver) -> None:
@@ -247,9 +247,9 @@ def test_what_is_compared_is_fixed_by_the_first_run(driver: Driver) -> None:
     with pytest.raises(InputError) as caught:
         start(driver, make_sweep(confirm={**CONFIRM, "seeds": 4}, search={"num_trials": 40}))
     assert [str(fault) for fault in caught.value.faults][:-1] == [
-        "search.num_trials: was not set, now 40, and its finalists are being confirmed, for which "
-        "this is fixed",
-        "confirm.seeds: was 3, now 4, and its finalists are being confirmed, for which this is "
+        "search.num_trials: was not set, now 40, and its best settings are being confirmed, for "
+        "which this is fixed",
+        "confirm.seeds: was 3, now 4, and its best settings are being confirmed, for which this is "
         "fixed",
     ]
     assert isinstance(start(driver, make_sweep(confirm={**CONFIRM, "max_runs": 50})), GoOn)

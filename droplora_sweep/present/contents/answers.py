@@ -155,7 +155,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
 
 
 def _hinted(facts: Facts, decision: Decision) -> Answer:
-    used, comparison = decision.used, decision.comparison
+    used, comparison = decision.used, decision.paired_test
     assert used is not None, "asked only where a trial has a score"
     pruned = decision.pruned
     return Answer(

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.pairing import Contrast, paired_runs, paired_trials, unpaired
 from droplora_sweep.present.values import DASH, format_gain, format_interval, format_score, plural
+from droplora_sweep.spec.metric_names import MEAN
 
 from .answers import Answer, answers
 from .facts import leaves, setting_text

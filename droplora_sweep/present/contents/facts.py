@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.analysis.evidence import MEAN, benchmarks, candidates
+from droplora_sweep.analysis.evidence import benchmarks, candidates, parts_of, subjects_of
 from droplora_sweep.analysis.exploration import explore
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
-from droplora_sweep.analysis.search_decision import best_per_benchmark, score_estimate
+from droplora_sweep.analysis.pairing import score_estimate
+from droplora_sweep.analysis.search_decision import best_per_benchmark
 from droplora_sweep.errors import SweepError
 from droplora_sweep.present.values import storage_text
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
+from droplora_sweep.spec.metric_names import MEAN
 
 from .table import Table, row
 
@@ -197,10 +199,12 @@ def _estimates(
     trials: Sequence[TrialRecord], known: Mapping[str, Scores | None]
 ) -> dict[str, dict[str, Estimate]]:
     names = benchmarks(trials)
-    parts = {name: (name,) for name in names} | ({MEAN: names} if len(names) > 1 else {})
     found: dict[str, dict[str, Estimate]] = {}
     for trial_id, scores in known.items():
-        estimates = {subject: score_estimate(scores, part) for subject, part in parts.items()}
+        estimates = {
+            subject: score_estimate(scores, parts_of(subject, names))
+            for subject in subjects_of(names)
+        }
         found[trial_id] = {name: one for name, one in estimates.items() if one is not None}
     return found
 

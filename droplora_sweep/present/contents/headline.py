@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.estimate import listed
-from droplora_sweep.analysis.evidence import MEAN
 from droplora_sweep.analysis.search_decision import Verdict
 from droplora_sweep.analysis.text import WHAT_HELPS
 from droplora_sweep.present.values import command_text, format_gain, format_probability
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.spec.metric_names import MEAN
 
 from .answers import Certainty
 

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX
 from droplora_sweep.analysis.exploration import marginal_text
-from droplora_sweep.analysis.finalists import BASELINE_SUFFIX
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.present.contents.answers import Certainty, answers
 from droplora_sweep.present.contents.coordinates import coordinates

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .evidence import MEAN, Arm, benchmarks, candidates, has_rank
+from .evidence import Arm, benchmarks, candidates, has_rank, subjects_of
 from .search_decision import TIE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .evidence import Candidate, TrialRecord
+    from droplora_sweep.records.trial import TrialRecord
+
+    from .evidence import Candidate
 
 BASELINE_SUFFIX = "@p=0"
 
 
 @dataclass(frozen=True)
-class Finalists:
-    """The arms that answer the question of one benchmark.
+class Comparison:
+    """The arms that answer the comparison of one benchmark.
 
     Attributes:
         subject: The benchmark, or ``mean``.
@@ -40,13 +42,13 @@ class Finalists:
         return self.arms[0]
 
 
-def choose_finalists(
+def choose_comparisons(
     records: Sequence[TrialRecord],
     *,
     num_rates: int = 3,
     spacing: float = 0.05,
     with_controls: bool = False,
-) -> list[Finalists]:
+) -> list[Comparison]:
     """Pick the settings to confirm, for each benchmark and for their mean where there are several.
 
     The best trial of each rate stands for the rate, and the best rates are taken. p = 0 is always
@@ -65,23 +67,21 @@ def choose_finalists(
     """
     assert num_rates >= 1, "one rate is needed to compare with p = 0"
     chosen_from = candidates([record for record in records if has_rank(record)])
-    names = benchmarks(records)
-    subjects = (*names, MEAN) if len(names) > 1 else names
     found = (
-        _finalists(subject, chosen_from, num_rates, spacing, with_controls=with_controls)
-        for subject in subjects
+        _comparison(subject, chosen_from, num_rates, spacing, with_controls=with_controls)
+        for subject in subjects_of(benchmarks(records))
     )
     return [one for one in found if one is not None]
 
 
-def _finalists(
+def _comparison(
     subject: str,
     chosen_from: Sequence[Candidate],
     num_rates: int,
     spacing: float,
     *,
     with_controls: bool,
-) -> Finalists | None:
+) -> Comparison | None:
     ranked = sorted(
         (one for one in chosen_from if subject in one.scores),
         key=lambda one: (-one.scores[subject], one.pruning_rate, one.rank, one.number),
@@ -108,15 +108,57 @@ def _finalists(
         if one.pruning_rate not in chosen
         and any(abs(one.scores[subject] - score) < TIE for score in scores)
     }
-    return Finalists(subject, tuple(dict.fromkeys(arms)), len(pruned), tuple(sorted(tied)))
+    return Comparison(subject, tuple(dict.fromkeys(arms)), len(pruned), tuple(sorted(tied)))
 
 
-def ties_text(questions: Sequence[Finalists]) -> str:
+def affordable_comparisons(
+    records: Sequence[TrialRecord],
+    *,
+    num_rates: int,
+    num_seeds: int,
+    max_runs: int | None,
+    with_controls: bool = False,
+) -> tuple[Comparison, ...]:
+    """The comparisons of a confirmation, with as many rates as there is room for.
+
+    Each benchmark has its own arms; where there is no room even for one rate of each, all
+    benchmarks are decided on the arms of their mean.
+
+    Args:
+        records: The trials of the search stage.
+        num_rates: Rates per benchmark, at most.
+        num_seeds: Seeds at the first look.
+        max_runs: Runs in all; None for no limit.
+        with_controls: Whether each setting is an arm without its pruning too.
+    """
+    chosen = [
+        tuple(choose_comparisons(records, num_rates=number, with_controls=with_controls))
+        for number in range(num_rates, 0, -1)
+    ]
+    shared = [
+        tuple(
+            replace(comparison, arms=comparisons[-1].arms, tied=comparisons[-1].tied)
+            for comparison in comparisons
+        )
+        for comparisons in chosen
+    ]
+    for comparisons in (*chosen, *shared):
+        if max_runs is None or len(all_arms(comparisons)) * num_seeds <= max_runs:
+            return comparisons
+    return shared[-1]
+
+
+def all_arms(comparisons: Sequence[Comparison]) -> tuple[Arm, ...]:
+    """The arms of all comparisons, each once."""
+    return tuple(dict.fromkeys(arm for comparison in comparisons for arm in comparison.arms))
+
+
+def ties_text(comparisons: Sequence[Comparison]) -> str:
     """One line: which rates scored as well in the search as confirmed ones and were left out."""
     found = [
-        f"{', '.join(f'{rate:g}' for rate in question.tied)} on {question.subject}"
-        for question in questions
-        if question.tied
+        f"{', '.join(f'{rate:g}' for rate in comparison.tied)} on {comparison.subject}"
+        for comparison in comparisons
+        if comparison.tied
     ]
     if not found:
         return ""

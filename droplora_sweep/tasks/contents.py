@@ -1,4 +1,4 @@
-"""What the files of a benchmark or of a training mixture hold."""
+"""Contents of the files of a benchmark or of a training mixture."""
 
 from __future__ import annotations
 
@@ -9,26 +9,17 @@ from typing import TYPE_CHECKING
 from droplora_sweep.spec import local_folder
 
 from .answers import gold_problems
-from .folders import (
-    SPLIT_NAMES,
-    MissingDataError,
-    SplitFiles,
-    check_validation_file,
-    download,
-    find_split_files,
-    missing_folder_problem,
-)
+from .folders import SPLIT_NAMES, SplitFiles, download, find_split_files, missing_folder_problem
 from .formats import FORMATS
 from .json_records import BadDataError
 from .reading import read_file, text_problems
-from .registry import find_benchmark
 from .splits import Source, limit_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from droplora_sweep.spec import SplitName
+    from droplora_sweep.spec import SplitName, TaskSpec
 
     from .reading import FileContent
     from .registry import BenchmarkEntry
@@ -37,26 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contents:
-    """A benchmark's examples, how its test split is read again, and what a user should know."""
+    """A benchmark's examples, how its test split is read again, and notes for the user."""
 
     source: Source
     read_test: Callable[[], tuple[Example, ...]]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read: the task's limits and policies.
-
-    Attributes:
-        skip_bad: Leave bad records out (``task.on_bad_record``).
-        num_test: At most this many test examples.
-        has_mixture: Whether a training mixture takes the place of training files.
-    """
-
-    skip_bad: bool
-    num_test: int | None
-    has_mixture: bool
 
 
 def find_data(
@@ -67,44 +43,100 @@ def find_data(
     is_own: bool = False,
     revision_field: str = "task.revision",
 ) -> Path:
-    """The local file or folder that ``data`` means, downloaded if it is a Hub id.
+    """Return the local file or folder that ``data`` names, downloaded if it is a Hub id.
 
     Args:
         data: As in the spec.
         revision: Commit of a Hub id.
-        entries: What is read from it.
-        is_own: The data is one benchmark's own: it may be a file, or that benchmark's folder.
-        revision_field: Where a user gives the commit.
+        entries: Benchmarks that are read from it.
+        is_own: True where it is one benchmark's own: a file, or that benchmark's folder.
+        revision_field: Field in which a user gives the commit.
 
     Raises:
-        MissingDataError: It is neither here nor reachable.
+        BadDataError: It is neither here nor reachable.
     """
     path = local_folder(data)
     if path.is_dir() or (is_own and path.is_file()):
         return path
     if revision is None:
-        raise MissingDataError(missing_folder_problem(path, revision_field))
+        raise BadDataError(missing_folder_problem(path, revision_field))
     return download(data, revision, entries, is_own=is_own)
 
 
-def read_benchmark(
+def read_contents(
     name: str,
     entry: BenchmarkEntry,
-    path: Path,
-    reading: Reading,
+    path: Path | None,
+    spec: TaskSpec,
     *,
     is_own: bool = False,
     lone_split: SplitName = "train",
 ) -> Contents:
-    """Reads all files of a benchmark.
+    """Read all files of a benchmark, or ask the plug-in that brings it.
+
+    Args:
+        name: The benchmark's.
+        entry: What is known of it.
+        path: File or folder; None for a plug-in that needs none.
+        spec: The task's limits and policies.
+        is_own: True where ``path`` is this benchmark's own.
+        lone_split: The split that ``path`` holds, if it is a file.
 
     Raises:
-        MissingDataError: A file that is needed is not there.
         BadDataError: With the problems of all files.
     """
-    files = _files(entry, path, is_own=is_own, lone_split=lone_split)
-    if not reading.has_mixture and entry.has_training_split:
-        check_validation_file(files)
+    skip_bad = spec.on_bad_record == "skip"
+    if entry.load is not None:
+        examples = _load(name, entry, path)
+        read_test = partial(_load_test, name, entry, path, spec.num_test)
+        notes: list[str] = []
+    else:
+        assert path is not None, "a benchmark's files have a folder"
+        files = _files(entry, path, is_own=is_own, lone_split=lone_split)
+        if spec.train is None and entry.has_training_split:
+            files.check_validation()
+        examples, notes = _read_files(files, entry, skip_bad=skip_bad)
+        read_test = partial(_read_test, files.test, entry, skip_bad, spec.num_test)
+    return Contents(Source(name, **examples), read_test, tuple(dict.fromkeys(notes)))
+
+
+def read_mixture(
+    entry: BenchmarkEntry, path: Path, *, skip_bad: bool
+) -> tuple[tuple[Example, ...], list[str]]:
+    """Return a training mixture's examples, and notes.
+
+    Raises:
+        BadDataError: There is no such file, or it has problems.
+    """
+    file: Path | None = path
+    if path.is_dir():
+        file = find_split_files(path, entry, is_own=True).train
+        if file is None:
+            wanted = " or ".join(("train.json", "train.jsonl", *entry.files.values()))
+            raise BadDataError(f"{path} must hold {wanted}, got neither")
+    assert file is not None, "a path that is no folder is the file"
+    content = read_file(file, entry, skip_bad=skip_bad)
+    if not content.examples:
+        raise BadDataError(f"{file}: must hold examples to train on, got none")
+    return content.examples, _notes(file, "train", content, entry)
+
+
+def _files(entry: BenchmarkEntry, path: Path, *, is_own: bool, lone_split: SplitName) -> SplitFiles:
+    if path.is_dir():
+        return find_split_files(path, entry, is_own=is_own)
+    if entry.formats[0] == "mbpp":
+        return SplitFiles(path, path, path)
+    names_splits = FORMATS[entry.formats[0]].split_of is not None
+    # Questions for a judge have no responses to train on.
+    is_test = names_splits or (entry.scorer.is_rated and lone_split == "train")
+    held = "test" if is_test else lone_split
+    return SplitFiles(**{split: path if split == held else None for split in SPLIT_NAMES})
+
+
+def _read_files(
+    files: SplitFiles, entry: BenchmarkEntry, *, skip_bad: bool
+) -> tuple[dict[str, tuple[Example, ...]], list[str]]:
+    """Return the examples of each split that has a file, and notes."""
     examples: dict[str, tuple[Example, ...]] = {}
     problems: list[str] = []
     notes: list[str] = []
@@ -113,86 +145,18 @@ def read_benchmark(
         if file is None:
             continue
         try:
-            content = read_file(file, entry, split, skip_bad=reading.skip_bad)
+            content = read_file(file, entry, split, skip_bad=skip_bad)
         except BadDataError as error:
             problems += error.problems
             continue
         # A file of all splits need not have examples of each: none is as good as no file.
         if content.examples or FORMATS[entry.formats[0]].split_of is None:
             examples[split] = content.examples
-        notes += _left_out(file, content)
-        notes += _unexpected_size(file, split, len(content.examples), entry)
+        notes += _notes(file, split, content, entry)
     if problems:
         # A file that holds several splits has the same problems in each.
-        raise BadDataError(list(dict.fromkeys(problems)))
-    return Contents(
-        Source(name, examples.get("train"), examples.get("validation"), examples.get("test")),
-        partial(_read_test, files.test, entry, reading.skip_bad, reading.num_test),
-        tuple(dict.fromkeys(notes)),
-    )
-
-
-def read_plugin(
-    name: str, entry: BenchmarkEntry, folder: Path | None, reading: Reading
-) -> Contents:
-    """Asks a plug-in's loader.
-
-    Raises:
-        BadDataError: It fails, or what it returns is no examples.
-    """
-    examples = _load(name, entry, folder)
-    scorer = entry.scorer
-    problems = [
-        f"{name}/{split}[{index}]: {problem}"
-        for split, some in examples.items()
-        for index, example in enumerate(some)
-        for problem in (*text_problems(example, {}), *gold_problems(example.answer, scorer))
-    ]
-    if problems:
-        raise BadDataError(problems[:1])
-    splits = {split: tuple(some) for split, some in examples.items()}
-    return Contents(
-        Source(name, splits.get("train"), splits.get("validation"), splits.get("test")),
-        partial(_load_test, name, folder, reading.num_test),
-    )
-
-
-def read_mixture(
-    entry: BenchmarkEntry, path: Path, *, skip_bad: bool
-) -> tuple[tuple[Example, ...], tuple[str, ...]]:
-    """A training mixture's examples, and notes.
-
-    Raises:
-        MissingDataError: There is no such file.
-        BadDataError: With the file's problems.
-    """
-    file: Path | None = path
-    if path.is_dir():
-        file = find_split_files(path, entry, is_own=True).train
-        if file is None:
-            wanted = " or ".join(("train.json", "train.jsonl", *entry.files.values()))
-            raise MissingDataError(f"{path} must hold {wanted}, got neither")
-    assert file is not None, "a path that is no folder is the file"
-    content = read_file(file, entry, skip_bad=skip_bad)
-    if not content.examples:
-        raise BadDataError([f"{file}: must hold examples to train on, got none"])
-    notes = _left_out(file, content)
-    return content.examples, (
-        *notes,
-        *_unexpected_size(file, "train", len(content.examples), entry),
-    )
-
-
-def _files(entry: BenchmarkEntry, path: Path, *, is_own: bool, lone_split: SplitName) -> SplitFiles:
-    if path.is_dir():
-        return find_split_files(path, entry, is_own=is_own)
-    names_splits = FORMATS[entry.formats[0]].split_of is not None
-    if entry.formats[0] == "mbpp":
-        return SplitFiles(path, path, path)
-    # Questions for a judge have no responses to train on.
-    is_test = names_splits or (entry.scorer.is_rated and lone_split == "train")
-    held = "test" if is_test else lone_split
-    return SplitFiles(**{split: path if split == held else None for split in SPLIT_NAMES})
+        raise BadDataError(*dict.fromkeys(problems))
+    return examples, notes
 
 
 def _read_test(
@@ -203,37 +167,38 @@ def _read_test(
     return limit_test(read_file(path, entry, "test", skip_bad=skip_bad).examples, num_test)
 
 
-def _load(name: str, entry: BenchmarkEntry, folder: Path | None) -> dict[str, list[Example]]:
+def _load(name: str, entry: BenchmarkEntry, folder: Path | None) -> dict[str, tuple[Example, ...]]:
+    """Call a plug-in's loader, and check what it returns."""
     assert entry.load is not None, "only plug-ins load by themselves"
     try:
         loaded = entry.load(folder)
     # Whatever a plug-in raises, the user needs to know which plug-in it was.
     except Exception as error:
-        raise BadDataError([f"{name}: {type(error).__name__}: {error}"]) from error
-    unknown = sorted(set(loaded) - set(SPLIT_NAMES))
-    if unknown:
+        raise BadDataError(f"{name}: {type(error).__name__}: {error}") from error
+    if unknown := sorted(set(loaded) - set(SPLIT_NAMES)):
         problem = f"must return train, validation and test alone, got {', '.join(unknown)}"
-        raise BadDataError([f"{name}: {problem}"])
-    return {split: list(examples) for split, examples in loaded.items()}
+        raise BadDataError(f"{name}: {problem}")
+    scorer = entry.scorer
+    for split, examples in loaded.items():
+        for index, example in enumerate(examples):
+            for problem in (*text_problems(example, {}), *gold_problems(example.answer, scorer)):
+                raise BadDataError(f"{name}/{split}[{index}]: {problem}")
+    return {split: tuple(examples) for split, examples in loaded.items()}
 
 
-def _load_test(name: str, folder: Path | None, num_test: int | None) -> tuple[Example, ...]:
-    entry = find_benchmark(name)
-    assert entry is not None, "it was there when the task was loaded"
-    return limit_test(_load(name, entry, folder).get("test", []), num_test)
+def _load_test(
+    name: str, entry: BenchmarkEntry, folder: Path | None, num_test: int | None
+) -> tuple[Example, ...]:
+    return limit_test(_load(name, entry, folder).get("test", ()), num_test)
 
 
-def _left_out(file: Path, content: FileContent) -> list[str]:
+def _notes(file: Path, split: str, content: FileContent, entry: BenchmarkEntry) -> list[str]:
     notes = []
     if problems := content.problems:
         notes.append(f"{file}: {len(problems)} bad records are left out, the first: {problems[0]}")
     if content.num_cut:
         notes.append(f"{file}: {content.num_cut:,} conversations are read to their first answer")
+    published, size = entry.published_sizes.get(split), len(content.examples)
+    if published not in (None, size):
+        notes.append(f"{file}: has {size:,} {split} examples, {published:,} are published")
     return notes
-
-
-def _unexpected_size(file: Path, split: str, size: int, entry: BenchmarkEntry) -> list[str]:
-    published = entry.published_sizes.get(split)
-    if published is None or published == size:
-        return []
-    return [f"{file}: has {size:,} {split} examples, {published:,} are published"]

@@ -66,14 +66,14 @@ def parse_csv(path: Path, text: str, problems: list[str]) -> list[Placed]:
             else:
                 records.append((place, dict(zip(names, row, strict=True))))
     except csv.Error as error:
-        raise BadDataError([f"{path}:{line}: must be CSV: {error}"]) from error
+        raise BadDataError(f"{path}:{line}: must be CSV: {error}") from error
     return records
 
 
 def _require_distinct(place: str, names: list[str]) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise BadDataError([f"{place}: must name each column once, got {name!r} twice"])
+            raise BadDataError(f"{place}: must name each column once, got {name!r} twice")
 
 
 def read_parquet(path: Path) -> list[Placed]:
@@ -105,13 +105,13 @@ def _rows(path: Path) -> Iterator[Placed]:
     try:
         rows = pq.read_table(path, partitioning=None).to_pylist()
     except UnicodeDecodeError as error:
-        raise BadDataError([f"{path}: must be UTF-8 text, got {error.reason}"]) from error
+        raise BadDataError(f"{path}: must be UTF-8 text, got {error.reason}") from error
     except FileNotFoundError as error:
-        raise BadDataError([f"{path}: cannot be read: it is not there"]) from error
+        raise BadDataError(f"{path}: cannot be read: it is not there") from error
     # Dates that Python has none of are the last two.
     except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadDataError([f"{path}: must be a parquet file: {reason}"]) from error
+        raise BadDataError(f"{path}: must be a parquet file: {reason}") from error
     for index, row in enumerate(rows, 1):
         yield f"{path}: row {index}", row
 
@@ -155,16 +155,16 @@ def _read_text(path: Path, max_bytes: int) -> str:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             content = _read_up_to(max_bytes + 1, stream)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadDataError([f"{path}: must be a whole gzip file: {error}"]) from error
+        raise BadDataError(f"{path}: must be a whole gzip file: {error}") from error
     except OSError as error:
-        raise BadDataError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+        raise BadDataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(content) > max_bytes:
         problem = f"must be at most {max_bytes:,} bytes of text, unpacked, got more"
-        raise BadDataError([f"{path}: {problem}; shards of parquet may be longer"])
+        raise BadDataError(f"{path}: {problem}; shards of parquet may be longer")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadDataError([f"{path}: must be UTF-8 text, got {error.reason}"]) from error
+        raise BadDataError(f"{path}: must be UTF-8 text, got {error.reason}") from error
 
 
 def _read_up_to(num_bytes: int, stream: BufferedReader | gzip.GzipFile) -> bytearray:

@@ -1,4 +1,4 @@
-"""Finds a benchmark's files: in a local folder, or in a data set repository of the Hub."""
+"""Places of a benchmark's files: a local folder, or a data set repository of the Hub."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from .json_records import BadDataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +23,35 @@ PARQUET_FOLDER: Final = "data"
 """Where the Hub's own conversions to parquet lie."""
 
 
-class MissingDataError(Exception):
-    """``task.data`` does not lead to a benchmark's files; the text says why, on one line."""
-
-
 @dataclass(frozen=True)
 class SplitFiles:
-    """Where a benchmark's splits are; None for a split without a file."""
+    """Files of a benchmark's splits; None for a split without one.
+
+    Attributes:
+        train: Examples to train on.
+        validation: Examples to search with.
+        test: Examples to score winners on.
+        folder: Place where they were looked for; None for a lone file.
+    """
 
     train: Path | None
     validation: Path | None
     test: Path | None
     folder: Path | None = None
-    """Where they were looked for; None for a lone file."""
+
+    def check_validation(self) -> None:
+        """Refuse a benchmark that a search could not choose on.
+
+        Raises:
+            BadDataError: There is neither a training nor a validation file.
+        """
+        if self.train is None and self.validation is None:
+            found = self.test.name if self.test else "none of them"
+            raise BadDataError(
+                f"{self.folder or self.test} must hold train.json or validation.json (or .jsonl, "
+                f".csv, .parquet), got {found}: a task needs a validation split, which is never "
+                "taken from the test split"
+            )
 
 
 def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False) -> SplitFiles:
@@ -48,13 +66,13 @@ def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False)
         is_own: ``data`` is the benchmark's alone and may be its folder itself.
 
     Raises:
-        MissingDataError: There is no such folder, or it has none of the files.
+        BadDataError: There is no such folder, or it has none of the files.
     """
     folders = [data / name for name in entry.folders if (data / name).is_dir()]
     if is_own:
         folders.append(data)
     if not folders:
-        raise MissingDataError(_no_folder_problem(data, entry.folders))
+        raise BadDataError(_no_folder_problem(data, entry.folders))
     found = [
         SplitFiles(
             **{split: _split_file(folder, split, entry) for split in SPLIT_NAMES}, folder=folder
@@ -65,23 +83,8 @@ def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False)
     files = (with_training or found)[0]
     if not (with_training or files.test or entry.has_training_split):
         wanted = ", ".join(entry.files.values()) or "test.json"
-        raise MissingDataError(f"{files.folder} must hold {wanted}, got none of them")
+        raise BadDataError(f"{files.folder} must hold {wanted}, got none of them")
     return files
-
-
-def check_validation_file(files: SplitFiles) -> None:
-    """Refuse a benchmark that a search could not choose on.
-
-    Raises:
-        MissingDataError: There is neither a training nor a validation file.
-    """
-    if files.train is None and files.validation is None:
-        found = files.test.name if files.test else "none of them"
-        raise MissingDataError(
-            f"{files.folder or files.test} must hold train.json or validation.json (or .jsonl, "
-            f".csv, .parquet), got {found}: a task needs a validation split, "
-            "which is never taken from the test split"
-        )
 
 
 def download(
@@ -90,7 +93,7 @@ def download(
     """A local copy of these benchmarks' files; files downloaded before are not asked for again.
 
     Raises:
-        MissingDataError: The Hub cannot be reached, or has no such data set or revision.
+        BadDataError: The Hub cannot be reached, or has no such data set or revision.
     """
     # Importing the Hub client takes half a second, which local data should not cost.
     from huggingface_hub import snapshot_download
@@ -119,13 +122,15 @@ def download(
             )
         )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise MissingDataError(
+        problem = (
             f"the Hub cannot be reached for {repository} at {revision}, and no earlier download "
             "is on this machine; give a local folder instead"
-        ) from error
+        )
+        raise BadDataError(problem) from error
     except HfHubHTTPError as error:
         reason = str(error).strip().splitlines()[0]
-        raise MissingDataError(f"the Hub refused {repository} at {revision}: {reason}") from error
+        problem = f"the Hub refused {repository} at {revision}: {reason}"
+        raise BadDataError(problem) from error
 
 
 def missing_folder_problem(data: Path, revision_field: str) -> str:

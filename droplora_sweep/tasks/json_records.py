@@ -36,7 +36,7 @@ _KINDS: Final = {
 class BadDataError(ValueError):
     """A data file breaks a rule; carries one text per problem, each with the file and place."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         assert problems, "a BadDataError needs a problem"
         self.problems = problems
         super().__init__("\n".join(problems))
@@ -99,7 +99,7 @@ def parse_records(path: Path, text: str, problems: list[str]) -> list[Placed]:
     try:
         value = reader.decode(text)
     except json.JSONDecodeError as error:
-        raise BadDataError([f"{path}:{error.lineno}: must be JSON: {error.msg}"]) from error
+        raise BadDataError(f"{path}:{error.lineno}: must be JSON: {error.msg}") from error
     except RecursionError:
         # One record cannot be read, and its place is not known.
         return list(_parse_elements(path, text, reader))
@@ -208,7 +208,7 @@ def _parse_elements(path: Path, text: str, reader: _Reader) -> Iterator[Placed]:
         BadDataError: The text is no list.
     """
     if not text.lstrip().startswith("["):
-        raise BadDataError([f"{path}: {_TOO_DEEP}"])
+        raise BadDataError(f"{path}: {_TOO_DEEP}")
     for index, element in enumerate(_split_list(text), 1):
         yield from reader.one(f"{path}: record {index}", element)
 
@@ -247,7 +247,7 @@ def _rows(path: Path, value: Any) -> Sequence[Any]:
         return value
     if not isinstance(value, dict) or not value:
         got = "an empty object" if value == {} else kind_of(value)
-        raise BadDataError([f"{path}:1: must be a JSON list of records, got {got}"])
+        raise BadDataError(f"{path}:1: must be a JSON list of records, got {got}")
     lists = {key: one for key, one in value.items() if isinstance(one, list)}
     tables = {
         key: one
@@ -258,7 +258,7 @@ def _rows(path: Path, value: Any) -> Sequence[Any]:
         return next(iter(tables.values()))
     if len(tables) > 1:
         problem = f"must hold one list of records, got several: {', '.join(tables)}"
-        raise BadDataError([f"{path}:1: {problem}; write each split to a file of its own"])
+        raise BadDataError(f"{path}:1: {problem}; write each split to a file of its own")
     if lists.keys() >= {"columns", "data"}:
         return _split_table(path, value["columns"], value["data"])
     if all(isinstance(one, dict) for one in value.values()):
@@ -269,7 +269,7 @@ def _rows(path: Path, value: Any) -> Sequence[Any]:
         return []
     names = ", ".join(map(str, value))[:80]
     problem = f"must be a JSON list of records, got one object with {names}"
-    raise BadDataError([f"{path}:1: {problem}"])
+    raise BadDataError(f"{path}:1: {problem}")
 
 
 def _holds_objects(values: list[Any]) -> bool:
@@ -281,7 +281,7 @@ def _columns(path: Path, columns: dict[str, list[Any]]) -> Sequence[Any]:
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"{number} of {name}" for name, number in lengths.items())
-        raise BadDataError([f"{path}:1: must have as many values in each column, got {got}"])
+        raise BadDataError(f"{path}:1: must have as many values in each column, got {got}")
     rows = zip(*columns.values(), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
@@ -290,7 +290,7 @@ def _split_table(path: Path, columns: Any, data: Any) -> Sequence[Any]:
     """Rows as pandas writes them with ``orient="split"``."""
     if not all(isinstance(row, list) and len(row) == len(columns) for row in data):
         problem = f"must have as many values in each row of `data` as `columns`, {len(columns)}"
-        raise BadDataError([f"{path}:1: {problem}"])
+        raise BadDataError(f"{path}:1: {problem}")
     return [dict(zip(map(str, columns), row, strict=True)) for row in data]
 
 
@@ -303,4 +303,4 @@ def _indexed(path: Path, value: dict[str, dict[str, Any]]) -> Sequence[Any]:
         rows = zip(*(column.values() for column in value.values()), strict=True)
         return [dict(zip(value, row, strict=True)) for row in rows]
     problem = "must be a JSON list of records, got an object of objects"
-    raise BadDataError([f'{path}:1: {problem}; pandas writes the list with orient="records"'])
+    raise BadDataError(f'{path}:1: {problem}; pandas writes the list with orient="records"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,15 +12,15 @@ from droplora_sweep.errors import Fault, InputError
 
 from .answers import gold_problems
 from .builtin.generation import generate
-from .contents import Contents, Reading, find_data, read_benchmark, read_mixture, read_plugin
+from .contents import Contents, find_data, read_contents, read_mixture
 from .entries import field_faults, find_entries, find_mixture, task_fault
-from .folders import MissingDataError
 from .json_records import BadDataError
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
 from .task import Benchmark, Overlap, Task, TrainingSet, split_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from droplora_sweep.spec import TaskSpec
@@ -27,21 +28,29 @@ if TYPE_CHECKING:
     from .task import Example
 
 _MADE_FROM: Final = {"GSM": "gsm8k", "MATH": "math"}
-"""What MetaMathQA's examples were made from, by the beginning of their ``type``."""
+"""Benchmarks that MetaMathQA's examples were made from, by the beginning of their ``type``."""
 
 
 @dataclass
 class _Found:
-    """What has been read so far, and what was wrong."""
+    """A task's data and faults, as far as it has been read."""
 
     contents: dict[str, Contents] = field(default_factory=dict)
     mixture: tuple[Example, ...] | None = None
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
+    @contextlib.contextmanager
+    def faults_of(self, place: str) -> Iterator[None]:
+        """Keep the problems of bad data as faults of this field."""
+        try:
+            yield
+        except BadDataError as error:
+            self.faults += [task_fault(place, problem) for problem in error.problems]
+
 
 def load_task(spec: TaskSpec) -> Task:
-    """Reads or generates the data of every benchmark of a task, and its training mixture.
+    """Read or generate the data of every benchmark of a task, and its training mixture.
 
     Test files are checked here too, so that a broken one is not met after the search, but their
     examples are dropped again: ``Benchmark.test`` reads them when asked.
@@ -53,19 +62,17 @@ def load_task(spec: TaskSpec) -> Task:
     """
     entries, faults = find_entries(spec)
     found = _Found(faults=faults)
-    _read_shared(spec, entries, found)
-    _read_own(spec, entries, found)
+    _read_benchmarks(spec, entries, found)
     _read_mixture(spec, found)
     if found.faults and not found.contents:
         raise InputError(found.faults)
     cut = _cut(spec, entries, found)
     benchmarks = _benchmarks(spec, entries, found, cut)
-    digests: dict[str, str] = {}
-    for name, entry in entries.items():
-        digests |= _prompt_digest(name, entry, spec)
+    data_sets: list[Benchmark | TrainingSet] = [*benchmarks]
     mixture = None
     if spec.train is not None and cut.mixture is not None:
-        entry = find_mixture(spec.train)
+        entries = {**entries, spec.train.name: find_mixture(spec.train)}
+        entry = entries[spec.train.name]
         mixture = TrainingSet(
             spec.train.name,
             entry.prompt_suffix,
@@ -73,32 +80,24 @@ def load_task(spec: TaskSpec) -> Task:
             cut.mixture.num_left_out,
             spec.prompt or entry.template,
         )
-        digests |= _prompt_digest(spec.train.name, entry, spec)
+        data_sets.append(mixture)
     if spec.on_overlap == "refuse":
         found.faults += [_overlap_fault(overlap) for overlap in cut.overlaps]
-    names = ", ".join(benchmark.name for benchmark in benchmarks)
-    if not found.faults and mixture is None and not any(one.train for one in benchmarks):
-        found.faults.append(task_fault("benchmarks", f"{names} have no training examples"))
-    if not found.faults and mixture is not None and not mixture.train:
-        problem = f"must have examples that no benchmark holds, got none in {mixture.name}"
-        found.faults.append(task_fault("train", problem))
-    if not found.faults and not any(one.validation for one in benchmarks):
-        problem = f"must have validation examples in one at least, got none in {names}"
-        found.faults.append(task_fault("benchmarks", problem))
+    if not found.faults:
+        found.faults += _lacking(benchmarks, mixture)
     if found.faults:
         raise InputError(found.faults)
-    digests |= {
-        f"{benchmark.name}/{split}": split_digest(examples)
-        for benchmark in benchmarks
-        for split, examples in (("train", benchmark.train), ("validation", benchmark.validation))
+    # A prompt of the benchmark's own: ledgers hold no other than the spec's and the paper's.
+    digests = {
+        f"{name}/prompt": _sha256(entry.template + entry.prompt_suffix)
+        for name, entry in entries.items()
+        if spec.prompt is None and entry.template is not None
     }
     digests |= {
-        f"{benchmark.name}/confirmation": split_digest(benchmark.confirmation)
-        for benchmark in benchmarks
-        if benchmark.confirmation
+        f"{one.name}/{split}": split_digest(examples)
+        for one in data_sets
+        for split, examples in one.splits().items()
     }
-    if mixture is not None:
-        digests[f"{mixture.name}/train"] = split_digest(mixture.train)
     return Task(
         spec.name,
         tuple(benchmarks),
@@ -109,72 +108,64 @@ def load_task(spec: TaskSpec) -> Task:
     )
 
 
-def _own_data(spec: TaskSpec, name: str) -> str | None:
-    own = spec.benchmark_specs.get(name)
-    return own.data if own else None
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _reading(spec: TaskSpec) -> Reading:
-    return Reading(
-        skip_bad=spec.on_bad_record == "skip",
-        num_test=spec.num_test,
-        has_mixture=spec.train is not None,
-    )
+def _lacking(benchmarks: list[Benchmark], mixture: TrainingSet | None) -> Iterator[Fault]:
+    names = ", ".join(benchmark.name for benchmark in benchmarks)
+    if mixture is None and not any(one.train for one in benchmarks):
+        yield task_fault("benchmarks", f"{names} have no training examples")
+    elif mixture is not None and not mixture.train:
+        problem = f"must have examples that no benchmark holds, got none in {mixture.name}"
+        yield task_fault("train", problem)
+    elif not any(one.validation for one in benchmarks):
+        problem = f"must have validation examples in one at least, got none in {names}"
+        yield task_fault("benchmarks", problem)
 
 
-def _read_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> None:
-    """The benchmarks whose files are in ``task.data``."""
-    needed = {
-        name: entry
-        for name, entry in entries.items()
-        if not entry.is_builtin and _own_data(spec, name) is None
-    }
-    from_files = {name: entry for name, entry in needed.items() if entry.load is None}
-    folder: Path | None = None
-    try:
-        if from_files and spec.data is None:
-            raise MissingDataError(
-                f"must name the folder that holds {' and '.join(from_files)}, got null; "
-                "e.g. --set task.data=FOLDER"
-            )
-        if needed and spec.data is not None:
-            folder = find_data(spec.data, spec.revision, list(needed.values()))
-    except MissingDataError as error:
-        found.faults.append(task_fault("data", str(error)))
-        return
-    for name, entry in needed.items():
-        try:
-            if entry.load is not None:
-                found.contents[name] = read_plugin(name, entry, folder, _reading(spec))
-            elif folder is not None:
-                found.contents[name] = read_benchmark(name, entry, folder, _reading(spec))
-        except (BadDataError, MissingDataError) as error:
-            found.faults += [task_fault("data", problem) for problem in str(error).splitlines()]
-
-
-def _read_own(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> None:
-    """The benchmarks that have data of their own."""
-    for name, entry in entries.items():
-        own = spec.benchmark_specs.get(name)
-        if own is None or own.data is None or entry.is_builtin:
+def _read_benchmarks(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> None:
+    """Read the benchmarks in ``task.data``, and those that have data of their own."""
+    own = {name: one for name, one in spec.benchmark_specs.items() if one.data is not None}
+    read = {name: entry for name, entry in entries.items() if not entry.is_builtin}
+    shared = {name: entry for name, entry in read.items() if name not in own}
+    with found.faults_of("data"):
+        folder = _find_shared(spec, shared)
+        for name, entry in shared.items():
+            with found.faults_of("data"):
+                found.contents[name] = read_contents(name, entry, folder, spec)
+    for name, one in own.items():
+        if name not in read:
             continue
-        try:
+        with found.faults_of(f"benchmarks.{name}.data"):
+            assert one.data is not None
             path = find_data(
-                own.data,
-                own.revision,
-                [entry],
+                one.data,
+                one.revision,
+                [read[name]],
                 is_own=True,
                 revision_field=f"task.benchmarks.{name}.revision",
             )
-            if entry.load is not None:
-                found.contents[name] = read_plugin(name, entry, path, _reading(spec))
-                continue
-            found.contents[name] = read_benchmark(
-                name, entry, path, _reading(spec), is_own=True, lone_split=own.split
+            found.contents[name] = read_contents(
+                name, read[name], path, spec, is_own=True, lone_split=one.split
             )
-        except (BadDataError, MissingDataError) as error:
-            place = f"benchmarks.{name}.data"
-            found.faults += [task_fault(place, problem) for problem in str(error).splitlines()]
+
+
+def _find_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry]) -> Path | None:
+    """Return the folder of ``task.data``; None where plug-ins alone are read.
+
+    Raises:
+        BadDataError: There is none, and a benchmark is read from it.
+    """
+    from_files = [name for name, entry in entries.items() if entry.load is None]
+    if from_files and spec.data is None:
+        raise BadDataError(
+            f"must name the folder that holds {' and '.join(from_files)}, got null; "
+            "e.g. --set task.data=FOLDER"
+        )
+    if not entries or spec.data is None:
+        return None
+    return find_data(spec.data, spec.revision, list(entries.values()))
 
 
 def _read_mixture(spec: TaskSpec, found: _Found) -> None:
@@ -184,20 +175,16 @@ def _read_mixture(spec: TaskSpec, found: _Found) -> None:
     if faults := field_faults("train", entry):
         found.faults += faults
         return
-    data, revision = spec.train.data, spec.train.revision
+    data, revision, place = spec.train.data, spec.train.revision, "task.train.revision"
     if data is None:
-        data, revision = spec.data, spec.revision
+        data, revision, place = spec.data, spec.revision, "task.revision"
     published = f", published as {entry.published_as}" if entry.published_as else ""
-    try:
+    with found.faults_of("train.data"):
         if data is None:
-            raise MissingDataError(f"must name {spec.train.name}'s file, got null{published}")
-        field = "task.revision" if spec.train.data is None else "task.train.revision"
-        path = find_data(data, revision, [entry], is_own=True, revision_field=field)
-        skip_bad = spec.on_bad_record == "skip"
-        found.mixture, notes = read_mixture(entry, path, skip_bad=skip_bad)
+            raise BadDataError(f"must name {spec.train.name}'s file, got null{published}")
+        path = find_data(data, revision, [entry], is_own=True, revision_field=place)
+        found.mixture, notes = read_mixture(entry, path, skip_bad=spec.on_bad_record == "skip")
         found.notes += notes
-    except (BadDataError, MissingDataError) as error:
-        found.faults += [task_fault("train.data", problem) for problem in str(error).splitlines()]
 
 
 def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> Cut:
@@ -229,13 +216,8 @@ def _benchmarks(
     benchmarks = []
     for name, entry in entries.items():
         if entry.is_builtin:
-            num_available = entry.published_sizes["validation"]
-            if spec.num_validation > num_available:
-                found.faults.append(_too_few(name, "validation", num_available, spec))
-                continue
-            num_available -= spec.num_validation
-            if (spec.num_confirmation or 0) > num_available:
-                found.faults.append(_too_few(name, "confirmation", num_available, spec))
+            if too_few := _too_few_generated(name, entry, spec):
+                found.faults.append(too_few)
                 continue
             contents, splits, num_test = _generate(name, entry, spec)
         elif name in found.contents:
@@ -263,15 +245,14 @@ def _benchmarks(
     return benchmarks
 
 
-def _prompt_digest(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> dict[str, str]:
-    """What a spec does not say of the prompt: a template of the benchmark's own.
-
-    Ledgers hold no other prompt than the spec's and the paper's.
-    """
-    if spec.prompt is not None or entry.template is None:
-        return {}
-    text = entry.template + entry.prompt_suffix
-    return {f"{name}/prompt": hashlib.sha256(text.encode()).hexdigest()}
+def _too_few_generated(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> Fault | None:
+    num_left = entry.published_sizes["validation"]
+    if spec.num_validation > num_left:
+        return _too_few(name, "validation", num_left, spec)
+    num_left -= spec.num_validation
+    if (spec.num_confirmation or 0) > num_left:
+        return _too_few(name, "confirmation", num_left, spec)
+    return None
 
 
 def _generate(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> tuple[Contents, Splits, int]:
@@ -299,8 +280,7 @@ def _check_splits(spec: TaskSpec, source: Source, splits: Splits, found: _Found)
     elif num_validation < spec.num_validation:
         found.faults.append(_too_few(name, "validation", num_validation, spec))
     elif len(splits.confirmation) < (spec.num_confirmation or 0):
-        num_available = len(splits.confirmation)
-        found.faults.append(_too_few(name, "confirmation", num_available, spec))
+        found.faults.append(_too_few(name, "confirmation", len(splits.confirmation), spec))
     elif source.train and not splits.train and spec.train is None:
         field = "num_confirmation" if spec.num_confirmation else "num_validation"
         held_back = spec.num_validation + (spec.num_confirmation or 0)

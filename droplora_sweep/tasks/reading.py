@@ -69,7 +69,7 @@ def read_file(
     """
     records, problems = read_records(path)
     if not records and not problems:
-        raise BadDataError([f"{path}: must hold at least one record, got none"])
+        raise BadDataError(f"{path}: must hold at least one record, got none")
     reader = _Reader(_recognise(records, entry), entry, split)
     examples = []
     # A good record may belong to another split.
@@ -83,7 +83,7 @@ def read_file(
     if problems and not (skip_bad and has_good):
         num_more = len(problems) - MAX_PROBLEMS_PER_FILE
         more = [f"{path}: {num_more} more such problems"] if num_more > 0 else []
-        raise BadDataError(problems[:MAX_PROBLEMS_PER_FILE] + more)
+        raise BadDataError(*problems[:MAX_PROBLEMS_PER_FILE], *more)
     return FileContent(tuple(examples), tuple(problems), reader.num_cut)
 
 

@@ -149,6 +149,11 @@ class Benchmark:
         turns = [replace(example, instruction=instruction) for instruction in asked]
         return render_turn([self.render_prompt(turn) for turn in turns], answers)
 
+    def splits(self) -> dict[str, tuple[Example, ...]]:
+        """Return the examples by split, without test; an empty confirmation split is none."""
+        confirmation = {"confirmation": self.confirmation} if self.confirmation else {}
+        return {"train": self.train, "validation": self.validation, **confirmation}
+
     def examples(self, split: ScoredSplit) -> tuple[Example, ...]:
         """The examples of a split that is scored; those of ``test`` are read for it."""
         if split == "test":
@@ -177,6 +182,10 @@ class TrainingSet:
     train: tuple[Example, ...] = field(repr=False)
     num_left_out: int
     prompt: str | None = None
+
+    def splits(self) -> dict[str, tuple[Example, ...]]:
+        """Return the one split that there is."""
+        return {"train": self.train}
 
     def render_prompt(self, example: Example) -> str:
         """The text the model continues."""
@@ -249,17 +258,13 @@ def split_digest(examples: Iterable[Example]) -> str:
 
 def split_sizes(task: Task) -> dict[str, dict[str, int]]:
     """Examples of each benchmark (and the mixture) per split, and ``left_out``, for ``plan``."""
-    sizes = {
-        benchmark.name: {
-            "train": len(benchmark.train),
-            "validation": len(benchmark.validation),
-            **({"confirmation": len(benchmark.confirmation)} if benchmark.confirmation else {}),
-            "test": benchmark.num_test,
-            "left_out": benchmark.num_left_out,
-        }
-        for benchmark in task.benchmarks
-    }
+    sizes = {}
+    data_sets: list[Benchmark | TrainingSet] = [*task.benchmarks]
     if task.mixture is not None:
-        counts = {"train": len(task.mixture.train), "left_out": task.mixture.num_left_out}
-        sizes[task.mixture.name] = counts
+        data_sets.append(task.mixture)
+    for one in data_sets:
+        counts = {split: len(examples) for split, examples in one.splits().items()}
+        if isinstance(one, Benchmark):
+            counts["test"] = one.num_test
+        sizes[one.name] = {**counts, "left_out": one.num_left_out}
     return sizes

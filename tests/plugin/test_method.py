@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,7 +13,8 @@ from safetensors.torch import load_file
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import TrialState
 
-ROOT = Path(__file__).parents[2]
+from .installing import install, run
+
 PACKAGE = Path(__file__).parent / "droplora_plugin_method"
 SWEEP = """
 name: brought
@@ -33,32 +30,6 @@ search:
     adapter.method: {values: [lora, lora_fa]}
 group: {num_workers: 1, gpus_per_worker: 0}
 """
-
-
-def install(site: Path, package: Path = PACKAGE) -> None:
-    """Copy a package to a folder of packages, with the entry points of its ``pyproject.toml``."""
-    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
-    shutil.copytree(package, site, dirs_exist_ok=True)
-    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    named = f"Name: {project['name']}\nVersion: {project['version']}\n"
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\n{named}")
-    lines = []
-    for group, entry_points in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entry_points.items())]
-    (info / "entry_points.txt").write_text("\n".join([*lines, ""]))
-
-
-def run(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command where the packages of a folder are installed too."""
-    paths = [str(site), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.run(
-        [sys.executable, "-m", "droplora_sweep", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -79,7 +50,7 @@ def sweep(tmp_path: Path) -> Path:
 def test_it_is_planned_trained_and_saved_as_plain_lora(
     site: Path, sweep: Path, tmp_path: Path
 ) -> None:
-    install(site)
+    install(site, PACKAGE)
     where = ["--set", f"storage={tmp_path}", "--address", "local"]
     done = run(site, "run", str(sweep), *where)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -127,7 +98,7 @@ def test_it_is_planned_trained_and_saved_as_plain_lora(
 def test_one_that_cannot_be_used_is_one_line(
     site: Path, sweep: Path, value: str, problem: str
 ) -> None:
-    install(site)
+    install(site, PACKAGE)
     [entry_points] = site.glob("*.dist-info/entry_points.txt")
     entry_points.write_text(f"[droplora_sweep.methods]\nlora_fa = {value}\n")
     done = run(site, "validate", str(sweep))
@@ -138,7 +109,7 @@ def test_one_that_cannot_be_used_is_one_line(
 
 
 def test_one_that_takes_a_name_of_ours(site: Path, sweep: Path) -> None:
-    install(site)
+    install(site, PACKAGE)
     [entry_points] = site.glob("*.dist-info/entry_points.txt")
     entry_points.write_text("[droplora_sweep.methods]\ndora = lora_fa:lora_fa\n")
     done = run(site, "validate", str(sweep), "--set", "adapter.method=dora")

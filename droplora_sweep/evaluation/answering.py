@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .context import fit_prompts, model_context, num_new_tokens, prompt_limit, prompt_tokens
 from .generation import Sampling, decode_response, sample_seed
-from .judging.questions import conversation_of, rate
+from .judging.grading import conversation_of, rate
 from .option_scoring import option_tokens, score_options
 from .results import ExampleResult
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from droplora_sweep.tasks.task import Benchmark, Example
 
     from .generation import Generator
-    from .judging.conversations import Rating
+    from .judging.grading import Rating
 
 
 @dataclass(frozen=True)

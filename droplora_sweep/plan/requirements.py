@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
-from droplora_sweep.evaluation.judging.questions import check_judge
+from droplora_sweep.evaluation.judging.grading import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names

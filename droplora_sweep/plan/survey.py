@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
-from droplora_sweep.evaluation.judging.questions import judge_digests, with_absolute_files
+from droplora_sweep.evaluation.judging.grading import judge_digests, with_absolute_files
 from droplora_sweep.groups.capacity import worker_capacity, worker_needs
 from droplora_sweep.models.inspecting import inspect_model, published_models, require_quantization
 from droplora_sweep.models.resolving import (

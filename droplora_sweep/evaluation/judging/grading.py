@@ -1,7 +1,9 @@
-"""Has a judge rate conversations."""
+"""Conversations, and the ratings that a judge gives them: missing rather than an error."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import random
 import threading
@@ -14,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 from droplora_sweep.errors import Fault, InputError
 
 from .budget import Budget, ReplyCache, request_digest
-from .conversations import Rating, load_references
 from .endpoint import (
     Failure,
     JudgeError,
@@ -25,7 +26,14 @@ from .endpoint import (
     prompt_tokens,
     read_key,
 )
-from .prompts import REFERENCE_CATEGORIES, Reading, load_prompts, messages_of, read_rating
+from .prompts import (
+    REFERENCE_CATEGORIES,
+    Reading,
+    load_prompts,
+    messages_of,
+    read_objects,
+    read_rating,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +41,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from droplora_sweep.spec.evaluation import JudgeSpec
-
-    from .conversations import Conversation
+    from droplora_sweep.tasks.task import Example
 
 MAX_REPLY_TOKENS: Final = 2048
 """The longest reply asked for, as in FastChat."""
@@ -42,6 +49,51 @@ MAX_FAILURES_IN_A_ROW: Final = 5
 """An endpoint that fails as many requests one after the other, all their attempts, is down."""
 
 _logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One question of one turn or two, and a model's answers.
+
+    Attributes:
+        question_id: The question's number.
+        category: MT-Bench's, e.g. ``writing``; it chooses the prompts.
+        turns: What the user says in each turn.
+        answers: What the rated model answered in each turn.
+        reference: A right answer to each of two turns; None looks in the spec's ``references``.
+            A question of one turn is rated without.
+    """
+
+    question_id: int
+    category: str
+    turns: tuple[str, ...]
+    answers: tuple[str, ...]
+    reference: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What the judge gave one turn of a conversation.
+
+    Attributes:
+        question_id: ``Conversation.question_id``.
+        turn: 1 or 2.
+        rating: In [1, 10]; None if it is missing.
+        reason: Why it is missing, in one line; None if it is not.
+        prompt_digest: Names the request, and its reply's file in the cache.
+        num_tokens: What prompt and reply came to when they were paid for; 0 without a reply.
+        tokens_estimated: The endpoint did not count them, so they were estimated from the text.
+        cached: Nothing was sent for this rating: its reply was there already.
+    """
+
+    question_id: int
+    turn: int
+    rating: float | None
+    reason: str | None
+    prompt_digest: str
+    num_tokens: int
+    tokens_estimated: bool
+    cached: bool
 
 
 def grade(
@@ -276,3 +328,146 @@ def _warn_of_estimates(outcomes: Mapping[str, Reply | str]) -> None:
             "the endpoint did not count the tokens of %d replies; they were estimated",
             num_estimated,
         )
+
+
+def load_references(path: Path) -> dict[int, tuple[str, str]]:
+    """Both turns' reference answers by question id.
+
+    Raises:
+        InputError: The file cannot be read or is not JSON lines, or a record lacks a question id
+            or answers to two turns.
+    """
+    references: dict[int, tuple[str, str]] = {}
+    faults: list[Fault] = []
+    for where, record in read_objects(path):
+        question_id, turns = record.get("question_id"), _turns(record)
+        if not isinstance(question_id, int) or isinstance(question_id, bool):
+            faults.append(Fault(where, "question_id", f"must be an integer, got {question_id!r}"))
+        elif turns is None:
+            faults.append(Fault(where, "choices", "must hold one choice with `turns` of two texts"))
+        else:
+            references[question_id] = turns
+    if faults:
+        raise InputError(faults[:5])
+    return references
+
+
+def _turns(record: dict[str, Any]) -> tuple[str, str] | None:
+    match record:
+        case {"choices": [{"turns": [str(first), str(second)]}, *_]}:
+            return first, second
+        case _:
+            return None
+
+
+def conversation_of(
+    index: int, example: Example, answers: tuple[str, ...], spec: JudgeSpec
+) -> Conversation:
+    """What the judge is to rate.
+
+    Reference answers are those of the spec's file, as FastChat takes them, and the example's own
+    where the spec names no file.
+
+    Args:
+        index: Numbers a question whose publisher did not.
+        example: Has two turns, or its instruction is the only one.
+        answers: The model's, to each turn.
+        spec: The judge.
+    """
+    number = example.id
+    return Conversation(
+        question_id=int(number) if number is not None and number.isdigit() else index,
+        category=example.category or "",
+        turns=example.turns or (example.instruction,),
+        answers=answers,
+        reference=_own_reference(example) if spec.references is None else None,
+    )
+
+
+def rate(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[Rating]:
+    """Each turn's rating, in order; whatever keeps the judge from rating is their reason.
+
+    A trial's training is not lost to an endpoint that is away, a wrong key or a missing file:
+    these make ratings missing, and one warning is logged. Replies in the cache are used even so.
+    """
+    cache = Path(spec.cache).expanduser()
+    try:
+        ratings = grade(conversations, spec, cache=cache)
+    except (InputError, JudgeError) as error:
+        ratings = _cached(conversations, spec, cache, str(error).splitlines()[0])
+    missing = [rating for rating in ratings if rating.rating is None]
+    if missing:
+        _logger.warning(
+            "%d of %d ratings are missing, the first: %s",
+            len(missing),
+            len(ratings),
+            missing[0].reason,
+        )
+    return ratings
+
+
+def check_judge(examples: Sequence[Example], spec: JudgeSpec) -> list[Fault]:
+    """What would keep every rating, or that of a question, from being had; sends nothing."""
+    faults = [
+        Fault("", "task.benchmarks", f"must have at most two turns, got {len(example.turns)}")
+        for example in examples
+        if len(example.turns) > 2
+    ]
+    if faults:
+        return faults[:1]
+    asked = [
+        conversation_of(index, example, ("",) * max(1, len(example.turns)), spec)
+        for index, example in enumerate(examples)
+    ]
+    try:
+        check_ready(asked, spec)
+    except InputError as error:
+        return [Fault("", "evaluation.judge", str(fault)) for fault in error.faults][:3]
+    return []
+
+
+def judge_digests(spec: JudgeSpec) -> dict[str, str]:
+    """The sha256, in hex, over each file of the judge that changes ratings, by name."""
+    files = {"judge/prompts": spec.prompts, "judge/references": spec.references}
+    return {
+        name: hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()
+        for name, file in files.items()
+        if file is not None
+    }
+
+
+def with_absolute_files(spec: JudgeSpec) -> JudgeSpec:
+    """The judge with absolute paths, which mean the same in a worker's working folder."""
+    names = ("prompts", "references", "key_file", "cache")
+    given = {name: path for name in names if (path := getattr(spec, name)) is not None}
+    files = {name: str(Path(path).expanduser().resolve()) for name, path in given.items()}
+    return spec.model_copy(update=files)
+
+
+def _cached(
+    conversations: Sequence[Conversation],
+    spec: JudgeSpec,
+    cache: Path,
+    reason: str,
+) -> list[Rating]:
+    """What is in the cache; the reason for all else."""
+    budget = Budget(spec.max_requests, spec.max_tokens)
+    budget.close(reason)
+    # With a closed budget nothing is sent, so that no key is needed.
+    keyless = spec.model_copy(update={"key_env": None, "key_file": None})
+    try:
+        return grade(conversations, keyless, cache=cache, budget=budget)
+    except (InputError, JudgeError):
+        return [
+            Rating(one.question_id, turn, None, reason, "", 0, False, False)
+            for one in conversations
+            for turn in range(1, len(one.turns) + 1)
+        ]
+
+
+def _own_reference(example: Example) -> tuple[str, str] | None:
+    match json.loads(example.answer) if example.answer else None:
+        case [str(first), str(second), *_]:
+            return first, second
+        case _:
+            return None

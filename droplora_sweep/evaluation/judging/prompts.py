@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault, InputError
-
-from .conversations import read_json_lines
+from droplora_sweep.tasks.data_files import read_records
+from droplora_sweep.tasks.json_records import BadDataError, Placed, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from .conversations import Conversation
+    from .grading import Conversation
 
 
 _DELIMITER_LINE: Final = re.compile(
@@ -201,6 +201,26 @@ class JudgePrompt:
     template: str
 
 
+def read_objects(path: Path) -> list[Placed]:
+    """Return the objects of a file of JSON lines, each with its place.
+
+    Raises:
+        InputError: The file cannot be read, or has lines that are no JSON object.
+    """
+    try:
+        records, problems = read_records(path)
+    except BadDataError as error:
+        records, problems = [], [*error.problems]
+    problems += [
+        f"{place}: must be a JSON object, got {kind_of(record)}"
+        for place, record in records
+        if not isinstance(record, dict)
+    ]
+    if problems:
+        raise InputError([Fault("", "", problem) for problem in problems[:5]])
+    return records
+
+
 def load_prompts(path: Path) -> dict[str, JudgePrompt]:
     """The single-answer prompts of the file, by name; others in it are ignored.
 
@@ -211,7 +231,7 @@ def load_prompts(path: Path) -> dict[str, JudgePrompt]:
     """
     prompts: dict[str, JudgePrompt] = {}
     faults: list[Fault] = []
-    for where, record in read_json_lines(path):
+    for where, record in read_objects(path):
         name = record.get("name")
         if name not in FIELDS:
             continue

@@ -11,9 +11,8 @@ import pytest
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.judging.budget import Budget
-from droplora_sweep.evaluation.judging.conversations import Rating, load_references, score_ratings
 from droplora_sweep.evaluation.judging.endpoint import JudgeError
-from droplora_sweep.evaluation.judging.grading import grade
+from droplora_sweep.evaluation.judging.grading import grade, load_references
 
 from .conftest import KEY, Answer, conversation
 
@@ -40,28 +39,6 @@ def test_both_turns_are_rated_at_temperature_zero(
     assert {request["model"] for request in endpoint.requests} == {"judge-1"}
     assert {request["temperature"] for request in endpoint.requests} == {0}
     assert endpoint.headers[0]["Authorization"] == f"Bearer {KEY}"
-    assert score_ratings([first, second]) == {
-        "turn_1": 6.0,
-        "turn_2": 8.0,
-        "mean": 7.0,
-        "num_ratings": 2,
-        "num_missing": 0,
-    }
-
-
-def test_a_missing_rating_is_not_zero() -> None:
-    def rating(turn: int, value: float | None) -> Rating:
-        reason = "none" if value is None else None
-        return Rating(1, turn, value, reason, "digest", 1, tokens_estimated=False, cached=False)
-
-    assert score_ratings([rating(1, 4.0), rating(1, None), rating(2, None)]) == {
-        "turn_1": 4.0,
-        "turn_2": None,
-        "mean": 4.0,
-        "num_ratings": 1,
-        "num_missing": 2,
-    }
-    assert score_ratings([])["mean"] is None
 
 
 def test_the_cache_spares_every_request_and_needs_no_key(
@@ -305,7 +282,7 @@ def test_mt_bench_is_rated_with_the_published_prompts(
         cache=tmp_path / "cache",
     )
     assert len(ratings) == len(endpoint.requests) == 160
-    assert score_ratings(ratings)["mean"] == 7.0
+    assert {rating.rating for rating in ratings} == {7.0}
     sent = [request["messages"][1]["content"] for request in endpoint.requests]
     for first, second in load_references(references).values():
         assert sum(first in content and second in content for content in sent) >= 1

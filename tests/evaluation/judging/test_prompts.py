@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.judging.conversations import load_references
+from droplora_sweep.evaluation.judging.grading import load_references
 from droplora_sweep.evaluation.judging.prompts import load_prompts, messages_of
 
 from .conftest import conversation, prompt_records, write_lines
@@ -137,12 +137,12 @@ def test_bad_prompts_are_refused(tmp_path: Path) -> None:
 
 def test_files_that_are_no_json_lines_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    assert _fault(path, [[1]]) == "FILE:1: must be a JSON object, got list"
+    assert _fault(path, [{}, [1]]) == "FILE:2: must be a JSON object, got a list"
     path.write_text("\n{", encoding="utf-8")
     with pytest.raises(InputError, match=r"prompts\.jsonl:2: must be JSON: "):
         load_prompts(path)
     path.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="must be UTF-8, got invalid start byte"):
+    with pytest.raises(InputError, match="must be UTF-8 text, got invalid start byte"):
         load_prompts(path)
     with pytest.raises(InputError, match="absent: cannot be read: No such file or directory"):
         load_prompts(tmp_path / "absent")

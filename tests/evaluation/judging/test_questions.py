@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.evaluation.evaluator import evaluate
-from droplora_sweep.evaluation.judging.questions import check_judge, judge_digests, rate
+from droplora_sweep.evaluation.judging.grading import check_judge, judge_digests, rate
 from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.models.loading import load_base_model, load_tokenizer

@@ -1,4 +1,4 @@
-"""Right answers of a task: what is wrong with them, and the scores of those who guess them."""
+"""Right answers of a task: their faults, and the scores of guessing them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_golds(task: Task, protocol: ProtocolName, published: Collection[str] =
 
     Args:
         task: Its scored splits are looked at, test included.
-        protocol: How responses are read.
+        protocol: Rules by which responses are read.
         published: Benchmarks whose LaTeX is left as it is: what the released rules cannot read of
             MATH counts as wrong in the paper's numbers too.
     """
@@ -69,22 +69,22 @@ def _fault(
 
 
 MAX_LABELS = 10
-"""Texts that are compared as a whole are a closed set of answers up to this many different ones."""
+"""Number of different texts up to which texts are a closed set of answers."""
 MIN_PER_LABEL = 5
-"""Each of which has to be the right one this often on average."""
+"""Number of times that each of them has to be the right one, on average."""
 
 ANSWER_FORMAT = re.compile(r"answer format:\s*(\S+)", re.IGNORECASE)
-"""Names an example's own options, as LLM-Adapters' data does: ``answer1/answer2/answer3``."""
+"""Pattern of an example's own options, as LLM-Adapters has them: ``answer1/answer2/answer3``."""
 
 
 def most_frequent_answer(
     benchmark: Benchmark, examples: Sequence[Example]
 ) -> tuple[str, float] | None:
-    """The answer that is right most often, with the share of the examples that it is right for.
+    """Return the answer that is right most often, and the share of examples that it is right for.
 
     Args:
-        benchmark: Whose examples.
-        examples: One split's.
+        benchmark: The data set.
+        examples: One of its splits.
 
     Returns:
         None where the benchmark has no closed set of answers.
@@ -98,11 +98,11 @@ def most_frequent_answer(
 
 
 def chance(benchmark: Benchmark, examples: Sequence[Example]) -> float | None:
-    """The expected score of a blind guess among each example's options.
+    """Return the expected score of a blind guess among each example's options.
 
     Args:
-        benchmark: Whose examples.
-        examples: One split's.
+        benchmark: The data set.
+        examples: One of its splits.
 
     Returns:
         None where the benchmark is no multiple choice.

@@ -76,7 +76,7 @@ def read_contents(
 
     Args:
         name: The benchmark's.
-        entry: What is known of it.
+        entry: Its entry in the table, as the spec changes it.
         path: File or folder; None for a plug-in that needs none.
         spec: The task's limits and policies.
         is_own: True where ``path`` is this benchmark's own.

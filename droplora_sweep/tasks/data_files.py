@@ -31,13 +31,13 @@ _DELIMITERS: Final = ",;\t"
 
 
 def parse_csv(path: Path, text: str, problems: list[str]) -> list[Placed]:
-    """Every row as an object of texts, by the names in the first row.
+    """Return every row as an object of texts, by the names in the first row.
 
     Columns are separated by commas, semicolons or tabs, whichever the first row has most of.
 
     Args:
-        path: Names the file.
-        text: What it holds.
+        path: Name of the file, for messages.
+        text: Content of the file.
         problems: Of rows with other columns than the first, one text each is added.
 
     Raises:
@@ -77,7 +77,7 @@ def _require_distinct(place: str, names: list[str]) -> None:
 
 
 def read_parquet(path: Path) -> list[Placed]:
-    """Every row, of all files where ``path`` is the first of several shards.
+    """Return every row, of all files where ``path`` is the first of several shards.
 
     Raises:
         BadDataError: A file is missing, or is no parquet.
@@ -86,7 +86,7 @@ def read_parquet(path: Path) -> list[Placed]:
 
 
 def _shards(path: Path) -> list[Path]:
-    """All files of the split whose first one this is."""
+    """Return all shards of the split whose first one this is."""
     match = _SHARD.fullmatch(path.name)
     if match is None:
         return [path]
@@ -117,14 +117,14 @@ def _rows(path: Path) -> Iterator[Placed]:
 
 
 MAX_TEXT_BYTES: Final = 2**31
-"""Of one file, unpacked: five times the largest that is published, and less than a machine has. A
+"""Largest file, unpacked: five times the largest that is published, and less than a machine has. A
 gzipped file of a few MB can unpack to more than all memory."""
 
 _PIECE_BYTES: Final = 2**20
 
 
 def read_records(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> tuple[list[Placed], list[str]]:
-    """Every record in the file's order, and problems of records that cannot be read.
+    """Return every record in the file's order, and problems of records that cannot be read.
 
     Args:
         path: A file, or a folder of JSON objects.
@@ -168,7 +168,7 @@ def _read_text(path: Path, max_bytes: int) -> str:
 
 
 def _read_up_to(num_bytes: int, stream: BufferedReader | gzip.GzipFile) -> bytearray:
-    """What a stream holds, in pieces: asked for all at once, it would make room for all first."""
+    """Read a stream in pieces: asked for all at once, it would make room for all first."""
     content = bytearray()
     while piece := stream.read(min(_PIECE_BYTES, num_bytes - len(content))):
         content += piece

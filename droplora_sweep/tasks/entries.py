@@ -1,4 +1,4 @@
-"""From a task's spec to its benchmarks and mixture, and to what published files hold."""
+"""Entries of a task's benchmarks and mixture, and the sizes of its published files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]]:
-    """The entry of each benchmark, by name, and what is wrong with the others."""
+    """Return the entry of each benchmark, by name, and the faults of the others."""
     entries: dict[str, BenchmarkEntry] = {}
     faults: list[Fault] = []
     is_default_used = False
@@ -53,7 +53,7 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
 
 
 def find_mixture(train: TrainSpec) -> BenchmarkEntry:
-    """The entry of the training mixture."""
+    """Return the entry of the training mixture."""
     entry = MIXTURES.get(train.name) or BenchmarkEntry(
         scoring=None, folders=(train.name,), formats=("llm_adapters", *IN_CONVERSATIONS)
     )
@@ -66,11 +66,11 @@ def find_mixture(train: TrainSpec) -> BenchmarkEntry:
 
 
 def field_faults(place: str, entry: BenchmarkEntry) -> list[Fault]:
-    """Fields whose names are given, and that the records have not.
+    """Return faults of fields whose names are given, and that the records do not have.
 
     Args:
         place: The section that names them, below ``task``.
-        entry: What the section makes of the benchmark or the mixture.
+        entry: Entry of the benchmark or the mixture, as the section changes it.
     """
     if not entry.fields or formats_with(entry.fields, entry.formats):
         return []
@@ -143,7 +143,7 @@ class PublishedTask:
 
     Attributes:
         splits: Examples of each benchmark and mixture by split, before overlaps are taken out.
-        num_training_examples: What a trial trains on, at most.
+        num_training_examples: Most examples that a trial trains on.
         num_judged: Validation examples that a judge rates.
     """
 
@@ -153,7 +153,7 @@ class PublishedTask:
 
 
 def published_task(spec: TaskSpec) -> PublishedTask | None:
-    """The task by its published sizes.
+    """Return the task by its published sizes.
 
     Validation examples are counted as `tasks.splits` cuts them: from a validation file, else from
     the training file, else from the mixture, unless they are of code. What splits share is known
@@ -163,7 +163,7 @@ def published_task(spec: TaskSpec) -> PublishedTask | None:
         spec: A task that names no data.
 
     Returns:
-        None where all is here without ``task.data``, or something is not known by its name.
+        None where no data is missing, or a size is not published.
     """
     entries, faults = find_entries(spec)
     mixture = None if spec.train is None else MIXTURES.get(spec.train.name)

@@ -20,7 +20,7 @@ SUFFIXES: Final = (
 )
 SPLIT_NAMES: Final = ("train", "validation", "test")
 PARQUET_FOLDER: Final = "data"
-"""Where the Hub's own conversions to parquet lie."""
+"""Folder of the Hub's own conversions to parquet."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SplitFiles:
 
 
 def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False) -> SplitFiles:
-    """The benchmark's files inside ``data``.
+    """Return the benchmark's files inside ``data``.
 
     Of the entry's folders the first one that has a training or validation file is read, else the
     first that exists.
@@ -90,7 +90,7 @@ def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False)
 def download(
     repository: str, revision: str, entries: Sequence[BenchmarkEntry], *, is_own: bool = False
 ) -> Path:
-    """A local copy of these benchmarks' files; files downloaded before are not asked for again.
+    """Return a local copy of these benchmarks' files; earlier downloads are not asked for again.
 
     Raises:
         BadDataError: The Hub cannot be reached, or has no such data set or revision.
@@ -134,7 +134,7 @@ def download(
 
 
 def missing_folder_problem(data: Path, revision_field: str) -> str:
-    """Why ``data`` cannot be read: what is there instead, and how to name a Hub id."""
+    """Return the reason why ``data`` cannot be read, and how to name a Hub id."""
     if data.exists():
         return f"must be a folder, got the file {data}"
     parent = data.absolute().parent

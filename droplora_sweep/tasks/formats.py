@@ -27,17 +27,17 @@ _ROLES: Final = {
     "assistant": "assistant",
     "chatgpt": "assistant",
 }
-"""What each name of a speaker means."""
+"""Role by the name of a speaker."""
 
 
 @dataclass(frozen=True)
 class FirstExchange:
-    """How a conversation begins.
+    """Beginning of a conversation.
 
     Attributes:
-        instruction: What the user says first, behind the system's text where there is one.
+        instruction: First text of the user, behind the system's text where there is one.
         output: The answer to it.
-        has_more: Whether it goes on.
+        has_more: True where the conversation continues.
     """
 
     instruction: str
@@ -46,7 +46,7 @@ class FirstExchange:
 
 
 def first_exchange(turns: list[Any]) -> FirstExchange | None:
-    """The first question and its answer; None where it begins otherwise, or not in text.
+    """Return the first question and its answer; None where it begins otherwise, or not in text.
 
     A turn is ``{"from": "human", "value": text}`` or ``{"role": "user", "content": text}``.
 
@@ -66,12 +66,12 @@ def first_exchange(turns: list[Any]) -> FirstExchange | None:
 
 
 def how_it_begins(turns: list[Any]) -> str:
-    """The first turns, cut short for a message."""
+    """Return the first turns, cut short for a message."""
     return json.dumps(turns[:3], default=str)[:60]
 
 
 def _said(turn: Any) -> tuple[str | None, str]:
-    """Who speaks, and the text; "" where it is no text."""
+    """Return the speaker's role, and the text; "" where it is no text."""
     if not isinstance(turn, dict):
         return None, ""
     name = turn.get("from", turn.get("role"))
@@ -86,10 +86,10 @@ def _said(turn: Any) -> tuple[str | None, str]:
 
 
 CODE_PROMPT: Final = "Create a Python script for this problem:\n"
-"""Begins the instruction of a code benchmark (arXiv 2508.17337)."""
+"""Beginning of a code benchmark's instruction (arXiv 2508.17337)."""
 
 ANSWER_MARK: Final = "The answer is: "
-"""Stands before the answer in MetaMathQA's responses, and so in those made from other formats."""
+"""Text before the answer in MetaMathQA's responses, and so in those made from other formats."""
 
 
 class BadRecordError(ValueError):
@@ -110,7 +110,7 @@ class RecordFormat:
         id_field: Field that names the record; no two of a file may share its value.
         split_of: The split a record belongs to, or None for no split, in files of several splits.
         roles: The field of a record that each field of an example is made of.
-        is_cut: Whether only the beginning of a record is read.
+        is_cut: Returns True for a record of which only the beginning is read.
     """
 
     fields: Mapping[str, type[Any]]
@@ -123,51 +123,9 @@ class RecordFormat:
     roles: Mapping[RecordField, str] = field(default_factory=dict)
     is_cut: Callable[[dict[str, Any]], bool] | None = None
 
-    def without(self, name: str) -> RecordFormat:
-        """The same layout of records that may lack a field."""
-        if name not in self.fields:
-            return self
-        return replace(
-            self,
-            fields={own: kind for own, kind in self.fields.items() if own != name},
-            optional={**self.optional, name: self.fields[name]},
-        )
-
-    def renamed(self, names: Mapping[RecordField, str]) -> RecordFormat:
-        """The same layout with other names for the fields that these ones are made of.
-
-        Args:
-            names: Name in the file by field of an example, all of which have a role here.
-        """
-        new = {self.roles[role]: name for role, name in names.items()}
-
-        def own(record: dict[str, Any]) -> dict[str, Any]:
-            given = {mine: record[name] for mine, name in new.items() if name in record}
-            return {name: one for name, one in record.items() if name not in new} | given
-
-        def read(record: dict[str, Any]) -> Example | None:
-            try:
-                return self.read(own(record))
-            except BadRecordError as error:
-                name, colon, problem = str(error).partition(":")
-                raise BadRecordError(f"{new.get(name, name)}{colon}{problem}") from None
-
-        split_of, is_cut = self.split_of, self.is_cut
-        return RecordFormat(
-            fields={new.get(name, name): kind for name, kind in self.fields.items()},
-            read=read,
-            optional={new.get(name, name): kind for name, kind in self.optional.items()},
-            may_be_empty=tuple(new.get(name, name) for name in self.may_be_empty),
-            may_be_null=tuple(new.get(name, name) for name in self.may_be_null),
-            id_field=self.id_field and new.get(self.id_field, self.id_field),
-            split_of=split_of and (lambda record: split_of(own(record))),
-            roles={role: new.get(name, name) for role, name in self.roles.items()},
-            is_cut=is_cut and (lambda record: is_cut(own(record))),
-        )
-
 
 def mbpp_split(task_id: int) -> str | None:
-    """MBPP's split by task id; 1 to 10 are kept for few-shot prompts."""
+    """Return MBPP's split by task id; 1 to 10 are kept for few-shot prompts."""
     for split, first, last in (("test", 11, 510), ("validation", 511, 600), ("train", 601, 974)):
         if first <= task_id <= last:
             return split
@@ -175,7 +133,7 @@ def mbpp_split(task_id: int) -> str | None:
 
 
 def boxed_answer(solution: str) -> str | None:
-    r"""The content of the last ``\boxed{...}``, its braces balanced; None if there is none.
+    r"""Return the content of the last ``\boxed{...}``, its braces balanced; None without one.
 
     >>> boxed_answer(r"so $x = \boxed{\frac{1}{2}}$.")
     '\\frac{1}{2}'

@@ -19,8 +19,8 @@ Placed: TypeAlias = "tuple[str, Any]"
 """A record's place, which a message about the record begins with, and the record."""
 
 MAX_NESTING: Final = 100
-"""Levels of lists and objects in a record. What a reader can hold depends on the caller's own
-stack; this does not, so that a record is good or bad on every machine alike."""
+"""Most levels of lists and objects in a record. A reader's own limit depends on the caller's stack;
+this one does not, so that a record is good or bad on every machine alike."""
 
 _KINDS: Final = {
     dict: "an object",
@@ -43,12 +43,12 @@ class BadDataError(ValueError):
 
 
 def kind_of(value: Any) -> str:
-    """The value's kind in JSON's words, for a message."""
+    """Return the value's kind in JSON's words, for a message."""
     return _KINDS.get(type(value), type(value).__name__)
 
 
 def is_nested_too_deeply(value: Any) -> bool:
-    """Whether lists and objects lie more than ``MAX_NESTING`` levels within each other."""
+    """Return True if lists and objects lie more than ``MAX_NESTING`` levels within each other."""
     level = [value]
     for _ in range(MAX_NESTING + 1):
         level = [inner for outer in level for inner in _inside(outer)]
@@ -66,7 +66,7 @@ def _inside(value: Any) -> list[Any]:
 
 
 MAX_DIGITS: Final = 4_300
-"""Of an integer: Python's own limit, above which reading one takes quadratic time."""
+"""Most digits of an integer: Python's own limit, above which reading takes quadratic time."""
 
 TURN_LISTS: Final = ("conversations", "messages")
 """Fields of one record that hold a list of objects, as a file of records does."""
@@ -82,11 +82,11 @@ class _LongInteger(NamedTuple):
 
 
 def parse_records(path: Path, text: str, problems: list[str]) -> list[Placed]:
-    """Every record of a file, in its order.
+    """Return every record of a file, in its order.
 
     Args:
-        path: Names the file.
-        text: What it holds.
+        path: Name of the file, for messages.
+        text: Content of the file.
         problems: Of records that cannot be read, one text each is added.
 
     Raises:
@@ -108,7 +108,7 @@ def parse_records(path: Path, text: str, problems: list[str]) -> list[Placed]:
 
 
 def parse_object(path: Path, text: str, problems: list[str]) -> list[Placed]:
-    """The one record that a file of its own holds; none, and a problem, where it is none."""
+    """Return the one record of a file; none, and a problem, where it cannot be read."""
     reader = _Reader(problems)
     try:
         return list(reader.readable([(str(path), reader.decode(text))]))
@@ -120,7 +120,7 @@ def parse_object(path: Path, text: str, problems: list[str]) -> list[Placed]:
 
 
 class _Reader:
-    """Decodes texts, and leaves out records that hold what cannot be read."""
+    """Decoder of texts that leaves out records with values that cannot be read."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -168,7 +168,7 @@ class _Reader:
 
 
 def _is_lines(text: str) -> bool:
-    """Whether the first two lines that are not empty are an object each."""
+    """Return True if the first two lines that are not empty are an object each."""
     lines = _first_lines(text, 2)
     return len(lines) == 2 and all(line[0] == "{" and line[-1] == "}" for line in lines)
 
@@ -186,7 +186,7 @@ def _first_lines(text: str, number: int) -> list[str]:
 
 
 def _is_list(text: str) -> bool:
-    """Whether a text is a list, though its file is named like one of lines."""
+    """Return True for a list, in a file whose name promises lines."""
     lines = _first_lines(text, 2)
     is_object = len(lines) == 2 and lines[1][0] == "{" and lines[1][-1] == "}"
     return bool(lines) and lines[0][0] == "[" and not is_object
@@ -238,7 +238,7 @@ def _find_long(value: Any) -> _LongInteger | None:
 
 
 def _rows(path: Path, value: Any) -> Sequence[Any]:
-    """What a JSON value has as records.
+    """Return the records of a JSON value.
 
     Raises:
         BadDataError: It has none.

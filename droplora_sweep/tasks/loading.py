@@ -68,17 +68,17 @@ def load_task(spec: TaskSpec) -> Task:
         raise InputError(found.faults)
     cut = _cut(spec, entries, found)
     benchmarks = _benchmarks(spec, entries, found, cut)
-    data_sets: list[Benchmark | TrainingSet] = [*benchmarks]
+    data_sets: list[TrainingSet] = [*benchmarks]
     mixture = None
     if spec.train is not None and cut.mixture is not None:
         entries = {**entries, spec.train.name: find_mixture(spec.train)}
         entry = entries[spec.train.name]
         mixture = TrainingSet(
-            spec.train.name,
-            entry.prompt_suffix,
-            cut.mixture.train,
-            cut.mixture.num_left_out,
-            spec.prompt or entry.template,
+            name=spec.train.name,
+            prompt_suffix=entry.prompt_suffix,
+            train=cut.mixture.train,
+            num_left_out=cut.mixture.num_left_out,
+            prompt=spec.prompt or entry.template,
         )
         data_sets.append(mixture)
     if spec.on_overlap == "refuse":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from .answers import gold_problems
@@ -28,7 +28,7 @@ _TYPES: Final = {str: "text", int: "an integer", list: "a list"}
 
 @dataclass(frozen=True)
 class FileContent:
-    """What a file holds of one split.
+    """Content of a file, or of one split of it.
 
     Attributes:
         examples: In the file's order.
@@ -42,7 +42,7 @@ class FileContent:
 
 
 def read_examples(path: Path, entry: BenchmarkEntry) -> tuple[Example, ...]:
-    """Every record of the file, in its order.
+    """Return every record of the file, in its order.
 
     Raises:
         BadDataError: See ``read_file``.
@@ -53,12 +53,12 @@ def read_examples(path: Path, entry: BenchmarkEntry) -> tuple[Example, ...]:
 def read_file(
     path: Path, entry: BenchmarkEntry, split: str | None = None, *, skip_bad: bool = False
 ) -> FileContent:
-    """The file's records as examples, in its order.
+    """Return the file's records as examples, in its order.
 
     A record needs the fields of its format (see ``formats``); other fields are ignored.
 
     Args:
-        path: What ``read_records`` reads.
+        path: File or folder (see ``read_records``).
         entry: Gives formats, renamed fields, and what an answer must be.
         split: Of a file whose format has several splits, this one alone.
         skip_bad: Leave bad records out, unless none is left.
@@ -87,15 +87,20 @@ def read_file(
     return FileContent(tuple(examples), tuple(problems), reader.num_cut)
 
 
-def _recognise(records: list[tuple[str, Any]], entry: BenchmarkEntry) -> RecordFormat:
-    """The first of the entry's formats that the first record has all fields of, else the first."""
-    formats = [_layout(FORMATS[name], entry) for name in formats_with(entry.fields, entry.formats)]
+def _recognise(records: list[tuple[str, Any]], entry: BenchmarkEntry) -> _Names:
+    """Return the entry's first format that the first record has all fields of, else the first."""
+    formats = [
+        _Names(_layout(FORMATS[name], entry), entry)
+        for name in formats_with(entry.fields, entry.formats)
+    ]
     first = next((record for _, record in records if isinstance(record, dict)), {})
-    return next((one for one in formats if one.fields.keys() <= first.keys()), formats[0])
+    return next(
+        (one for one in formats if one.layout.fields.keys() <= one.own(first).keys()), formats[0]
+    )
 
 
 def formats_with(fields: Mapping[RecordField, str], formats: Sequence[Format]) -> list[Format]:
-    """The formats in which all of these fields can have names of their own; there may be none."""
+    """Return the formats in which all of these fields can have names of their own."""
     return [
         name
         for name in formats
@@ -104,13 +109,33 @@ def formats_with(fields: Mapping[RecordField, str], formats: Sequence[Format]) -
 
 
 def _layout(layout: RecordFormat, entry: BenchmarkEntry) -> RecordFormat:
-    """The layout with the entry's names, and without what its use here does not need."""
+    """Return the layout without what its use here does not need."""
     if layout is not FORMATS["llm_adapters"]:
-        return layout.renamed(entry.fields) if entry.fields else layout
+        return layout
     if entry.fields:
         return _named(entry)
+    if entry.scoring is not None:
+        return layout
     # What is only trained on is not scored.
-    return layout.without("answer") if entry.scoring is None else layout
+    needed = {name: kind for name, kind in layout.fields.items() if name != "answer"}
+    return replace(layout, fields=needed, optional={**layout.optional, "answer": str})
+
+
+class _Names:
+    """Names that the files of a benchmark have for a layout's fields."""
+
+    def __init__(self, layout: RecordFormat, entry: BenchmarkEntry) -> None:
+        self.layout = layout
+        self._in_file = {layout.roles[role]: name for role, name in entry.fields.items()}
+
+    def in_file(self, name: str) -> str:
+        """Return the name in the file of a field of the layout."""
+        return self._in_file.get(name, name)
+
+    def own(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record under the layout's own names."""
+        given = {own: record[name] for own, name in self._in_file.items() if name in record}
+        return {name: one for name, one in record.items() if name not in self._in_file} | given
 
 
 def _named(entry: BenchmarkEntry) -> RecordFormat:
@@ -150,23 +175,23 @@ def _named(entry: BenchmarkEntry) -> RecordFormat:
 
 
 class _Reader:
-    """Reads the records of one file; knows the ids it has met."""
+    """Reader of the records of one file; knows the ids it has met."""
 
-    def __init__(self, layout: RecordFormat, entry: BenchmarkEntry, split: str | None) -> None:
+    def __init__(self, names: _Names, entry: BenchmarkEntry, split: str | None) -> None:
         self.num_cut = 0
-        self._layout = layout
+        self._names = names
+        self._layout = names.layout
         self._scorer = entry.scorer if entry.needs_answers else None
         self._split = split
         self._ids: set[str] = set()
 
     def read(self, record: Any) -> tuple[list[str], Example | None]:
-        """Problems of a record, and its example unless there are any or it is left out."""
-        layout = self._layout
+        """Return a record's problems, and its example unless there are any or it is left out."""
+        layout, in_file = self._layout, self._names.in_file
         if not isinstance(record, dict):
-            return [
-                f"must be an object with {', '.join(layout.fields)}, got {kind_of(record)}"
-            ], None
-        problems = self._problems(record)
+            return [f"must be an object with {self._needed()}, got {kind_of(record)}"], None
+        record = self._names.own(record)
+        problems = [f"{in_file(name)}: {problem}" for name, problem in self._problems(record)]
         if problems:
             return problems, None
         given = {name: value for name, value in record.items() if value is not None}
@@ -176,50 +201,44 @@ class _Reader:
         try:
             example = layout.read(given)
         except BadRecordError as error:
-            return [str(error)], None
+            name, colon, problem = str(error).partition(":")
+            return [f"{in_file(name)}{colon}{problem}"], None
         if example is None:
             return [], None
-        problems = [*text_problems(example, layout.roles)]
+        roles = {role: in_file(name) for role, name in layout.roles.items()}
+        problems = [*text_problems(example, roles)]
         problems += gold_problems(example.answer, self._scorer)
         if not problems and layout.is_cut is not None:
             self.num_cut += layout.is_cut(given)
         return problems, example
 
-    def _problems(self, record: dict[str, Any]) -> list[str]:
+    def _needed(self) -> str:
+        return ", ".join(map(self._names.in_file, self._layout.fields))
+
+    def _problems(self, record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield a field's own name, and its problem."""
         layout = self._layout
-        problems = []
-        for name, kind in layout.fields.items():
-            if name not in record:
-                fields = ", ".join(layout.fields)
-                problems.append(f"{name}: is missing; every record needs {fields}")
-            elif record[name] is not None or name not in layout.may_be_null:
-                problems += self._field_problems(name, record[name], kind)
-        for name, kind in layout.optional.items():
-            if record.get(name) is not None:
-                problems += self._field_problems(name, record[name], kind)
-        return [*problems, *self._id_problems(record)]
-
-    def _field_problems(self, name: str, value: Any, kind: type[Any]) -> list[str]:
-        if not isinstance(value, kind) or isinstance(value, bool):
-            # Parquet also holds what JSON has no word for.
-            shown = json.dumps(value, default=str)[:60]
-            return [f"{name}: must be {_TYPES[kind]}, got {shown}"]
-        if kind is str and not value.strip() and not self._may_be_empty(name):
-            return [f"{name}: must not be empty"]
-        return []
-
-    def _id_problems(self, record: dict[str, Any]) -> list[str]:
-        name = self._layout.id_field
-        value = None if name is None else record.get(name)
-        if value is None or value == "":
-            return []
+        for name, kind in (*layout.fields.items(), *layout.optional.items()):
+            value = record.get(name)
+            if name in layout.fields and name not in record:
+                yield name, f"is missing; every record needs {self._needed()}"
+            elif value is None and (name in layout.optional or name in layout.may_be_null):
+                continue
+            elif not isinstance(value, kind) or isinstance(value, bool):
+                # Parquet also holds what JSON has no word for.
+                shown = json.dumps(value, default=str)[:60]
+                yield name, f"must be {_TYPES[kind]}, got {shown}"
+            elif kind is str and not value.strip() and not self._may_be_empty(name):
+                yield name, "must not be empty"
+        if layout.id_field is None or record.get(layout.id_field) in (None, ""):
+            return
+        name, value = layout.id_field, record[layout.id_field]
         if not isinstance(value, str | int | float) or isinstance(value, bool):
-            return [f"{name}: must be text or a number, got {json.dumps(value, default=str)[:60]}"]
-        identity = str(value)
-        if identity in self._ids:
-            return [f"{name}: must differ from the others, got {identity[:60]!r} twice"]
-        self._ids.add(identity)
-        return []
+            yield name, f"must be text or a number, got {json.dumps(value, default=str)[:60]}"
+        elif str(value) in self._ids:
+            yield name, f"must differ from the others, got {str(value)[:60]!r} twice"
+        else:
+            self._ids.add(str(value))
 
     def _may_be_empty(self, name: str) -> bool:
         """Nothing is trained on a test example's ``output``; six of GSM8K's have none."""
@@ -231,10 +250,10 @@ class _Reader:
 
 
 def text_problems(example: Example, roles: Mapping[RecordField, str]) -> Iterator[str]:
-    """What no file could hold: JSON can escape half of an emoji, which is no text in UTF-8.
+    """Yield problems of text that no file can hold: JSON can escape half of an emoji.
 
     Args:
-        example: What was read.
+        example: The example that was read.
         roles: Name in the file by field of an example, where it has another.
     """
     names = {str(field): name for field, name in roles.items()}

@@ -38,15 +38,12 @@ if TYPE_CHECKING:
 
 
 BUILTIN_DATA_SEED: Final = 20250823
-"""Generates the built-in benchmarks.
-
-It is fixed, and not a trial's seed, so that trials with different seeds see the same data.
-"""
+"""Seed of the built-in benchmarks: not a trial's, so that all trials see the same data."""
 
 
 @dataclass(frozen=True)
 class BenchmarkEntry:
-    """What is known of a benchmark before its data is read.
+    """A benchmark or training mixture before its data is read.
 
     Attributes:
         scoring: Name of its scorer (see ``scorers.table``); None for a training mixture, which is
@@ -61,7 +58,7 @@ class BenchmarkEntry:
         files: Published file names by split, beside ``train.json`` and so on.
         pattern: Regular expression of an answer, for scorers that need one.
         fields: Name in the file by field's name, where its files have names of their own.
-        published_as: Where the data can be had.
+        published_as: Name under which the data is published.
         load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
@@ -97,22 +94,16 @@ class BenchmarkEntry:
 
     @property
     def is_builtin(self) -> bool:
-        """Whether the data is generated, so that no folder is read."""
+        """True where the data is generated, so that no folder is read."""
         return not self.folders and self.load is None
 
     @property
     def has_training_split(self) -> bool:
-        """Whether it is published with examples to train on, or may be."""
+        """True where it is published with examples to train on, or its sizes are not known."""
         return "train" in self.published_sizes or not self.published_sizes
 
 
 _ANSWERS: Final = tuple(f"answer{index}" for index in range(1, 6))
-
-_BUILTIN_SCORING: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "builtin_choice": ("choice", _ANSWERS),
-    "builtin_math": ("number", ()),
-    "builtin_code": ("code", ()),
-}
 
 MATH_SUFFIX: Final = " Let's think step by step."
 
@@ -227,13 +218,13 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
     ),
     **{
         name: BenchmarkEntry(
-            scoring=scoring,
-            options=options,
-            prompt_suffix=BUILTIN_BENCHMARKS[name].prompt_suffix,
+            scoring=one.scoring,
+            options=one.options,
+            prompt_suffix=one.prompt_suffix,
             published_sizes={"train": 2_000, "validation": 1_000, "test": 500},
-            max_new_tokens=BUILTIN_BENCHMARKS[name].max_new_tokens,
+            max_new_tokens=one.max_new_tokens,
         )
-        for name, (scoring, options) in _BUILTIN_SCORING.items()
+        for name, one in BUILTIN_BENCHMARKS.items()
     },
 }
 """Every benchmark by the name it has in ``task.benchmarks``: those of ``spec.BENCHMARK_NAMES``."""

@@ -1,4 +1,4 @@
-"""Cuts published files into training, validation and test splits that share no example.
+"""Training, validation and test splits that share no example, cut from published files.
 
 The rules, which ``cut_splits`` applies in this order:
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """What the files of one benchmark hold; None for a file that is not there."""
+    """Examples in the files of one benchmark; None for a file that is not there."""
 
     name: str
     train: Sequence[Example] | None = None
@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A training mixture; ``suits`` says whether a benchmark's scoring can read an example."""
+    """A training mixture; ``suits`` is True where a benchmark's scorer can read an example."""
 
     name: str
     examples: Sequence[Example]
@@ -73,20 +73,20 @@ class Cut:
 
 
 def normalised_text(example: Example) -> str:
-    """What is asked, in lower case and with single spaces: the example's identity."""
+    """Return the question in lower case and with single spaces: the example's identity."""
     asked = (example.instruction, example.input, *example.turns[1:])
     return " ".join(" ".join(asked).lower().split())
 
 
 def identities(example: Example) -> tuple[str, ...]:
-    """By any of which the example is the same as another; the text is the first."""
+    """Return all that makes two examples the same if one of it is equal; the text is the first."""
     text = normalised_text(example)
     is_mbpp = example.id is not None and example.id.startswith("MBPP/")
     return (text, str(example.id)) if is_mbpp else (text,)
 
 
 def stable_order(examples: Iterable[Example], purpose: str) -> list[Example]:
-    """The examples in an order that depends on each example and on ``purpose`` alone."""
+    """Return the examples in an order that depends on each example and on ``purpose`` alone."""
 
     def position(example: Example) -> tuple[bytes, str, str]:
         identity = hashlib.sha256(f"{purpose}\n{normalised_text(example)}".encode()).digest()
@@ -103,11 +103,11 @@ def cut_splits(
     num_validation: int,
     num_confirmation: int = 0,
 ) -> Cut:
-    """Applies the rules above; a split has fewer examples than asked for if there are no more.
+    """Apply the rules above; a split has fewer examples than asked for if there are no more.
 
     Args:
         sources: One per benchmark.
-        mixture: What is trained on instead of the benchmarks' training files.
+        mixture: Training data in place of the benchmarks' training files.
         num_train: At most this many training examples per benchmark or mixture; None: no limit.
         num_validation: At most this many validation examples per benchmark.
         num_confirmation: At most this many confirmation examples per benchmark.
@@ -162,7 +162,7 @@ def cut_splits(
 
 
 def _validation_pool(source: Source, mixture: Mixture | None) -> tuple[str, Sequence[Example]]:
-    """Where a benchmark's validation split is taken from: the split's name, and its examples."""
+    """Return the split that a benchmark's validation split is taken from: its name and examples."""
     if mixture is None:
         if source.validation is not None:
             return f"{source.name}/validation", source.validation
@@ -206,14 +206,14 @@ class _Held:
         return any(one in self._owners for one in identities(example))
 
     def add(self, split: str, examples: Iterable[Example], origin: str | None = None) -> None:
-        """Holds these back; that ``origin``, where they are from, has them too is no overlap."""
+        """Hold these back; that ``origin``, from which they are taken, has them is no overlap."""
         for example in examples:
             for identity in identities(example):
                 self._owners.setdefault(identity, (split, origin or split))
             self._exact.add((example.instruction, example.input))
 
     def remove(self, split: str, examples: Iterable[Example]) -> list[Example]:
-        """The examples, in stable order, that nothing else holds; the others are counted."""
+        """Return the examples that no other split holds, in stable order, and count the others."""
         self.count(split, examples)
         return [one for one in stable_order(examples, "train") if one not in self]
 
@@ -233,5 +233,5 @@ class _Held:
 
 
 def limit_test(test_file: Sequence[Example], num_test: int | None) -> tuple[Example, ...]:
-    """The test split: all of its file, or the first by stable order."""
+    """Return the test split: all of its file, or the first by stable order."""
     return tuple(stable_order(test_file, "test")[:num_test])

@@ -19,19 +19,19 @@ class Example:
     """One training or evaluation example.
 
     Attributes:
-        instruction: What the model is asked.
+        instruction: The question or request.
         input: Further context; empty in every task of the paper.
         output: The response the model is trained on.
-        answer: What a correct response must lead to: an option's name, a number, an expression, or
-            the Python program that is put behind the response's and must run to its end (tests and
-            the call of them). For ``judge`` the reference answers as a JSON list, one per turn, or
-            "". May be "" in a training mixture, whose examples are not scored.
+        answer: The right answer: an option's name, a number, an expression, or the Python program
+            that is put behind the response's and must run to its end (tests and their call). For
+            ``judge`` the reference answers as a JSON list, one per turn, or "". May be "" in a
+            training mixture, whose examples are not scored.
         preamble: The code in front of a response that continues it, as HumanEval's does: imports,
             helper functions and the head of the function to write. It is harmless where a response
             repeats it. None where a response is a program of its own.
         id: The publisher's name of the example, e.g. ``HumanEval/0``.
         category: The publisher's kind of example, e.g. ``GSM_Rephrased`` or ``coding``.
-        turns: What the user says in each turn of a conversation, the first being ``instruction``;
+        turns: The user's text in each turn of a conversation, the first being ``instruction``;
             empty where there is one turn only.
     """
 
@@ -71,7 +71,7 @@ TURN_SEPARATOR = "\n\n"
 
 
 def render_turn(prompts: Sequence[str], answers: Sequence[str]) -> str:
-    """The text the model continues in a turn of a conversation: all that was said so far.
+    """Return the text that the model continues in a turn: all that was said so far.
 
     Every turn is rendered like a question of its own, and followed by its answer::
 
@@ -91,10 +91,10 @@ def render_turn(prompts: Sequence[str], answers: Sequence[str]) -> str:
 
 
 def render_prompt(example: Example, suffix: str = "\n", template: str | None = None) -> str:
-    """The text the model continues; its training label is the example's ``output`` plus EOS.
+    """Return the text that the model continues; its label is the example's ``output`` plus EOS.
 
     Args:
-        example: What is asked.
+        example: The question.
         suffix: Ends the prompt: a newline for choice tasks, ``" Let's think step by step."`` for
             math, nothing for code and conversations (the released code's).
         template: Holds ``{instruction}`` and may hold ``{input}``; the paper's where None.
@@ -109,42 +109,55 @@ def render_prompt(example: Example, suffix: str = "\n", template: str | None = N
 ScoredSplit = Literal["validation", "confirmation", "test"]
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """One scored data set; no example is in two of its splits.
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """A data set that is trained on: a benchmark, or a training mixture.
 
     Attributes:
-        name: As in ``task.benchmarks``.
-        scorer: Compares a response with ``Example.answer``.
+        name: As in ``task.benchmarks`` or ``task.train.name``.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
-        max_new_tokens: A response needs no more than this; None where the benchmark sets no limit.
-        train: What a trial trains on; may be empty if other benchmarks have training data.
-        validation: What a trial is scored on while searching.
-        num_test: How many examples ``test`` gives; 0 if there is no test split.
+        train: Examples to train on; may be empty if other benchmarks have some.
         num_left_out: Training and validation examples that a split they must not share also has.
-        read_test: Reads the test split.
-        confirmation: What finalists are compared on after the search, which never sees it.
         prompt: Template of the prompt; None is the paper's.
     """
 
     name: str
-    scorer: Scorer
     prompt_suffix: str
-    max_new_tokens: int | None
     train: tuple[Example, ...] = field(repr=False)
-    validation: tuple[Example, ...] = field(repr=False)
-    num_test: int
     num_left_out: int
-    read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
     prompt: str | None = None
-    confirmation: tuple[Example, ...] = field(default=(), repr=False)
 
     def render_prompt(self, example: Example) -> str:
-        """The text the model continues."""
+        """Return the text that the model continues."""
         return render_prompt(example, self.prompt_suffix, self.prompt)
 
+    def splits(self) -> dict[str, tuple[Example, ...]]:
+        """Return the examples by split, without test."""
+        return {"train": self.train}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(TrainingSet):
+    """One scored data set; no example is in two of its splits.
+
+    Attributes:
+        scorer: Compares a response with ``Example.answer``.
+        max_new_tokens: A response needs no more than this; None where the benchmark sets no limit.
+        validation: Examples that score a trial of the search.
+        confirmation: Examples that compare finalists after the search, which never sees them.
+        num_test: Number of examples of ``test``; 0 if there is no test split.
+        read_test: Reads the test split.
+    """
+
+    scorer: Scorer
+    max_new_tokens: int | None
+    validation: tuple[Example, ...] = field(repr=False)
+    confirmation: tuple[Example, ...] = field(default=(), repr=False)
+    num_test: int
+    read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
+
     def render_turn(self, example: Example, answers: Sequence[str]) -> str:
-        """The text the model continues in the turn after these answers (see ``render_turn``)."""
+        """Return the text that the model continues after these answers (see ``render_turn``)."""
         asked = example.turns[: len(answers) + 1]
         turns = [replace(example, instruction=instruction) for instruction in asked]
         return render_turn([self.render_prompt(turn) for turn in turns], answers)
@@ -152,44 +165,15 @@ class Benchmark:
     def splits(self) -> dict[str, tuple[Example, ...]]:
         """Return the examples by split, without test; an empty confirmation split is none."""
         confirmation = {"confirmation": self.confirmation} if self.confirmation else {}
-        return {"train": self.train, "validation": self.validation, **confirmation}
+        return {**super().splits(), "validation": self.validation, **confirmation}
 
     def examples(self, split: ScoredSplit) -> tuple[Example, ...]:
-        """The examples of a split that is scored; those of ``test`` are read for it."""
-        if split == "test":
-            return self.test()
-        return self.confirmation if split == "confirmation" else self.validation
+        """Return the examples of a split that is scored; those of ``test`` are read for it."""
+        return self.test() if split == "test" else self.splits().get(split, ())
 
     def test(self) -> tuple[Example, ...]:
-        """The test split, read at each call, so that a search cannot meet it by accident."""
+        """Read the test split, at each call, so that a search cannot meet it by accident."""
         return self.read_test()
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """A training mixture, in place of the benchmarks' own training splits.
-
-    Attributes:
-        name: As in ``task.train.name``.
-        prompt_suffix: Ends the prompt (see ``render_prompt``).
-        train: What a trial trains on.
-        num_left_out: Examples that a validation or test split holds.
-        prompt: Template of the prompt; None is the paper's.
-    """
-
-    name: str
-    prompt_suffix: str
-    train: tuple[Example, ...] = field(repr=False)
-    num_left_out: int
-    prompt: str | None = None
-
-    def splits(self) -> dict[str, tuple[Example, ...]]:
-        """Return the one split that there is."""
-        return {"train": self.train}
-
-    def render_prompt(self, example: Example) -> str:
-        """The text the model continues."""
-        return render_prompt(example, self.prompt_suffix, self.prompt)
 
 
 @dataclass(frozen=True)
@@ -218,9 +202,9 @@ class Task:
         benchmarks: In the order of ``task.benchmarks``.
         digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test, and
             ``<benchmark>/prompt`` to the sha256 of a prompt that is the benchmark's own.
-        mixture: What is trained on, if it is not the benchmarks' own training splits.
+        mixture: Training data, if it is not the benchmarks' own.
         overlaps: Examples that two splits' files share.
-        notes: What a user should know of the data though it is no fault, one line each.
+        notes: Remarks on the data that are no faults, one line each.
     """
 
     name: str
@@ -231,7 +215,7 @@ class Task:
     notes: tuple[str, ...] = ()
 
     def all_digests(self) -> dict[str, str]:
-        """``digests``, and those of the test splits, which are read for it.
+        """Return ``digests``, and those of the test splits, which are read for it.
 
         A test split decides what training and validation may hold, and a winner's last score.
         """
@@ -242,24 +226,21 @@ class Task:
         }
         return self.digests | tests
 
-    def training_examples(self) -> tuple[tuple[Benchmark | TrainingSet, Example], ...]:
-        """Every training example with the data set that says how it is prompted."""
-        if self.mixture is not None:
-            return tuple((self.mixture, example) for example in self.mixture.train)
-        return tuple(
-            (benchmark, example) for benchmark in self.benchmarks for example in benchmark.train
-        )
+    def training_examples(self) -> tuple[tuple[TrainingSet, Example], ...]:
+        """Return every training example with the data set that says how it is prompted."""
+        trained_on = self.benchmarks if self.mixture is None else (self.mixture,)
+        return tuple((one, example) for one in trained_on for example in one.train)
 
 
 def split_digest(examples: Iterable[Example]) -> str:
-    """The sha256, in hex, over the examples' digests in their order."""
+    """Return the sha256, in hex, over the examples' digests in their order."""
     return hashlib.sha256("\n".join(example.digest for example in examples).encode()).hexdigest()
 
 
 def split_sizes(task: Task) -> dict[str, dict[str, int]]:
-    """Examples of each benchmark (and the mixture) per split, and ``left_out``, for ``plan``."""
+    """Return the examples of each benchmark and the mixture per split, and ``left_out``."""
     sizes = {}
-    data_sets: list[Benchmark | TrainingSet] = [*task.benchmarks]
+    data_sets: list[TrainingSet] = [*task.benchmarks]
     if task.mixture is not None:
         data_sets.append(task.mixture)
     for one in data_sets:

@@ -12,6 +12,7 @@ import pytest
 
 from droplora_sweep.tasks.builtin.generation import (
     BUILTIN_BENCHMARKS,
+    MAX_EXAMPLES,
     SPLITS,
     example_identity,
     generate,
@@ -37,7 +38,7 @@ def test_splits_share_no_example_whatever_their_seeds(name: str) -> None:
 @every_benchmark
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_split_offers_its_maximum_without_duplicates(name: str, split: str) -> None:
-    num_examples = BUILTIN_BENCHMARKS[name].max_examples
+    num_examples = MAX_EXAMPLES
     examples = generate(name, split, num_examples, seed=3)
     assert len({example_identity(example) for example in examples}) == num_examples
 

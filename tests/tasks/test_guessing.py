@@ -12,7 +12,17 @@ from droplora_sweep.tasks.task import Benchmark, Example
 
 
 def benchmark(scoring="choice", options=("answer1", "answer2", "answer3", "answer4", "answer5")):
-    return Benchmark("b", make_scorer(scoring, options), "", None, (), (), 0, 0, lambda: ())
+    return Benchmark(
+        name="b",
+        scorer=make_scorer(scoring, options),
+        prompt_suffix="",
+        max_new_tokens=None,
+        train=(),
+        validation=(),
+        num_test=0,
+        num_left_out=0,
+        read_test=lambda: (),
+    )
 
 
 def example(answer, listed=None):

@@ -26,7 +26,7 @@ NAMES: Final = ("blend", "forge", "shape", "weave", "solve", "train", "build", "
 
 @dataclass(frozen=True)
 class Operation:
-    """What a phrase asks for.
+    """Operation that a phrase asks for.
 
     Attributes:
         phrases: The wordings; ``{}`` stands for the operand where the operation has one.
@@ -93,33 +93,52 @@ SPLITS: Final = ("train", "validation", "test")
 _SPLIT_OF_REMAINDER: Final = ("train", "train", "validation", "test")
 
 
-@dataclass(frozen=True)
+MAX_EXAMPLES: Final = 2_500
+"""Most examples that a split offers: every split has well more to draw from, so that drawing ends
+soon."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuiltinBenchmark:
     """A benchmark that is generated instead of downloaded.
 
     Attributes:
         draw: Draws one example.
+        scoring: Name of its scorer.
+        options: Names of the options, where it has some.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         max_new_tokens: Enough for every gold output, EOS included, with the built-in tokenizer.
-        max_examples: The most examples a split offers; every split has well more to draw from,
-            so that drawing ends soon.
     """
 
     draw: Callable[[random.Random], Example]
+    scoring: str
+    options: tuple[str, ...] = ()
     prompt_suffix: str
     max_new_tokens: int
-    max_examples: int
 
 
 BUILTIN_BENCHMARKS: Final[dict[str, BuiltinBenchmark]] = {
-    "builtin_choice": BuiltinBenchmark(draw_choice, "\n", 8, 2500),
-    "builtin_math": BuiltinBenchmark(draw_word_problem, " Let's think step by step.", 20, 2500),
-    "builtin_code": BuiltinBenchmark(draw_function, "\n", 32, 2500),
+    "builtin_choice": BuiltinBenchmark(
+        draw=draw_choice,
+        scoring="choice",
+        options=("answer1", "answer2", "answer3", "answer4", "answer5"),
+        prompt_suffix="\n",
+        max_new_tokens=8,
+    ),
+    "builtin_math": BuiltinBenchmark(
+        draw=draw_word_problem,
+        scoring="number",
+        prompt_suffix=" Let's think step by step.",
+        max_new_tokens=20,
+    ),
+    "builtin_code": BuiltinBenchmark(
+        draw=draw_function, scoring="code", prompt_suffix="\n", max_new_tokens=32
+    ),
 }
 
 
 def generate(name: str, split: str, num_examples: int, seed: int) -> tuple[Example, ...]:
-    """The first ``num_examples`` examples of a split.
+    """Return the first ``num_examples`` examples of a split.
 
     An example's words, taken as a bag, decide its split and its identity: two examples that
     differ in the order of the options only are the same example, and the splits stay disjoint
@@ -128,7 +147,7 @@ def generate(name: str, split: str, num_examples: int, seed: int) -> tuple[Examp
     Args:
         name: A key of ``BUILTIN_BENCHMARKS``.
         split: ``train``, ``validation`` or ``test``.
-        num_examples: How many; fewer give a prefix of more.
+        num_examples: Length; a shorter split is the beginning of a longer one.
         seed: Gives the examples and their order.
 
     Raises:
@@ -139,9 +158,9 @@ def generate(name: str, split: str, num_examples: int, seed: int) -> tuple[Examp
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}, but got {split!r}.")
     benchmark = BUILTIN_BENCHMARKS[name]
-    if not 0 <= num_examples <= benchmark.max_examples:
+    if not 0 <= num_examples <= MAX_EXAMPLES:
         raise ValueError(
-            f"{name} has {benchmark.max_examples} examples in each split, but got {num_examples=}."
+            f"{name} has {MAX_EXAMPLES} examples in each split, but got {num_examples=}."
         )
     rng = random.Random(f"{name}/{split}/{seed}")
     drawn: dict[str, Example] = {}

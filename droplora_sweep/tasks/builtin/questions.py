@@ -53,7 +53,7 @@ RELATIONS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def _assign_values() -> dict[str, dict[str, str]]:
-    """Deals each relation's values out to the creatures, every value equally often."""
+    """Deal each relation's values out to the creatures, every value equally often."""
     rng = random.Random("droplora-sweep world")
     facts: dict[str, dict[str, str]] = {creature: {} for creature in CREATURES}
     for relation, values in RELATIONS.items():
@@ -84,7 +84,7 @@ def options_with(relation: str, value: str) -> tuple[str, ...]:
 PEOPLE: Final = ("Ann", "Tom", "Eva", "Sam", "Mia", "Leo", "Ida", "Max", "Zoe", "Ben", "Lea", "Kai")
 THINGS: Final = ("apples", "pens", "coins", "stamps", "shells", "cups", "books", "kites")
 LARGEST: Final = 30
-"""Amounts stay within 0 and this, the range of the sums the base model knows."""
+"""Largest amount; the base model knows sums from 0 to this."""
 
 VERBS: Final[dict[str, tuple[str, ...]]] = {
     "+": ("finds", "buys", "wins", "earns", "gathers", "collects"),

@@ -59,7 +59,9 @@ def f1(response: str, gold: str) -> float:
     return 2 * len(said & right) / (len(said) + len(right))
 
 
+@pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_its_benchmark_is_planned_trained_and_scored_on_the_workers(
     site: Path, tmp_path: Path
 ) -> None:

@@ -26,7 +26,6 @@ from droplora_sweep.records.layout import (
     RESULTS,
     SPEC,
     SUMMARY,
-    TEST_RESULTS,
     TRIAL,
 )
 from droplora_sweep.redaction import redact
@@ -280,25 +279,8 @@ def publish_trial_files(
     return digests
 
 
-def publish_test_results(
-    folder: Path, results: Iterable[ExampleResult]
-) -> tuple[dict[str, float], str]:
-    """Publish a winner's results on the test split; its score by benchmark, and their digest.
-
-    Raises:
-        SweepError: If the file system refuses.
-    """
-    path = folder / TEST_RESULTS
-    with disk_faults_named(folder):
-        digest = _write_results(path, results)
-    failpoint("test-results-written")
-    return _scores(path), digest
-
-
-def publish_reference_results(
-    path: Path, results: Iterable[ExampleResult]
-) -> tuple[dict[str, float], str]:
-    """Publish the untrained model's results; its score by benchmark, and their digest.
+def publish_results(path: Path, results: Iterable[ExampleResult]) -> tuple[dict[str, float], str]:
+    """Publish results beside those of trials; their score by benchmark, and the file's digest.
 
     Raises:
         SweepError: If the file system refuses.

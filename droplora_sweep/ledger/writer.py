@@ -7,38 +7,43 @@ once it is on the disk. The lease is checked at each step: a driver that lost it
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.files import make_private_directory
+from droplora_sweep.files import disk_faults_named, make_private_directory
 from droplora_sweep.records.events import EventKind, json_metrics
 from droplora_sweep.records.layout import (
     EVENTS,
+    LEASE,
+    TEST_RESULTS,
     reference_results,
     sweep_directory,
     trial_directory,
 )
 from droplora_sweep.records.replay import SweepReplay
 from droplora_sweep.records.trial import Stage
+from droplora_sweep.redaction import redact
 
 from .files import (
     describe_trial,
-    publish_reference_results,
-    publish_test_results,
+    publish_results,
     publish_trial_files,
     write_spec,
     write_summary,
 )
-from .leased_ledger import LeasedLedger, SweepLease
+from .lease import DriverLease
 from .log import EventLog, failpoint
-from .reader import has_sweep, read_sweep, require_new, require_sweep
+from .reader import Ledger, has_sweep, read_sweep, require_new, require_sweep
+from .remote_copy import RemoteCopy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.records.events import Event
     from droplora_sweep.records.trial import (
         PastTrial,
         QueuedClone,
@@ -50,9 +55,50 @@ if TYPE_CHECKING:
     )
     from droplora_sweep.spec import AdapterStart, ExploitStep, Scalar, SweepSpec, TrialSpec
 
+    from .lease import Holder
 
-class LedgerWriter(LeasedLedger):
+
+@contextmanager
+def _leased(directory: Path) -> Iterator[tuple[DriverLease, RemoteCopy | None]]:
+    """Take the right to write to a sweep, here and where its storage is a URL's mirror.
+
+    The sweep's folder exists, and is then what the URL holds.
+
+    Raises:
+        SweepError: Another driver has it, an object store does not answer, or what is done with the
+            lease fails; the lease is given back then.
+    """
+    lease = DriverLease.take(directory / LEASE)
+    remote = None
+    try:
+        with disk_faults_named(directory):
+            remote = RemoteCopy.take(directory.parent, directory.name, lease.holder)
+            yield lease, remote
+    except SweepError:
+        if remote is not None:
+            remote.close()
+        lease.release()
+        raise
+
+
+class LedgerWriter(Ledger):
     """A ledger that its driver writes to, from any of its threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        replay: SweepReplay,
+        log: EventLog,
+        lease: DriverLease,
+        remote: RemoteCopy | None,
+        torn: str | None = None,
+    ) -> None:
+        super().__init__(directory, replay, torn)
+        self._log = log
+        self._lease = lease
+        self._remote = remote
+        self._is_closed = False
+        self._listeners: list[Callable[[Event], None]] = []
 
     @classmethod
     def create(
@@ -84,14 +130,13 @@ class LedgerWriter(LeasedLedger):
         except OSError as error:
             raise SweepError(f"storage: cannot create {directory}: {error.strerror}") from error
         failpoint("sweep-folder-made")
-        hold = SweepLease.take(storage, sweep.name)
-        with hold.given_back_on_errors(directory):
+        with _leased(directory) as (lease, remote):
             if has_sweep(storage, sweep.name):
                 raise SweepError(f"{sweep.name}: another driver has started it just now")
             # Not a whole event is in it, and whoever might have begun it is dead.
             (directory / EVENTS).unlink(missing_ok=True)
             log = EventLog.create(directory / EVENTS)
-        ledger = cls(directory, SweepReplay(directory), log, hold)
+        ledger = cls(directory, SweepReplay(directory), log, lease, remote)
         ledger._begin(
             EventKind.SWEEP_STARTED,
             sweep,
@@ -122,14 +167,42 @@ class LedgerWriter(LeasedLedger):
         """
         require_sweep(storage, sweep.name)
         directory = sweep_directory(storage, sweep.name)
-        hold = SweepLease.take(storage, sweep.name)
-        with hold.given_back_on_errors(directory):
+        with _leased(directory) as (lease, remote):
             read = read_sweep(directory)
             log = EventLog.reopen(directory / EVENTS, read)
         replay = SweepReplay(directory, read.events)
-        ledger = cls(directory, replay, log, hold, torn=read.torn)
+        ledger = cls(directory, replay, log, lease, remote, read.torn)
         ledger._begin(EventKind.SWEEP_RESUMED, sweep, versions, {})
         return ledger
+
+    @property
+    def holder(self) -> Holder:
+        """This driver, as the lease names it."""
+        return self._lease.holder
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` with every event after it is durable.
+
+        It is called on the writing thread, which holds the ledger's lock meanwhile.
+        """
+        self._listeners.append(listener)
+
+    def require_lease(self) -> None:
+        """See that this driver may write files of the sweep.
+
+        Raises:
+            LeaseLostError: Another driver has taken over.
+        """
+        self._lease.check()
+
+    def close(self) -> None:
+        """Give back the log's file and the lease; the records stay readable."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._log.close()
+            if self._remote is not None:
+                self._remote.close()
+            self._lease.release()
 
     def trial_started(
         self,
@@ -279,7 +352,8 @@ class LedgerWriter(LeasedLedger):
         self.require_lease()
         assert not self._replay.trial(trial_id).is_tested, f"{trial_id} is tested once"
         folder = trial_directory(self.directory, trial_id)
-        scores, digest = publish_test_results(folder, results)
+        scores, digest = publish_results(folder / TEST_RESULTS, results)
+        failpoint("test-results-written")
         payload = {"trial_id": trial_id, "scores": json_metrics(scores), "results": digest}
         self._append(EventKind.TRIAL_TESTED, payload)
         return self._replay.trial(trial_id)
@@ -304,8 +378,7 @@ class LedgerWriter(LeasedLedger):
         """
         self.require_lease()
         assert split not in self._replay.record.references, f"{split} is scored once"
-        path = reference_results(self.directory, split)
-        scores, digest = publish_reference_results(path, results)
+        scores, digest = publish_results(reference_results(self.directory, split), results)
         payload = {
             "split": split,
             "untrained": json_metrics(scores),
@@ -344,7 +417,35 @@ class LedgerWriter(LeasedLedger):
     ) -> None:
         """Record a driver's start, and keep its spec where people look for it."""
         write_spec(self.directory, spec := sweep.model_dump(mode="json"))
-        process = self._sweep_lease.holder.process
+        process = self.holder.process
         driver = {"host": process.host, "pid": process.pid}
         common = {"spec": spec, "versions": dict(versions or {}), "driver": driver}
         self._append(kind, {**payload, **common})
+
+    def _append(self, kind: EventKind, payload: Mapping[str, Any]) -> None:
+        assert not self._is_closed, "this ledger was closed"
+        if payload.get("reason"):
+            # The one text of unknown origin; the spec is refused where it holds a secret.
+            payload = {**payload, "reason": redact(payload["reason"])}
+        with self._lock:
+            event = self._log.next_event(kind, payload)
+            self._replay.check(event)
+            if self._remote is not None:
+                # May take long; meanwhile others must be able to read who holds the sweep. The
+                # event has happened once it is there.
+                self._lease.check()
+                self._remote.add(event)
+            with self._lease.held():
+                self._log.append(event)
+            self._replay.add(event)
+            failpoint(kind.replace("_", "-"))
+            for listener in self._listeners:
+                listener(event)
+
+    def _append_of_running(self, kind: EventKind, trial_id: str, by: str) -> bool:
+        self.require_lease()
+        with self._lock:
+            if self._replay.trial(trial_id).is_finished:
+                return False
+            self._append(kind, {"trial_id": trial_id, "by": by})
+        return True

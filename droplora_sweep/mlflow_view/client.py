@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,9 +21,10 @@ from .artifact_links import is_missing, is_of_storage, mend_links, move_links
 from .ui import MLFLOW_DATABASE, artifact_root, mlflow_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from mlflow.entities import Experiment
+    from mlflow.entities import Experiment, Run
 
 
 NEW_DATABASE = f".{MLFLOW_DATABASE}.new"
@@ -38,6 +40,7 @@ def connect(storage: Path, uri: str | None) -> MlflowClient:
     Raises:
         SweepError: If MLflow refuses the URI or the database.
     """
+    require_known_scheme(uri)
     try:
         if uri is None:
             return _local_client(storage)
@@ -48,8 +51,8 @@ def connect(storage: Path, uri: str | None) -> MlflowClient:
     # MLflow passes on what its driver and the file system raise.
     except (MlflowException, SQLAlchemyError, OSError) as error:
         shown = redact(uri or mlflow_uri(storage))
-        first_line = redact(str(error).strip().partition("\n")[0])
-        raise SweepError(f"tracking.mlflow_uri: cannot open {shown}: {first_line}") from error
+        problem = f"cannot open {shown}: {first_line(error)}"
+        raise SweepError(f"tracking.mlflow_uri: {problem}") from error
 
 
 def require_known_scheme(uri: str | None) -> None:
@@ -87,6 +90,31 @@ def find_experiment(
         )
     move_links(file, there, here)
     return client.get_experiment_by_name(name)
+
+
+def all_runs(
+    client: MlflowClient, experiment_id: str, wanted: str, view: int = ViewType.ACTIVE_ONLY
+) -> Iterator[Run]:
+    """Yield every run of an experiment that MLflow's filter finds, the one that began first first.
+
+    MLflow gives a page at a time.
+    """
+    token: str | None = ""
+    while token is not None:
+        page = client.search_runs(
+            [experiment_id],
+            wanted,
+            run_view_type=view,
+            order_by=["attributes.start_time ASC"],
+            page_token=token or None,
+        )
+        yield from page
+        token = page.token or None
+
+
+def first_line(error: Exception) -> str:
+    """Return what MLflow says is wrong, without the rest and without secrets."""
+    return redact(str(error).strip().partition("\n")[0])
 
 
 def artifact_location(storage: Path, uri: str | None, experiment: str) -> str | None:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
-from droplora_sweep.redaction import redact
-
+from .client import first_line
 from .runs import PARENT, SweepRuns
 
 if TYPE_CHECKING:
@@ -204,8 +203,7 @@ def _try_to_publish(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool)
     # whose results are safe in the ledger.
     except Exception as error:  # noqa: BLE001
         runs.forget()
-        first_line = str(error).strip().partition("\n")[0]
-        return redact(f"{key}: {type(error).__name__}: {first_line}")
+        return f"{key}: {type(error).__name__}: {first_line(error)}"
     return None
 
 

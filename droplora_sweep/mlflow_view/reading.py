@@ -14,10 +14,9 @@ from mlflow.exceptions import MlflowException
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import TRIAL
-from droplora_sweep.redaction import redact
 
 from . import values
-from .client import connect, find_experiment, require_known_scheme
+from .client import all_runs, connect, find_experiment, first_line
 from .ui import MLFLOW_DATABASE
 from .values import COPIED
 
@@ -68,8 +67,8 @@ def fetched_adapter(run_id: str, uri: str | None, storage: Path) -> Iterator[Pat
             require_contained(run_id, found)
             path = client.download_artifacts(run_id, ARTIFACT, folder)
         except MlflowException as error:
-            reason = str(error).strip().splitlines()[0]
-            raise SweepError(f"--adapter: cannot read run {run_id}: {reason}") from error
+            problem = f"cannot read run {run_id}: {first_line(error)}"
+            raise SweepError(f"--adapter: {problem}") from error
         yield Path(path)
 
 
@@ -101,7 +100,6 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Pu
     Raises:
         SweepError: The store cannot be opened, or has no such experiment.
     """
-    require_known_scheme(uri)
     if uri is None and not (storage / MLFLOW_DATABASE).is_file():
         raise SweepError(f"must have {MLFLOW_DATABASE} in {storage}, or `mlflow_uri`")
     client = connect(storage, uri)
@@ -109,21 +107,12 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Pu
         found = find_experiment(client, storage, uri, experiment)
         if found is None:
             raise SweepError(f"must be an MLflow experiment, got {experiment}")
-        trials: list[PublishedTrial] = []
-        token: str | None = ""
-        while token is not None:
-            page = client.search_runs(
-                [found.experiment_id],
-                "tags.state = 'COMPLETE' AND tags.published = 'true'",
-                order_by=["attributes.start_time ASC"],
-                page_token=token or None,
-            )
-            trials += [_read(client, run) for run in page if _is_of_one_setting(run.data.tags)]
-            token = page.token or None
+        wanted = "tags.state = 'COMPLETE' AND tags.published = 'true'"
+        runs = all_runs(client, found.experiment_id, wanted)
+        return [_read(client, run) for run in runs if _is_of_one_setting(run.data.tags)]
     except (MlflowException, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise SweepError(f"cannot read MLflow experiment {experiment}: {reason}") from error
-    return trials
+        problem = f"cannot read MLflow experiment {experiment}: {first_line(error)}"
+        raise SweepError(problem) from error
 
 
 def _is_of_one_setting(tags: Mapping[str, str]) -> bool:
@@ -160,7 +149,6 @@ def comparison_link(
     Raises:
         SweepError: The store does not answer, or lacks a run.
     """
-    require_known_scheme(uri)
     if uri is None and not (storage / MLFLOW_DATABASE).is_file():
         raise SweepError(f"{storage} has no {MLFLOW_DATABASE}: publish the sweeps with `sync`")
     client = connect(storage, uri)
@@ -177,8 +165,7 @@ def comparison_link(
             experiments.append(experiment.experiment_id)
             runs += [known[trial_id] for trial_id in trial_ids]
     except MlflowException as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise SweepError(redact(f"MLflow does not answer: {first_line}")) from error
+        raise SweepError(f"MLflow does not answer: {first_line(error)}") from error
     return (
         f"{address.rstrip('/')}/#/compare-runs?runs={_list(runs)}&experiments={_list(experiments)}"
     )
@@ -187,17 +174,8 @@ def comparison_link(
 def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> dict[str, str]:
     """Run ids of a sweep's trials; of several for one trial the first, as the publisher does."""
     found: dict[str, str] = {}
-    token: str | None = ""
-    while token is not None:
-        page = client.search_runs(
-            [experiment_id],
-            f"tags.sweep_id = '{sweep.sweep_id}'",
-            order_by=["attributes.start_time ASC"],
-            page_token=token or None,
-        )
-        for run in page:
-            found.setdefault(run.data.tags.get("trial_id", ""), run.info.run_id)
-        token = page.token or None
+    for run in all_runs(client, experiment_id, f"tags.sweep_id = '{sweep.sweep_id}'"):
+        found.setdefault(run.data.tags.get("trial_id", ""), run.info.run_id)
     return found
 
 

@@ -20,7 +20,7 @@ from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.spec.methods import method_of
 
-from .client import connect, find_experiment, require_known_scheme
+from .client import all_runs, connect, find_experiment, first_line
 from .publisher import publish_all
 from .values import experiment_name
 
@@ -97,7 +97,6 @@ def register(
     assert trial.adapter is not None, "a winner has an adapter"
     assert trial.adapter_digest is not None, "an adapter has a digest"
     verify_adapter(trial.adapter, trial.adapter_digest)
-    require_known_scheme(uri)
     client = connect(ledger.storage, uri)
     identity = {
         "sweep_id": ledger.record.sweep_id,
@@ -112,10 +111,8 @@ def register(
             client.set_model_version_tag(name, version, key, value)
         client.set_registered_model_alias(name, alias, version)
     except MlflowException as error:
-        reason = str(error).strip().splitlines()[0]
-        raise SweepError(
-            f"{name}: MLflow refuses to register {trial.trial_id}: {reason}"
-        ) from error
+        problem = f"MLflow refuses to register {trial.trial_id}: {first_line(error)}"
+        raise SweepError(f"{name}: {problem}") from error
     return Registered(name, version, alias, found is None)
 
 
@@ -138,8 +135,8 @@ def _find_run(
     if experiment is None:
         return None
     wanted = f"tags.sweep_id = '{record.sweep_id}' and tags.trial_id = '{trial.trial_id}'"
-    runs = client.search_runs([experiment.experiment_id], wanted)
-    return runs[0].info.run_id if runs else None
+    run = next(all_runs(client, experiment.experiment_id, wanted), None)
+    return None if run is None else run.info.run_id
 
 
 def _version_of(client: MlflowClient, name: str, identity: Mapping[str, str]) -> str | None:

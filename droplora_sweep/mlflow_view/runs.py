@@ -33,7 +33,7 @@ from droplora_sweep.records.layout import FAILURE_LOG, SPEC, SUMMARY_TEXT, TRIAL
 from droplora_sweep.spec.metric_names import score_name
 
 from . import values
-from .client import artifact_location, connect, find_experiment, require_known_scheme
+from .client import all_runs, artifact_location, connect, find_experiment, require_known_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,7 +182,8 @@ class SweepRuns:
         self._published.clear()
         self._tested.clear()
         for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
-            for run in self._search(sweep_id, view):
+            wanted = f"tags.sweep_id = '{sweep_id}'"
+            for run in all_runs(self._client, self._experiment_id, wanted, view):
                 key = run.data.tags.get("trial_id", PARENT)
                 if key in self._runs:
                     continue
@@ -194,22 +195,6 @@ class SweepRuns:
                     self._published.add(key)
                 if run.data.tags.get("tested") == "true":
                     self._tested.add(key)
-
-    def _search(self, sweep_id: str, view: int) -> list[Run]:
-        """The sweep's runs, of several for one trial the first one first."""
-        found: list[Run] = []
-        token: str | None = ""
-        while token is not None:
-            page = self._client.search_runs(
-                [self._experiment_id],
-                f"tags.sweep_id = '{sweep_id}'",
-                run_view_type=view,
-                order_by=["attributes.start_time ASC"],
-                page_token=token or None,
-            )
-            found += page
-            token = page.token or None
-        return found
 
     def _adopt(self, parent: str) -> None:
         """Put trials' runs below the parent run, those of an earlier one that is gone too."""

@@ -41,8 +41,6 @@ SWEEP_STATUS = {
     SweepOutcome.FAILED: "FAILED",
 }
 
-"""As in the metrics of trials."""
-
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 5000
 

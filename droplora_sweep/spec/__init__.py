@@ -1,6 +1,6 @@
 """What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
 
-from .adapter import AdapterSpec, AdapterStart, LoraDropSpec
+from .adapter import AdapterSpec, AdapterStart
 from .base import Scalar
 from .confirm import ConfirmSpec
 from .evaluation import EvaluationSpec
@@ -15,7 +15,6 @@ from .rules.parameter_rules import possible_values
 from .rules.sweep_rules import require_no_secret
 from .search import (
     AshaSpec,
-    BudgetSpec,
     CmaEsSpec,
     ExploitStep,
     FutilitySpec,
@@ -29,13 +28,10 @@ from .search import (
     PopulationSpec,
     QuasiRandomSpec,
     RandomSpec,
-    SamplerSpec,
     SearchSpec,
-    StoppingSpec,
     TpeSpec,
     WarmStartSpec,
     is_maximized,
-    metric_of,
 )
 from .space import (
     active_order,
@@ -47,13 +43,12 @@ from .space import (
     trial_limit,
     variants,
 )
-from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec, TrackingSpec
+from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec
 from .task import (
     PLUGIN_GROUP,
     BenchmarkSpec,
     Format,
     RecordField,
-    Scoring,
     SplitName,
     TaskSpec,
     TrainSpec,
@@ -67,7 +62,6 @@ __all__ = [
     "AdapterStart",
     "AshaSpec",
     "BenchmarkSpec",
-    "BudgetSpec",
     "CheckpointSpec",
     "Choice",
     "CmaEsSpec",
@@ -80,7 +74,6 @@ __all__ = [
     "GridSpec",
     "GroupSpec",
     "HyperbandSpec",
-    "LoraDropSpec",
     "MedianSpec",
     "ModelSpec",
     "NoStoppingSpec",
@@ -92,17 +85,13 @@ __all__ = [
     "RandomSpec",
     "Range",
     "RecordField",
-    "SamplerSpec",
     "Scalar",
-    "Scoring",
     "SearchSpec",
     "SplitName",
-    "StoppingSpec",
     "SweepFile",
     "SweepSpec",
     "TaskSpec",
     "TpeSpec",
-    "TrackingSpec",
     "TrainSpec",
     "TrainingSpec",
     "TrialSpec",
@@ -123,7 +112,6 @@ __all__ = [
     "load_sweep",
     "load_sweep_file",
     "local_folder",
-    "metric_of",
     "package_versions",
     "possible_values",
     "require_no_secret",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -46,6 +46,11 @@ def broken_rule(problem: str, field: str = "") -> PydanticCustomError:
         field: The model's field to blame; "" blames the model as a whole.
     """
     return PydanticCustomError("broken_rule", "{problem}", {"problem": problem, "field": field})
+
+
+def by_kind(union: object) -> dict[str, type[SpecModel]]:
+    """Return the models of an annotated union by the ``kind`` that tells them apart."""
+    return {model.model_fields["kind"].default: model for model in get_args(get_args(union)[0])}
 
 
 def as_kind(value: object) -> object:

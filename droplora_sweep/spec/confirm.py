@@ -100,22 +100,12 @@ def with_examples_held_back(data: Any) -> Any:
     Args:
         data: As they come from a file, or from Python.
     """
-    if not isinstance(data, dict) or data.get("confirm") is None:
+    if not isinstance(data, dict):
         return data
-    if _get(data["confirm"], "examples", "new") != "new":
+    confirm, task = data.get("confirm"), data.get("task", {})
+    if not isinstance(confirm, dict | SpecModel) or not isinstance(task, dict | SpecModel):
         return data
-    task = data.get("task", {})
-    if _get(task, "num_confirmation", None) is not None:
+    fields = dict(task)
+    if dict(confirm).get("examples", "new") != "new" or fields.get("num_confirmation") is not None:
         return data
-    number = _get(task, "num_validation", 200)
-    if isinstance(task, dict):
-        return {**data, "task": {**task, "num_confirmation": number}}
-    if isinstance(task, SpecModel):
-        return {**data, "task": task.model_copy(update={"num_confirmation": number})}
-    return data
-
-
-def _get(section: Any, name: str, default: Any) -> Any:
-    return (
-        section.get(name, default) if isinstance(section, dict) else getattr(section, name, default)
-    )
+    return {**data, "task": {**fields, "num_confirmation": fields.get("num_validation", 200)}}

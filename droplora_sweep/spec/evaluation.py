@@ -56,12 +56,10 @@ class JudgeSpec(SpecModel):
 
         A worker whose part is nothing gets one of each, which is too little to send anything.
         """
+        limits = {"max_requests": self.max_requests, "max_tokens": self.max_tokens}
         parts = {
             name: max(1, (limit + world_size - 1 - rank) // world_size)
-            for name, limit in (
-                ("max_requests", self.max_requests),
-                ("max_tokens", self.max_tokens),
-            )
+            for name, limit in limits.items()
         }
         return self.model_copy(update=parts)
 

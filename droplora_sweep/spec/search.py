@@ -17,7 +17,7 @@ from droplora_sweep.spec.metric_names import (
     score_name,
 )
 
-from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule
+from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule, by_kind
 from .locations import TrackingUri, local_folder
 from .parameters import Parameter
 
@@ -188,18 +188,6 @@ class OptunaSamplerSpec(SpecModel):
         return self.model_copy(update={"class_path": f"{path}:{name}"})
 
 
-SAMPLERS: dict[str, type[SpecModel]] = {
-    "tpe": TpeSpec,
-    "gp": GpSpec,
-    "cma_es": CmaEsSpec,
-    "random": RandomSpec,
-    "quasi_random": QuasiRandomSpec,
-    "grid": GridSpec,
-    "nsga2": Nsga2Spec,
-    "optuna": OptunaSamplerSpec,
-}
-"""Every kind of sampler by its name."""
-
 SINGLE_OBJECTIVE = ("cma_es",)
 """Kinds that can only follow one number."""
 
@@ -215,6 +203,8 @@ _AnySampler = Annotated[
     | OptunaSamplerSpec,
     Field(discriminator="kind"),
 ]
+SAMPLERS = by_kind(_AnySampler)
+"""Every kind of sampler by its name."""
 _SamplerName = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
 
 SamplerSpec = Annotated[
@@ -279,19 +269,12 @@ class NoStoppingSpec(SpecModel):
     kind: Literal["none"] = "none"
 
 
-STOPPING_RULES: dict[str, type[SpecModel]] = {
-    "asha": AshaSpec,
-    "hyperband": HyperbandSpec,
-    "median": MedianSpec,
-    "futility": FutilitySpec,
-    "none": NoStoppingSpec,
-}
-"""Every kind of rule by its name."""
-
 _AnyRule = Annotated[
     AshaSpec | HyperbandSpec | MedianSpec | FutilitySpec | NoStoppingSpec,
     Field(discriminator="kind"),
 ]
+STOPPING_RULES = by_kind(_AnyRule)
+"""Every kind of rule by its name."""
 _RuleName = Literal["asha", "hyperband", "median", "futility", "none"]
 
 

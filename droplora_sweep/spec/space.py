@@ -6,6 +6,7 @@ Searched values are *raw*: the number the sampler drew, before ``ratio_of`` mult
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from .parameters import Parameter, Range, same
 from .search import GridSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .base import Scalar
     from .sweep import SweepSpec
@@ -142,7 +143,7 @@ def variants(sweep: SweepSpec) -> list[dict[str, Scalar]]:
     [{'adapter.method': 'lora'}, {'adapter.method': 'dora'}]
     """
     paths = [path for path in active_order(sweep) if path in sweep.search.compare]
-    return list(_expanded(paths, {}, sweep)) if paths else []
+    return list(settings(paths, _members(sweep), sweep)) if paths else []
 
 
 def grid_size(sweep: SweepSpec) -> int | None:
@@ -161,57 +162,55 @@ def grid_size(sweep: SweepSpec) -> int | None:
             for path in order
             if path not in deciding and is_active(path, values, sweep)
         )
-        for values in _settings([path for path in order if path in deciding], {}, sweep)
+        for values in settings([one for one in order if one in deciding], _members(sweep), sweep)
     )
 
 
 def all_settings(sweep: SweepSpec) -> Iterator[dict[str, Scalar]]:
     """Raw values of every point of a space without a continuum."""
-    return _settings(list(active_order(sweep)), {}, sweep)
+    return settings(active_order(sweep), _members(sweep), sweep)
 
 
-def _settings(
-    order: list[str], values: dict[str, Scalar], sweep: SweepSpec
+def settings(
+    order: Sequence[str],
+    choices: Callable[[str], Iterable[Scalar]],
+    sweep: SweepSpec,
+    values: Mapping[str, Scalar] = MappingProxyType({}),
 ) -> Iterator[dict[str, Scalar]]:
+    """Raw values of every combination in which inactive parameters have none.
+
+    Args:
+        order: Parameters, each after those that it depends on.
+        choices: Gives the values of a parameter to combine.
+        sweep: The space.
+        values: Of the parameters before these.
+    """
     if not order:
-        yield values
+        yield dict(values)
     elif not is_active(order[0], values, sweep):
-        yield from _settings(order[1:], values, sweep)
+        yield from settings(order[1:], choices, sweep, values)
     else:
-        for member in sweep.search.parameters[order[0]].members or ():
-            yield from _settings(order[1:], {**values, order[0]: member}, sweep)
+        for value in choices(order[0]):
+            yield from settings(order[1:], choices, sweep, {**values, order[0]: value})
+
+
+def _members(sweep: SweepSpec) -> Callable[[str], Iterable[Scalar]]:
+    """Gives every value of a parameter that is no continuum."""
+    return lambda path: sweep.search.parameters[path].members or ()
 
 
 def _ordered(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    """Takes, again and again, the first parameter whose dependencies are all taken."""
-    order: list[str] = []
+    """Take, again and again, the first parameter whose dependencies are all taken."""
     waiting = list(parameters)
-    while waiting:
-        ready = next(
-            (
-                path
-                for path in waiting
-                if not any(needed in waiting for needed in dependencies(parameters[path]))
-            ),
-            None,
-        )
-        if ready is None:
-            break
-        order.append(ready)
-        waiting.remove(ready)
+
+    def ready() -> list[str]:
+        return [path for path in waiting if not {*dependencies(parameters[path])} & {*waiting}]
+
+    order: list[str] = []
+    while found := ready():
+        order.append(found[0])
+        waiting.remove(found[0])
     return tuple(order)
-
-
-def _expanded(
-    paths: list[str], values: Mapping[str, Scalar], sweep: SweepSpec
-) -> Iterator[dict[str, Scalar]]:
-    if not paths:
-        yield dict(values)
-    elif not is_active(paths[0], values, sweep):
-        yield from _expanded(paths[1:], values, sweep)
-    else:
-        for member in sweep.search.parameters[paths[0]].members or ():
-            yield from _expanded(paths[1:], {**values, paths[0]: member}, sweep)
 
 
 DEFAULT_NUM_TRIALS = 12

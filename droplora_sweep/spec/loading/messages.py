@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-import annotated_types
 from pydantic.fields import FieldInfo
 
 from droplora_sweep.spec.fields import COMPOUND_FIELDS, SCALAR_FIELDS, mapping_of, nested_model
@@ -191,25 +190,20 @@ def _unknown_key(loc: Path) -> str:
 
 
 def _bounds_rule(field: FieldInfo) -> str:
-    bounds = list(_bounds(field))
-    lower = [
-        bound for bound in bounds if isinstance(bound, annotated_types.Ge | annotated_types.Gt)
-    ]
-    upper = [
-        bound for bound in bounds if isinstance(bound, annotated_types.Le | annotated_types.Lt)
-    ]
-    if lower and upper:
-        opening = (
-            f"[{lower[0].ge}" if isinstance(lower[0], annotated_types.Ge) else f"({lower[0].gt}"
-        )
-        closing = (
-            f"{upper[0].le}]" if isinstance(upper[0], annotated_types.Le) else f"{upper[0].lt})"
-        )
+    bounds = {
+        name: getattr(bound, name)
+        for bound in _bounds(field)
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(bound, name)
+    }
+    below, above = {"ge": "[", "gt": "("}, {"le": "]", "lt": ")"}
+    if below.keys() & bounds and above.keys() & bounds:
+        opening = "".join(f"{mark}{bounds[name]}" for name, mark in below.items() if name in bounds)
+        closing = "".join(f"{bounds[name]}{mark}" for name, mark in above.items() if name in bounds)
         return f"must be in {opening}, {closing}"
-    bound = (lower + upper)[0]
-    words = {"Ge": "at least", "Gt": "greater than", "Le": "at most", "Lt": "less than"}
-    name = type(bound).__name__
-    return f"must be {words[name]} {getattr(bound, name.lower())}"
+    words = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+    [(name, bound)] = bounds.items()
+    return f"must be {words[name]} {bound}"
 
 
 def _bounds(annotated: Any) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from droplora_sweep.spec.fields import get_field, mapping_of, split_path
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.methods import METHODS, method_of
 from droplora_sweep.spec.parameters import Choice, Range, is_number, same
-from droplora_sweep.spec.space import active_order, dependencies, field_value, is_active, variants
+from droplora_sweep.spec.space import active_order, dependencies, field_value, settings, variants
 
 from .parameter_rules import PARAMETERS, Finding, possible_values
 
@@ -160,22 +160,7 @@ def _cases(paths: Sequence[str], sweep: SweepSpec) -> Iterator[dict[str, Scalar]
         for other, options in parameters[path].when.items():
             named[other] += options
     probes = {path: _probes(parameters[path], named[path], path in paths) for path in order}
-    return _settings(order, {}, probes, sweep)
-
-
-def _settings(
-    order: Sequence[str],
-    values: dict[str, Scalar],
-    probes: Mapping[str, Sequence[Scalar]],
-    sweep: SweepSpec,
-) -> Iterator[dict[str, Scalar]]:
-    if not order:
-        yield values
-    elif not is_active(order[0], values, sweep):
-        yield from _settings(order[1:], values, probes, sweep)
-    else:
-        for value in probes[order[0]]:
-            yield from _settings(order[1:], {**values, order[0]: value}, probes, sweep)
+    return settings(order, probes.__getitem__, sweep)
 
 
 def _probes(parameter: Parameter, options: Sequence[Scalar], is_asked: bool) -> list[Scalar]:

@@ -69,5 +69,5 @@ def temporary_beside(path: Path) -> Path:
 
 
 def temporaries_beside(path: Path) -> list[Path]:
-    """What writers of ``path`` that did not live to the end have left."""
+    """Temporary files of writers of ``path`` that died."""
     return sorted(path.parent.glob(f".{path.name}.tmp-*"))

@@ -71,7 +71,7 @@ def verify_folder(directory: Path, digest: str | None = None) -> None:
 
     Args:
         directory: A published folder.
-        digest: What `publish_folder` returned; None checks the files alone.
+        digest: Digest that `publish_folder` returned; None checks the files alone.
 
     Raises:
         SweepError: Naming every file that is missing, changed or unexpected.

@@ -1,4 +1,4 @@
-"""What counts as a secret in a text, and the text without it.
+"""Secrets in a text: what counts as one, and the text without it.
 
 Secrets are given through the environment or through files that other programs read, never in a
 sweep's file, whose values are written to many places. So there are two uses of this module:
@@ -59,7 +59,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
 
     Args:
         text: Any.
-        environment: Whose secret variables' values are looked for; this process's where None.
+        environment: Variables whose secret values are looked for; this process's where None.
 
     >>> redact("cannot reach http://ann:tulip@host:5000/", {})
     'cannot reach http://ann:[redacted]@host:5000/'
@@ -73,7 +73,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def secret_in(text: str, environment: Mapping[str, str] | None = None) -> str | None:
-    """What secret a text holds, in words that do not show it; None if it holds none.
+    """Return the secret of a text, in words that do not show it; None if it holds none.
 
     >>> secret_in("postgresql://ann:tulip@host/study", {})
     'a URL with a password'

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """How one benchmark asks, and how long its responses may be.
+    """Prompts of one benchmark, and the longest response to them.
 
     Attributes:
         name: The benchmark's.
@@ -27,7 +27,7 @@ class TaskPrompt:
         template_with_input: The same for examples with an input.
         max_new_tokens: The longest response.
         question: An instruction as the benchmark might have it.
-        options: What a response to a multiple-choice question names one of.
+        options: Names of a multiple-choice question's options; a response has one of them.
     """
 
     name: str
@@ -107,7 +107,7 @@ BUILTIN = "builtin"
 
 
 class Form(StrEnum):
-    """What the files beside a card are."""
+    """Kind of the files beside a card."""
 
     ADAPTER = "adapter"
     """As the trial left them: an adapter, or the whole model of a trial without one."""
@@ -181,10 +181,10 @@ _SNIPPETS = {Form.ADAPTER: _ADAPTER, Form.WHOLE: _WHOLE, Form.MERGED: _MERGED}
 
 
 def loading_text(form: Form, model: ModelSpec, prompts: Sequence[TaskPrompt]) -> str:
-    """How to load files of this form, and to have them answer, as Markdown.
+    """Return Markdown that shows how to load files of this form and have them answer.
 
     Args:
-        form: What the files are.
+        form: Kind of the files.
         model: The base model.
         prompts: Of the benchmarks that were trained on; the snippet asks the first one's question.
     """

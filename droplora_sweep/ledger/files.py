@@ -86,7 +86,7 @@ def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
 
 @dataclass(frozen=True)
 class AnswerCounts:
-    """How often each answer of one benchmark was given, and how often it was right to give it.
+    """Number of times that each answer of one benchmark was given, and was the right one.
 
     Attributes:
         given: Responses by what was read from them; None is that nothing could be read.
@@ -258,8 +258,8 @@ def publish_trial_files(
         folder: The trial's.
         trial: The trial, still running.
         sweep_name: Its sweep's, for the model card.
-        metrics: What the trial ends with.
-        adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
+        metrics: Metrics that the trial ends with.
+        adapter_files: Files of ``save_pretrained``, by name; the model card is added.
         results: Per-example results of the last evaluation.
 
     Raises:

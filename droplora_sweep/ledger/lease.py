@@ -63,7 +63,7 @@ class Process:
     machine: str
 
     def is_gone(self) -> bool:
-        """Whether it is known to have ended: nothing is known of processes of other machines."""
+        """Return whether it is known to have ended; nothing is known on other machines."""
         if self.machine != _machine() or self.started is None:
             return False
         return _start_ticks(self.pid) != self.started
@@ -107,13 +107,13 @@ class LeaseLostError(SweepError):
 
 @dataclass(frozen=True)
 class Holder:
-    """What the lease says.
+    """Driver that a lease names.
 
     Attributes:
         process: The driver.
         token: Random; the name of this one holding.
-        since: When the lease was taken, UTC by the holder's clock.
-        heartbeat: When it was last renewed, UTC by the holder's clock.
+        since: Time at which the lease was taken, UTC by the holder's clock.
+        heartbeat: Time of the last renewal, UTC by the holder's clock.
     """
 
     process: Process
@@ -133,7 +133,7 @@ class Found:
     Attributes:
         holder: None where nobody has taken the lease, or the file is torn.
         age_s: Seconds since it was last written, by the file system's clock.
-        is_gone: Whether the holder's process can be seen to have ended.
+        is_gone: True where the holder's process can be seen to have ended.
     """
 
     holder: Holder | None
@@ -149,7 +149,7 @@ def living_holder(found: Found) -> Holder | None:
 
 
 def find_holder(path: Path) -> Holder | None:
-    """The driver that holds a sweep now, None if there is none; changes nothing."""
+    """Return the driver that holds a sweep now, None if there is none; nothing is changed."""
     try:
         with _locked(path, os.O_RDONLY) as descriptor:
             # Where the folder cannot be written, this host's clock has to do.
@@ -191,7 +191,7 @@ class DriverLease:
 
     @property
     def holder(self) -> Holder:
-        """What the file says of this driver."""
+        """This driver, as the file names it."""
         return self._holder
 
     @contextlib.contextmanager

@@ -103,7 +103,7 @@ class EventLog:
 
         Args:
             path: A log that nobody else writes.
-            read: What was read from it.
+            read: Its events, as read.
         """
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         if os.fstat(descriptor).st_size < read.size_bytes:
@@ -154,7 +154,7 @@ class EventsRead:
     Attributes:
         events: In order.
         size_bytes: Length of their lines, each with its end.
-        torn: Where the torn line is and what it looks like, None if there is none.
+        torn: Place and fault of the torn line, None if there is none.
     """
 
     events: tuple[Event, ...]

@@ -83,10 +83,10 @@ def model_card(
     """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load.
 
     Args:
-        trial: What was trained.
+        trial: The trained trial.
         sweep_name: Its sweep's.
-        metrics: What the trial ended with.
-        form: What the files beside the card are.
+        metrics: Metrics that the trial ended with.
+        form: Kind of the files beside the card.
         intervals: 95 % interval of a score, by benchmark.
         data: Digest of each split, by ``<benchmark>/<split>``.
         test: Score on the test split with its 95 % interval, by benchmark; of winners alone.
@@ -188,7 +188,7 @@ def _notes(model: ModelSpec) -> str:
 
 
 def _perplexity(metrics: Mapping[str, float]) -> str:
-    """What was forgotten, where a held-out text was read."""
+    """Perplexity before and after training, where a held-out text was read."""
     if PERPLEXITY_RATIO not in metrics:
         return ""
     before, after = metrics[PERPLEXITY_BEFORE], metrics[PERPLEXITY_AFTER]
@@ -198,7 +198,7 @@ def _perplexity(metrics: Mapping[str, float]) -> str:
 
 
 def _data(digests: Mapping[str, str]) -> str:
-    """Which examples were used: two trials of equal digests have read the same."""
+    """Digests of the examples: two trials of equal digests have read the same."""
     if not digests:
         return ""
     rows = "\n".join(f"| {name} | `{digest}` |" for name, digest in digests.items())
@@ -206,7 +206,7 @@ def _data(digests: Mapping[str, str]) -> str:
 
 
 def _test(scores: Mapping[str, tuple[float, float, float]]) -> str:
-    """What a winner scored after everything was decided."""
+    """Test scores of a winner, read after everything was decided."""
     if not scores:
         return ""
     rows = "".join(
@@ -237,7 +237,7 @@ def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, f
 
 
 def _schedule(trial: TrialRecord) -> str:
-    """What a member of a population trained with after the settings above."""
+    """Settings that a member of a population trained with after those above."""
     if not trial.schedule:
         return ""
     lines = [

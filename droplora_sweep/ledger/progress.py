@@ -1,4 +1,4 @@
-"""How far a driver's running trials are: a small file beside the ledger, for other processes.
+"""Progress of a driver's running trials: a small file beside the ledger, for other processes.
 
 Nothing depends on it and no event is written for it: the driver replaces it every few seconds, and
 removes it when it ends. Where the storage is a URL it stays on the driver's machine.
@@ -36,13 +36,13 @@ class TimeLeft:
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """How far a running trial is.
+    """Progress of a running trial.
 
     Attributes:
         step: Optimiser steps done.
         num_steps: Steps in all.
         seconds: Since a group of this driver began with it.
-        in_steps: Whether it is within its training steps; else it loads, evaluates or saves.
+        in_steps: True within its training steps; else it loads, evaluates or saves.
     """
 
     step: int
@@ -53,12 +53,12 @@ class TrialProgress:
 
 @dataclass(frozen=True)
 class LiveProgress:
-    """How far a running sweep is.
+    """Progress of a running sweep.
 
     Attributes:
         trials: Its trials in training, by id.
         left: Time that it still takes.
-        written: When this was known.
+        written: Time of this report, UTC.
     """
 
     trials: Mapping[str, TrialProgress]
@@ -66,12 +66,12 @@ class LiveProgress:
     written: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def age_s(self, now: datetime | None = None) -> float:
-        """How old it is, in seconds."""
+        """Return its age in seconds."""
         return ((now or datetime.now(UTC)) - self.written).total_seconds()
 
 
 def write_progress(directory: Path, progress: LiveProgress) -> None:
-    """Replace what a sweep's folder says of its progress; a full disk is no reason to stop."""
+    """Replace the progress file of a sweep; a full disk does not stop the sweep."""
     path = directory / PROGRESS
     content = {**asdict(progress), "written": progress.written.isoformat()}
     temporary = temporary_beside(path)
@@ -84,7 +84,7 @@ def write_progress(directory: Path, progress: LiveProgress) -> None:
 
 
 def forget_progress(directory: Path) -> None:
-    """Remove it: nothing runs any more."""
+    """Remove the progress file: nothing runs any more."""
     with contextlib.suppress(OSError):
         (directory / PROGRESS).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The ledger of one sweep, to be read: its folder, its events, and its Optuna study.
+"""Reading the ledger of one sweep: its folder, its events, and its Optuna study.
 
 What has happened is what `events.jsonl` says; every other file in the folder is written before the
 event that mentions it (`writer`). MLflow shows what the ledger holds
@@ -52,7 +52,7 @@ def sweep_names(storage: Path) -> list[str]:
 
 
 def has_sweep(storage: Path, name: str) -> bool:
-    """Whether a sweep of this name has begun, finished or not.
+    """Return whether a sweep of this name has begun, finished or not.
 
     Raises:
         SweepError: The name is that of something else in the storage folder.
@@ -110,7 +110,7 @@ def read_sweep(directory: Path) -> EventsRead:
 
 
 def _is_stillborn(directory: Path) -> bool:
-    """Whether a folder has no more than what is written before a sweep's first event."""
+    """Return whether a folder holds only files that are written before a sweep's first event."""
     first = {EVENTS, LEASE, SPEC}
     return directory.is_dir() and all(
         path.name in first or path.name.startswith(".") for path in directory.iterdir()
@@ -189,7 +189,7 @@ class Ledger:
         return None if results is None else read_scores(results)
 
     def answers(self, trial_id: str) -> dict[str, AnswerCounts]:
-        """How often a trial gave each answer, by benchmark; {} without per-example results."""
+        """Number of times that a trial gave each answer, by benchmark; {} without results."""
         results = self.trial(trial_id).results
         return {} if results is None else read_answers(results)
 
@@ -283,7 +283,7 @@ def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -
 
     Args:
         record: The sweep.
-        storage: Where it was found.
+        storage: Folder that it was found in.
         name: Another name, for a fork.
 
     Raises:

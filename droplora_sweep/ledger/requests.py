@@ -51,7 +51,7 @@ def request_stop(storage: Path, name: str) -> Holder:
 
 
 def is_stop_requested(directory: Path, holder: Holder) -> bool:
-    """Whether this holder of the sweep in ``directory`` was asked to stop."""
+    """Return whether this holder of the sweep in ``directory`` was asked to stop."""
     try:
         return (directory / STOP_REQUEST).read_text() == holder.token
     except FileNotFoundError:
@@ -65,7 +65,7 @@ ASKED, TAKEN, ANSWERED = ".request", ".taken", ".answer"
 
 
 class Ask(StrEnum):
-    """What a driver can be asked for."""
+    """Kind of a request to a driver."""
 
     STOP_TRIAL = "stop-trial"
     PIN = "pin"
@@ -74,15 +74,15 @@ class Ask(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """One thing that a driver is asked for.
+    """One request to a driver.
 
     Attributes:
         request_id: Names its files: the holding it is for, and a random part.
-        ask: What.
-        trial_id: Of which trial.
-        by: Who asks: ``user@host``.
+        ask: Its kind.
+        trial_id: The trial that it is about.
+        by: The user who asks: ``user@host``.
         spec: Of a clone, its whole spec as JSON values.
-        from_adapter: Whether a clone starts from the trial's adapter.
+        from_adapter: True where a clone starts from the trial's adapter.
     """
 
     request_id: str
@@ -95,11 +95,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request.
+    """Answer of a driver to a request.
 
     Attributes:
-        is_done: Whether the driver did it.
-        text: What it did, or why not.
+        is_done: True where the driver did it.
+        text: The change that it made, or the reason why it made none.
     """
 
     is_done: bool

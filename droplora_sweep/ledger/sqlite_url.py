@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _ENCODED = {ord(character): f"%{ord(character):02X}" for character in "%?#"}
-"""What SQLAlchemy takes for an escape or for the end of the path, or writes otherwise."""
+"""Characters that SQLAlchemy takes for an escape or for the end of the path."""
 
 _URL = re.compile(r"sqlite(\+\w+)?:///(?P<path>[^?]*)", re.IGNORECASE)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from droplora_sweep.records.trial import SweepRecord
 
 BUSY_TIMEOUT_S = 60
-"""How long a writer waits for another process's lock, e.g. Optuna Dashboard's."""
+"""Longest wait of a writer for another process's lock, e.g. Optuna Dashboard's."""
 
 
 def open_study(path: Path, url: str | None, sweep: SweepRecord) -> optuna.Study:
@@ -34,7 +34,7 @@ def open_study(path: Path, url: str | None, sweep: SweepRecord) -> optuna.Study:
         path: The sweep's own sqlite file, used where there is no URL.
         url: ``search.study``: a storage that sweeps may share, in which the study has the sweep's
             id in its name.
-        sweep: Whose study it is.
+        sweep: The sweep that the study is of.
 
     Raises:
         SweepError: The storage cannot be opened.

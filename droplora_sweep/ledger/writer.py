@@ -1,4 +1,4 @@
-"""The ledger of one sweep, to be written, by the driver that holds the sweep's lease.
+"""Writing the ledger of one sweep, by the driver that holds the sweep's lease.
 
 Every file of a trial is on the disk before the event that mentions it, and an event has happened
 once it is on the disk. The lease is checked at each step: a driver that lost it writes no more.
@@ -118,7 +118,7 @@ class LedgerWriter(Ledger):
             sweep: The resolved spec.
             data_digests: Digest of each split that is used, by ``<benchmark>/<split>``.
             versions: Version of each package that takes part in a result.
-            past: What a fork or a warm start begins with.
+            past: Trials that a fork or a warm start begins with.
             points: Settings to run early.
 
         Raises:
@@ -225,10 +225,10 @@ class LedgerWriter(Ledger):
             number: Its number in the study.
             fingerprint: Digest of everything that changes its result.
             spec: The trial in full.
-            params: What the search chose for it, by dotted path.
+            params: Values that the search chose for it, by dotted path.
             drawn: The same as drawn; None where it is as in ``params``.
             origin: The trial of another sweep whose results it takes over.
-            stage: What it is run for.
+            stage: Stage of the sweep that it belongs to.
             arm: Of a confirmation trial, the setting that it repeats.
             clone_of: The trial that a user had this one made from.
             start: The adapter that its training starts from.
@@ -316,7 +316,7 @@ class LedgerWriter(Ledger):
             state: COMPLETE, STOPPED or FAILED.
             reason: Why it was stopped or failed.
             metrics: Final metrics beyond those of the last report.
-            adapter_files: What ``save_pretrained`` writes, by name; the model card is added.
+            adapter_files: Files of ``save_pretrained``, by name; the model card is added.
             results: Per-example results of the last evaluation.
 
         Raises:
@@ -368,7 +368,7 @@ class LedgerWriter(Ledger):
         """Publish the untrained model's results on a split, then record its scores; once.
 
         Args:
-            split: Which examples.
+            split: Name of the split.
             results: Of every benchmark.
             most_frequent: By benchmark, see `Reference`.
             chance: By benchmark, see `Reference`.
@@ -399,7 +399,7 @@ class LedgerWriter(Ledger):
         """Record the end of the sweep.
 
         Args:
-            outcome: How it ended.
+            outcome: Kind of its end.
             reason: Why it was interrupted or failed.
             summary: Texts for readers (decisions, tables) by file name; kept in ``summary/`` and
                 shown in MLflow, where ``README.md`` is the parent run's description.

@@ -1,4 +1,4 @@
-"""Where MLflow's store says that artifacts are, after its folder was moved or copied.
+"""Locations of artifacts in MLflow's store, after its folder was moved or copied.
 
 MLflow writes an absolute location into each experiment, run and model version when it is made,
 and has no call that changes one. The store of a storage folder has its artifacts beside it, so
@@ -62,13 +62,13 @@ def move_links(database: Path, old: str, new: str) -> None:
 
 
 def is_missing(location: str) -> bool:
-    """Whether a location is a folder of this machine that is not there."""
+    """Return whether a location is a folder of this machine that is not there."""
     folder = _folder(location)
     return folder is not None and not folder.exists()
 
 
 def is_of_storage(location: str, experiment: str) -> bool:
-    """Whether a location is where a storage folder has an experiment's artifacts."""
+    """Return whether a location is that of an experiment's artifacts in a storage folder."""
     return str(_folder(location)).endswith(f"/{MLFLOW_ARTIFACTS}/{experiment}")
 
 

@@ -118,7 +118,7 @@ def first_line(error: Exception) -> str:
 
 
 def artifact_location(storage: Path, uri: str | None, experiment: str) -> str | None:
-    """Where an experiment keeps its artifacts; None leaves it to the server."""
+    """Return the location of an experiment's artifacts; None leaves it to the server."""
     if uri is not None and uri.startswith(("http://", "https://", "databricks")):
         return None
     return (artifact_root(storage) / experiment).as_uri()

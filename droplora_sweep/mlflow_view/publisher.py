@@ -30,7 +30,7 @@ LAST_RETRY_S = 60.0
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What became of publishing.
+    """Result of publishing a ledger.
 
     Attributes:
         unpublished: Runs that MLflow lacks or has in an old state: trial ids, and ``sweep``.
@@ -82,7 +82,7 @@ class MlflowPublisher:
         """Publish what is left, end every run that is still running, and stop.
 
         Args:
-            timeout_s: How long to wait; a store that does not answer is then given up.
+            timeout_s: Longest wait; a store that does not answer is then given up.
         """
         running = [trial.trial_id for trial in self._ledger.records() if not trial.is_finished]
         with self._changed:
@@ -156,7 +156,7 @@ def publish_all(ledger: Ledger, uri: str | None = None, *, is_live: bool = False
     Args:
         ledger: The ledger, as opened for reading.
         uri: Tracking URI; None is the sqlite store of the ledger's storage.
-        is_live: Whether a driver works on the sweep; else what is running is shown as interrupted.
+        is_live: True where a driver works on the sweep; else running trials are interrupted.
     """
     keys = [*(trial.trial_id for trial in ledger.records()), PARENT]
     runs = SweepRuns(ledger, uri)
@@ -185,7 +185,7 @@ def _publish_each(keys: list[str], publish: Callable[[str], str | None]) -> Publ
 
 
 CHANGED_THERE = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"})
-"""What MLflow answers of a run that was deleted since it was found."""
+"""Error codes of MLflow for a run that was deleted since it was found."""
 
 
 def _try_to_publish(runs: SweepRuns, ledger: Ledger, key: str, *, is_live: bool) -> str | None:

@@ -116,7 +116,7 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Pu
 
 
 def _is_of_one_setting(tags: Mapping[str, str]) -> bool:
-    """Whether a run is a trial whose score is that of its params."""
+    """Return whether a run is a trial whose score is that of its params."""
     return "trial_id" in tags and not any(name.startswith(COPIED) for name in tags)
 
 
@@ -144,7 +144,7 @@ def comparison_link(
         wanted: Sweeps, and the ids of those of their trials that are compared.
         storage: Folder whose own store is asked where ``uri`` is None.
         uri: Tracking URI.
-        address: Where the UI of that store is, ``http://127.0.0.1:5000``.
+        address: Address of that store's UI, ``http://127.0.0.1:5000``.
 
     Raises:
         SweepError: The store does not answer, or lacks a run.

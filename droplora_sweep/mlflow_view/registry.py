@@ -45,7 +45,7 @@ class Registered:
         name: The registered model.
         version: Its version.
         alias: Points to the version.
-        is_new: Whether the version was made now.
+        is_new: True where the version was made now.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Registered:
 
     @property
     def uri(self) -> str:
-        """What ``mlflow.transformers.load_model`` takes."""
+        """URI for ``mlflow.transformers.load_model``."""
         return f"models:/{self.name}@{self.alias}"
 
 
@@ -173,7 +173,7 @@ def _save(folder: Path, trial: TrialRecord) -> None:
 
 
 def _loaded(trial: TrialRecord) -> dict[str, Any]:
-    """What ``save_model`` is given: a whole model's folder, or the adapter on its base model.
+    """Arguments for ``save_model``: a whole model's folder, or the adapter on its base model.
 
     Without the base model's path MLflow would store a base of its own making, and the adapter
     would be loaded onto other weights.

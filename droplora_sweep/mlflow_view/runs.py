@@ -152,7 +152,7 @@ class SweepRuns:
         return self._runs[PARENT]
 
     def _describe_sweep(self, sweep: SweepRecord) -> None:
-        """What a driver does not change of the parent run, which is created where missing."""
+        """Log the constant part of the parent run, which is created where missing."""
         tags = values.sweep_tags(sweep, is_live=True)
         run_id = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
         settings = values.sweep_settings(sweep)
@@ -242,7 +242,7 @@ class SweepRuns:
             self._client.log_artifact(run_id, str(folder / FAILURE_LOG))
 
     def _log_tables(self, run_id: str, tables: Mapping[str, dict[str, list[Any]]]) -> None:
-        """What ``MlflowClient.log_table`` writes, replacing where that appends."""
+        """Write tables as ``MlflowClient.log_table`` does, but replace where that appends."""
         with tempfile.TemporaryDirectory() as folder:
             for name, table in tables.items():
                 path = Path(folder) / name

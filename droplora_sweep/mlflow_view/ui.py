@@ -43,7 +43,7 @@ auth_cache_ttl_seconds = 3600
 
 @dataclass(frozen=True)
 class Login:
-    """What a user types into the browser, and what the server is told of it.
+    """Name and password of the UI's user, and the server's settings for them.
 
     Attributes:
         user: Name of the only user.
@@ -111,12 +111,12 @@ def artifact_root(storage: Path) -> Path:
 def ui_command(
     store: Path | str, port: int = 5000, login: Login | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """What starts the MLflow UI on this machine's loopback interface.
+    """Return the command that starts the MLflow UI on this machine's loopback interface.
 
     Args:
         store: A storage folder, or the database URI of an MLflow store.
         port: Port to listen on.
-        login: Who may use it; None lets every user of this machine.
+        login: The user who may use it; None lets every user of this machine.
 
     Returns:
         The command, and what its environment must have in addition.
@@ -171,8 +171,8 @@ def serve(command: Sequence[str], environment: Mapping[str, str]) -> int:
     The server and what it starts are a process group of their own, and are all told to end.
 
     Args:
-        command: What is run.
-        environment: What its environment has in addition to this process's.
+        command: The server's command.
+        environment: Variables of its environment in addition to this process's.
 
     Returns:
         0 where this process was told to end, else the server's exit code.

@@ -96,11 +96,11 @@ CHANGED = "now."
 def new_params(
     params: Mapping[str, str], logged: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """What may be logged as params of a run that has some, and what must be tags instead.
+    """Return params that a run still takes, and tags for values that it refuses as params.
 
     Args:
-        params: What a run ought to have.
-        logged: What it has, also from an earlier version of this program.
+        params: Params that a run ought to have.
+        logged: Params that it has, also from an earlier version of this program.
 
     Returns:
         Params that it lacks; tags for those that it has with another value.
@@ -213,7 +213,7 @@ def trial_counts(sweep: SweepRecord) -> dict[str, float]:
 
 
 def reference_metrics(reference: Reference) -> dict[str, float]:
-    """What needs no training and has to be beaten, as metrics of the parent run.
+    """Scores that need no training and have to be beaten, as metrics of the parent run.
 
     ``untrained/val/<benchmark>``, ``most_frequent/val/<benchmark>`` and
     ``chance/val/<benchmark>``; the answer that is the most frequent one is among `sweep_tags`.
@@ -236,14 +236,14 @@ def num_finished(sweep: SweepRecord) -> int:
 
 
 def last_change(sweep: SweepRecord) -> datetime:
-    """When a trial or the sweep last started or ended."""
+    """Time at which a trial or the sweep last started or ended."""
     times = [sweep.started, sweep.finished]
     times += [time for trial in sweep.trials for time in (trial.started, trial.finished)]
     return max(time for time in times if time is not None)
 
 
 def dataset_source(sweep: SweepRecord, name: str) -> dict[str, Any]:
-    """Where the data of ``<benchmark>/<split>`` or ``held_out_text`` is from, as the spec says."""
+    """Source of the data of ``<benchmark>/<split>`` or ``held_out_text``, as the spec says."""
     owner, _, split = name.partition("/")
     if not split:
         return {"data": sweep.spec["evaluation"]["held_out_text"], "revision": None}

@@ -44,7 +44,7 @@ class Evaluated:
 
 
 def below_median(histories: Histories, trial: str, evaluation: int, *, min_trials: int) -> bool:
-    """Whether a trial's best score is below the median of the others' running means.
+    """Return whether a trial's best score is below the median of the others' running means.
 
     Both up to this evaluation (Golovin et al., Google Vizier, KDD 2017, section 3.2.2).
 
@@ -65,7 +65,7 @@ def below_median(histories: Histories, trial: str, evaluation: int, *, min_trial
 
 
 def is_futile(histories: Histories, trial: str, evaluation: int, *, is_behind: IsBehind) -> bool:
-    """Whether a trial is behind the best one at the same evaluation by more than chance explains.
+    """Return whether a trial is behind the best one by more than chance explains.
 
     Args:
         histories: Every trial's evaluations by number.
@@ -125,11 +125,11 @@ def next_exploit(
     parameters: Mapping[str, Parameter],
     seed: int,
 ) -> ExploitStep:
-    """What a member does after its evaluation.
+    """Return the exploit step of a member after its evaluation.
 
     Args:
         members: All members, the one that asks included, as far as they have come.
-        name: Who asks.
+        name: Name of the member that asks.
         evaluation: Its last one.
         population: The rule.
         parameters: Ranges of the searched fields.
@@ -164,7 +164,7 @@ def explored(
     Args:
         value: The source's.
         parameter: Its range; the result lies in it, and on its steps.
-        population: How often, and by how much.
+        population: Probability of a new draw, and factor of a perturbation.
         draws: A generator; as many numbers are drawn in either case.
     """
     assert isinstance(parameter, Range), "a population searches ranges"

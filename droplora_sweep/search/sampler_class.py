@@ -20,12 +20,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 
-from droplora_sweep.errors import Fault, InputError, SweepError
-from droplora_sweep.spec import is_maximized, local_folder
+from droplora_sweep.errors import DropLoRASweepError, Fault, InputError, SweepError
+from droplora_sweep.spec import OptunaSamplerSpec, is_maximized, local_folder
 from droplora_sweep.spec.loading.messages import shown
 
 from .proposal import suggest
@@ -35,11 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, TrialState
-
-    from droplora_sweep.spec import OptunaSamplerSpec, SweepSpec
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.spec.search import SamplerSpec
 
 CLASS = "search.sampler.class"
 OPTIONS = "search.sampler.options"
@@ -96,7 +92,7 @@ def _module(file: str) -> ModuleType:
     return module
 
 
-def build_sampler(sampler: OptunaSamplerSpec, seed: int) -> BaseSampler:
+def build_sampler(sampler: OptunaSamplerSpec, seed: int) -> EndingSampler:
     """Build the sampler with its options, and with a seed where it takes one.
 
     Args:
@@ -123,7 +119,8 @@ def build_sampler(sampler: OptunaSamplerSpec, seed: int) -> BaseSampler:
         # That an option may change is what the bounds of the dependency are for.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            return kind(**options)
+            ending: type[EndingSampler] = type(kind.__name__, (EndingSampler, kind), {})
+            return ending(**options)
         except Exception as error:
             problem = f"must be options that {kind.__name__} takes, got {shown(sampler.options)}"
             raise InputError.of(OPTIONS, f"{problem}: {_said(error)}") from error
@@ -137,10 +134,33 @@ def _unknown_option(name: str, kind: type[BaseSampler], known: Sequence[str]) ->
     return f"unknown option of {kind.__name__}, {listed}"
 
 
-def _said(error: BaseException) -> str:
-    """One line of an exception that another program raised."""
+def _said(error: Exception) -> str:
+    """One line of an exception that another program raised, or of a fault that we found."""
     text = " ".join(str(error).split())
+    if isinstance(error, DropLoRASweepError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class EndingSampler(BaseSampler):
+    """Mixin that keeps a sampler's wish to stop.
+
+    Optuna's samplers end a search by ``study.stop()``, which raises outside Optuna's own loop.
+
+    Attributes:
+        is_over: True once the sampler has nothing left to draw.
+    """
+
+    is_over = False
+
+    def after_trial(self, *args: Any) -> None:
+        """Let the sampler see the trial's end."""
+        try:
+            super().after_trial(*args)
+        except RuntimeError as error:
+            if "Study.stop" not in str(error):
+                raise
+            self.is_over = True
 
 
 def check_sampler(sweep: SweepSpec) -> None:
@@ -151,7 +171,7 @@ def check_sampler(sweep: SweepSpec) -> None:
     """
     options = sweep.search.sampler
     assert options.kind == "optuna"
-    sampler = ClassSampler(build_sampler(options, draw_seed(sweep.seed, 0)))
+    sampler = build_sampler(options, draw_seed(sweep.seed, 0))
     objectives = sweep.search.objectives or ("mean",)
     directions = [
         StudyDirection.MAXIMIZE if is_maximized(one) else StudyDirection.MINIMIZE
@@ -166,97 +186,23 @@ def check_sampler(sweep: SweepSpec) -> None:
             suggest(trial, sweep, lambda number, spec: ("", ""))
             study.tell(trial, [float(number)] * len(objectives))
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, SamplerError) else error
         problem = f"must be able to draw trials of this search, got {shown(options.class_path)}"
-        raise InputError.of(CLASS, f"{problem}: {_said(cause or error)}") from error
+        raise InputError.of(CLASS, f"{problem}: {_said(error)}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _require_inside(path: str, value: Any, domain: BaseDistribution) -> None:
-    """Refuse a value that the search does not have; Optuna would take it as it is."""
-    if isinstance(domain, CategoricalDistribution):
-        if value not in domain.choices:
-            raise ValueError(
-                f"{path} must be one of {', '.join(map(str, domain.choices))}, got {value!r}"
-            )
-    elif (
-        isinstance(domain, IntDistribution | FloatDistribution)
-        and not domain.low <= value <= domain.high
-    ):
-        raise ValueError(f"{path} must be in [{domain.low}, {domain.high}], got {value!r}")
+@contextmanager
+def sampler_errors_named(sampler: SamplerSpec) -> Iterator[None]:
+    """Name the sampler in what one that is given by its class raises.
 
-
-class SamplerError(SweepError):
-    """A sampler that is not ours raised an exception."""
-
-
-class ClassSampler(BaseSampler):
-    """A sampler that is not ours: its exceptions are named, its wish to stop is kept.
-
-    Optuna's samplers end a search by ``study.stop()``, which raises outside Optuna's own loop.
-
-    Args:
-        sampler: The sampler.
-
-    Attributes:
-        is_over: True once the sampler has nothing left to draw.
+    Raises:
+        SweepError: It raised anything.
     """
-
-    def __init__(self, sampler: BaseSampler) -> None:
-        self._sampler = sampler
-        self.is_over = False
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        with self._named():
-            return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        with self._named():
-            values = self._sampler.sample_relative(study, trial, search_space)
-            for name, value in values.items():
-                _require_inside(name, value, search_space[name])
-            return values
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        with self._named():
-            value = self._sampler.sample_independent(study, trial, param_name, param_distribution)
-            _require_inside(param_name, value, param_distribution)
-            return value
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        with self._named():
-            self._sampler.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        with self._named():
-            try:
-                self._sampler.after_trial(study, trial, state, values)
-            except RuntimeError as error:
-                if "Study.stop" not in str(error):
-                    raise
-                self.is_over = True
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            name = type(self._sampler).__name__
-            raise SamplerError(f"search.sampler: {name} raised {_said(error)}") from error
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(sampler, OptunaSamplerSpec):
+            raise
+        problem = f"{shown(sampler.class_path)} raised {_said(error)}"
+        raise SweepError(f"search.sampler: {problem}") from error

@@ -166,7 +166,7 @@ def _keep_torch_to_one_thread() -> None:
 
 
 def population_attributes(sweep: SweepSpec, num_complete: int) -> dict[str, int]:
-    """What NSGA-II has to find on a complete trial that is put into a study: its generation.
+    """Attributes that NSGA-II reads from a complete trial that is added to a study: its generation.
 
     Args:
         sweep: Has the sampler.

@@ -31,7 +31,7 @@ from droplora_sweep.spec import (
 
 from .history import SearchHistory
 from .proposal import distribution, suggest
-from .sampler_class import ClassSampler, build_sampler
+from .sampler_class import EndingSampler, build_sampler, sampler_errors_named
 from .samplers import draw_seed, make_sampler
 from .scheduler import BASELINE, NUMBER
 from .study import StudyReporter
@@ -140,10 +140,10 @@ class StudySearcher(Searcher):
         self._grid = (
             grid_points(sweep, sweep.seed) if isinstance(sweep.search.sampler, GridSpec) else None
         )
-        self._class_sampler: ClassSampler | None = None
+        self._class_sampler: EndingSampler | None = None
         if isinstance(options := sweep.search.sampler, OptunaSamplerSpec):
             seed = draw_seed(sweep.seed, self._num_drawn)
-            self._class_sampler = ClassSampler(build_sampler(options, seed))
+            self._class_sampler = build_sampler(options, seed)
             study.sampler = self._class_sampler
         planned = [spec for spec in known.specs if identify(0, spec)[1] not in known.cloned]
         self._budgets = VariantBudgets(sweep, planned) if sweep.search.compare else None
@@ -288,10 +288,11 @@ class StudySearcher(Searcher):
     ) -> tuple[optuna.trial.Trial, ProposedTrial] | None:
         """A trial that was not run before, of this variant unless one is queued."""
         for _ in range(MAX_REPEATS):
-            trial = self._ask(variant)
-            if trial is None:
-                return None
-            proposal = suggest(trial, self._sweep, self._identify)
+            with sampler_errors_named(self._sweep.search.sampler):
+                trial = self._ask(variant)
+                if trial is None:
+                    return None
+                proposal = suggest(trial, self._sweep, self._identify)
             if not self.is_known(proposal.fingerprint):
                 return trial, proposal
             self._telling.again(trial, self._ended.get(proposal.fingerprint))

@@ -1,4 +1,4 @@
-"""The shares of a comparison: whose turn it is, and what its sampler is told."""
+"""Trial budgets of a comparison's variants: the next variant, and the trials its sampler sees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VariantBudgets:
 
     Args:
         sweep: Compares variants, a whole number of trials for each.
-        known: What has been run or is running.
+        known: Trials that have been run or are running.
     """
 
     def __init__(self, sweep: SweepSpec, known: Iterable[TrialSpec]) -> None:
@@ -37,7 +37,7 @@ class VariantBudgets:
         self._exhausted: list[Mapping[str, Scalar]] = []
 
     def next(self) -> dict[str, Scalar] | None:
-        """The variant that has had fewest trials, the first of several; None where all are done."""
+        """Return the variant with fewest trials, the first of several; None at the end."""
         waiting = [
             (self._taken[self._key(variant)], index)
             for index, variant in enumerate(self._variants)
@@ -46,11 +46,11 @@ class VariantBudgets:
         return self._variants[min(waiting)[1]] if waiting else None
 
     def take(self, spec: TrialSpec) -> None:
-        """A trial of its variant was drawn, be it proposed or queued."""
+        """Count a trial of its variant, be it proposed or queued."""
         self._taken[variant_key(spec, self._sweep)] += 1
 
     def exhaust(self, variant: Mapping[str, Scalar]) -> None:
-        """The variant has no setting left that was not run."""
+        """Note that the variant has no setting left that was not run."""
         self._exhausted.append(variant)
 
     def _key(self, variant: Mapping[str, Scalar]) -> tuple[Scalar | None, ...]:

@@ -1,4 +1,4 @@
-"""What a sweep and a trial are, and how a search-space file is read; imports nothing heavy."""
+"""Models of a sweep and a trial, and the reading of search-space files; imports nothing heavy."""
 
 from .adapter import AdapterSpec, AdapterStart
 from .base import Scalar

@@ -50,7 +50,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LoraDropSpec(SpecModel):
-    """How ``method: lora_drop`` chooses layers; defaults from arXiv 2402.07721."""
+    """Choice of layers by ``method: lora_drop``; defaults from arXiv 2402.07721."""
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Share of each module kind's summed mean squared LoRA output that the kept layers reach."""
@@ -84,7 +84,7 @@ class AdapterSpec(SpecModel):
     """The rate over the trial's steps: constant, or from 0 up to it, linearly or by half a cosine.
     """
     mask: Literal["token", "sample", "step", "learned"] = "token"
-    """What shares a mask: a token (the released code), a sequence, or a layer's step (Eq. 2).
+    """Unit that shares a mask: a token (the released code), a sequence, or a layer's step (Eq. 2).
 
     ``learned``: a trained gate keeps the best 1 - pruning_rate of the ranks, in evaluation too.
     """
@@ -101,7 +101,7 @@ class AdapterSpec(SpecModel):
 
     @property
     def is_pruned(self) -> bool:
-        """Whether any rank dimension can be dropped; a full model has none."""
+        """True where any rank dimension can be dropped; a full model has none."""
         rates = (self.pruning_rate, *self.module_pruning_rates.values())
         return method_of(self.method).has_rank and any(rate > 0 for rate in rates)
 

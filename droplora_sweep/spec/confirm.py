@@ -1,4 +1,4 @@
-"""How the search's best settings are confirmed: repeated with several seeds, then decided on."""
+"""Confirmation of the search's best settings: repeated with several seeds, then decided on."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ConfirmSpec(SpecModel):
     """Smallest gain over p = 0 that matters, a fraction of 1 in [0, 1): where all rates surely gain
     less, the answer is p = 0. 0 leaves that answer out."""
     examples: Literal["new", "validation"] = "new"
-    """What is decided on: ``task.num_confirmation`` examples that the search never saw, or the
+    """Examples that decide: ``task.num_confirmation`` of them that the search never saw, or the
     validation examples again, where data is too scarce for that. Every setting that the search
     tried counts as tested then, so that a gain must be larger to be shown."""
 

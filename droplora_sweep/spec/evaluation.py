@@ -1,4 +1,4 @@
-"""When and how a trial is scored, and which model rates conversations."""
+"""Scoring of a trial: when, how, and the model that rates conversations."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class JudgeSpec(SpecModel):
     timeout_s: Positive = 120.0
     """Seconds from sending a request to the end of its reply."""
     max_attempts: Count = 5
-    """How often one request is sent before its rating is missing."""
+    """Attempts at one request before its rating counts as missing."""
     max_concurrent: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests that are under way at once."""
 
@@ -64,7 +64,7 @@ class JudgeSpec(SpecModel):
         return self.model_copy(update=parts)
 
     def what_rates(self) -> dict[str, str]:
-        """What of this changes ratings, besides the contents of its files."""
+        """Fields that change ratings, besides the contents of its files."""
         return {"model": self.model}
 
     @field_validator("url")
@@ -98,12 +98,12 @@ class JudgeSpec(SpecModel):
 
 
 ChoiceMode = Literal["generate", "score"]
-"""How a benchmark with a closed set of answers is answered."""
+"""Way of answering a benchmark with a closed set of answers."""
 
 LongPromptPolicy = Literal["drop", "truncate"]
-"""What becomes of a prompt that does not fit; see ``EvaluationSpec.on_long_prompt``."""
+"""Treatment of a prompt that does not fit; see ``EvaluationSpec.on_long_prompt``."""
 Backend = Literal["auto", "transformers", "vllm"]
-"""What decodes; see ``EvaluationSpec.backend``."""
+"""Program that decodes; see ``EvaluationSpec.backend``."""
 
 
 class SamplingSpec(SpecModel):
@@ -132,10 +132,10 @@ class SamplingSpec(SpecModel):
 
 
 class EvaluationSpec(SpecModel):
-    """When and how a trial is scored on its validation split."""
+    """Scoring of a trial on its validation split."""
 
     split: Literal["validation", "confirmation"] = "validation"
-    """Which examples score a trial. The confirmation stage sets it for its runs; in a file it is
+    """Split that scores a trial. The confirmation stage sets it for its runs; in a file it is
     ``validation``, so that the search never meets the confirmation split."""
     num_evaluations: Count = 3
     """Evaluations per trial, evenly spaced, the last at the end; early stopping acts on them."""
@@ -150,7 +150,7 @@ class EvaluationSpec(SpecModel):
     ``strict`` has math-verify compare numbers and LaTeX, and takes only whole responses for
     choices."""
     choice: ChoiceMode = "generate"
-    """How choices are answered: by decoding, or by scoring the options under the model, which
+    """Way of answering choices: by decoding, or by scoring the options under the model, which
     gives the option that greedy decoding among the options alone would, at a fraction of the
     time."""
     sampling: SamplingSpec | None = None
@@ -158,9 +158,9 @@ class EvaluationSpec(SpecModel):
     pass@1; null decodes greedily. Other benchmarks are decoded greedily in any case, and a task
     without a code benchmark is refused."""
     judge: JudgeSpec | None = None
-    """What rates the responses of ``scoring: judge``; a task with such a benchmark needs it."""
+    """Model that rates responses of ``scoring: judge``; a task with such a benchmark needs it."""
     on_long_prompt: LongPromptPolicy = "truncate"
-    """What becomes of a prompt that the model's context cannot hold together with its response:
+    """Treatment of a prompt that the model's context cannot hold together with its response:
     it loses its beginning, or its example is not scored; counted as ``long_prompts/<benchmark>``.
     Truncating keeps every example in the score, so that it cannot gain by what is left out."""
     held_out_text: PathText | None = None
@@ -170,7 +170,7 @@ class EvaluationSpec(SpecModel):
     """Decode with a KV cache of fixed size, which lets ``transformers`` compile the decoding step
     on a GPU, for the price of compiling."""
     backend: Backend = "auto"
-    """What decodes: ``vllm`` needs vLLM, a GPU and a plain LoRA adapter in full precision;
+    """Program that decodes: ``vllm`` needs vLLM, a GPU and a plain LoRA adapter in full precision;
     ``auto`` takes it where it can, except on what scores options, and ``transformers`` elsewhere.
     vLLM's engine takes ``vllm_memory_share`` of the GPU beside training."""
     vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.3

@@ -117,12 +117,12 @@ def split_path(path: str) -> tuple[str, ...]:
 
 
 def is_scalar_field(path: str) -> bool:
-    """Whether a trial has a field of one value at ``path``, be it an entry of a mapping."""
+    """Return whether a trial has a field of one value at ``path``, be it an entry of a mapping."""
     return path in SCALAR_FIELDS or mapping_of(path) is not None
 
 
 def is_searchable(path: str) -> bool:
-    """Whether a sweep may search the field at ``path``."""
+    """Return whether a sweep may search the field at ``path``."""
     return is_scalar_field(path) and not path.startswith(SHARED)
 
 
@@ -151,7 +151,7 @@ def with_fields(trial: TrialSpec, values: Mapping[str, Scalar | None]) -> TrialS
 
 
 def field_error(trial: TrialSpec, path: str, value: Scalar) -> ErrorDetails | None:
-    """What pydantic says of ``value`` in the field at ``path``; None if it is valid.
+    """Return pydantic's error of ``value`` in the field at ``path``; None if it is valid.
 
     Rules between fields are left out: they depend on the other fields' values.
     """
@@ -166,7 +166,7 @@ def field_error(trial: TrialSpec, path: str, value: Scalar) -> ErrorDetails | No
 
 
 def is_numeric(path: str) -> bool:
-    """Whether the field at ``path`` takes numbers."""
+    """Return whether the field at ``path`` takes numbers."""
     annotation: Any = TrialSpec
     for name in split_path(path):
         if get_origin(annotation) is dict:

@@ -1,4 +1,4 @@
-"""What runs first: the paper's setting, brought into the search space, and what to compare it with.
+"""First trials: the paper's setting, brought into the search space, and the same without pruning.
 
 Values are *raw*, as in `space`.
 """
@@ -104,7 +104,7 @@ def _nearest_values(setting: Mapping[str, Scalar], sweep: SweepSpec) -> dict[str
 
 
 def _target(path: str, setting: Mapping[str, Scalar], sweep: SweepSpec) -> Scalar | None:
-    """What the parameter should be: as the setting has it, else the trial's default."""
+    """Return the setting's value of a parameter, else the trial's default."""
     if path in setting:
         return setting[path]
     return setting[RATE] if mapping_of(path) else get_field(sweep.trial, path)

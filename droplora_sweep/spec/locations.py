@@ -27,12 +27,12 @@ def local_folder(path: str) -> Path:
 
 
 def is_hub_id(path: str) -> bool:
-    """Whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
+    """Return whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
     return _HUB_ID.fullmatch(path) is not None and not local_folder(path).is_dir()
 
 
 def is_data_file_name(path: str) -> bool:
-    """Whether ``path`` ends as a data file does, which no Hub id in use does."""
+    """Return whether ``path`` ends as a data file does, which no Hub id in use does."""
     return path.endswith((".json", ".jsonl", ".gz", ".parquet", ".csv", ".tsv"))
 
 
@@ -59,7 +59,7 @@ def missing_driver(url: str | None) -> str | None:
 
 DATABRICKS = "databricks"
 SCHEMES = ("http", "https", DATABRICKS, "sqlite", "postgresql", "mysql", "mssql")
-"""What an address may begin with; a database's may name its Python driver behind a ``+``."""
+"""Beginnings of an address; a database's may name its Python driver behind a ``+``."""
 
 _HOST = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-f:]+\])(?P<port>:\d+)?(?P<path>/\S*)?", re.IGNORECASE)
 

@@ -48,7 +48,7 @@ def same(left: Scalar | None, right: Scalar | None) -> bool:
 
 
 class Domain(SpecModel):
-    """What choices and ranges have in common."""
+    """Common part of choices and ranges."""
 
     ratio_of: str | None = None
     """Dotted path of a numeric field: the values are multiplied by that field's value."""
@@ -73,7 +73,7 @@ class Choice(Domain):
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return len(self.values)
 
     @property
@@ -91,7 +91,7 @@ class Choice(Domain):
         return self.values[_part(position, self.size)]
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is one of the values."""
+        """Return whether ``value`` is one of the values."""
         return any(same(value, mine) for mine in self.values)
 
     def nearest(self, target: Scalar | None) -> Scalar:
@@ -146,12 +146,12 @@ class Range(Domain):
 
     @property
     def is_integer(self) -> bool:
-        """Whether only whole numbers are searched."""
+        """True where only whole numbers are searched."""
         return all(isinstance(end, int) for end in (self.min, self.max, self.step or 0))
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None for a continuum."""
+        """Number of values; None for a continuum."""
         if self.min == self.max:
             return 1
         spacing = self._spacing
@@ -183,7 +183,7 @@ class Range(Domain):
         return self._member(_part(position, self.size))
 
     def position(self, value: Number) -> float:
-        """Where a value is in [0, 1]; ``at`` gives it back."""
+        """Return the position of a value in [0, 1]; ``at`` gives the value back."""
         if self.min == self.max:
             return 0.5
         if self.scale == "log":
@@ -193,7 +193,7 @@ class Range(Domain):
         return share if self.size is None else (share * (self.size - 1) + 0.5) / self.size
 
     def contains(self, value: Scalar) -> bool:
-        """Whether ``value`` is in the range, and on its steps up to rounding."""
+        """Return whether ``value`` is in the range, and on its steps up to rounding."""
         return is_number(value) and math.isclose(self.nearest(value), value, rel_tol=1e-9)
 
     def nearest(self, target: Scalar | None) -> Number:
@@ -235,7 +235,7 @@ def _decimal(number: Number) -> Decimal:
 
 
 def is_number(value: object) -> TypeGuard[Number]:
-    """Whether ``value`` is a number as YAML has it: true and false are none."""
+    """Return whether ``value`` is a number as YAML has it: true and false are none."""
     return isinstance(value, Number) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""The question a sweep asks: which trials are run, which go on, and for how long."""
+"""Search of a sweep: sampler, stopping rule, objectives, budget and searched fields."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BudgetSpec(SpecModel):
 
     @property
     def limits_time(self) -> bool:
-        """Whether a search without a number of trials ends."""
+        """True where a search without a number of trials ends."""
         return self.gpu_hours is not None or self.wall_clock_hours is not None
 
 
@@ -71,7 +71,7 @@ class PopulationSpec(SpecModel):
     """So many members, the one that asks included, must have reached an evaluation before any
     copies there."""
     resample_probability: Annotated[float, Field(ge=0, le=1)] = 0.25
-    """How often a copied value is drawn anew from its whole range (Ray Tune's default)."""
+    """Probability that a copied value is drawn anew from its whole range (Ray Tune's default)."""
     perturbation: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Otherwise it is multiplied by 1 + this or 1 - this (the paper's 1.2 or 0.8), within its
     range. A value of 0 stays 0 but for new draws."""
@@ -79,7 +79,7 @@ class PopulationSpec(SpecModel):
 
 @dataclass(frozen=True)
 class ExploitStep:
-    """What a member does after one of its evaluations.
+    """Exploit step of a member after one of its evaluations.
 
     Attributes:
         evaluation: Number of the evaluation, from 1.
@@ -113,7 +113,7 @@ class GpSpec(SpecModel):
 
     kind: Literal["gp"] = "gp"
     deterministic: bool = False
-    """Whether the same trial with another seed would score the same; else noise is fitted too."""
+    """True where a trial with another seed would score the same; else noise is fitted too."""
 
 
 class CmaEsSpec(SpecModel):
@@ -156,7 +156,7 @@ class Nsga2Spec(SpecModel):
     population_size: Annotated[int, Field(ge=2)] = 16
     """Trials of a generation; fewer than Optuna's 50, since sweeps have tens of trials."""
     crossover_probability: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """How often a setting comes from two parents rather than one."""
+    """Probability that a setting comes from two parents rather than one."""
 
 
 class OptunaSamplerSpec(SpecModel):
@@ -326,7 +326,7 @@ class WarmStartSpec(SpecModel):
 
     @property
     def name(self) -> str:
-        """What is read, for messages."""
+        """Name of the source, for messages."""
         return self.sweep or f"MLflow experiment {self.mlflow_experiment}"
 
 
@@ -352,7 +352,7 @@ def metric_of(objective: str) -> str:
 
 
 def is_maximized(objective: str) -> bool:
-    """Whether more of it is better."""
+    """Return whether more of it is better."""
     return objective not in COSTS
 
 
@@ -378,7 +378,7 @@ def _listed(value: object) -> object:
 
 
 class SearchSpec(SpecModel):
-    """Which trials are run."""
+    """Choice of the trials that are run."""
 
     num_trials: Count | None = None
     """Trials in all, the queued first ones included. Where null: every point with ``sampler:
@@ -386,7 +386,7 @@ class SearchSpec(SpecModel):
     budget: BudgetSpec = BudgetSpec()
     """Further limits of the search."""
     metric: str = score_name(MEAN)
-    """What the search maximises: ``val/mean`` or ``val/<benchmark>``."""
+    """Metric that the search maximises: ``val/mean`` or ``val/<benchmark>``."""
     objectives: tuple[str, ...] = Field(default=(), strict=False)
     """Several to weigh against each other, or none: first what ``metric`` names (``mean`` or a
     benchmark), which decisions use; then any of ``trainable_parameters``, ``seconds`` (of
@@ -399,7 +399,7 @@ class SearchSpec(SpecModel):
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
     stopping: StoppingSpec = AshaSpec()
-    """When a trial is stopped early: ``asha``, ``hyperband``, ``median``, ``futility`` or ``none``;
+    """Rule that stops trials early: ``asha``, ``hyperband``, ``median``, ``futility`` or ``none``;
     a name, or a mapping with ``kind`` and options."""
     population: PopulationSpec | None = None
     """Population-based training of the searched values as schedules; null: a trial keeps its
@@ -411,7 +411,7 @@ class SearchSpec(SpecModel):
     warm_start: tuple[WarmStartSpec, ...] = Field(default=(), strict=False)
     """Earlier results to start from."""
     study: str | None = None
-    """Where Optuna's study is kept: ``postgresql://USER@HOST/DATABASE`` (needs the extra
+    """Storage of Optuna's study: ``postgresql://USER@HOST/DATABASE`` (needs the extra
     ``postgresql``), ``journal:///PATH`` (an Optuna journal file), or null for ``study.db`` in the
     sweep's folder."""
     compare: Annotated[
@@ -423,9 +423,9 @@ class SearchSpec(SpecModel):
     each variant has as many trials, begins with the paper's setting, and is proposed by its own
     trials alone. Needs ``stopping: {kind: none}``."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
-    """What is searched: dotted path of a trial's field to its domain."""
+    """Domain of each searched field, by the field's dotted path."""
 
     @property
     def is_multi_objective(self) -> bool:
-        """Whether several objectives are weighed against each other."""
+        """True where several objectives are weighed against each other."""
         return len(self.objectives) > 1

@@ -53,7 +53,7 @@ def active_order(sweep: SweepSpec) -> tuple[str, ...]:
 
 
 def is_active(path: str, values: Mapping[str, Scalar], sweep: SweepSpec) -> bool:
-    """Whether the parameter at ``path`` is searched, given the raw values of those before it."""
+    """Return whether the parameter at ``path`` is searched, given the raw values before it."""
     conditions = sweep.search.parameters[path].when
     return all(
         any(same(field_value(other, values, sweep), option) for option in options)
@@ -62,7 +62,7 @@ def is_active(path: str, values: Mapping[str, Scalar], sweep: SweepSpec) -> bool
 
 
 def field_value(path: str, values: Mapping[str, Scalar], sweep: SweepSpec) -> Scalar | None:
-    """What the trial's field at ``path`` is: searched value times its ratio, or the default."""
+    """Return the trial's field at ``path``: searched value times its ratio, or the default."""
     if path not in values:
         return get_field(sweep.trial, path)
     parameter, raw = sweep.search.parameters[path], values[path]
@@ -84,7 +84,7 @@ def resolve(values: Mapping[str, Scalar], sweep: SweepSpec) -> TrialSpec:
 
     Args:
         values: Raw value of every active parameter, and of no other.
-        sweep: What is searched.
+        sweep: The space.
 
     Raises:
         InputError: A parameter is missing, unknown, inactive or outside its domain, or the trial
@@ -147,7 +147,7 @@ def variants(sweep: SweepSpec) -> list[dict[str, Scalar]]:
 
 
 def grid_size(sweep: SweepSpec) -> int | None:
-    """How many different settings the space has; None if a parameter is a continuum."""
+    """Number of different settings of the space; None if a parameter is a continuum."""
     parameters = sweep.search.parameters
     if any(parameter.size is None for parameter in parameters.values()):
         return None

@@ -1,4 +1,4 @@
-"""What a sweep is: a trial's defaults, the question asked of them, and where it runs."""
+"""Model of a sweep: a trial's defaults, the search over them, and where it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .task import Name
 from .trial import TrialSpec
 
 RESERVED_NAMES = ("mlartifacts", "mlflow.db")
-"""What a storage folder holds beside its sweeps: MLflow's store."""
+"""Names of MLflow's store, which a storage folder holds beside its sweeps."""
 
 
 def _check_name(name: str) -> str:
@@ -56,7 +56,7 @@ class GroupSpec(SpecModel):
 
 
 class CheckpointSpec(SpecModel):
-    """When a running trial is saved, so that another group can go on with it.
+    """Intervals at which a running trial is saved, so that another group can resume it.
 
     It is also saved when the sweep is interrupted or a node is about to be taken away; with
     neither interval, only then.
@@ -71,7 +71,7 @@ class CheckpointSpec(SpecModel):
 
 
 class TrackingSpec(SpecModel):
-    """Where results are shown."""
+    """MLflow server that shows the results."""
 
     mlflow_uri: TrackingUri | None = None
     """MLflow tracking server (``http://HOST:5000``) or database (``sqlite:///FILE.db``); a sqlite
@@ -85,7 +85,7 @@ class SweepSpec(TrialSpec):
     """Names the sweep in storage and in MLflow."""
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec | None = None
-    """What follows the search; null: nothing, and decisions are exploratory."""
+    """Confirmation after the search; null: none, and decisions are exploratory."""
     group: GroupSpec = GroupSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     tracking: TrackingSpec = TrackingSpec()

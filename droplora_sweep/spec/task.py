@@ -1,4 +1,4 @@
-"""What a task is: a training mixture, a validation split and named benchmarks, all of it data."""
+"""Model of a task: a training mixture, a validation split and named benchmarks, all of it data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Format: TypeAlias = Literal[
     "mt_bench",
     "mt_bench_first_turn",
 ]
-"""How a data file's records are laid out, as their publishers write them."""
+"""Layout of a data file's records, as their publishers write them."""
 
 SplitName: TypeAlias = Literal["train", "validation", "test"]
 RecordField: TypeAlias = Literal["instruction", "input", "output", "answer", "id"]
@@ -61,7 +61,7 @@ BENCHMARK_NAMES: Final = (
 
 
 def unknown_benchmark(name: str) -> str:
-    """What is said of a name that is not known and has no spec."""
+    """Problem of a name that is not known and has no spec."""
     close = difflib.get_close_matches(name.lower(), BENCHMARK_NAMES, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(BENCHMARK_NAMES)}"
     return f"unknown benchmark {name!r}; {hint}"
@@ -80,7 +80,7 @@ class BenchmarkSpec(SpecModel):
     revision: str | None = None
     """Commit of a Hub id in ``data``."""
     split: SplitName = "train"
-    """What a lone file in ``data`` is; one whose format names splits or tests says so itself."""
+    """Split of a lone file in ``data``; one whose format names splits or tests says so itself."""
     format: Format | None = None
     """Layout of the records; recognised by the first record's fields where null."""
     scoring: Scoring | None = None
@@ -90,7 +90,7 @@ class BenchmarkSpec(SpecModel):
     options: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
     """Every option's name, for ``scoring: choice``."""
     pattern: str | None = None
-    """What the answer looks like, for ``scoring: regex``."""
+    """Pattern of the answer, for ``scoring: regex``."""
     prompt_suffix: str | None = None
     """Ends the prompt; a newline where nothing else is known of the benchmark."""
     max_new_tokens: Count | None = None
@@ -141,7 +141,7 @@ class TaskSpec(SpecModel):
     """Training data and the benchmarks that score a trial."""
 
     name: Name = "builtin"
-    """What the task is called in reports and in MLflow."""
+    """Name of the task in reports and in MLflow."""
     benchmarks: tuple[Name, ...] = Field(
         default=("builtin_choice", "builtin_math", "builtin_code"),
         min_length=1,
@@ -152,13 +152,13 @@ class TaskSpec(SpecModel):
     A list of names, or a mapping of each name to its spec, or to null for one that is known.
     """
     benchmark_specs: dict[Name, BenchmarkSpec] = Field(default_factory=dict)
-    """What the mapping form of ``benchmarks`` says; write it there."""
+    """Specs of the mapping form of ``benchmarks``; write them there."""
     train: TrainSpec | None = None
     """A training mixture, in place of the benchmarks' own training splits."""
     prompt: str | None = None
     """Template with ``{instruction}`` and ``{input}``; the paper's (Alpaca's) where null."""
     scoring: Scoring | None = None
-    """How benchmarks of your own that do not say so themselves are scored; see
+    """Scoring of benchmarks of your own that do not say so themselves; see
     ``BenchmarkSpec.scoring``."""
     data: PathText | None = None
     """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
@@ -175,10 +175,10 @@ class TaskSpec(SpecModel):
     num_test: Count | None = None
     """Test examples per benchmark; all where null."""
     on_overlap: Literal["drop", "refuse"] = "drop"
-    """What an example that two splits' files share does: leaves the less protected split (training
+    """Treatment of an example that two splits share: it leaves the less protected one (training
     before validation before test), or stops the sweep."""
     on_bad_record: Literal["refuse", "skip"] = "refuse"
-    """What a broken record of a data file does: stops the sweep, or is left out and counted."""
+    """Treatment of a broken record: it stops the sweep, or is left out and counted."""
 
     @model_validator(mode="before")
     @classmethod
@@ -203,7 +203,7 @@ class TaskSpec(SpecModel):
 
 
 def is_unknown(name: str, task: TaskSpec) -> bool:
-    """Whether nothing says what the benchmark of this name is."""
+    """Return whether nothing says what the benchmark of this name is."""
     is_described = name in task.benchmark_specs or task.scoring is not None
     return not is_described and name not in BENCHMARK_NAMES and name not in plugin_names()
 

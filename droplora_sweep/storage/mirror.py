@@ -74,11 +74,11 @@ class Index:
         self._seen.pop(key, None)
 
     def is_pushed(self, key: str) -> bool:
-        """Whether the file has not changed since it was noted."""
+        """Return whether the file has not changed since it was noted."""
         return key in self._seen and self._seen[key][0] == self._state(key)
 
     def is_pulled(self, key: str, stamp: Stamp) -> bool:
-        """Whether neither the file nor its object has changed since they were noted."""
+        """Return whether neither the file nor its object has changed since they were noted."""
         return self.is_pushed(key) and self._seen[key][1] == _of(stamp)
 
     def save(self) -> None:
@@ -117,7 +117,7 @@ class Mirror:
 
     @property
     def url(self) -> str:
-        """What is mirrored."""
+        """The URL that is mirrored."""
         return self._store.url
 
     def lease(
@@ -136,7 +136,7 @@ class Mirror:
     def driver(
         self, sweep: str, is_gone: Callable[[Mapping[str, Any]], bool]
     ) -> Mapping[str, Any] | None:
-        """What the driver that holds a sweep, on whatever machine, says of itself."""
+        """Description of the driver that holds a sweep, on whatever machine."""
         return living_driver(self._store, sweep, is_gone)
 
     def names(self) -> list[str]:
@@ -273,7 +273,7 @@ class Mirror:
                 replace_file(path, new)
 
     def _contained(self, key: str) -> Path:
-        """Where an object goes; a name in a store may be anything.
+        """Return the path of an object; a name in a store may be anything.
 
         Raises:
             SweepError: It would go outside of the mirror.
@@ -287,7 +287,7 @@ class Mirror:
 
 
 def _is_of_workers(key: PurePath) -> bool:
-    """Whether it is in ``<sweep>/trials/<trial>/checkpoints``, or in its snapshots."""
+    """Return whether it is in ``<sweep>/trials/<trial>/checkpoints``, or in its snapshots."""
     return len(key.parts) > 3 and key.parts[1] == TRIALS and key.parts[3] in OF_WORKERS
 
 
@@ -321,7 +321,7 @@ def local_storage(storage: str) -> Path:
 
 
 def storage_name(root: Path) -> str:
-    """What a user calls a storage folder: the URL that it mirrors, or its path."""
+    """Name of a storage folder for users: the URL that it mirrors, or its path."""
     file = root / URL_FILE
     return file.read_text() if file.is_file() else str(root)
 

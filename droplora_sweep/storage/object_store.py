@@ -36,11 +36,11 @@ class StoreError(SweepError):
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells an object from the one that was there before.
+    """Mark that tells an object from the one that was there before.
 
     Attributes:
         size_bytes: Its length.
-        written: When, by the store's own clock.
+        written: Time of writing, by the store's own clock.
     """
 
     size_bytes: int
@@ -48,7 +48,7 @@ class Stamp:
 
 
 def is_url(storage: str) -> bool:
-    """Whether a storage is a URL rather than a folder."""
+    """Return whether a storage is a URL rather than a folder."""
     return _URL.match(storage) is not None
 
 
@@ -73,7 +73,7 @@ def beside(location: str, name: str) -> str:
 
 
 class ObjectStore:
-    """What lies under one URL; keys are paths below it, with ``/`` between their parts."""
+    """Objects under one URL; keys are paths below it, with ``/`` between their parts."""
 
     def __init__(self, url: str) -> None:
         """Find the URL's file system; nothing is contacted yet.
@@ -175,7 +175,7 @@ class ObjectStore:
         return Stamp(info.size, info.mtime) if info.is_file else None
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether there is such an object."""
         return self.stamp(key) is not None
 
     def delete(self, key: str) -> None:

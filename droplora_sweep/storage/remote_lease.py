@@ -43,10 +43,10 @@ class RemoteLease:
         """Take it.
 
         Args:
-            store: Where the sweep is.
+            store: Object store that the sweep is in.
             sweep: Its name.
             driver: Says who this is: ``host``, ``pid``, ``since``, and what ``is_gone`` needs.
-            is_gone: Whether a driver that so says who it is can be seen to have ended.
+            is_gone: Tells whether the driver of a description can be seen to have ended.
             heartbeat_s: Seconds between two signs of life.
             expires_s: Seconds without one after which a driver is taken to be dead.
 
@@ -119,7 +119,7 @@ def living_driver(
     is_gone: Callable[[Mapping[str, Any]], bool],
     expires_s: float = EXPIRES_S,
 ) -> Mapping[str, Any] | None:
-    """What the driver that holds a sweep says of itself; None where nobody does.
+    """Description of the driver that holds a sweep; None where no driver does.
 
     Writes nothing, so that this machine's clock has to do for the store's.
     """

@@ -60,7 +60,15 @@ class WalkSampler(BaseSampler):
 
 
 class LostSampler(WalkSampler):
-    """Draws values that the search does not have."""
+    """Draws numbers that no range has."""
 
-    def sample_independent(self, *args: Any, **kwargs: Any) -> Any:
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        if isinstance(param_distribution, CategoricalDistribution):
+            return super().sample_independent(study, trial, param_name, param_distribution)
         return -1.0

@@ -81,7 +81,7 @@ def load_sweep(
         file: YAML file of at most 100 kB.
         overrides: ``path=value`` strings that replace values of the file, in order; the value is
             read as YAML. ``search.parameters.<field>=null`` takes a field out of the search.
-        check_folders: Whether ``model.path`` and ``task.data`` are to be found here; False for a
+        check_folders: True where ``model.path`` and ``task.data`` must exist here; False for a
             file that another machine will run.
 
     Raises:
@@ -103,7 +103,7 @@ def load_sweep_file(
         file: As for ``load_sweep``.
         overrides: As for ``load_sweep``.
         check_folders: As for ``load_sweep``.
-        needs_data: Whether published benchmarks need `task.data`: to be run, not to be planned.
+        needs_data: True where published benchmarks need `task.data`: to be run, not to be planned.
 
     Raises:
         InputError: With every fault of the file and of the overrides.
@@ -214,7 +214,7 @@ class _Paths:
         self._around.update(path[:length] for length in range(len(path)))
 
     def overlap(self, path: Path) -> bool:
-        """Whether ``path`` is one of the paths, within one, or around one."""
+        """Return whether ``path`` is one of the paths, within one, or around one."""
         return path in self._around or any(
             path[:length] in self._paths for length in range(len(path) + 1)
         )

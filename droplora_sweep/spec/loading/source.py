@@ -43,7 +43,7 @@ def read_layers(file: str | FilePath, instead: Parsed | None = None) -> Parsed:
 
     Args:
         file: The search-space file.
-        instead: What an override gives for ``extends``; None for the file's own.
+        instead: An override of ``extends``; None for the file's own.
 
     Raises:
         InputError: A file cannot be read, is no YAML mapping, or extends what it must not.
@@ -162,7 +162,7 @@ class Source:
 
     Attributes:
         name: The file as the user named it.
-        data: What the file and the overrides say.
+        data: Values of the file and of the overrides.
         places: ``file:line`` or ``--set ...`` by path.
         problems: Path, place and problem of what could not be read.
         overridden: Paths that overrides gave a value.
@@ -218,7 +218,7 @@ def _is_of_layers(override: str) -> bool:
 
 
 def _other_layers(overrides: Sequence[str]) -> Parsed | None:
-    """What the last override of ``extends`` says; None where there is none."""
+    """Return the value of the last override of ``extends``; None where there is none."""
     found = None
     for override in filter(_is_of_layers, overrides):
         place = _place(override)

@@ -35,11 +35,11 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @dataclass
 class Parsed:
-    """What was read.
+    """Values of a document, with their places.
 
     Attributes:
         value: Mappings, lists and scalars; what was refused is left out.
-        places: Where each value stands.
+        places: Place of each value.
         problems: Path and problem of what was refused.
     """
 

@@ -55,7 +55,7 @@ def pruning_rates(sweep: SweepSpec) -> tuple[str, ...]:
 
 
 def find_impossible_combinations(sweep: SweepSpec) -> Iterator[Finding]:
-    """What cannot go together, each with the reason and with what would work.
+    """Yield combinations that are impossible, each with the reason and with one that works.
 
     Args:
         sweep: A sweep whose parameters are sound.
@@ -139,7 +139,7 @@ def _remedy(
 
 
 def _place(path: str, values: Mapping[str, Scalar]) -> Path:
-    """Where the value comes from: the search, or the trial's default."""
+    """Path of the value: in the search, or of the trial's default."""
     return (*PARAMETERS, path) if path in values else split_path(path)
 
 
@@ -172,7 +172,7 @@ def _probes(parameter: Parameter, options: Sequence[Scalar], is_asked: bool) -> 
     Args:
         parameter: A field's domain.
         options: Values of the field that a ``when`` names.
-        is_asked: Whether the field's own values matter.
+        is_asked: True where the field's own values matter.
     """
     named = [value for value in options if parameter.contains(value)]
     tried: list[Scalar] = [value for _, value in parameter.probes]
@@ -197,12 +197,12 @@ FAIR_SAMPLERS = ("tpe", "gp", "random")
 
 
 def variant_key(trial: TrialSpec, sweep: SweepSpec) -> tuple[Scalar | None, ...]:
-    """What tells the trial's variant from others: the values of the compared fields."""
+    """Values of the compared fields, which tell the trial's variant from others."""
     return tuple(get_field(trial, path) for path in sweep.search.compare)
 
 
 def find_unfair_comparison(sweep: SweepSpec) -> Iterator[Finding]:
-    """What would make a comparison unfair, or cannot be compared.
+    """Yield faults that make a comparison unfair or impossible.
 
     Args:
         sweep: A sweep whose parameters are sound.

@@ -1,4 +1,4 @@
-"""What a user should know of a sweep's file, though it is no fault."""
+"""Notes on a sweep's file that a user should know, though they are no faults."""
 
 from __future__ import annotations
 

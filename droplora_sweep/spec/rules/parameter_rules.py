@@ -1,4 +1,4 @@
-"""What must hold of each searched field: it exists, and every value it may take is a valid one."""
+"""Rules of each searched field: it exists, and every value that it may take is valid."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Finding:
         path: The value to blame.
         problem: Rule and value.
         reads: Further values the rule read: if one of them is faulty itself, this says nothing.
-        is_found_again: Whether reading the data finds it too, with what is wrong with the model:
+        is_found_again: True where reading the data finds it too, with the faults of the model:
             alone it is left to that, so that it hides nothing.
     """
 
@@ -112,7 +112,7 @@ def _references(
 
 
 def _has_number(path: str, sweep: SweepSpec) -> bool:
-    """Whether the field at ``path`` is a number in every trial."""
+    """Return whether the field at ``path`` is a number in every trial."""
     parameter = sweep.search.parameters.get(path)
     is_always_searched = parameter is not None and not parameter.when
     has_default = get_field(sweep.trial, path) is not None
@@ -161,11 +161,11 @@ def _products(
 def possible_values(
     path: str, sweep: SweepSpec, seen: tuple[str, ...] = ()
 ) -> Iterator[tuple[Path, Scalar | None]]:
-    """What the field at ``path`` can be in a trial, of a range its ends, each with its place.
+    """Yield the values of the field at ``path`` in a trial, of a range its ends, with their places.
 
     Args:
         path: Dotted path; one that does not exist has no values.
-        sweep: What is searched, not necessarily sound.
+        sweep: The space, not necessarily sound.
         seen: Fields whose values are being worked out: a circle of ratios ends here.
     """
     if not is_scalar_field(path) or path in seen:

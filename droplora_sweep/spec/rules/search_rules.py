@@ -79,7 +79,7 @@ def _objectives(sweep: SweepSpec) -> Iterator[Finding]:
 
 
 def find_unfit_space(sweep: SweepSpec) -> Iterator[Finding]:
-    """What the sampler cannot search in a space whose parameters are sound."""
+    """Yield faults of a space, whose parameters are sound, that the sampler cannot search."""
     sampler, parameters = sweep.search.sampler, sweep.search.parameters
     if isinstance(sampler, GridSpec):
         yield from _grid(sweep)

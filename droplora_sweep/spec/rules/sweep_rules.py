@@ -42,7 +42,7 @@ _WHERE = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file ~/.aws/credentials",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
-"""Where the clients of each kind of URL look for what the URL must not hold."""
+"""Places where the clients of each kind of URL look for secrets."""
 
 
 def secret_problem(value: str) -> str | None:
@@ -90,8 +90,8 @@ def find_broken_rules(
 
     Args:
         sweep: Valid field by field.
-        check_folders: Whether the model and the data are to be found on this machine.
-        needs_data: Whether published benchmarks need `task.data`, as they do to be run.
+        check_folders: True where the model and the data must exist on this machine.
+        needs_data: True where published benchmarks need `task.data`, as they do to be run.
     """
     findings = [
         *(_sources(sweep) if check_folders else ()),

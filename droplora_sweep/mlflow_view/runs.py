@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
@@ -55,6 +55,25 @@ DIGEST_CHARACTERS = 36
 """MLflow's limit for a dataset's digest."""
 
 
+@dataclass(frozen=True)
+class _KnownRun:
+    """A run as it was found, or made.
+
+    Attributes:
+        run_id: MLflow's.
+        params: Params that it was found with.
+        tags: Tags that it was found with, and those that it was marked with since.
+    """
+
+    run_id: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def has(self, mark: str) -> bool:
+        """Return whether the run is marked."""
+        return self.tags.get(mark) == "true"
+
+
 class SweepRuns:
     """The parent run and the trials' runs of one sweep on one MLflow store.
 
@@ -66,10 +85,7 @@ class SweepRuns:
         self._ledger = ledger
         self._uri = uri
         self._experiment_id = ""
-        self._runs: dict[str, str] = {}
-        self._found: dict[str, Run] = {}
-        self._published: set[str] = set()
-        self._tested: set[str] = set()
+        self._runs: dict[str, _KnownRun] = {}
         self._last_report: dict[str, datetime] = {}
 
     @cached_property
@@ -104,18 +120,19 @@ class SweepRuns:
     def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:
         """Bring a trial's run up to date, creating it where missing."""
         parent = self._parent()
-        if trial.trial_id in self._published:
-            self._publish_test(trial)
-            return
         tags = values.trial_tags(trial, self._ledger.record, is_live=is_live)
-        run_id = self._runs.get(trial.trial_id)
-        if run_id is None:
+        run = self._runs.get(trial.trial_id)
+        if run is None:
             name = values.trial_run_name(trial)
             tags_at_birth = {**tags, MLFLOW_PARENT_RUN_ID: parent}
-            run_id = self._create(trial.trial_id, name, trial.started, tags_at_birth)
+            run = self._create(trial.trial_id, name, trial.started, tags_at_birth)
+        if run.has("published"):
+            self._publish_test(trial, run)
+            return
+        run_id = run.run_id
         last_report = self._last_report.get(trial.trial_id)
         params = values.trial_params(trial) if last_report is None else {}
-        params, changed = values.new_params(params, self._params_of(trial.trial_id))
+        params, changed = values.new_params(params, run.params)
         self._log(run_id, _trial_metrics(trial, last_report), params, {**tags, **changed})
         self._last_report[trial.trial_id] = (
             trial.reports[-1].time if trial.reports else trial.started
@@ -125,22 +142,23 @@ class SweepRuns:
         if trial.is_finished:
             self._client.log_inputs(run_id, datasets=self._datasets())
             self._log_files(run_id, trial)
-            self._client.set_tag(run_id, "published", "true")
-            self._published.add(trial.trial_id)
-            self._publish_test(trial)
+            self._mark(run, "published")
+            self._publish_test(trial, run)
 
-    def _publish_test(self, trial: TrialRecord) -> None:
+    def _mark(self, run: _KnownRun, mark: str) -> None:
+        self._client.set_tag(run.run_id, mark, "true")
+        run.tags[mark] = "true"
+
+    def _publish_test(self, trial: TrialRecord, run: _KnownRun) -> None:
         """Add a winner's test scores to its run, which was published before there were any."""
-        if trial.test_results is None or trial.trial_id in self._tested:
+        if trial.test_results is None or run.has("tested"):
             return
         assert trial.finished is not None, "only finished trials are tested"
-        run_id = self._runs[trial.trial_id]
         scores = {score_name(name, "test"): score for name, score in trial.test_scores.items()}
         step = trial.reports[-1].step if trial.reports else 0
-        self._log(run_id, _metrics(scores, trial.finished, step), {}, {})
-        self._client.log_artifact(run_id, str(trial.test_results))
-        self._client.set_tag(run_id, "tested", "true")
-        self._tested.add(trial.trial_id)
+        self._log(run.run_id, _metrics(scores, trial.finished, step), {}, {})
+        self._client.log_artifact(run.run_id, str(trial.test_results))
+        self._mark(run, "tested")
 
     def _parent(self) -> str:
         """Id of the parent run; finds the sweep's runs if they are not known."""
@@ -149,17 +167,17 @@ class SweepRuns:
             self._experiment_id = self._find_experiment(values.experiment_name(sweep))
             self._find_runs(sweep.sweep_id)
             self._describe_sweep(sweep)
-        return self._runs[PARENT]
+        return self._runs[PARENT].run_id
 
     def _describe_sweep(self, sweep: SweepRecord) -> None:
         """Log the constant part of the parent run, which is created where missing."""
         tags = values.sweep_tags(sweep, is_live=True)
-        run_id = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
+        parent = self._runs.get(PARENT) or self._create(PARENT, sweep.name, sweep.started, tags)
+        run_id = parent.run_id
         settings = values.sweep_settings(sweep)
         self._log(run_id, [], {}, settings)
-        if (parent := self._found.get(PARENT)) is not None:
-            for name in values.outdated_settings(parent.data.tags, settings):
-                self._client.delete_tag(run_id, name)
+        for name in values.outdated_settings(parent.tags, settings):
+            self._client.delete_tag(run_id, name)
         self._adopt(run_id)
         self._client.log_artifact(run_id, str(self._ledger.directory / SPEC))
         self._client.log_inputs(run_id, datasets=self._datasets())
@@ -178,9 +196,6 @@ class SweepRuns:
 
     def _find_runs(self, sweep_id: str) -> None:
         self._runs.clear()
-        self._found.clear()
-        self._published.clear()
-        self._tested.clear()
         for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
             wanted = f"tags.sweep_id = '{sweep_id}'"
             for run in all_runs(self._client, self._experiment_id, wanted, view):
@@ -189,29 +204,20 @@ class SweepRuns:
                     continue
                 if view == ViewType.DELETED_ONLY:
                     self._client.restore_run(run.info.run_id)
-                self._runs[key] = run.info.run_id
-                self._found[key] = run
-                if run.data.tags.get("published") == "true":
-                    self._published.add(key)
-                if run.data.tags.get("tested") == "true":
-                    self._tested.add(key)
+                self._runs[key] = _KnownRun(run.info.run_id, run.data.params, dict(run.data.tags))
 
     def _adopt(self, parent: str) -> None:
         """Put trials' runs below the parent run, those of an earlier one that is gone too."""
-        for key, run in self._found.items():
-            if key != PARENT and run.data.tags.get(MLFLOW_PARENT_RUN_ID) != parent:
-                self._client.set_tag(run.info.run_id, MLFLOW_PARENT_RUN_ID, parent)
+        for key, run in self._runs.items():
+            if key != PARENT and run.tags.get(MLFLOW_PARENT_RUN_ID) != parent:
+                self._client.set_tag(run.run_id, MLFLOW_PARENT_RUN_ID, parent)
 
-    def _params_of(self, key: str) -> Mapping[str, str]:
-        """Params that a run was found with."""
-        return self._found[key].data.params if key in self._found else {}
-
-    def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> str:
+    def _create(self, key: str, name: str, start: datetime, tags: Mapping[str, str]) -> _KnownRun:
         run = self._client.create_run(
             self._experiment_id, start_time=_milliseconds(start), run_name=name, tags=dict(tags)
         )
-        self._runs[key] = run.info.run_id
-        return run.info.run_id
+        self._runs[key] = _KnownRun(run.info.run_id)
+        return self._runs[key]
 
     def _log(
         self,

@@ -130,7 +130,7 @@ def test_an_event_is_written_once(mirror: Mirror) -> None:
     ("key", "damage", "problem"),
     [
         (f"{ADAPTER}/adapter_model.safetensors", b"weighty", "adapter_model.safetensors: sha256 "),
-        ("demo/events/00000000", None, "must hold demo/events/00000000, got demo/events/00000001"),
+        ("demo/events/00000000", None, "must hold every event, lacks demo/events/00000000"),
     ],
 )
 def test_damage_in_the_store_is_named(

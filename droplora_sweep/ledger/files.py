@@ -124,11 +124,10 @@ def _table(path: Path, columns: Sequence[str]) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise SweepError(f"{path}: results must be readable, but the file {kind}") from error
-    types = dict(zip(COLUMNS, _types(), strict=True))
     for name in columns:
         if name not in table.column_names:
-            values = _defaults(name, table)
-            table = table.append_column(name, pa.array(values, types[name]))
+            values = pa.array(_defaults(name, table), _schema().field(name).type)
+            table = table.append_column(name, values)
     return table.select(list(columns))
 
 
@@ -138,18 +137,13 @@ def _defaults(name: str, table: pa.Table) -> list[Any]:
     return [{"sample": 0, "turn": 1}.get(name)] * table.num_rows
 
 
-def _types() -> tuple[pa.DataType, ...]:
+def _schema() -> pa.Schema:
     import pyarrow as pa
 
     text, real, whole = pa.string(), pa.float64(), pa.int32()
     first = (text, text, text, text, text, pa.bool_(), whole, real, text)
-    return (*first, real, real, whole, whole, text, text)
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(list(zip(COLUMNS, _types(), strict=True)))
+    types = (*first, real, real, whole, whole, text, text)
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
 def publish_adapter(directory: Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> str:
@@ -205,8 +199,7 @@ def write_spec(directory: Path, spec: Mapping[str, object]) -> None:
     Raises:
         SweepError: If the file system refuses.
     """
-    with disk_faults_named(directory):
-        replace_file(directory / SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
+    _write(directory / SPEC, yaml.safe_dump(spec, sort_keys=False).encode())
 
 
 def write_summary(directory: Path, texts: Mapping[str, str]) -> None:
@@ -215,11 +208,8 @@ def write_summary(directory: Path, texts: Mapping[str, str]) -> None:
     Raises:
         SweepError: If the file system refuses.
     """
-    folder = directory / SUMMARY
     for name, text in texts.items():
-        with disk_faults_named(folder):
-            make_private_directory(folder)
-            replace_file(folder / name, redact(text).encode())
+        _write(directory / SUMMARY / name, redact(text).encode())
 
 
 def describe_trial(folder: Path, description: Mapping[str, object]) -> None:
@@ -228,9 +218,7 @@ def describe_trial(folder: Path, description: Mapping[str, object]) -> None:
     Raises:
         SweepError: If the file system refuses.
     """
-    with disk_faults_named(folder):
-        make_private_directory(folder)
-        replace_file(folder / TRIAL, json.dumps(description, indent=1).encode() + b"\n")
+    _write(folder / TRIAL, json.dumps(description, indent=1).encode() + b"\n")
     failpoint("trial-folder-made")
 
 
@@ -240,8 +228,13 @@ def write_failure_log(folder: Path, log: str) -> None:
     Raises:
         SweepError: If the file system refuses.
     """
-    with disk_faults_named(folder):
-        replace_file(folder / FAILURE_LOG, redact(log).encode() + b"\n")
+    _write(folder / FAILURE_LOG, redact(log).encode() + b"\n")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with disk_faults_named(path.parent):
+        make_private_directory(path.parent)
+        replace_file(path, content)
 
 
 def publish_trial_files(

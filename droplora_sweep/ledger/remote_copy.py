@@ -13,6 +13,7 @@ from droplora_sweep.records.events import EventKind, encode
 from droplora_sweep.records.layout import LEASE, sweep_directory
 from droplora_sweep.storage.mirror import mirror_of
 from droplora_sweep.storage.object_store import StoreError
+from droplora_sweep.storage.remote_lease import RemoteLease, living_driver
 
 from .lease import Holder, Process, find_holder
 
@@ -52,7 +53,7 @@ def find_driver(storage: Path, name: str) -> Holder | None:
     mirror = mirror_of(storage)
     if holder is not None or mirror is None:
         return holder
-    driver = mirror.driver(name, _is_gone)
+    driver = living_driver(mirror.store, name, _is_gone)
     if driver is None:
         return None
     since = datetime.fromisoformat(driver["since"])
@@ -73,7 +74,7 @@ class RemoteCopy:
             "since": holder.since.isoformat(timespec="seconds"),
             "token": holder.token,
         }
-        self._lease = mirror.lease(name, driver, _is_gone)
+        self._lease = RemoteLease(mirror.store, name, driver, _is_gone)
 
     @classmethod
     def take(cls, storage: Path, name: str, holder: Holder) -> RemoteCopy | None:

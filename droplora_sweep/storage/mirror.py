@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
@@ -38,10 +38,9 @@ from droplora_sweep.records.layout import (
 from droplora_sweep.redaction import secret_in
 
 from .object_store import ObjectStore, is_url
-from .remote_lease import RemoteLease, living_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from .object_store import Stamp
 
@@ -108,40 +107,20 @@ OF_WORKERS = (CHECKPOINTS, SNAPSHOTS)
 
 
 class Mirror:
-    """Carries sweeps from a folder to the object store it mirrors, and back."""
+    """Carries sweeps from a folder to the object store it mirrors, and back.
+
+    Attributes:
+        store: The object store.
+    """
 
     def __init__(self, root: Path, store: ObjectStore) -> None:
+        self.store = store
         self._root = root
-        self._store = store
         self._indexes: dict[str, Index] = {}
-
-    @property
-    def url(self) -> str:
-        """The URL that is mirrored."""
-        return self._store.url
-
-    def lease(
-        self,
-        sweep: str,
-        driver: Mapping[str, Any],
-        is_gone: Callable[[Mapping[str, Any]], bool],
-    ) -> RemoteLease:
-        """Take the right to write to a sweep, against drivers of other machines.
-
-        Raises:
-            SweepError: Another driver holds it.
-        """
-        return RemoteLease(self._store, sweep, driver, is_gone)
-
-    def driver(
-        self, sweep: str, is_gone: Callable[[Mapping[str, Any]], bool]
-    ) -> Mapping[str, Any] | None:
-        """Description of the driver that holds a sweep, on whatever machine."""
-        return living_driver(self._store, sweep, is_gone)
 
     def names(self) -> list[str]:
         """Names of the sweeps under the URL, sorted."""
-        keys = map(PurePosixPath, self._store.stamps(""))
+        keys = map(PurePosixPath, self.store.stamps(""))
         return sorted({key.parts[0] for key in keys if key.match(f"*/{EVENT_OBJECTS}/*")})
 
     def pull(self, sweep: str) -> None:
@@ -151,13 +130,13 @@ class Mirror:
             SweepError: The store does not answer, an event is missing, or what a manifest pins is
                 not what was downloaded.
         """
-        stamps = self._store.stamps(sweep)
+        stamps = self.store.stamps(sweep)
         events = {key: stamps[key] for key in stamps if key.startswith(f"{sweep}/{EVENT_OBJECTS}/")}
         if not events:
             return
         for seq, key in enumerate(events):
             if key != (wanted := self._event_key(sweep, seq)):
-                raise SweepError(f"{self._store.url}: must hold every event, lacks {wanted}")
+                raise SweepError(f"{self.store.url}: must hold every event, lacks {wanted}")
         files = {
             key: stamp
             for key, stamp in stamps.items()
@@ -190,12 +169,12 @@ class Mirror:
         changed = [key for key in present if not index.is_pushed(key)]
         gone = index.keys() - set(present) - {f"{sweep}/{DRIVER_LOG}"}
         for key in changed:
-            self._store.upload(key, self._root / key)
-            stamp = self._store.stamp(key)
+            self.store.upload(key, self._root / key)
+            stamp = self.store.stamp(key)
             assert stamp is not None, f"{key} was written a moment ago"
             index.note(key, stamp)
         for key in gone:
-            self._store.delete(key)
+            self.store.delete(key)
             index.forget(key)
         if changed or gone:
             index.save()
@@ -209,10 +188,10 @@ class Mirror:
             SweepError: Another driver has written an event of this number.
         """
         key = self._event_key(sweep, seq)
-        if not self._store.exists(key):
-            self._store.put(key, line)
-        elif self._store.get(key) != line:
-            raise SweepError(f"{self._store.url}: {key} must be new; another driver has written it")
+        if not self.store.exists(key):
+            self.store.put(key, line)
+        elif self.store.get(key) != line:
+            raise SweepError(f"{self.store.url}: {key} must be new; another driver has written it")
 
     @staticmethod
     def _event_key(sweep: str, seq: int) -> str:
@@ -252,7 +231,7 @@ class Mirror:
             return None
         with disk_faults_named(path):
             make_private_directory(path.parent)
-        self._store.download(key, path)
+        self.store.download(key, path)
         index.note(key, stamp)
         return path.parent
 
@@ -266,7 +245,7 @@ class Mirror:
                 break
             end += stamp.size_bytes
             num_known += 1
-        new = old[:end] + b"".join(map(self._store.get, list(events)[num_known:]))
+        new = old[:end] + b"".join(map(self.store.get, list(events)[num_known:]))
         if new != old:
             with disk_faults_named(path):
                 make_private_directory(path.parent)
@@ -282,7 +261,7 @@ class Mirror:
         if ".." in PurePosixPath(key).parts or not path.resolve().is_relative_to(
             self._root.resolve()
         ):
-            raise SweepError(f"{self._store.url}: must hold plain names, got {key!r}")
+            raise SweepError(f"{self.store.url}: must hold plain names, got {key!r}")
         return path
 
 

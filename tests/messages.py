@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "droplora_sweep"
 BASE = "DropLoRASweepError"
-FAULTS = {"Fault": 2, "Finding": 1, "broken_rule": 0}
+FAULTS = {"Fault": 2, "Finding": 1, "InputError.of": 1, "broken_rule": 0}
 """What makes a fault of the input, and the position of its problem."""
 SPEAKERS = {"print", "say", "complain", "note", "warn", "warning"}
 """Functions and methods that show their first argument to a user."""
@@ -128,7 +128,8 @@ def assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
 def shown_by(node: ast.AST, errors: set[str], *, is_helper: bool) -> Iterator[tuple[str, ast.expr]]:
     """Kind and expression of every message that a node is, or makes."""
     if isinstance(node, ast.Call):
-        name = ast.unparse(node.func).rpartition(".")[2]
+        name = ast.unparse(node.func)
+        name = name if name in FAULTS else name.rpartition(".")[2]
         position = FAULTS.get(name, 0)
         given = {keyword.arg: keyword.value for keyword in node.keywords}
         if name in FAULTS:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .context import fit_prompts, model_context, num_new_tokens, prompt_limit, prompt_tokens
+from .context import fitted_prompts, model_context, num_new_tokens
 from .generation import Sampling, decode_response, sample_seed
 from .judging.grading import conversation_of, rate
 from .option_scoring import option_tokens, score_options
@@ -30,8 +30,8 @@ class Share:
     """One rank's examples of a benchmark's split; at least one, in the split's order.
 
     Attributes:
-        benchmark: What they are of.
-        examples: What is asked.
+        benchmark: The data set.
+        examples: Its examples.
         texts: The rendered prompt of each.
         prompts: The same as token ids, of which what the context cannot hold is cut off.
     """
@@ -51,8 +51,8 @@ class Answerer:
         tokenizer: The model's.
         eos_ids: Tokens that end a response; at least one.
         generator: Continues prompts.
-        spec: How responses are made and read.
-        answer_prefix: What a response says before its option, where options are scored.
+        spec: Settings by which responses are made and read.
+        answer_prefix: Text before an option in a response, where options are scored.
     """
 
     model: nn.Module
@@ -94,7 +94,7 @@ def answer_by_decoding(
 
 
 def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResult]:
-    """The option that greedy decoding among the options alone would give, for each example."""
+    """Give the option that greedy decoding among the options alone would give."""
     options = [
         f"{answerer.answer_prefix}{option}" for option in share.benchmark.scorer.closed_answers
     ]
@@ -120,7 +120,7 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
 
 
 def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[ExampleResult]:
-    """One result per turn of each example.
+    """Answer each turn of each example, and have the answers rated.
 
     A later turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
     model's own answers. Where the context cannot hold it its beginning is cut off, whatever
@@ -135,6 +135,7 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
     texts: list[str] = list(share.texts)
     prompts: Sequence[Sequence[int]] = share.prompts
     asked = list(range(len(share.examples)))
+    context = model_context(answerer.model)
     while asked:
         decoded = answerer.generator.generate(
             prompts, max_new_tokens=num_new_tokens(share.benchmark, answerer.spec), stop=None
@@ -147,7 +148,10 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
             share.benchmark.render_turn(share.examples[index], [one.answer for one in said[index]])
             for index in asked
         ]
-        prompts = _fitted(share, answerer, texts) if asked else []
+        # Each has grown by an answer.
+        prompts = fitted_prompts(
+            answerer.tokenizer, texts, share.benchmark, answerer.spec, context, policy="truncate"
+        ).prompts
     answers = [tuple(one.answer for one in turns) for turns in said]
     conversations = [
         conversation_of(index, example, answers[index], judge)
@@ -168,15 +172,6 @@ class _Said:
     prompt: str
     answer: str
     num_tokens: int
-
-
-def _fitted(share: Share, answerer: Answerer, texts: list[str]) -> list[list[int]]:
-    """Token ids of a later turn's prompts, which have grown by an answer."""
-    prompts = prompt_tokens(answerer.tokenizer, texts)
-    tokenizer, context = answerer.tokenizer, model_context(answerer.model)
-    limit = prompt_limit(context, share.benchmark, answerer.spec, tokenizer)
-    bos_id = tokenizer.bos_token_id
-    return fit_prompts(prompts, limit, "truncate", bos_id=bos_id).prompts
 
 
 def _result(

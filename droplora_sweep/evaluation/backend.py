@@ -1,4 +1,4 @@
-"""Which backend decodes: a pure decision, and the reasons against vLLM."""
+"""Choice of the backend that decodes, and the reasons against vLLM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_RANK = 512
 
 
 def has_vllm() -> bool:
-    """Whether vLLM is installed; it is not imported."""
+    """Return True if vLLM is installed; it is not imported."""
     return util.find_spec("vllm") is not None
 
 
@@ -35,11 +35,11 @@ def vllm_problem(
     """Why vLLM cannot decode for this trial, as ``must be ... got`` of its field; None if it can.
 
     Args:
-        evaluation: What is decoded.
+        evaluation: Settings of the evaluation.
         model: The base model.
-        adapter: What is trained on it; None decodes with the base model itself.
-        is_installed: Whether vLLM is installed where it would decode.
-        has_gpu: Whether there is a GPU for it.
+        adapter: Adapter that is trained on it; None decodes with the base model itself.
+        is_installed: True where vLLM is installed on the machine that would decode.
+        has_gpu: True where there is a GPU for it.
     """
     reason = None
     if not is_installed:

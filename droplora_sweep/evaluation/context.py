@@ -22,7 +22,7 @@ _PROBE = "a"
 
 
 def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids that a model is given to continue.
+    """Return the token ids that a model is given to continue.
 
     What a tokenizer puts before a text stays. What it appends, as some append EOS, is left out: it
     would stand between prompt and response. A text that begins with BOS itself has it once.
@@ -39,7 +39,7 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> l
 
 
 def _num_appended(tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many tokens a tokenizer appends to a text."""
+    """Return the number of tokens that a tokenizer appends to a text."""
     plain: list[int] = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
     whole: list[int] = tokenizer(_PROBE)["input_ids"]
     for num_before in range(len(whole) - len(plain) + 1):
@@ -62,16 +62,18 @@ class Fitted:
     Attributes:
         kept: Index of each among all prompts, ascending.
         prompts: Token ids of each.
-        num_long: How many of all did not fit, and were dropped or truncated.
+        num_long: Number of all prompts that did not fit, and were dropped or truncated.
+        limit: The most tokens of a prompt; None is no limit.
     """
 
     kept: list[int]
     prompts: list[list[int]]
     num_long: int
+    limit: int | None
 
 
 def model_context(model: nn.Module) -> int | None:
-    """The most tokens that a model can read; None where its config names no limit.
+    """Return the most tokens that a model can read; None where its config names no limit.
 
     Args:
         model: A causal language model, an adapter's wrapper or a DeepSpeed engine of one.
@@ -82,19 +84,19 @@ def model_context(model: nn.Module) -> int | None:
 
 
 def num_new_tokens(benchmark: Benchmark, spec: EvaluationSpec) -> int:
-    """The longest response to the benchmark's prompts."""
+    """Return the longest response to the benchmark's prompts, in tokens."""
     return min(spec.max_new_tokens, benchmark.max_new_tokens or spec.max_new_tokens)
 
 
 def are_options_scored(benchmark: Benchmark, spec: EvaluationSpec) -> bool:
-    """Whether the benchmark's options are compared by their probabilities: nothing is decoded."""
+    """Return True if options are compared by their probabilities, so that nothing is decoded."""
     return spec.choice == "score" and bool(benchmark.scorer.closed_answers)
 
 
 def num_answer_tokens(
     benchmark: Benchmark, spec: EvaluationSpec, tokenizer: PreTrainedTokenizerBase
 ) -> int:
-    """The most tokens that the model reads behind a prompt: a response, or an option and EOS."""
+    """Return the most tokens behind a prompt: those of a response, or of an option and EOS."""
     if not are_options_scored(benchmark, spec):
         return num_new_tokens(benchmark, spec)
     options = [f"{ANSWER_PREFIX}{option}" for option in benchmark.scorer.closed_answers]
@@ -113,13 +115,42 @@ def fit_prompts(
     What is cut is a prompt's beginning, but for BOS: its end says what is to be answered how.
     """
     if limit is None:
-        return Fitted(list(range(len(prompts))), [list(prompt) for prompt in prompts], 0)
+        return Fitted(list(range(len(prompts))), [list(prompt) for prompt in prompts], 0, None)
     kept = [index for index, one in enumerate(prompts) if policy == "truncate" or len(one) <= limit]
     return Fitted(
         kept,
         [_cut(prompts[index], limit, bos_id) for index in kept],
         sum(len(prompt) > limit for prompt in prompts),
+        limit,
     )
+
+
+def fitted_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    benchmark: Benchmark,
+    spec: EvaluationSpec,
+    context: int | None,
+    *,
+    policy: LongPromptPolicy | None = None,
+) -> Fitted:
+    """Return a benchmark's prompts as they fit into a model's context.
+
+    Args:
+        tokenizer: The model's.
+        texts: Rendered prompts.
+        benchmark: Their data set.
+        spec: Settings of the evaluation.
+        context: The most tokens that the model can read; None is no limit.
+        policy: Treatment of prompts that do not fit; the spec's where None.
+
+    Raises:
+        InputError: There is no room for a prompt.
+    """
+    limit = prompt_limit(context, benchmark, spec, tokenizer)
+    prompts = prompt_tokens(tokenizer, texts)
+    bos_id = tokenizer.bos_token_id
+    return fit_prompts(prompts, limit, policy or spec.on_long_prompt, bos_id=bos_id)
 
 
 def _cut(prompt: Sequence[int], limit: int, bos_id: int | None) -> list[int]:
@@ -131,10 +162,10 @@ def _cut(prompt: Sequence[int], limit: int, bos_id: int | None) -> list[int]:
 
 @dataclass(frozen=True)
 class PromptLengths:
-    """What is known of a task's validation prompts before anything is trained.
+    """Lengths of a task's validation prompts, known before anything is trained.
 
     Attributes:
-        num_long: By benchmark, how many do not fit (see ``fit_prompts``); none that has none.
+        num_long: Number that do not fit (see ``fit_prompts``), by benchmark; without zeros.
         longest: Tokens of the longest that is answered, with its response.
     """
 
@@ -148,7 +179,7 @@ def prompt_limit(
     spec: EvaluationSpec,
     tokenizer: PreTrainedTokenizerBase,
 ) -> int | None:
-    """The most tokens of a prompt.
+    """Return the most tokens that a prompt may have.
 
     Raises:
         InputError: There is no room for a prompt.
@@ -178,11 +209,10 @@ def prompt_lengths(
     longest = 0
     for benchmark in task.benchmarks:
         examples = benchmark.examples(split)
-        limit = prompt_limit(context, benchmark, spec, tokenizer)
         texts = [benchmark.render_prompt(example) for example in examples]
-        prompts = prompt_tokens(tokenizer, texts)
-        fitted = fit_prompts(prompts, limit, spec.on_long_prompt, bos_id=tokenizer.bos_token_id)
-        _require_some(benchmark, fitted, limit)
+        fitted = fitted_prompts(tokenizer, texts, benchmark, spec, context)
+        if fitted.num_long and not fitted.kept:
+            raise InputError([_none_fits(benchmark, fitted)])
         num_new = num_answer_tokens(benchmark, spec, tokenizer)
         longest = max([longest, *(len(prompt) + num_new for prompt in fitted.prompts)])
         if fitted.num_long:
@@ -191,7 +221,7 @@ def prompt_lengths(
 
 
 def check_contexts(task: Task, spec: EvaluationSpec, context: int | None) -> list[Fault]:
-    """What leaves no room for a prompt; scored options need a tokenizer to be counted."""
+    """Return faults that leave no room for a prompt; scored options are counted by a tokenizer."""
     if context is None:
         return []
     decoded = [one for one in task.benchmarks if not are_options_scored(one, spec)]
@@ -216,15 +246,9 @@ def _no_room(benchmark: Benchmark, spec: EvaluationSpec, context: int, num_token
     return Fault("", "evaluation.max_new_tokens", problem)
 
 
-def _require_some(benchmark: Benchmark, fitted: Fitted, limit: int | None) -> None:
-    """Refuse a policy that leaves a benchmark without examples.
-
-    Raises:
-        InputError: Every prompt was dropped.
-    """
-    if fitted.num_long and not fitted.kept:
-        problem = (
-            f"must be truncate where no prompt fits, got drop: all {fitted.num_long:,} of "
-            f"{benchmark.name} have more than {limit:,} tokens"
-        )
-        raise InputError.of("evaluation.on_long_prompt", problem)
+def _none_fits(benchmark: Benchmark, fitted: Fitted) -> Fault:
+    problem = (
+        f"must be truncate where no prompt fits, got drop: all {fitted.num_long:,} of "
+        f"{benchmark.name} have more than {fitted.limit:,} tokens"
+    )
+    return Fault("", "evaluation.on_long_prompt", problem)

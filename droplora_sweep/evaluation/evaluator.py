@@ -1,4 +1,4 @@
-"""Scores a model on a split of a task."""
+"""A model's scores on a split of a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .answering import (
     answer_by_decoding,
     answer_by_probability,
 )
-from .context import are_options_scored, fit_prompts, model_context, prompt_limit, prompt_tokens
+from .context import are_options_scored, fitted_prompts, model_context
 from .generation import TransformersGenerator, only_read, rank_share
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def evaluate(
     answer_prefix: str = ANSWER_PREFIX,
     generator: Generator | None = None,
 ) -> list[ExampleResult]:
-    """Answers this rank's share of the split and scores it.
+    """Answer this rank's share of the split and score it.
 
     A judge's limits hold for all ranks together, each has its part of them.
 
@@ -53,12 +53,12 @@ def evaluate(
         model: A causal language model as it is, with a PEFT adapter, or as a DeepSpeed engine
             (ZeRO 1 or 2: with ZeRO 3 a rank cannot decode alone).
         tokenizer: The model's; its EOS ends a response.
-        task: What to score on.
-        spec: How responses are made and read.
+        task: Benchmarks to score on.
+        spec: Settings by which responses are made and read.
         split: ``test`` reads the test files.
         rank: This worker's place among ``world_size`` workers.
-        world_size: How many workers share the split.
-        answer_prefix: Where options are scored, what a response says before its option.
+        world_size: Number of workers that share the split.
+        answer_prefix: Text before an option in a response, where options are scored.
         generator: Decodes in the model's place, which then only scores options.
 
     Returns:
@@ -84,16 +84,14 @@ def evaluate(
     results: list[ExampleResult] = []
     with only_read(model):
         for benchmark in task.benchmarks:
-            examples = benchmark.examples(split)
-            limit = prompt_limit(model_context(model), benchmark, spec, tokenizer)
-            share = _share(benchmark, examples, answerer, limit, rank, world_size)
+            share = _share(benchmark, benchmark.examples(split), answerer, rank, world_size)
             if share.examples:
                 results += _answer(share, answerer)
     return results
 
 
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:
-    """The kind of answer follows from the benchmark's scoring and the spec."""
+    """Answer in the way that follows from the scorer and the spec."""
     scorer, spec = share.benchmark.scorer, answerer.spec
     if scorer.is_rated:
         assert spec.judge is not None, "a task that is rated without a judge is refused before"
@@ -107,18 +105,12 @@ def _share(
     benchmark: Benchmark,
     examples: tuple[Example, ...],
     answerer: Answerer,
-    limit: int | None,
     rank: int,
     world_size: int,
 ) -> Share:
     texts = [benchmark.render_prompt(example) for example in examples]
-    tokenizer = answerer.tokenizer
-    fitted = fit_prompts(
-        prompt_tokens(tokenizer, texts),
-        limit,
-        answerer.spec.on_long_prompt,
-        bos_id=tokenizer.bos_token_id,
-    )
+    context = model_context(answerer.model)
+    fitted = fitted_prompts(answerer.tokenizer, texts, benchmark, answerer.spec, context)
     own = sorted(rank_share([len(prompt) for prompt in fitted.prompts], rank, world_size))
     kept = [fitted.kept[index] for index in own]
     return Share(
@@ -130,7 +122,7 @@ def _share(
 
 
 def eos_ids_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """The tokenizer's EOS, which training appends, and those the base model was made with."""
+    """Return the tokenizer's EOS, which training appends, and those of the base model."""
     config = getattr(model, "generation_config", None)
     configured = getattr(config, "eos_token_id", None)
     of_model = configured if isinstance(configured, list) else [configured]

@@ -44,20 +44,20 @@ def only_read(model: nn.Module) -> Iterator[None]:
 
 
 def rank_share(lengths: Sequence[int], rank: int, world_size: int) -> list[int]:
-    """This rank's examples, shortest first.
+    """Return this rank's examples, shortest first.
 
     Every rank gets as many long ones as the others; together the shares are all examples.
 
     Args:
         lengths: Tokens of every example's prompt.
         rank: In [0, world_size).
-        world_size: How many ranks share the examples.
+        world_size: Number of ranks that share the examples.
     """
     return by_length(lengths)[rank::world_size]
 
 
 def by_length(lengths: Sequence[int]) -> list[int]:
-    """Indices, shortest first, equal ones in their order."""
+    """Return indices by length, shortest first, equal ones in their order."""
     return sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
 
 
@@ -68,7 +68,7 @@ def batches(
     max_batch_tokens: int | None = None,
     num_new_tokens: int,
 ) -> list[list[int]]:
-    """Indices, each in one batch; prompts of similar length share one, which saves padding.
+    """Return batches of indices; prompts of similar length share one, which saves padding.
 
     Args:
         lengths: Tokens of every prompt.
@@ -92,7 +92,7 @@ def batches(
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the responses to some prompts are drawn.
+    """Settings by which the responses to some prompts are drawn.
 
     Attributes:
         temperature: Divides the logits; above 0.
@@ -110,13 +110,13 @@ class Sampling:
 
 
 def sample_seed(example_id: str, sample: int) -> int:
-    """Seeds one response: by its example and its number alone."""
+    """Return the seed of a response, which its example and its number alone decide."""
     digest = hashlib.sha256(f"{example_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 class DrawnTokens(LogitsProcessor):
-    """Leaves greedy search one token: that which the row's random number falls on.
+    """Processor that leaves greedy search one token, on which the row's random number falls.
 
     Each row draws one number in [0, 1) per token from its own seed, on the CPU, and takes the
     token at which the cumulative distribution, in the order of the vocabulary, passes it. So a
@@ -139,7 +139,7 @@ class DrawnTokens(LogitsProcessor):
         )
 
     def __call__(self, input_ids: torch.Tensor, scores: Any) -> Any:
-        """Scores (batch, vocabulary) that are 0 at the drawn token and -inf elsewhere."""
+        """Return scores (batch, vocabulary) that are 0 at the drawn token and -inf elsewhere."""
         probabilities_BV = kept_probabilities(
             scores, self._sampling.temperature, self._sampling.top_p
         )
@@ -152,7 +152,7 @@ class DrawnTokens(LogitsProcessor):
 
 
 def kept_probabilities(scores_BV: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """Probabilities in float64 of the fewest tokens that have ``top_p`` together; else 0.
+    """Return probabilities in float64 of the fewest tokens that have ``top_p`` together; else 0.
 
     Not normalised again. The most likely token is always kept.
     """
@@ -166,7 +166,7 @@ def kept_probabilities(scores_BV: torch.Tensor, temperature: float, top_p: float
 
 
 class Generator(Protocol):
-    """Continues prompts."""
+    """Interface of what continues prompts."""
 
     def generate(
         self,
@@ -176,7 +176,7 @@ class Generator(Protocol):
         stop: StopRule | None,
         sampling: Sampling | None = None,
     ) -> list[list[int]]:
-        """Each prompt's response as token ids, in the order of the prompts.
+        """Return each prompt's response as token ids, in the order of the prompts.
 
         Args:
             prompts: Token ids; none is empty.
@@ -193,7 +193,7 @@ class Generator(Protocol):
 
 @dataclass(frozen=True)
 class TransformersGenerator:
-    """Decodes on the model that is being trained.
+    """A ``Generator`` on the model that is being trained.
 
     Attributes:
         model: A causal language model, or a wrapper that passes ``generate`` on to it.
@@ -241,7 +241,7 @@ class TransformersGenerator:
         stop: StopRule | None,
         sampling: Sampling | None,
     ) -> list[list[int]]:
-        """The most likely or the drawn token, again and again, for every prompt of one batch.
+        """Append the most likely or the drawn token, again and again, to every prompt of a batch.
 
         Padding goes to the left and is masked, so that a prompt's continuation does not depend on
         what else is in its batch, up to rounding: where two tokens' logits differ by less than
@@ -291,7 +291,7 @@ class TransformersGenerator:
 def pad_left(
     rows: Sequence[Sequence[int]], pad_id: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (batch, tokens) that end together, and the mask that is 1 where they are."""
+    """Return token ids (batch, tokens) that end together, and the mask that is 1 where they are."""
     width = max(map(len, rows))
     tokens_BT = torch.full((len(rows), width), pad_id)
     mask_BT = torch.zeros((len(rows), width), dtype=torch.long)
@@ -304,7 +304,7 @@ def pad_left(
 def decode_response(
     tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], eos_ids: Collection[int] = ()
 ) -> str:
-    """The text of a response, without EOS and other special tokens."""
+    """Return the text of a response, without EOS and other special tokens."""
     text = tokenizer.decode(
         [token for token in tokens if token not in eos_ids],
         skip_special_tokens=True,
@@ -315,7 +315,7 @@ def decode_response(
 
 
 class _CompleteRows(StoppingCriteria):
-    """Ends the rows whose response is complete, and keeps how long each was then."""
+    """Criterion that ends the rows whose response is complete, and keeps their lengths."""
 
     def __init__(self, stop: StopRule, tokenizer: PreTrainedTokenizerBase, width: int) -> None:
         self._stop, self._tokenizer, self._width = stop, tokenizer, width
@@ -341,6 +341,6 @@ class _CompleteRows(StoppingCriteria):
 
 
 def until_eos(tokens: list[int], eos_ids: Collection[int]) -> list[int]:
-    """The tokens up to the first EOS, which is kept."""
+    """Return the tokens up to the first EOS, which is kept."""
     length = next((index for index, token in enumerate(tokens) if token in eos_ids), None)
     return tokens if length is None else tokens[: length + 1]

@@ -15,7 +15,7 @@ MIN_CHARACTERS: Final = 1_000
 """A shorter text has too few tokens for its perplexity to mean anything."""
 
 HELD_OUT_TEXT: Final = "held_out_text"
-"""Names the text's digest among those of a task's splits."""
+"""Name of the text's digest among those of a task's splits."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class HeldOutText:
 
 
 def read_held_out_text(path: str) -> HeldOutText:
-    """The text of ``evaluation.held_out_text``.
+    """Read the text of ``evaluation.held_out_text``.
 
     Raises:
         InputError: It cannot be read, is no UTF-8, or is too short.
@@ -51,7 +51,7 @@ def read_held_out_text(path: str) -> HeldOutText:
 
 
 def forgetting_metrics(before: float, after: float) -> dict[str, float]:
-    """``perplexity/before``, ``/after`` and their ``/ratio``, above 1 where text got harder."""
+    """Return ``perplexity/before``, ``/after`` and their ``/ratio``: above 1, text got harder."""
     ratio = after / before if before < math.inf else math.nan
     return {
         PERPLEXITY_BEFORE: before,

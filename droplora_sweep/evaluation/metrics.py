@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
-    """The unbiased estimate of the chance that at least one of k samples is right.
+    """Return the unbiased estimate of the chance that at least one of k samples is right.
 
     ``1 - C(n - c, k) / C(n, k)`` of arXiv 2107.03374, section 2.1, with n samples of which c are
     right: the share of the k-subsets of the samples that hold a right one. The quotient is taken
@@ -49,7 +49,7 @@ def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
 
 
 def mean_pass_at_k(passed: Sequence[Sequence[bool]], k: int) -> float:
-    """The mean of ``pass_at_k`` over tasks, each given as its samples' outcomes.
+    """Return the mean of ``pass_at_k`` over tasks, each given as its samples' outcomes.
 
     Raises:
         ValueError: There is no task, or one has fewer than k samples.
@@ -64,7 +64,7 @@ def result_metrics(
     sampling: SamplingSpec | None = None,
     split: ScoredSplit = "validation",
 ) -> dict[str, float]:
-    """All metrics of some results, at least one.
+    """Return all metrics of some results, at least one.
 
     * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``); ``confirm/`` and
       ``test/`` for the other splits, so that none is taken for another.

@@ -1,4 +1,4 @@
-"""Answers a question whose answers are a closed set from the model's probabilities.
+"""Answers from a closed set, chosen by the model's probabilities.
 
 The response is one of a few texts, "the correct answer is answer1" to "answer5". Greedy decoding
 among them takes, where their tokens part, the most likely token that one of them has there. All
@@ -29,8 +29,8 @@ class OptionTokens:
     """The responses' tokens, split where they part.
 
     Attributes:
-        prefix: What all responses begin with; may be empty.
-        suffixes: What each goes on with; none is empty, and none begins another.
+        prefix: Common beginning of all responses; may be empty.
+        suffixes: Rest of each; none is empty, and none begins another.
     """
 
     prefix: tuple[int, ...]
@@ -54,7 +54,7 @@ class OptionScores:
 def option_tokens(
     tokenizer: PreTrainedTokenizerBase, prompt: str, responses: Sequence[str]
 ) -> OptionTokens:
-    """Tokens of the responses behind a prompt, as training joins the two.
+    """Return the tokens of the responses behind a prompt, as training joins the two.
 
     Where a response is the beginning of another, all end with EOS, so that the model chooses
     between ending and going on.
@@ -87,7 +87,7 @@ def score_options(
     batch_size: int,
     max_batch_tokens: int | None = None,
 ) -> list[OptionScores]:
-    """Each prompt's choice, in the order of the prompts.
+    """Return each prompt's choice, in the order of the prompts.
 
     Args:
         model: A causal language model with a KV cache that can be cropped, or a wrapper of one.
@@ -126,7 +126,7 @@ def _behind(
 def _suffix_log_probabilities(
     model: nn.Module, rows: Sequence[Sequence[int]], options: OptionTokens, pad_id: int
 ) -> list[list[list[float]]]:
-    """Of each option, for each row: the log-probability of each of its suffix's tokens."""
+    """Return, for each option and row, the log-probability of each of its suffix's tokens."""
     device = next(model.parameters()).device
     tokens_BT, mask_BT = pad_left(rows, pad_id, device)
     # Of a padded position nothing is used, so that its place does not matter.

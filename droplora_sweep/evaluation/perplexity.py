@@ -1,4 +1,4 @@
-"""How well a model still predicts plain text: what fine-tuning makes it forget shows here."""
+"""Perplexity of a plain text, which shows what fine-tuning makes a model forget."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WINDOW_TOKENS = 512
-"""Text is read in windows of this many tokens, each without what lies before it; of the model's
-context where that is shorter."""
+"""Length of the windows in which text is read, each without the text before it; the model's context
+where that is shorter."""
 
 BATCH_WINDOWS = 4
-"""Windows read together: the logits of more take gigabytes where a vocabulary is large."""
+"""Number of windows read together: with a large vocabulary, the logits of more take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TextLoss:
 
     Attributes:
         nats: Sum over the tokens.
-        num_tokens: How many were predicted: all but the first of each window.
+        num_tokens: Number of predicted tokens: all but the first of each window.
     """
 
     nats: float
@@ -52,7 +52,7 @@ def text_loss(
     rank: int = 0,
     world_size: int = 1,
 ) -> TextLoss:
-    """The loss of this rank's share of the text's windows.
+    """Return the loss of this rank's share of the text's windows.
 
     The shares of all ranks add up to the whole text, and no share depends on ``batch_size``. The
     model is read in eval mode and left in the mode it came in.
@@ -63,7 +63,7 @@ def text_loss(
         text: At least two tokens.
         batch_size: Windows that are read together.
         rank: This worker's place among ``world_size`` workers.
-        world_size: How many workers share the text.
+        world_size: Number of workers that share the text.
 
     Raises:
         ValueError: The text has fewer than two tokens.

@@ -1,4 +1,4 @@
-"""What evaluation gives: one result per response, and the scores that follow from them."""
+"""Results of an evaluation, one per response, and the scores that follow from them."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ MAX_RATING = 10.0
 
 @dataclass(frozen=True)
 class ExampleResult:
-    """How one response to one example was judged; an example may have several.
+    """Result of one response to one example, which may have several.
 
     Attributes:
         benchmark: The benchmark's name.
         example_id: ``Example.digest``, which pairs the results of two trials.
         response: The decoded response, without EOS; it may end where the rest could not change
             how it is read. Where options were scored, the response that was chosen.
-        prediction: What was extracted from it; None if nothing was, which counts as wrong, and
+        prediction: Answer that was read from it; None if none was, which counts as wrong, and
             where a judge rates the response as a whole.
         gold: ``Example.answer``.
-        correct: Whether the prediction is right; None where a judge rates instead.
+        correct: True where the prediction is right; None where a judge rates instead.
         num_tokens: Length of the response, EOS included.
-        log_probability: Where options were scored, the chosen one's, in nats (see
+        log_probability: The chosen option's, in nats, where options were scored (see
             ``OptionScores``); None where the response was decoded.
-        protocol: How the response was read: ``paper`` or ``strict``.
+        protocol: Rules by which the response was read: ``paper`` or ``strict``.
         prompt_digest: First 16 hex digits of the sha256 over the rendered prompt.
         sample: 0-based, of the responses that were drawn to one prompt.
         turn: 1-based, of a conversation.
         rating: A judge's, in [1, 10]; None where it is missing, or no judge was asked.
-        note: Why the rating is missing; None where it is not.
+        note: Reason why the rating is missing; None where it is not.
         credit: Score in [0, 1] of a response that may be right in part (see ``Answer``).
     """
 
@@ -59,7 +59,7 @@ class ExampleResult:
 
     @property
     def score(self) -> float | None:
-        """The score in [0, 1]: the credit, or 1 if correct, else 0; a tenth of a rating, or None.
+        """Score in [0, 1]: the credit, or 1 if correct, else 0, or a tenth of a rating.
 
         A rating of 1 to 10 has no average with accuracies; a tenth of it has, and keeps the order.
         """
@@ -72,12 +72,12 @@ class ExampleResult:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often two evaluations of the same examples read the same answer.
+    """Agreement of the answers in two evaluations of the same examples.
 
     Attributes:
-        num_examples: In both.
-        num_equal: Both have a prediction, and it is the same.
-        num_unparsable: One or both have none.
+        num_examples: Number of examples in both.
+        num_equal: Number for which both have the same prediction.
+        num_unparsable: Number for which one or both have none.
     """
 
     num_examples: int
@@ -86,7 +86,7 @@ class Agreement:
 
     @property
     def fraction(self) -> float | None:
-        """Equal ones of those that both have a prediction for; None if there are none."""
+        """Share of equal ones among those with both predictions; None if there are none."""
         num_parsed = self.num_examples - self.num_unparsable
         return self.num_equal / num_parsed if num_parsed else None
 
@@ -94,7 +94,7 @@ class Agreement:
 def example_scores(
     outcomes: Iterable[tuple[str, str, float | None]],
 ) -> dict[str, dict[str, float | None]]:
-    """Each example's score, by benchmark and example id: the mean of its responses' scores.
+    """Return each example's score by benchmark and example id: the mean over its responses.
 
     Args:
         outcomes: Benchmark, example id and ``ExampleResult.score`` of every response. Missing
@@ -112,7 +112,7 @@ def example_scores(
 
 
 def outcomes(results: Iterable[ExampleResult]) -> dict[str, list[float | None]]:
-    """Each example's score by benchmark, in the order of the example ids.
+    """Return each example's score by benchmark, in the order of the example ids.
 
     Trials of one sweep have the same examples, so that the lists of two can be paired.
     """
@@ -121,7 +121,7 @@ def outcomes(results: Iterable[ExampleResult]) -> dict[str, list[float | None]]:
 
 
 def score(results: Iterable[ExampleResult]) -> dict[str, float]:
-    """Each benchmark's mean score in [0, 1], and ``mean``: their unweighted mean, as in the paper.
+    """Return each benchmark's mean score in [0, 1], and ``mean``, their unweighted mean.
 
     That is accuracy where responses are right or wrong, the estimate of pass@1 where several were
     drawn, and a tenth of the mean rating where a judge rated them. Examples without a score are
@@ -140,7 +140,7 @@ def score(results: Iterable[ExampleResult]) -> dict[str, float]:
 
 
 def count_unparsable(results: Iterable[ExampleResult]) -> dict[str, int]:
-    """Of each benchmark that reads answers, the responses from which none could be read."""
+    """Count the responses without an answer of each benchmark that reads answers."""
     counts: Counter[str] = Counter()
     for result in results:
         if result.correct is not None:
@@ -151,7 +151,7 @@ def count_unparsable(results: Iterable[ExampleResult]) -> dict[str, int]:
 def agreement(
     some: Iterable[ExampleResult], others: Iterable[ExampleResult]
 ) -> dict[str, Agreement]:
-    """Of each benchmark, how the predictions compare where both have the example."""
+    """Compare the predictions of each benchmark where both have the example."""
     predictions = {_place(one): one.prediction for one in others}
     pairs: dict[str, list[tuple[str | None, str | None]]] = defaultdict(list)
     for one in some:

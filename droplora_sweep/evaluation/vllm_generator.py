@@ -30,12 +30,12 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def engine_rank(rank: int) -> int:
-    """The smallest ``max_lora_rank`` of an engine that takes adapters of this rank."""
+    """Return the smallest ``max_lora_rank`` of an engine that takes adapters of this rank."""
     return LORA_RANKS[bisect_left(LORA_RANKS, rank)]
 
 
 class Engine(Protocol):
-    """Continues prompts greedily, with an adapter on a base model or without."""
+    """Interface of vLLM: continues prompts greedily, with an adapter or without."""
 
     def complete(
         self,
@@ -45,7 +45,7 @@ class Engine(Protocol):
         stop_ids: Sequence[int],
         adapter: Path | None,
     ) -> list[list[int]]:
-        """Token ids behind each prompt, in the order of the prompts.
+        """Return the token ids behind each prompt, in the order of the prompts.
 
         Args:
             prompts: Token ids.

@@ -1,4 +1,4 @@
-"""Runs Python programs, each in a forked child; started by ``code_runner``, never imported.
+"""Server that runs Python programs, each in a forked child; started by ``code_runner``.
 
 Its first line of input is ``{"sandboxed": bool, "seccomp": str}``, the filter in base64 and empty
 outside a sandbox; it answers ``{"ready": true}``. After that it reads one JSON object per line,
@@ -66,7 +66,7 @@ CPU_CLOCK = 2
 """The kernel's ``CPUCLOCK_SCHED``: nanoseconds of all threads of a process."""
 
 PR_SET_PDEATHSIG = 1
-"""This process gets the signal when its parent ends."""
+"""Option: this process gets the signal when its parent ends."""
 PR_SET_SECCOMP = 22
 PR_SET_CHILD_SUBREAPER = 36
 """Descendants whose parents have ended become this process's children, so that it can end them."""
@@ -77,13 +77,13 @@ REFUSED_EVENTS = frozenset({"gc.get_objects", "gc.get_referents", "gc.get_referr
 REFUSED_MODULES = frozenset(
     {"_ctypes", "_ctypes_test", "_testcapi", "_testinternalcapi", "_testlimitedcapi", "ctypes"}
 )
-"""What reads or writes memory by its address."""
+"""Events of reading or writing memory by its address."""
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def main() -> None:
-    """Serves until its input ends."""
+    """Serve until the input ends."""
     settings = json.loads(sys.stdin.readline())
     sandboxed = settings["sandboxed"]
     seccomp = base64.b64decode(settings["seccomp"])
@@ -121,14 +121,14 @@ def _answer(answer: dict[str, bool]) -> None:
 
 
 def _forget_ctypes() -> None:
-    """Leaves a program no way to the modules, which ``object.__subclasses__`` would else show."""
+    """Leave a program no way to the modules, which ``object.__subclasses__`` would else show."""
     del globals()["ctypes"]
     for name in [name for name in sys.modules if name.partition(".")[0] in REFUSED_MODULES]:
         vars(sys.modules.pop(name)).clear()
 
 
 def run(program: str, limits: dict[str, float], folder: str, seccomp: bytes) -> bool:
-    """Whether the program ran to its end within the limits."""
+    """Return True if the program ran to its end within the limits."""
     own_end, childs_end = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -178,7 +178,7 @@ def _run_in_child(
 def _steps(
     program: str, namespace: dict[str, typing.Any], descriptor: int
 ) -> list[typing.Callable[[], typing.Any]]:
-    """Sends the mark; what is returned runs the program and then, in C, sends it again."""
+    """Send the mark; return a call that runs the program and then, in C, sends it again."""
     mark = secrets.token_bytes(MARK_BYTES)
     os.write(descriptor, mark)
     code = compile(program, "program.py", "exec")
@@ -189,7 +189,7 @@ def _steps(
 
 
 def _install(seccomp: bytes) -> None:
-    """Binds this process to the filter.
+    """Bind this process to the filter.
 
     Raises:
         OSError: The kernel did not take it; the program must not run then.
@@ -205,7 +205,7 @@ def _install(seccomp: bytes) -> None:
 
 
 def _refuse_to_look() -> None:
-    """Refuses, from now on and for good, what would find the mark among this process's objects."""
+    """Refuse, for good, all that would find the mark among this process's objects."""
     events, modules, error = REFUSED_EVENTS, REFUSED_MODULES, PermissionError
 
     def refuse(event: str, arguments: tuple[typing.Any, ...]) -> None:
@@ -235,7 +235,7 @@ def _set_limits(cpu_limit_s: float) -> None:
 
 
 def _read(channel: socket.socket, num_bytes: int, child: int, limits: dict[str, float]) -> bytes:
-    """What the child wrote, up to so many bytes, when it ends or has met a limit."""
+    """Return up to so many bytes of the child's output when it ends or has met a limit."""
     start_s = active_s = time.monotonic()
     received, used_s = b"", 0.0
     while len(received) < num_bytes:
@@ -269,7 +269,7 @@ def _cpu_time_s(process: int) -> float | None:
 
 
 def _end(child: int) -> None:
-    """Kills the child's process group, and every orphan it has left outside of it."""
+    """Kill the child's process group, and every orphan that it has left outside of it."""
     # It may have ended, or not yet lead a group; the kill by id below reaches it in either case.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
@@ -285,7 +285,7 @@ def _end(child: int) -> None:
 
 
 def _reap() -> None:
-    """Waits until at least one child has ended, and collects all that have."""
+    """Wait until at least one child has ended, and collect all that have."""
     options = 0
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Has math-verify compare answers; started by ``math_answers``, never imported.
+"""Server that compares answers by math-verify; started by ``math_answers``, never imported.
 
 Its first line of output says that it is ready. Then it reads one JSON object per line, ``{"texts":
 [str, ...], "gold": str}``, and answers each with one line, ``{"prediction": str | null, "correct":
@@ -17,7 +17,7 @@ from math_verify import parse, verify
 
 
 def main() -> None:
-    """Serves until its input ends."""
+    """Serve until the input ends."""
     _answer({"ready": True})
     for line in sys.stdin:
         _answer(_judge(**json.loads(line)))

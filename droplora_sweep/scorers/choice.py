@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -23,15 +22,15 @@ RELEASED_OPTIONS: Final = frozenset(
         ("option1", "option2"),
     }
 )
-"""The options that the released rules name; whatever a response says around one does not count."""
+"""Options that the released rules name; the text around one in a response does not count."""
 ANSWER_PREFIX: Final = "the correct answer is "
-"""Comes before the option in every response of the LLM-Adapters choice data."""
+"""Text before the option in every response of the LLM-Adapters choice data."""
 _SPACE: Final = " \t\r\n"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceScorer(Scorer):
-    """Compares the option that a response names."""
+    """Scorer of the option that a response names."""
 
     needs = ("options",)
 
@@ -63,11 +62,7 @@ class ChoiceScorer(Scorer):
             return StopRule(lambda text: not may_become_choice(text, options))
         if options not in RELEASED_OPTIONS:
             return StopRule(lambda text: _option_is_settled(text, options), endings=options)
-        return StopRule(
-            lambda text: _first_option_is_settled(text, options),
-            endings=options,
-            endings_decide=not _overlap(options),
-        )
+        return StopRule(lambda text: _first_option_is_settled(text, options), endings=options)
 
     def read(self, response: str, gold: str, protocol: ProtocolName) -> Answer:
         """Read the option by the protocol."""
@@ -77,7 +72,7 @@ class ChoiceScorer(Scorer):
 
 
 def extract_choice(response: str, options: Sequence[str]) -> str | None:
-    """The first option that the response holds, case-sensitively; None without one.
+    """Return the first option that the response holds, case-sensitively; None without one.
 
     "The correct answer is answer3, not answer1" answers ``answer3``. The released rules look for
     their own options anywhere, inside of words too: "untrue" answers ``true`` and "answer12"
@@ -93,7 +88,7 @@ def extract_choice(response: str, options: Sequence[str]) -> str | None:
 
 
 def find_options(response: str, options: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Where each option first stands by itself, the first one first, and of two the longer."""
+    """Yield where options stand by themselves: the first one first, of two the longer."""
     places = (
         (start, -len(option), option)
         for option in options
@@ -104,7 +99,7 @@ def find_options(response: str, options: Sequence[str]) -> Iterator[tuple[int, s
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether neither a word nor a number goes on over an end of this part of the text.
+    """Return True if neither a word nor a number goes on over an end of this part of the text.
 
     Letters without upper and lower case count as signs of their own: Chinese has no spaces.
     """
@@ -137,7 +132,7 @@ def _places(text: str, part: str) -> Iterator[int]:
 
 
 def read_choice(response: str, options: Sequence[str]) -> str | None:
-    """The option that the whole response is; None if it says anything else.
+    """Return the option that the whole response is; None if it says anything else.
 
     ``the correct answer is`` may stand before the option and a full stop behind it; spaces around
     do not count, upper and lower case do.
@@ -148,17 +143,12 @@ def read_choice(response: str, options: Sequence[str]) -> str | None:
 
 
 def may_become_choice(response: str, options: Sequence[str]) -> bool:
-    """Whether some continuation of the response is a choice, or it is one itself."""
+    """Return True if some continuation of the response is a choice, or it is one itself."""
     started = response.lstrip(_SPACE)
     forms = (f"{prefix}{option}." for prefix in ("", ANSWER_PREFIX) for option in options)
     return any(form.startswith(started) for form in forms) or (
         read_choice(response, options) is not None
     )
-
-
-def _overlap(options: Sequence[str]) -> bool:
-    """Whether a longer option may still come where one inside of it has been found."""
-    return any(one in other for one, other in itertools.permutations(options, 2))
 
 
 def _first_option_is_settled(text: str, options: Sequence[str]) -> bool:
@@ -169,7 +159,7 @@ def _first_option_is_settled(text: str, options: Sequence[str]) -> bool:
 
 
 def _option_is_settled(text: str, options: Sequence[str]) -> bool:
-    """Whether the first option that stands by itself does so whatever follows."""
+    """Return True if the first option that stands by itself does so whatever follows."""
     found = next(find_options(text, options), None)
     if found is None:
         return False
@@ -181,7 +171,7 @@ def _option_is_settled(text: str, options: Sequence[str]) -> bool:
 
 
 def _may_still_come(text: str, options: Sequence[str], first: int) -> bool:
-    """Whether an option has begun at or before the first one and is not all there yet."""
+    """Return True if an option has begun at or before the first one and is not complete."""
     return any(
         len(text) - start < len(option) and option.startswith(text[start:])
         for option in options

@@ -1,4 +1,4 @@
-"""Runs code answers together with their tests, in a sandbox."""
+"""Runs of code answers together with their tests, in a sandbox."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_programs(
     *,
     allow_unsandboxed: bool = False,
 ) -> dict[str, bool]:
-    """Whether each program runs to its end, each distinct one run once.
+    """Run each distinct program once, and return True for those that run to their end.
 
     Programs run one after the other, so that they do not take time from each other, in forks of
     one small server process: the calling process, which may hold a model and threads, is never
@@ -74,7 +74,7 @@ def run_programs(
 
 
 def limits_of(cpu_limit_s: float) -> dict[str, float]:
-    """The limits of one program, as the code server takes them."""
+    """Return the limits of one program, as the code server takes them."""
     return {
         "cpu_s": cpu_limit_s,
         "idle_s": IDLE_FACTOR * cpu_limit_s,
@@ -83,7 +83,7 @@ def limits_of(cpu_limit_s: float) -> dict[str, float]:
 
 
 def require_sandbox(*, allow_unsandboxed: bool = False) -> Sandbox | None:
-    """The sandbox; None, with a warning logged once per process, where doing without is allowed.
+    """Return the sandbox; None, with one warning per process, where doing without is allowed.
 
     Raises:
         DropLoRASweepError: There is none and ``allow_unsandboxed`` is off, or this system cannot
@@ -122,8 +122,8 @@ class _Served:
     """The outcomes in order, up to the first program that took the server down.
 
     Attributes:
-        outcomes: Whether each program passed.
-        spent: The server ended because of the last of them, which has its outcome.
+        outcomes: True for each program that passed.
+        spent: True where the server ended because of the last of them, which has its outcome.
     """
 
     outcomes: list[bool]

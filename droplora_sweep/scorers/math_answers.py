@@ -44,7 +44,7 @@ _FRAC: Final = "\\frac"
 
 
 def same_answer(prediction: str, gold: str) -> bool:
-    """Whether the normal forms are equal; the texts themselves, if either has no normal form."""
+    """Return True if the normal forms are equal, or the texts where one has no normal form."""
     try:
         return normal_form(prediction) == normal_form(gold)
     except ValueError:
@@ -52,7 +52,7 @@ def same_answer(prediction: str, gold: str) -> bool:
 
 
 def normal_form(answer: str) -> str:
-    r"""The answer in the one way that all its spellings here have in common.
+    r"""Return the answer in the one way that all its spellings here have in common.
 
     Raises:
         ValueError: It has none: two units, a root or fraction of nothing, or one slash between

@@ -31,7 +31,7 @@ _STRUCTURE: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class NumberScorer(Scorer):
-    """Compares the number that a response states last."""
+    """Scorer of the number that a response states last."""
 
     question = "Ann has 3 apples and buys 4 more. How many apples has she now?"
 
@@ -74,7 +74,7 @@ class NumberScorer(Scorer):
 
 @dataclass(frozen=True, kw_only=True)
 class MathScorer(Scorer):
-    """Compares the LaTeX that a response states last, in normal form or by value."""
+    """Scorer of the LaTeX that a response states last, in normal form or by value."""
 
     keeps_published_golds = True
     question = "Compute $3 + 4$."
@@ -109,7 +109,7 @@ class MathScorer(Scorer):
 
 
 def extract_number(response: str) -> int | None:
-    """The first number after the last ``The answer is: ``, rounded; None without one.
+    """Return the first number after the last ``The answer is: ``, rounded; None without one.
 
     Defects of the protocol: "1,234,567" reads as 1234 and "0,5" as 5, "6.5" rounds to 6, a
     fraction is divided out and rounded, and one over ``0`` is its numerator. Over ``00``, as over
@@ -131,7 +131,7 @@ def extract_number(response: str) -> int | None:
 
 
 def extract_math(response: str) -> str | None:
-    r"""What follows the last ``The answer is: ``, up to ".\n" or the final full stop.
+    r"""Return the text behind the last ``The answer is: ``, up to ".\n" or the final full stop.
 
     None without the delimiter, or with nothing behind it. "5. So x = 5." is one answer, since only
     a full stop at a line's end ends it. ``same_answer`` compares it with the right one.
@@ -143,7 +143,7 @@ def extract_math(response: str) -> str | None:
 
 
 def final_answer(response: str) -> str | None:
-    r"""The sentence behind the last ``answer is``, without its full stop.
+    r"""Return the sentence behind the last ``answer is``, without its full stop.
 
     None without one, with nothing behind it, or where a box follows, which then has the answer.
     Of ``The answer is: \frac{1}{2}. This completes it.`` it is ``\frac{1}{2}``; a full stop
@@ -156,7 +156,7 @@ def final_answer(response: str) -> str | None:
 
 
 def where_to_read(kind: Literal["number", "math"], response: str) -> list[str]:
-    """Texts that may hold the answer, in the order in which they are tried.
+    """Return texts that may hold the answer, in the order in which they are tried.
 
     What is stated last counts: the sentence behind the last ``answer is``, or a box behind that.
     Only where math-verify finds nothing there does it look through the whole response, in which it

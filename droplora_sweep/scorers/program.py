@@ -24,7 +24,7 @@ _DEMONSTRATION: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class CodeScorer(Scorer):
-    """Runs the response's program with the tests that are the answer (see ``run_programs``)."""
+    """Scorer of the response's program, which must pass the answer's tests (``run_programs``)."""
 
     runs_code = True
     question = "Write a Python function double(x) that returns twice x."
@@ -75,7 +75,7 @@ class CodeScorer(Scorer):
 
 
 def extract_code(response: str) -> str | None:
-    """The first Python block, or else the whole response, cut before its own demonstration.
+    """Return the first Python block, else the whole response, cut before its demonstration.
 
     The cut is at the first ``if __name__ == "__main__":``, ``# Example usage`` or ``assert``,
     wherever it stands: a docstring that holds the word "assert" loses its end, and with it the
@@ -97,7 +97,7 @@ def extract_code(response: str) -> str | None:
 
 
 def read_code(response: str) -> str | None:
-    """The first block fenced as Python, without the demonstration at its end; None without one.
+    """Return the first block fenced as Python, without its demonstration; None without one.
 
     A fence stands at the start of a line. The demonstration begins at the first unindented ``if
     __name__``, ``# Example usage`` or ``assert``, so that the same words inside a function or a

@@ -1,4 +1,4 @@
-"""Where untrusted programs are run: bubblewrap's namespaces around the code server.
+"""Sandbox of untrusted programs: bubblewrap's namespaces around the code server.
 
 Inside there is no network, no process of the host, no environment, no ``/proc`` and no file but
 Python's standard library and the system's shared libraries, read-only; the one writable folder is
@@ -28,15 +28,15 @@ from typing import Final
 from ._seccomp import MACHINES, build_filter
 
 WRITABLE_BYTES: Final = 32 << 20
-"""What all files of a program can take together."""
+"""Most bytes that all files of a program can take together."""
 
 SERVER: Final = Path(__file__).with_name("_code_server.py")
 
 PYTHON_FLAGS: Final = ("-s", "-S", "-P", "-B", "-X", "utf8")
-"""Those of ``-I`` except that the environment is read, for the seed in ``ENVIRONMENT``."""
+"""Flags of ``-I`` except that the environment is read, for the seed in ``ENVIRONMENT``."""
 
 ENVIRONMENT: Final = {"PYTHONHASHSEED": "0"}
-"""With a fixed seed the order of a set, and so a program's outcome, is the same in every run."""
+"""A fixed seed, so that the order of a set, and with it an outcome, is the same in every run."""
 
 _PROBE_LIMIT_S: Final = 20.0
 
@@ -50,7 +50,7 @@ class Sandbox:
     """A way to run the code server that was tried and works.
 
     Attributes:
-        command: What to start; requests go to its input and outcomes come from its output.
+        command: Command that takes requests as input and gives outcomes as output.
         settings: The server's first line of input.
     """
 
@@ -76,7 +76,7 @@ class Runtime:
 
 
 def find_sandbox() -> Sandbox | None:
-    """The sandbox of this machine, tried once per process; None if ``no_sandbox_reason`` has one.
+    """Return the sandbox of this machine, tried once per process; None if there is none.
 
     What is tried is a program that passes: user namespaces, the filter and the libraries all have
     to work for that.
@@ -86,14 +86,14 @@ def find_sandbox() -> Sandbox | None:
 
 
 def no_sandbox_reason() -> str | None:
-    """Why ``find_sandbox`` found none, in one line; None if it found one."""
+    """Return the reason why ``find_sandbox`` found none, in one line; None if it found one."""
     found = _probe(shutil.which("bwrap"))
     return found if isinstance(found, str) else None
 
 
 @functools.cache
 def _probe(bubblewrap: str | None) -> Sandbox | str:
-    """The sandbox, or the reason for none."""
+    """Return the sandbox, or the reason for none."""
     if sys.platform != "linux":
         return f"the sandbox needs Linux, got {sys.platform}"
     if platform.machine() not in MACHINES:
@@ -127,7 +127,7 @@ def _probe(bubblewrap: str | None) -> Sandbox | str:
 
 
 def find_runtime() -> Runtime:
-    """What this interpreter needs to run without installed packages."""
+    """Return the files that this interpreter needs to run without installed packages."""
     standard_library = sysconfig.get_path("stdlib")
     wanted = [
         *_LIBRARY_FOLDERS,
@@ -158,7 +158,7 @@ def find_runtime() -> Runtime:
 
 
 def sandbox_command(bubblewrap: str, runtime: Runtime) -> tuple[str, ...]:
-    """The command line that starts the code server in namespaces of its own."""
+    """Return the command line that starts the code server in namespaces of its own."""
     arguments = [bubblewrap, "--unshare-user", "--unshare-all", "--die-with-parent"]
     arguments += ["--new-session", "--cap-drop", "ALL", "--hostname", "sandbox"]
     arguments += ["--uid", _UNPRIVILEGED_ID, "--gid", _UNPRIVILEGED_ID]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ProtocolName: TypeAlias = Literal["paper", "strict"]
-"""How a response is read; ``EvaluationSpec.protocol`` says what each does."""
+"""Rules by which a response is read (see ``EvaluationSpec.protocol``)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Answer:
     """A response as it was read.
 
     Attributes:
-        prediction: What was read from it; None if nothing was, which counts as wrong.
+        prediction: Answer that was read from it; None if none was, which counts as wrong.
         correct: True where it is right.
         credit: Score in [0, 1], larger being better, where a response may be right in part; None
             is 1 if it is right, else 0.
@@ -46,12 +46,10 @@ class StopRule:
         is_complete: Returns True for a text that is read as all its continuations are.
         endings: A text that has just become complete holds one of these near its end, so that the
             others need not be looked at; empty if it need not.
-        endings_decide: True where every text that holds one of the endings is complete.
     """
 
     is_complete: Callable[[str], bool]
     endings: tuple[str, ...] = ()
-    endings_decide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +67,15 @@ class Scorer:
     needs: ClassVar[tuple[Literal["options", "pattern"], ...]] = ()
     """Settings without which it cannot score."""
     runs_code: ClassVar[bool] = False
-    """Runs a response with its tests: needs the sandbox, and may score several samples
-    (pass@k). No training mixture has tests to validate on."""
+    """True where responses are run with their tests: they need the sandbox, and several samples may
+    be scored (pass@k). No training mixture has tests to validate on."""
     is_rated: ClassVar[bool] = False
-    """Leaves a response to a judge, who needs no right answer: ``read`` is never called."""
+    """True where a judge rates responses, without right answers: ``read`` is never called."""
     compares_text: ClassVar[bool] = False
-    """Compares what it read with the right answer as text, so that few different answers are a
-    closed set."""
+    """True where answers are compared as text, so that few different ones are a closed set."""
     keeps_published_golds: ClassVar[bool] = False
-    """Does not refuse answers of a published benchmark that no response can match: they count as
-    wrong in published scores too."""
+    """True where a published benchmark's answers that no response can match are not refused: they
+    count as wrong in published scores too."""
     question: ClassVar[str] = "Name three colours."
     """An instruction as its benchmarks may have it, for a model card, which shows no data."""
 
@@ -139,9 +136,9 @@ class Scorer:
         """Read each response; overridden where many are faster read together.
 
         Args:
-            responses: What a model said.
+            responses: Texts of a model.
             golds: Right answer to each.
-            protocol: How they are read.
+            protocol: Rules by which they are read.
             preambles: ``Example.preamble`` of each, for code; none where None.
             allow_unsandboxed_code: Run code even where there is no sandbox.
         """

@@ -43,7 +43,7 @@ SCORERS: Final[dict[str, Scorer]] = {
     "exact": ExactScorer(),
     "regex": RegexScorer(),
 }
-"""What is built in."""
+"""Built-in scorers."""
 
 
 def scorer_names() -> tuple[str, ...]:

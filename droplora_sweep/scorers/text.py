@@ -10,7 +10,7 @@ from .scorer import Answer, ProtocolName, Scorer
 
 @dataclass(frozen=True, kw_only=True)
 class ExactScorer(Scorer):
-    """Compares the whole response, stripped, with the answer."""
+    """Scorer of the whole response, stripped."""
 
     compares_text = True
 
@@ -27,7 +27,7 @@ class ExactScorer(Scorer):
 
 @dataclass(frozen=True, kw_only=True)
 class RegexScorer(Scorer):
-    """Compares the first match of ``pattern``, or its first group if it has one."""
+    """Scorer of the first match of ``pattern``, or of its first group if it has one."""
 
     needs = ("pattern",)
     compares_text = True
@@ -44,6 +44,6 @@ class RegexScorer(Scorer):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeScorer(Scorer):
-    """Leaves responses to the judge of ``evaluation.judge``."""
+    """Scorer that leaves responses to the judge of ``evaluation.judge``."""
 
     is_rated = True

@@ -39,7 +39,16 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             continue
         changes = changes or BenchmarkSpec()
         is_default_used |= known is None and changes.scoring is None
-        entry = _changed(known or BenchmarkEntry(spec.scoring, folders=(name,)), changes)
+        entry = _changed(
+            known or BenchmarkEntry(spec.scoring, folders=(name,)),
+            scoring=changes.scoring,
+            options=changes.options or None,
+            pattern=changes.pattern,
+            prompt_suffix=changes.prompt_suffix,
+            max_new_tokens=changes.max_new_tokens,
+            formats=(changes.format,) if changes.format else None,
+            fields=changes.fields or None,
+        )
         broken = [*_broken_rules(name, entry, changes), *field_faults(f"benchmarks.{name}", entry)]
         faults += broken
         if not broken:
@@ -57,12 +66,12 @@ def find_mixture(train: TrainSpec) -> BenchmarkEntry:
     entry = MIXTURES.get(train.name) or BenchmarkEntry(
         scoring=None, folders=(train.name,), formats=("llm_adapters", *IN_CONVERSATIONS)
     )
-    changes: dict[str, Any] = {
-        "formats": (train.format,) if train.format else None,
-        "prompt_suffix": train.prompt_suffix,
-        "fields": train.fields or None,
-    }
-    return replace(entry, **{name: value for name, value in changes.items() if value is not None})
+    return _changed(
+        entry,
+        formats=(train.format,) if train.format else None,
+        prompt_suffix=train.prompt_suffix,
+        fields=train.fields or None,
+    )
 
 
 def field_faults(place: str, entry: BenchmarkEntry) -> list[Fault]:
@@ -91,16 +100,8 @@ def task_fault(field: str, problem: str) -> Fault:
     return Fault(where="", field=f"task.{field}", problem=problem)
 
 
-def _changed(entry: BenchmarkEntry, spec: BenchmarkSpec) -> BenchmarkEntry:
-    changes: dict[str, Any] = {
-        "scoring": spec.scoring,
-        "options": spec.options or None,
-        "pattern": spec.pattern,
-        "prompt_suffix": spec.prompt_suffix,
-        "max_new_tokens": spec.max_new_tokens,
-        "formats": (spec.format,) if spec.format else None,
-        "fields": spec.fields or None,
-    }
+def _changed(entry: BenchmarkEntry, **changes: Any) -> BenchmarkEntry:
+    """Return the entry with what a spec gives; None keeps what is known."""
     return replace(entry, **{name: value for name, value in changes.items() if value is not None})
 
 

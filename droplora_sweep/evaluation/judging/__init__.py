@@ -1,4 +1,4 @@
-"""Rates conversations of one turn or two with a judge model, by MT-Bench's single-answer grading.
+"""A judge model's ratings of conversations, by MT-Bench's single-answer grading.
 
 The protocol is that of arXiv 2306.05685 (FastChat's ``llm_judge``): its published prompts, which
 are read from the user's files, every turn, temperature 0. A rating that cannot be had is missing,

@@ -8,7 +8,7 @@ import json
 import threading
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Charge:
-    """What one request may cost, and what it did; the sender sets ``spent``."""
+    """Tokens that one request may cost, and those that it did; the sender sets ``spent``."""
 
     reserved: int
     spent: int = 0
@@ -35,8 +35,8 @@ class Budget:
     does not fit, the budget is closed: what is sent does not depend on which requests are small.
 
     Args:
-        max_requests: How many may be sent.
-        max_tokens: What they may cost together.
+        max_requests: Most requests that may be sent.
+        max_tokens: Most tokens that they may cost together.
     """
 
     def __init__(self, max_requests: int, max_tokens: int) -> None:
@@ -49,14 +49,14 @@ class Budget:
         self._changed = threading.Condition()
 
     def close(self, reason: str) -> None:
-        """Nothing more may be sent, for this reason; the first reason stays."""
+        """Let nothing more be sent, for this reason; the first reason stays."""
         with self._changed:
             self._closed = self._closed or reason
             self._changed.notify_all()
 
     @contextmanager
     def request(self, num_tokens: int) -> Iterator[Charge | str]:
-        """Gives what the request may cost, or the reason why it must not be sent.
+        """Give the request's charge, or the reason why it must not be sent.
 
         Waits while other requests, once paid for, may leave enough.
         """
@@ -94,7 +94,7 @@ class Budget:
 
 
 def request_digest(url: str, body: Mapping[str, Any]) -> str:
-    """The sha256 over the URL's path and the body: model, messages, temperature, reply length.
+    """Return the sha256 over the URL's path and the body: model, messages, temperature, length.
 
     The host is left out, so that a server keeps its replies when it moves.
     """
@@ -137,13 +137,7 @@ class ReplyCache:
                 return None
 
     def put(self, digest: str, reply: Reply) -> None:
-        entry = {
-            "digest": digest,
-            "text": reply.text,
-            "finish_reason": reply.finish_reason,
-            "num_tokens": reply.num_tokens,
-            "tokens_estimated": reply.tokens_estimated,
-        }
+        entry = {"digest": digest, **asdict(reply)}
         path = self._folder / f"{digest}.json"
         temporary = self._folder / f".{digest}.{uuid.uuid4().hex}.tmp"
         try:

@@ -34,7 +34,7 @@ _MAX_FILE_BYTES: Final = 16_384
 
 
 def read_key(spec: JudgeSpec) -> SecretStr | None:
-    """The key from ``key_env`` or ``key_file``; None if the spec has neither.
+    """Return the key from ``key_env`` or ``key_file``; None if the spec has neither.
 
     Raises:
         InputError: The variable is not set; the file cannot be read or others than its owner can
@@ -49,7 +49,7 @@ def read_key(spec: JudgeSpec) -> SecretStr | None:
 
 
 def redacted(text: str, key: SecretStr | None) -> str:
-    """The text without the key, which an endpoint's error may repeat."""
+    """Return the text without the key, which an endpoint's error may repeat."""
     secret = key.get_secret_value() if key is not None else ""
     return text.replace(secret, "[key]") if len(secret) >= MIN_SECRET_CHARACTERS else text
 
@@ -99,7 +99,7 @@ class JudgeError(DropLoRASweepError):
 
 @dataclass(frozen=True)
 class Reply:
-    """What the judge said.
+    """The judge's reply.
 
     Attributes:
         text: The reply; empty if the endpoint gave none.
@@ -116,14 +116,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no reply.
+    """Reason why there is no reply.
 
     Attributes:
         kind: ``transient`` may succeed when sent again; ``request`` fails for this request alone;
             ``endpoint`` fails for every one.
-        problem: What happened, in one line.
-        wait_s: What the endpoint asks to wait before the next attempt; None if it does not say.
-        num_tokens: What the attempt may have cost all the same.
+        problem: The failure, in one line.
+        wait_s: Seconds that the endpoint asks to wait before the next attempt; None if none.
+        num_tokens: Tokens that the attempt may have cost all the same.
     """
 
     kind: Literal["transient", "request", "endpoint"]
@@ -133,25 +133,25 @@ class Failure:
 
 
 def completions_url(url: str) -> str:
-    """The address requests go to, for the address of an API or its full one."""
+    """Return the address of requests, for the address of an API or its full one."""
     url = url.rstrip("/")
     return url if url.endswith("/chat/completions") else f"{url}/chat/completions"
 
 
 def estimated_tokens(text: str) -> int:
-    """A third of the UTF-8 bytes: above the usual count for English, near it for Chinese."""
+    """Return a third of the UTF-8 bytes: above the usual count for English, near it for Chinese."""
     return math.ceil(len(text.encode("utf-8", "replace")) / 3)
 
 
 def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """The estimated tokens of a request's messages."""
+    """Return the estimated tokens of a request's messages."""
     return sum(estimated_tokens(message["content"]) + 8 for message in body["messages"])
 
 
 def attempt(
     url: str, body: Mapping[str, Any], key: SecretStr | None, timeout_s: float
 ) -> Reply | Failure:
-    """Sends the request once; never raises for what the endpoint or the network does.
+    """Send the request once; nothing that the endpoint or the network does is raised.
 
     Redirects are not followed, as the key would follow them. Proxies are those of the environment;
     its ``.netrc`` is not used.
@@ -197,14 +197,14 @@ def read_response(
     body: Mapping[str, Any],
     key: SecretStr | None = None,
 ) -> Reply | Failure:
-    """What a response means.
+    """Return the reply or the failure that a response is.
 
     Args:
         status: HTTP status.
         headers: Case-insensitive.
         data: The response's body.
         body: The request's, for the estimate of its tokens.
-        key: What must not be in the result.
+        key: Text that must not be in the result.
     """
     if status == 200:
         return _read_reply(data, body, key)
@@ -220,7 +220,7 @@ def read_response(
 
 
 class _Bearer(AuthBase):
-    """Sets the header; with no key, keeps requests from looking for one in ``.netrc``."""
+    """Header with the key; without one, requests are kept from looking for one in ``.netrc``."""
 
     def __init__(self, key: SecretStr | None) -> None:
         self._key = key
@@ -232,7 +232,7 @@ class _Bearer(AuthBase):
 
 
 def _read(response: requests.Response, deadline: float) -> bytes | Failure:
-    """The body as it arrives: the socket's own timeout starts anew with every byte."""
+    """Read the body as it arrives: the socket's own timeout starts anew with every byte."""
     data = bytearray()
     while chunk := response.raw.read1(65_536, decode_content=True):
         data += chunk
@@ -283,7 +283,7 @@ def _counted_tokens(usage: Any) -> int | None:
 
 
 def _said(data: bytes) -> str:
-    """The message of an error's body, in the forms that servers use; the body if it has none."""
+    """Return the message of an error's body, in the forms that servers use, else the body."""
     text = data.decode("utf-8", "replace")
     try:
         body = json.loads(text)
@@ -301,14 +301,14 @@ def _said(data: bytes) -> str:
 
 
 def _line(text: str, key: SecretStr | None) -> str:
-    """One printable, short line without the key."""
+    """Return one printable, short line without the key."""
     text = " ".join(redacted(text, key).split())
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]}..."
 
 
 def _retry_after_s(header: str | None) -> float | None:
-    """Seconds, from a number of them or a date (RFC 9110, 10.2.3); None if it is neither."""
+    """Return seconds, from a number of them or a date (RFC 9110, 10.2.3); None for neither."""
     if header is None:
         return None
     try:
@@ -332,15 +332,15 @@ MAX_WAIT_S: Final = 60.0
 def next_wait_s(
     failure: Failure, num_attempts: int, max_attempts: int, jitter: float
 ) -> float | None:
-    """Seconds to wait before the next attempt; None to give up.
+    """Return the seconds to wait before the next attempt; None to give up.
 
     The wait doubles from attempt to attempt, and half of it is left to chance, so that requests
     which failed together do not come back together. ``Retry-After`` is the least it can be.
 
     Args:
-        failure: How the last attempt failed.
-        num_attempts: How many were made.
-        max_attempts: How many may be made.
+        failure: The last attempt's failure.
+        num_attempts: Attempts so far.
+        max_attempts: Most attempts.
         jitter: Drawn from [0, 1).
     """
     if failure.kind != "transient" or num_attempts >= max_attempts:

@@ -58,8 +58,8 @@ class Conversation:
     Attributes:
         question_id: The question's number.
         category: MT-Bench's, e.g. ``writing``; it chooses the prompts.
-        turns: What the user says in each turn.
-        answers: What the rated model answered in each turn.
+        turns: The user's text of each turn.
+        answers: The rated model's answer to each turn.
         reference: A right answer to each of two turns; None looks in the spec's ``references``.
             A question of one turn is rated without.
     """
@@ -73,17 +73,17 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Rating:
-    """What the judge gave one turn of a conversation.
+    """The judge's rating of one turn of a conversation.
 
     Attributes:
         question_id: ``Conversation.question_id``.
         turn: 1 or 2.
         rating: In [1, 10]; None if it is missing.
-        reason: Why it is missing, in one line; None if it is not.
+        reason: Reason why it is missing, in one line; None if it is not.
         prompt_digest: Names the request, and its reply's file in the cache.
-        num_tokens: What prompt and reply came to when they were paid for; 0 without a reply.
-        tokens_estimated: The endpoint did not count them, so they were estimated from the text.
-        cached: Nothing was sent for this rating: its reply was there already.
+        num_tokens: Tokens of prompt and reply when they were paid for; 0 without a reply.
+        tokens_estimated: True where the endpoint did not count them.
+        cached: True where the reply was there already, so that nothing was sent.
     """
 
     question_id: int
@@ -104,7 +104,7 @@ def grade(
     sleep: Callable[[float], object] = time.sleep,
     budget: Budget | None = None,
 ) -> list[Rating]:
-    """Rates each turn of every conversation.
+    """Rate each turn of every conversation.
 
     A rating is missing, with its reason, where the judge's reply does not end with one, where the
     endpoint gives no reply in ``max_attempts``, or where the budget is spent. Replies are cached,
@@ -112,7 +112,7 @@ def grade(
     needs no key if all is.
 
     Args:
-        conversations: What to rate.
+        conversations: Answers to rate.
         spec: The judge.
         cache: Folder of the judge's replies; made if need be.
         sleep: Waits between attempts.
@@ -158,7 +158,7 @@ def grade(
 
 
 def check_ready(conversations: Sequence[Conversation], spec: JudgeSpec) -> None:
-    """See that prompts, references and key are there for these conversations; sends nothing.
+    """Check that prompts, references and key are there for these conversations; send nothing.
 
     Raises:
         InputError: As ``grade``.
@@ -212,7 +212,7 @@ def _requests(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[_R
 
 
 class _Judge:
-    """Sends requests from several threads, within the budget."""
+    """Sender of requests from several threads, within the budget."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class _Judge:
         self._num_failures_in_a_row = 0
 
     def ask_all(self, requests: Sequence[_Request]) -> dict[str, Reply | str]:
-        """Each request's reply, or the reason why there is none, by digest."""
+        """Return each request's reply, or the reason why there is none, by digest."""
         pool = ThreadPoolExecutor(self._spec.max_concurrent, thread_name_prefix="judge")
         try:
             futures = {request.digest: pool.submit(self._ask, request) for request in requests}
@@ -331,7 +331,7 @@ def _warn_of_estimates(outcomes: Mapping[str, Reply | str]) -> None:
 
 
 def load_references(path: Path) -> dict[int, tuple[str, str]]:
-    """Both turns' reference answers by question id.
+    """Return both turns' reference answers by question id.
 
     Raises:
         InputError: The file cannot be read or is not JSON lines, or a record lacks a question id
@@ -363,7 +363,7 @@ def _turns(record: dict[str, Any]) -> tuple[str, str] | None:
 def conversation_of(
     index: int, example: Example, answers: tuple[str, ...], spec: JudgeSpec
 ) -> Conversation:
-    """What the judge is to rate.
+    """Return the conversation that the judge is to rate.
 
     Reference answers are those of the spec's file, as FastChat takes them, and the example's own
     where the spec names no file.
@@ -385,7 +385,7 @@ def conversation_of(
 
 
 def rate(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[Rating]:
-    """Each turn's rating, in order; whatever keeps the judge from rating is their reason.
+    """Return each turn's rating, in order; if there is none, with the reason.
 
     A trial's training is not lost to an endpoint that is away, a wrong key or a missing file:
     these make ratings missing, and one warning is logged. Replies in the cache are used even so.
@@ -407,7 +407,7 @@ def rate(conversations: Sequence[Conversation], spec: JudgeSpec) -> list[Rating]
 
 
 def check_judge(examples: Sequence[Example], spec: JudgeSpec) -> list[Fault]:
-    """What would keep every rating, or that of a question, from being had; sends nothing."""
+    """Return faults that would keep ratings from being had; nothing is sent."""
     faults = [
         Fault("", "task.benchmarks", f"must have at most two turns, got {len(example.turns)}")
         for example in examples
@@ -427,7 +427,7 @@ def check_judge(examples: Sequence[Example], spec: JudgeSpec) -> list[Fault]:
 
 
 def judge_digests(spec: JudgeSpec) -> dict[str, str]:
-    """The sha256, in hex, over each file of the judge that changes ratings, by name."""
+    """Return the sha256, in hex, over each file of the judge that changes ratings, by name."""
     files = {"judge/prompts": spec.prompts, "judge/references": spec.references}
     return {
         name: hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()
@@ -437,7 +437,7 @@ def judge_digests(spec: JudgeSpec) -> dict[str, str]:
 
 
 def with_absolute_files(spec: JudgeSpec) -> JudgeSpec:
-    """The judge with absolute paths, which mean the same in a worker's working folder."""
+    """Return the judge with absolute paths, which mean the same in a worker's working folder."""
     names = ("prompts", "references", "key_file", "cache")
     given = {name: path for name in names if (path := getattr(spec, name)) is not None}
     files = {name: str(Path(path).expanduser().resolve()) for name, path in given.items()}
@@ -450,7 +450,7 @@ def _cached(
     cache: Path,
     reason: str,
 ) -> list[Rating]:
-    """What is in the cache; the reason for all else."""
+    """Return the ratings in the cache; the others are missing for this reason."""
     budget = Budget(spec.max_requests, spec.max_tokens)
     budget.close(reason)
     # With a closed budget nothing is sent, so that no key is needed.

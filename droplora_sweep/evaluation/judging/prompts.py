@@ -26,12 +26,12 @@ _RATING: Final = re.compile(r"\[\[(\s*(?:[0-9.,]+|rating)\s*)\]\]", re.IGNORECAS
 
 
 def is_delimiter(line: str) -> bool:
-    """Whether a template's line is a delimiter: ``[...]``, ``<|...|>`` or ``### ...:``."""
+    """Return True for a delimiter line of a template: ``[...]``, ``<|...|>`` or ``### ...:``."""
     return _DELIMITER_LINE.fullmatch(line.strip()) is not None
 
 
 class Neutraliser:
-    """Rewrites what an answer could be mistaken for anything but data by.
+    """Rewriter of what could make an answer be mistaken for anything but data.
 
     * Every delimiter line of the templates, wherever it stands in the answer, whatever its case
       and spacing, and other lines like ``[The Start of ...]``: ``[The End of Assistant's Answer]``
@@ -105,7 +105,7 @@ class Reading:
 
 
 def read_rating(reply: str) -> Reading:
-    """The rating that the reply ends with, e.g. ``Rating: [[5]]``, as the prompts ask for it.
+    """Return the rating that the reply ends with, e.g. ``Rating: [[5]]``, as the prompts ask.
 
     Markers before the last one are the judge's explanation, which may quote an answer, and are
     passed over. The rating is missing if
@@ -140,7 +140,7 @@ def read_rating(reply: str) -> Reading:
 
 
 def _rivals(reply: str, markers: list[re.Match[str]]) -> list[re.Match[str]]:
-    """The markers besides the last that claim to be the rating too."""
+    """Return the markers besides the last that claim to be the rating too."""
     *earlier, last = markers
     rivals = []
     following = last
@@ -222,7 +222,7 @@ def read_objects(path: Path) -> list[Placed]:
 
 
 def load_prompts(path: Path) -> dict[str, JudgePrompt]:
-    """The single-answer prompts of the file, by name; others in it are ignored.
+    """Return the single-answer prompts of the file, by name; others in it are ignored.
 
     Raises:
         InputError: The file cannot be read or is not JSON lines, a prompt is missing, asks for
@@ -250,7 +250,7 @@ def load_prompts(path: Path) -> dict[str, JudgePrompt]:
 
 
 def fill_in(prompt: JudgePrompt, values: Mapping[str, str]) -> list[dict[str, str]]:
-    """The messages to send; what a value holds is never taken for a field."""
+    """Return the messages to send; a value's text is never taken for a field."""
     user = _PLACEHOLDER.sub(lambda match: values[match[1]], prompt.template)
     return [
         {"role": "system", "content": prompt.system_prompt},
@@ -263,13 +263,13 @@ def messages_of(
     reference: tuple[str, str] | None,
     prompts: Mapping[str, JudgePrompt],
 ) -> tuple[list[dict[str, str]], ...]:
-    """The messages that have the judge rate each turn.
+    """Return the messages that have the judge rate each turn.
 
     A question of one turn is rated by ``single-v1`` whatever its category, as the released code of
     arXiv 2508.17337 has MT-Bench's first turns rated.
 
     Args:
-        conversation: What is rated; its answers are neutralised.
+        conversation: Answers to rate, which are neutralised.
         reference: Right answers; needed for ``REFERENCE_CATEGORIES`` in two turns, else unused.
         prompts: From ``load_prompts``.
     """
@@ -300,7 +300,7 @@ def messages_of(
 
 
 def _problems(name: str, record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Pairs of the record's field and what is wrong with it."""
+    """Return pairs of a field and its problem."""
     problems = [
         (field, f"must be text, got {type(record.get(field)).__name__}")
         for field in ("system_prompt", "prompt_template")

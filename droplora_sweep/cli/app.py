@@ -10,8 +10,6 @@ from __future__ import annotations
 import typer
 
 from . import planning, reporting, running, scoring, winners
-from . import reporting as results
-from . import running as live
 
 app = typer.Typer(
     add_completion=False,
@@ -24,10 +22,10 @@ app.command()(planning.plan)
 app.command()(running.run)
 app.command()(running.resume)
 app.command()(running.stop)
-app.command()(live.stop_trial)
-app.command()(live.pin)
-app.command()(live.clone)
-app.command()(results.status)
+app.command()(running.stop_trial)
+app.command()(running.pin)
+app.command()(running.clone)
+app.command()(reporting.status)
 app.command()(winners.best)
 app.command()(reporting.report)
 app.command()(reporting.compare)
@@ -36,6 +34,6 @@ app.command()(winners.export)
 app.command()(winners.rerun)
 app.command("eval")(scoring.evaluate)
 app.command()(scoring.compress)
-app.command()(results.sync)
-app.command()(results.ui)
+app.command()(reporting.sync)
+app.command()(reporting.ui)
 app.command()(planning.schema)

@@ -1,4 +1,4 @@
-"""What commands are given and what they end with: arguments and options that several share."""
+"""Arguments and options that several commands share, and exit codes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.spec import require_no_secret, require_tracking_uri
 from droplora_sweep.storage.mirror import local_storage
 
 
@@ -51,6 +52,29 @@ def usable_path(option: typer.CallbackParam, path: Path | None) -> Path | None:
     return path
 
 
+def tracking_server(option: typer.CallbackParam, uri: str | None) -> str | None:
+    """Return an MLflow server's address, which holds no secret.
+
+    Raises:
+        InputError: It holds one, or is no address of a server.
+    """
+    require_no_secret(option.opts[0], uri or "")
+    require_tracking_uri(option.opts[0], uri)
+    return uri
+
+
+MlflowServer = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow-uri",
+        metavar="URI",
+        callback=tracking_server,
+        help="MLflow server; the sweep's own if not set.",
+    ),
+]
+Trial = Annotated[
+    str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+]
 Storage = Annotated[
     Path,
     typer.Option(

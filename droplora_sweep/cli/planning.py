@@ -10,6 +10,21 @@ import typer
 import yaml
 
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
+from droplora_sweep.plan.plan import make_plan
+from droplora_sweep.plan.plan_costs import Assumed, find_gpu
+from droplora_sweep.plan.survey import (
+    check_capacity,
+    check_sandbox,
+    lacks_gpus_at_all,
+    prepare,
+    survey,
+)
+from droplora_sweep.present.contents.plan import calibration_lines, knob_lines, plan_table
+from droplora_sweep.present.terminal.noise import NoiseLog
+from droplora_sweep.present.terminal.tables import terminal_table
+from droplora_sweep.run.connection import nodes_at
+from droplora_sweep.spec import file_notes, load_sweep_file
+from droplora_sweep.spec.loading.loader import json_schema
 
 from .options import Address, File, Overrides
 from .printing import own_console, print_lines
@@ -21,9 +36,6 @@ if TYPE_CHECKING:
 
 def validate(file: File, overrides: Overrides = None) -> None:
     """Check a file, its model and its data; name every fault."""
-    from droplora_sweep.plan.survey import survey
-    from droplora_sweep.spec import file_notes, load_sweep_file
-
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
@@ -54,14 +66,6 @@ def plan(
     ] = False,
 ) -> None:
     """Show the resolved spec and what a sweep would take; start no sweep."""
-    from droplora_sweep.plan.plan import make_plan
-    from droplora_sweep.plan.plan_costs import Assumed, find_gpu
-    from droplora_sweep.plan.survey import check_capacity, lacks_gpus_at_all, survey
-    from droplora_sweep.present.contents.plan import calibration_lines, knob_lines, plan_table
-    from droplora_sweep.present.terminal.tables import terminal_table
-    from droplora_sweep.run.connection import nodes_at
-    from droplora_sweep.spec import load_sweep_file
-
     memory_bytes = None if gpu_memory is None else round(gpu_memory * 1e9)
     assumed = Assumed(find_gpu(gpu), memory_bytes, utilisation)
     loaded = load_sweep_file(file, overrides or (), needs_data=calibrate)
@@ -82,8 +86,6 @@ def plan(
 
 def _calibrate(file: SweepFile, address: str) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
-    from droplora_sweep.plan.survey import check_sandbox, prepare
-    from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.calibration import calibrate
 
     prepared = prepare(file)
@@ -99,6 +101,4 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
 
 def schema() -> None:
     """Print the JSON Schema of search-space files, for editors."""
-    from droplora_sweep.spec.loading.loader import json_schema
-
     print(json.dumps(json_schema(), indent=2))  # noqa: T201 - plain JSON for other programs

@@ -1,4 +1,4 @@
-"""What several commands print, and how."""
+"""Printing that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from droplora_sweep.errors import DropLoRASweepError
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.present.contents.trials import trials_notes, trials_tables
+from droplora_sweep.present.terminal.pace import hindsight_lines
+from droplora_sweep.present.terminal.tables import terminal_table
 from droplora_sweep.present.values import command_text, storage_text
+from droplora_sweep.records.layout import REPORT_PAGE
+from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
 
 if TYPE_CHECKING:
@@ -19,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.facts import Facts
     from droplora_sweep.present.contents.table import Table
     from droplora_sweep.records.trial import SweepRecord
@@ -49,8 +54,6 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
 
 def print_tables(console: Console, tables: Iterable[Table]) -> None:
     """Print tables, each with its notes."""
-    from droplora_sweep.present.terminal.tables import terminal_table
-
     for table in tables:
         console.print(terminal_table(table))
         print_lines(console, table.notes)
@@ -58,19 +61,13 @@ def print_tables(console: Console, tables: Iterable[Table]) -> None:
 
 def print_trials(console: Console, record: SweepRecord, **progress: Any) -> None:
     """Print a sweep's trials and what has to be known of them."""
-    from droplora_sweep.present.contents.trials import trials_notes, trials_tables
-    from droplora_sweep.present.terminal.pace import hindsight_lines
-
     print_tables(console, trials_tables(record, **progress))
     print_lines(console, (*trials_notes(record), *hindsight_lines(record)))
 
 
 def print_result(console: Console, storage: Path, name: str) -> None:
     """Print the trials and the answer of a sweep whose driver has ended."""
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.facts import facts_of
-    from droplora_sweep.records.layout import REPORT_PAGE
-    from droplora_sweep.records.trial import SweepOutcome
 
     ledger = Ledger.open(storage, name)
     record = ledger.record
@@ -78,7 +75,7 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     print_trials(console, record, is_live=False)
     try:
         facts = facts_of(ledger)
-        print_decisions(console, ledger, facts)
+        print_decisions(console, facts)
         # Of an interrupted sweep the command that goes on with it is told last of all.
         if is_over:
             print_answer(console, facts)
@@ -91,7 +88,7 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     console.print(f"\nMLflow UI: [bold]{escape(command)}[/bold]", soft_wrap=True)
 
 
-def print_decisions(console: Console, ledger: Ledger, facts: Facts) -> None:
+def print_decisions(console: Console, facts: Facts) -> None:
     """Print the best rates; methods side by side and the Pareto front, where there are any.
 
     Raises:
@@ -99,9 +96,8 @@ def print_decisions(console: Console, ledger: Ledger, facts: Facts) -> None:
     """
     from droplora_sweep.analysis.winners import adapters_text
     from droplora_sweep.present.contents.results import result_tables
-    from droplora_sweep.run.deciding import conclusion, winners_of
 
-    lines = [conclusion(ledger), adapters_text(winners_of(ledger))]
+    lines = [facts.conclusion, adapters_text(facts.winners)]
     print_tables(console, result_tables(facts))
     print_lines(console, filter(None, lines))
 

@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import DropLoRASweepError, InputError, SweepError
+from droplora_sweep.ledger.progress import read_progress
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.mlflow_view.artifact_links import mend_links
+from droplora_sweep.mlflow_view.ui import MLFLOW_DATABASE, serve, ui_command, ui_login
+from droplora_sweep.present.terminal.pace import running_text
+from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.spec import require_no_secret
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
 
-from .options import DEFAULT_STORAGE, Name, Storage, storage_folder, usable_path
+from .options import (
+    DEFAULT_STORAGE,
+    MlflowServer,
+    Name,
+    Storage,
+    storage_folder,
+    tracking_server,
+    usable_path,
+)
 from .printing import (
     complain,
     own_console,
@@ -24,17 +39,11 @@ from .printing import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.comparison import Contender
 
 
 def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show a sweep's trials, while it runs or after."""
-    from droplora_sweep.ledger.progress import read_progress
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.present.terminal.pace import running_text
-    from droplora_sweep.records.trial import SweepOutcome
-
     ledger = Ledger.open(storage, name)
     record, holder = ledger.record, ledger.holder
     console = own_console()
@@ -67,19 +76,13 @@ def _stage(ledger: Ledger) -> str | None:
 
 def sync(
     name: Name,
-    mlflow_uri: Annotated[
-        str | None, typer.Option(help="MLflow server; the sweep's own if not set.")
-    ] = None,
+    mlflow_uri: MlflowServer = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.facts import facts_of
     from droplora_sweep.present.report.page import make_report, try_to_write
-    from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
-    require_no_secret("--mlflow-uri", mlflow_uri or "")
-    require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
     # mlflow takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.mlflow_view.publisher import publish_all
@@ -94,9 +97,9 @@ def sync(
     if not report.is_complete:
         lacking = ", ".join(report.unpublished)
         raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
-    console.print(f"{name}: {num_trials} trials are in {where}", highlight=False)
+    print_lines(console, [f"{name}: {num_trials} trials are in {where}"])
     if problem is not None:
-        console.print(f"without a new report: {problem}", highlight=False, markup=False)
+        print_lines(console, [f"without a new report: {problem}"])
 
 
 def ui(
@@ -105,9 +108,6 @@ def ui(
     login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
     """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C or SIGTERM."""
-    from droplora_sweep.mlflow_view.artifact_links import mend_links
-    from droplora_sweep.mlflow_view.ui import MLFLOW_DATABASE, serve, ui_command, ui_login
-
     if not (storage / MLFLOW_DATABASE).is_file():
         raise DropLoRASweepError(f"--storage: must hold {MLFLOW_DATABASE}, got {storage}")
     mend_links(storage)
@@ -116,9 +116,9 @@ def ui(
     # MLflow opens on its GenAI pages unless the address asks for those of model training.
     page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
     console = own_console()
-    console.print(f"MLflow UI on {page} (takes some seconds)", highlight=False)
+    print_lines(console, [f"MLflow UI on {page} (takes some seconds)"])
     if own is not None:
-        console.print(f"log in as {own.user} with the password {own.password}", highlight=False)
+        print_lines(console, [f"log in as {own.user} with the password {own.password}"])
     raise typer.Exit(serve(command, environment))
 
 
@@ -140,7 +140,6 @@ def report(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.facts import facts_of
     from droplora_sweep.present.report.page import make_report, write_report
 
@@ -165,7 +164,10 @@ def compare(
     ],
     mlflow_uri: Annotated[
         str | None,
-        typer.Option(help="MLflow server that has them all; the storage's own store if not set."),
+        typer.Option(
+            callback=tracking_server,
+            help="MLflow server that has them all; the storage's own store if not set.",
+        ),
     ] = None,
     mlflow_address: Annotated[
         str | None,
@@ -182,10 +184,7 @@ def compare(
     )
     from droplora_sweep.present.contents.comparison import compare as compare_sweeps
     from droplora_sweep.present.contents.facts import facts_of
-    from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
-    require_no_secret("--mlflow-uri", mlflow_uri or "")
-    require_tracking_uri("--mlflow-uri", mlflow_uri)
     require_no_secret("--mlflow-address", mlflow_address or "")
     if len(set(names)) < max(2, len(names)):
         problem = f"must be two different sweeps or more, got {', '.join(names)}"
@@ -209,8 +208,6 @@ def compare(
 
 def _ledger(name: str, storage: Path) -> Ledger:
     """A sweep by its name, or by its name behind another storage's."""
-    from droplora_sweep.ledger.reader import Ledger
-
     elsewhere, slash, own = name.rstrip("/").rpartition("/")
     if not slash:
         return Ledger.open(storage, name)

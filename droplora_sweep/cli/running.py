@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
+from droplora_sweep.ledger.requests import Ask, ask_driver, request_stop, require_driver
+from droplora_sweep.plan.survey import prepare
+from droplora_sweep.present.terminal.noise import NoiseLog
+from droplora_sweep.records.trial import SweepOutcome, TrialState
+from droplora_sweep.run.connection import resolve_address
+from droplora_sweep.run.remote import REMOTE, run_remotely
+from droplora_sweep.spec import load_sweep_file
 
 from .entry import EXIT_FAILED
 from .options import (
@@ -21,6 +29,7 @@ from .options import (
     Name,
     Overrides,
     Storage,
+    Trial,
     unsandboxed,
 )
 from .printing import complain, own_console, print_lines, print_result, sweep_command
@@ -28,7 +37,6 @@ from .printing import complain, own_console, print_lines, print_result, sweep_co
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from droplora_sweep.ledger.requests import Ask
     from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.run.connection import RayAddress
 
@@ -48,11 +56,6 @@ def run(
     allow_code: AllowCode = False,
 ) -> None:
     """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
-    from droplora_sweep.plan.survey import prepare
-    from droplora_sweep.run.connection import resolve_address
-    from droplora_sweep.run.remote import REMOTE, run_remotely
-    from droplora_sweep.spec import load_sweep_file
-
     cluster = resolve_address(address)
     is_remote = cluster.address.startswith(REMOTE)
 
@@ -80,11 +83,6 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    from droplora_sweep.ledger.reader import Ledger, recorded_file
-    from droplora_sweep.plan.survey import prepare
-    from droplora_sweep.run.connection import resolve_address
-    from droplora_sweep.run.remote import REMOTE
-
     cluster = resolve_address(address)
     if cluster.address.startswith(REMOTE):
         problem = "must reach the storage directly, got "
@@ -97,16 +95,12 @@ def resume(
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
-    from droplora_sweep.ledger.requests import request_stop
-
     holder = request_stop(storage, name)
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
 
 
 def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
-    from droplora_sweep.present.terminal.noise import NoiseLog
-    from droplora_sweep.records.trial import SweepOutcome, TrialState
     from droplora_sweep.sweep import run_sweep
 
     with NoiseLog() as log:
@@ -134,22 +128,13 @@ def _say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - lines of a driver elsewhere, as they are
 
 
-Trial = Annotated[
-    str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
-]
-
-
 def stop_trial(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
     """End one trial of a running sweep at its next step; the others go on."""
-    from droplora_sweep.ledger.requests import Ask
-
     _ask(storage, name, Ask.STOP_TRIAL, trial)
 
 
 def pin(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
     """Let a trial of a running sweep train to its end, whatever the scheduler thinks of it."""
-    from droplora_sweep.ledger.requests import Ask
-
     _ask(storage, name, Ask.PIN, trial)
 
 
@@ -164,8 +149,6 @@ def clone(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Add a trial to a running sweep: another one's, with some fields replaced."""
-    from droplora_sweep.ledger.reader import Ledger, named_trial
-    from droplora_sweep.ledger.requests import Ask, ask_driver, require_driver
     from droplora_sweep.run.control import cloned_spec
 
     require_driver(storage, name)
@@ -184,8 +167,6 @@ def clone(
 
 
 def _ask(storage: Path, name: str, ask: Ask, trial: str) -> None:
-    from droplora_sweep.ledger.reader import Ledger, named_trial
-    from droplora_sweep.ledger.requests import ask_driver, require_driver
 
     require_driver(storage, name)
     found = named_trial(Ledger.open(storage, name), trial)

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.ledger.reader import Ledger, find_trial
+from droplora_sweep.plan.survey import check_comparison, check_sandbox, prepare
 from droplora_sweep.records.layout import RESULTS
+from droplora_sweep.spec import load_sweep_file
 
 from .options import (
     DEFAULT_STORAGE,
@@ -18,6 +21,7 @@ from .options import (
     Overrides,
     Split,
     Storage,
+    Trial,
     storage_folder,
     unsandboxed,
     usable_path,
@@ -59,9 +63,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score an adapter or a base model on a file's task, outside a sweep."""
-    from droplora_sweep.plan.survey import check_comparison, check_sandbox, prepare
-    from droplora_sweep.spec import load_sweep_file
-
     prepared = prepare(load_sweep_file(file, [*(overrides or ()), *unsandboxed(allow_code)]))
     check_sandbox(prepared.file, prepared.task)
     if compare_generation:
@@ -83,9 +84,7 @@ def evaluate(
 
 def compress(
     name: Name,
-    trial: Annotated[
-        str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
-    ],
+    trial: Trial,
     ranks: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Halves of the adapter's rank if not set.")
     ] = None,
@@ -96,8 +95,6 @@ def compress(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
-    from droplora_sweep.ledger.reader import Ledger, find_trial
-
     wanted = None if ranks is None else _numbers("--ranks", ranks)
     found = find_trial(Ledger.open(storage, name), trial)
     # torch takes seconds to import, which a wrong name does not cost.

@@ -1,4 +1,4 @@
-"""What a sweep has found, taken out of it: the best settings, registered and exported adapters."""
+"""Results taken out of a sweep: the best settings, registered and exported adapters, reruns."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.ledger.reader import Ledger, find_trial, named_trial, recorded_file
+from droplora_sweep.plan.survey import check_sandbox, prepare
+from droplora_sweep.present.terminal.noise import NoiseLog
 
-from .options import DEFAULT_STORAGE, EXIT_PARTIAL, Address, Name, Storage, usable_path
+from .options import (
+    DEFAULT_STORAGE,
+    EXIT_PARTIAL,
+    Address,
+    MlflowServer,
+    Name,
+    Storage,
+    Trial,
+    usable_path,
+)
 from .printing import own_console, print_answer, print_decisions, print_lines
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.winners import Winner
-    from droplora_sweep.ledger.reader import Ledger
 
 Task = Annotated[
     str | None, typer.Option(help="One benchmark, or mean; all of them if not set.", metavar="TASK")
@@ -32,26 +43,24 @@ def best(
     """Show the best pruning rate per benchmark, how sure that is, and methods side by side."""
     from droplora_sweep.analysis.exploration import marginal_text
     from droplora_sweep.analysis.winners import winner_text, winners_json
-    from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.facts import facts_of
     from droplora_sweep.present.contents.results import result_tables
     from droplora_sweep.present.contents.table import table_json
-    from droplora_sweep.run.deciding import protocol, references
 
-    ledger = Ledger.open(storage, name)
-    found = _winners(ledger, task)
+    facts = facts_of(Ledger.open(storage, name))
+    found = _of_task(facts.winners, task)
     if as_json:
-        settings = {trial.trial_id: trial.params for trial in ledger.records()}
-        content = winners_json(name, protocol(ledger), found, settings, references(ledger))
-        content["tables"] = [table_json(table) for table in result_tables(facts_of(ledger))]
+        settings = {trial.trial_id: trial.params for trial in facts.record.trials}
+        references = facts.references.get(facts.decided_on, ())
+        content = winners_json(name, facts.protocol, found, settings, references)
+        content["tables"] = [table_json(table) for table in result_tables(facts)]
         print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201 - plain JSON
         return
     console = own_console()
     if task is not None:
         print_lines(console, map(winner_text, found))
         return
-    facts = facts_of(ledger)
-    print_decisions(console, ledger, facts)
+    print_decisions(console, facts)
     withheld = {winner.benchmark for winner in found if winner.reasons}
     shown = (one for one in facts.marginals if one.points and one.benchmark not in withheld)
     print_lines(console, map(marginal_text, shown))
@@ -64,18 +73,12 @@ def register(
     model_name: Annotated[
         str | None, typer.Option("--model", help="The registered model; NAME if not set.")
     ] = None,
-    mlflow_uri: Annotated[
-        str | None, typer.Option(help="MLflow server; the sweep's own if not set.")
-    ] = None,
+    mlflow_uri: MlflowServer = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Register the best adapters as MLflow model versions, with the alias best-TASK."""
     from droplora_sweep.analysis.winners import winner_tags
-    from droplora_sweep.ledger.reader import Ledger, find_trial
-    from droplora_sweep.spec import require_no_secret, require_tracking_uri
 
-    require_no_secret("--mlflow-uri", mlflow_uri or "")
-    require_tracking_uri("--mlflow-uri", mlflow_uri)
     ledger = Ledger.open(storage, name)
     chosen = _winners(ledger, task)
     found = [
@@ -129,8 +132,6 @@ def export(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write a trial's adapter to a folder of its own, with a model card."""
-    from droplora_sweep.ledger.reader import Ledger, find_trial
-
     if (trial is None) == (task is None):
         problem = "must be given, or else --task, and not both"
         raise InputError.of("TRIAL", problem)
@@ -156,9 +157,7 @@ def export(
 
 def rerun(
     name: Name,
-    trial: Annotated[
-        str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
-    ],
+    trial: Trial,
     output: Annotated[
         Path | None,
         typer.Option(help="Keep the rerun's adapter and results here.", callback=usable_path),
@@ -167,15 +166,11 @@ def rerun(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Train a trial again as it was, and say whether it came out as before."""
-    from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
-    from droplora_sweep.plan.survey import check_sandbox, prepare
-
     ledger = Ledger.open(storage, name)
     found = named_trial(ledger, trial)
     prepared = prepare(recorded_file(ledger.record, storage))
     check_sandbox(prepared.file, prepared.task)
     # torch takes seconds to import, which a wrong name does not cost.
-    from droplora_sweep.present.terminal.noise import NoiseLog
     from droplora_sweep.run.rerunning import rerun
 
     with NoiseLog() as log:
@@ -198,7 +193,15 @@ def _winners(ledger: Ledger, task: str | None) -> tuple[Winner, ...]:
     """
     from droplora_sweep.run.deciding import winners_of
 
-    found = winners_of(ledger)
+    return _of_task(winners_of(ledger), task)
+
+
+def _of_task(found: tuple[Winner, ...], task: str | None) -> tuple[Winner, ...]:
+    """Return the winner of one benchmark, or all.
+
+    Raises:
+        InputError: The sweep has no such benchmark.
+    """
     if task is None:
         return found
     chosen = tuple(winner for winner in found if winner.benchmark == task)

@@ -234,10 +234,22 @@ def conclusion(ledger: Ledger) -> str:
         SweepError: No trial is complete.
     """
     decisions = confirmed(ledger)
+    explored = [] if decisions else decide(ledger)
+    return conclusion_text(explored, decisions, on_test(ledger), notes(ledger), protocol(ledger))
+
+
+def conclusion_text(
+    explored: Sequence[Decision],
+    decisions: Sequence[ConfirmedDecision],
+    tested: Sequence[WinnerOnTest],
+    further: Sequence[str],
+    protocol: str,
+) -> str:
+    """Return decisions in words, as `conclusion` has them."""
     if not decisions:
-        return "\n".join([decisions_text(decide(ledger), protocol(ledger)), *notes(ledger)])
-    lines = [confirmed_texts(decisions), *map(winner_on_test_text, on_test(ledger))]
-    return "\n".join([*lines, *notes(ledger), f"Scores are by the {protocol(ledger)} protocol."])
+        return "\n".join([decisions_text(explored, protocol), *further])
+    lines = [confirmed_texts(decisions), *map(winner_on_test_text, tested), *further]
+    return "\n".join([*lines, f"Scores are by the {protocol} protocol."])
 
 
 def notes(ledger: Ledger) -> list[str]:

@@ -14,10 +14,11 @@ from droplora_sweep.analysis.exploration import explore
 from droplora_sweep.analysis.methods import compare_methods, compared_fields
 from droplora_sweep.analysis.pairing import score_estimate
 from droplora_sweep.analysis.search_decision import best_per_benchmark
+from droplora_sweep.analysis.winners import winners
 from droplora_sweep.errors import SweepError
 from droplora_sweep.present.values import storage_text
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.run.deciding import Grounds, confirmed, notes, on_test
+from droplora_sweep.run.deciding import Grounds, conclusion_text, confirmed, notes, on_test
 from droplora_sweep.spec.metric_names import MEAN
 
 from .table import Table, row
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.methods import MethodTable
     from droplora_sweep.analysis.on_test import WinnerOnTest
     from droplora_sweep.analysis.search_decision import Decision
+    from droplora_sweep.analysis.winners import Winner
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
@@ -93,6 +95,29 @@ class Facts:
     def complete(self) -> tuple[Candidate, ...]:
         """The search-stage trials that trained to their full length, with their finite scores."""
         return tuple(candidates(self.record.comparable_trials))
+
+    @cached_property
+    def winners(self) -> tuple[Winner, ...]:
+        """The setting to use on each subject.
+
+        Raises:
+            SweepError: No trial is complete.
+        """
+        if not self.decisions:
+            raise SweepError(self.undecided)
+        return winners(self.decisions, self.confirmed, self.record.confirm_trials)
+
+    @property
+    def protocol(self) -> str:
+        """How responses were read."""
+        return str(self.record.spec["evaluation"]["protocol"])
+
+    @property
+    def conclusion(self) -> str:
+        """The decisions in words, a line each."""
+        return conclusion_text(
+            self.decisions, self.confirmed, self.on_test, self.notes, self.protocol
+        )
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def _state(trial: TrialRecord, progress: TrialProgress | None, *, is_live: bool)
         return "interrupted"
     reached = ""
     if progress is not None and not trial.is_finished:
-        text = stage_text(progress.step, progress.num_steps, in_steps=progress.in_steps)
+        text = stage_text(progress.step, progress.num_steps, progress.in_steps)
         reached = f", {text}"
     marks = [
         *([f"of {trial.origin}"] if trial.origin else []),
@@ -120,10 +120,10 @@ def _short(trial_id: str) -> str:
     return trial_id.partition("-")[0]
 
 
-def stage_text(step: int, num_steps: int, *, in_steps: bool) -> str:
+def stage_text(step: int, num_steps: int, in_steps: bool) -> str:
     """Return the work of a running trial: ``step 120/300``.
 
-    >>> stage_text(150, 300, in_steps=False), stage_text(0, 300, in_steps=False)
+    >>> stage_text(150, 300, False), stage_text(0, 300, False)
     ('step 150/300, evaluates or saves', 'step 0/300, begins')
     """
     reached = f"step {step}/{num_steps}"

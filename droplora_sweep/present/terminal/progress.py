@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Group
 from rich.live import Live
@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 
 
 ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
+QUIET_S = 60.0
+"""Lines say how far the trials are where nothing else was said for so long."""
+MAX_ROWS = 16
+"""Trials that the live table shows, the latest."""
 
 
 def notable_line(event: Event) -> str | None:
-    """What a user asked of the running sweep, or a member copied; None of other events."""
+    """Return what a user asked of the running sweep, or a member copied; None of other events."""
     payload = event.payload
     if event.kind is EventKind.TRIAL_CLONED:
         params = format_params(payload["params"])
@@ -51,10 +55,24 @@ def notable_line(event: Event) -> str | None:
 
 @dataclass
 class _Row:
+    """A trial that this driver has started.
+
+    Attributes:
+        params: Its searched values.
+        started: Clock at its start.
+        part: Part of the sweep that it belongs to.
+        stage: Its state, once it has ended.
+        score: Of its last evaluation.
+        seconds: Between start and end.
+        began: Clock at the first step that was seen, where a group began with it.
+        share_before: Share of its steps that was done then.
+        share: Share that is done now.
+    """
+
     params: Mapping[str, object]
     started: float
+    part: int
     stage: str = "waiting"
-    part: int = 0
     score: float | None = None
     seconds: float | None = None
     began: float | None = None
@@ -62,131 +80,121 @@ class _Row:
     share: float = 0.0
 
     def reach(self, step: int, num_steps: int) -> None:
-        """Take note of the step; the first one that is seen is where a group began with it."""
         self.share = step / max(1, num_steps)
         if self.began is None:
             self.began, self.share_before = time.monotonic(), self.share
 
     def run(self, now: float) -> Run:
-        """What the pace is told by: not by the wait for a group, which may only start."""
-        is_whole = self.stage == "complete"
-        share = self.share if self.seconds is None else 1.0
+        """Return the run without the wait for a group, which may have had to start."""
+        has_ended = self.seconds is not None
         ended = now if self.seconds is None else self.started + self.seconds
         began = self.began
         if began is None:
-            began = ended if self.seconds is None else self.started
-        return Run(ended - began, self.share_before, share, is_whole)
+            began = self.started if has_ended else ended
+        share = 1.0 if has_ended else self.share
+        return Run(ended - began, self.share_before, share, self.stage == "complete")
 
 
-class Progress(Protocol):
-    """Shows what happens; used as a context manager."""
+class Progress:
+    """Every trial so far and the pace of the sweep; a context manager.
 
-    def __enter__(self) -> Progress: ...
+    Args:
+        console: Place to show it.
+        num_trials: Of the search; None where a budget alone ends it.
+        metric: Shown of each trial.
+        num_confirmed: Fewest and most runs of the confirmation that follows; None without one.
+    """
 
-    def __exit__(self, *exc_info: object) -> None: ...
+    def __init__(
+        self,
+        console: Console,
+        num_trials: int | None,
+        metric: str,
+        num_confirmed: tuple[int, int] | None = None,
+    ) -> None:
+        self._console = console
+        self._num_trials = num_trials
+        self._metric = metric
+        self._num_confirmed = num_confirmed
+        self._num_done_before = 0
+        self._rows: dict[str, _Row] = {}
+        self._first_start: float | None = None
+        self._part = 0
+        self._steps: Steps = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
 
     def say(self, text: str) -> None:
         """Show one line that stays."""
+        self._console.print(text, markup=False)
 
     def start_from(self, record: SweepRecord) -> None:
         """Count what earlier drivers finished of the search."""
+        self._num_done_before = sum(trial.is_finished for trial in record.search_trials)
 
     def begin(self, metric: str, num_trials: int, num_done: int) -> None:
-        """Another part of the sweep begins, with trials of its own, some of them done before."""
+        """Start another part of the sweep, with trials of its own, some of them done before."""
+        self._metric, self._num_trials, self._num_done_before = metric, num_trials, num_done
+        self._first_start = None
+        self._part += 1
+        # What is left of this part is all that is known to be left.
+        self._num_confirmed = None
 
     def event(self, event: Event) -> None:
-        """An event of the ledger; called on the thread that wrote it."""
+        """Take note of an event of the ledger; called on the thread that wrote it."""
+        now, payload = time.monotonic(), event.payload
+        if event.kind is EventKind.TRIAL_STARTED:
+            self._first_start = self._first_start or now
+            self._rows[payload["trial_id"]] = _Row(payload["params"], now, self._part)
+        elif event.kind is EventKind.TRIAL_REPORTED:
+            score = float(payload["metrics"].get(self._metric, "nan"))
+            self._rows[payload["trial_id"]].score = score
+        elif event.kind is EventKind.TRIAL_FINISHED:
+            row = self._rows[payload["trial_id"]]
+            row.stage, row.seconds = payload["state"].lower(), now - row.started
+        elif (line := notable_line(event)) is not None:
+            self.say(line)
 
     def tick(self, steps: Steps) -> None:
-        """How far each trial in training is; called a few times a second."""
-
-    def left(self) -> TimeLeft:
-        """Time that the sweep still takes."""
-
-    def seconds(self, trial_id: str) -> float:
-        """How long this driver has run a trial for."""
-
-
-@dataclass
-class _Sweep:
-    """What both views know: every trial so far, and the pace of the sweep."""
-
-    num_trials: int | None
-    metric: str
-    num_confirmed: tuple[int, int] | None = None
-    num_done_before: int = 0
-    rows: dict[str, _Row] = field(default_factory=dict)
-    first_start: float | None = None
-    part: int = 0
-
-    def start_from(self, record: SweepRecord) -> None:
-        self.num_done_before = sum(trial.is_finished for trial in record.search_trials)
-
-    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
-        self.metric, self.num_trials, self.num_done_before = metric, num_trials, num_done
-        self.first_start = None
-        self.part += 1
-        # What is left of this part is all that is known to be left.
-        self.num_confirmed = None
-
-    def add(self, event: Event) -> None:
-        now = time.monotonic()
-        if event.kind is EventKind.TRIAL_STARTED:
-            self.first_start = self.first_start or now
-            self.rows[event.payload["trial_id"]] = _Row(
-                event.payload["params"], now, part=self.part
-            )
-        elif event.kind is EventKind.TRIAL_REPORTED:
-            row = self.rows[event.payload["trial_id"]]
-            row.score = float(event.payload["metrics"].get(self.metric, "nan"))
-        elif event.kind is EventKind.TRIAL_FINISHED:
-            row = self.rows[event.payload["trial_id"]]
-            row.stage = event.payload["state"].lower()
-            row.seconds = now - row.started
-
-    def reach(self, steps: Steps) -> None:
+        """Take note of how far each trial in training is; called a few times a second."""
+        self._steps = dict(steps)
         for trial_id, done in steps.items():
-            if trial_id in self.rows:
-                self.rows[trial_id].reach(done.step, done.num_steps)
-
-    @property
-    def num_done(self) -> int:
-        return self.num_done_before + self._num_done_now
-
-    @property
-    def done(self) -> str:
-        """``3/12``, or ``3`` where nobody knows of how many."""
-        return str(self.num_done) + (f"/{self.num_trials}" if self.num_trials else "")
-
-    @property
-    def _num_done_now(self) -> int:
-        done = (row for row in self.rows.values() if row.seconds is not None)
-        return sum(row.part == self.part for row in done)
+            if trial_id in self._rows:
+                self._rows[trial_id].reach(done.step, done.num_steps)
 
     def left(self) -> TimeLeft:
-        """From the pace since this driver's first trial of this part started."""
+        """Return the time left at the pace since this driver's first trial of this part started."""
         now = time.monotonic()
-        rows = [row for row in list(self.rows.values()) if row.part == self.part]
+        rows = [row for row in list(self._rows.values()) if row.part == self._part]
         begun = [row.began for row in rows if row.began is not None]
-        first = min(begun, default=self.first_start)
+        first = min(begun, default=self._first_start)
         return time_left(
             [row.run(now) for row in rows],
             elapsed_s=0.0 if first is None else now - first,
-            num_trials=self.num_trials,
-            num_done_before=self.num_done_before,
-            num_confirmed=self.num_confirmed,
+            num_trials=self._num_trials,
+            num_done_before=self._num_done_before,
+            num_confirmed=self._num_confirmed,
         )
 
     def seconds(self, trial_id: str) -> float:
-        row = self.rows.get(trial_id)
+        """Return the seconds for which this driver has run a trial."""
+        row = self._rows.get(trial_id)
         return 0.0 if row is None else row.run(time.monotonic()).seconds
 
+    def _done(self) -> str:
+        """Return ``3/12``, or ``3`` where the number of trials is not known."""
+        rows = list(self._rows.values())
+        num_done = sum(row.part == self._part and row.seconds is not None for row in rows)
+        total = f"/{self._num_trials}" if self._num_trials else ""
+        return f"{self._num_done_before + num_done}{total}"
 
-class LineProgress:
-    """One line per event, for logs, pipes and ``ray job submit``.
 
-    Where nothing else was said for ``interval_s``, one line says how far the trials are.
-    """
+class LineProgress(Progress):
+    """One line per event, for logs, pipes and ``ray job submit``."""
 
     def __init__(
         self,
@@ -195,155 +203,84 @@ class LineProgress:
         metric: str,
         num_confirmed: tuple[int, int] | None = None,
         *,
-        interval_s: float = 60.0,
+        interval_s: float = QUIET_S,
     ) -> None:
-        self._console = console
+        super().__init__(console, num_trials, metric, num_confirmed)
         self._interval_s = interval_s
-        self._sweep = _Sweep(num_trials, metric, num_confirmed)
         self._said_at = time.monotonic()
-
-    def __enter__(self) -> LineProgress:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
 
     def say(self, text: str) -> None:
         self._said_at = time.monotonic()
-        self._console.print(text, markup=False)
-
-    def start_from(self, record: SweepRecord) -> None:
-        self._sweep.start_from(record)
-
-    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
-        self._sweep.begin(metric, num_trials, num_done)
+        super().say(text)
 
     def event(self, event: Event) -> None:
-        self._sweep.add(event)
-        trial_id = event.trial_id
-        if (line := notable_line(event)) is not None:
-            self.say(line)
-            return
-        if trial_id is None:
-            return
-        row = self._sweep.rows.get(trial_id)
+        super().event(event)
+        trial_id, payload = event.trial_id, event.payload
+        row = self._rows.get(trial_id or "")
         if row is None:
             # A winner that an earlier driver trained is scored on the test split.
             return
         if event.kind is EventKind.TRIAL_STARTED:
             self.say(f"{trial_id} started   {format_params(row.params)}")
         elif event.kind is EventKind.TRIAL_REPORTED:
-            metrics = event.payload["metrics"]
+            loss = float(payload["metrics"][TRAIN_LOSS])
             self.say(
-                f"{trial_id} evaluated {event.payload['evaluation']}, step "
-                f"{event.payload['step']}: {self._sweep.metric} {format_score(row.score)}, "
-                f"{TRAIN_LOSS} {float(metrics[TRAIN_LOSS]):.3f}"
+                f"{trial_id} evaluated {payload['evaluation']}, step {payload['step']}: "
+                f"{self._metric} {format_score(row.score)}, {TRAIN_LOSS} {loss:.3f}"
             )
         elif event.kind is EventKind.TRIAL_ADJUSTED:
-            settings = format_params(event.payload["settings"])
-            self.say(f"{trial_id} goes on with {settings}: {event.payload['reason']}")
+            settings = format_params(payload["settings"])
+            self.say(f"{trial_id} goes on with {settings}: {payload['reason']}")
         elif event.kind is EventKind.TRIAL_FINISHED:
-            reason = event.payload["reason"]
+            reason = f": {payload['reason']}" if payload["reason"] else ""
             self.say(
-                f"{trial_id} {row.stage:<9} {self._sweep.metric} {format_score(row.score)} in "
-                f"{format_seconds(row.seconds)} ({self._sweep.done}, "
-                f"{left_text(self._sweep.left())})" + (f": {reason}" if reason else "")
+                f"{trial_id} {row.stage:<9} {self._metric} {format_score(row.score)} in "
+                f"{format_seconds(row.seconds)} ({self._done()}, {left_text(self.left())}){reason}"
             )
 
     def tick(self, steps: Steps) -> None:
-        self._sweep.reach(steps)
+        super().tick(steps)
         if time.monotonic() - self._said_at >= self._interval_s:
-            self.say(progress_line(steps, self._sweep))
+            self.say(self._running_line(steps))
 
-    def left(self) -> TimeLeft:
-        return self._sweep.left()
+    def _running_line(self, steps: Steps) -> str:
+        if not steps:
+            return "no trial trains just now: groups start, or load the model and the data"
+        trials = ", ".join(
+            f"{trial_id} {stage_text(*done)} ({format_seconds(self.seconds(trial_id))} so far)"
+            for trial_id, done in sorted(steps.items())
+        )
+        return f"{trials}; {self._done()} trials done, {left_text(self.left())}"
 
-    def seconds(self, trial_id: str) -> float:
-        return self._sweep.seconds(trial_id)
 
-
-class TableProgress:
+class TableProgress(Progress):
     """A live table: trials, stage, score, time left."""
 
-    MAX_ROWS = 16
-
-    def __init__(
-        self,
-        console: Console,
-        num_trials: int | None,
-        metric: str,
-        num_confirmed: tuple[int, int] | None = None,
-    ) -> None:
-        self._sweep = _Sweep(num_trials, metric, num_confirmed)
-        self._steps: Steps = {}
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
-
-    def __enter__(self) -> TableProgress:
+    def __enter__(self) -> Self:
+        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._render)
         self._live.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._live.stop()
 
-    def say(self, text: str) -> None:
-        self._live.console.print(text, markup=False)
-
-    def start_from(self, record: SweepRecord) -> None:
-        self._sweep.start_from(record)
-
-    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
-        self._sweep.begin(metric, num_trials, num_done)
-
-    def event(self, event: Event) -> None:
-        self._sweep.add(event)
-        if (line := notable_line(event)) is not None:
-            self.say(line)
-
-    def tick(self, steps: Steps) -> None:
-        self._sweep.reach(steps)
-        self._steps = dict(steps)
-
-    def left(self) -> TimeLeft:
-        return self._sweep.left()
-
-    def seconds(self, trial_id: str) -> float:
-        return self._sweep.seconds(trial_id)
-
     def _render(self) -> Group:
-        rows = dict(self._sweep.rows)
-        hidden = max(0, len(rows) - self.MAX_ROWS)
+        rows = list(self._rows.items())
+        hidden = max(0, len(rows) - MAX_ROWS)
         table = Table(title=f"{hidden} earlier trials not shown" if hidden else None)
-        for column in ("trial", "parameters", "stage", self._sweep.metric, "time"):
-            table.add_column(column, justify="right" if column == self._sweep.metric else "left")
-        for trial_id, row in list(rows.items())[hidden:]:
-            seconds = row.seconds or time.monotonic() - row.started
+        for column in ("trial", "parameters", "stage", self._metric, "time"):
+            table.add_column(column, justify="right" if column == self._metric else "left")
+        for trial_id, row in rows[hidden:]:
+            done = self._steps.get(trial_id) if row.seconds is None else None
             table.add_row(
                 trial_id,
                 format_params(row.params),
-                self._stage(trial_id, row),
+                row.stage if done is None else stage_text(*done),
                 format_score(row.score),
-                format_seconds(seconds),
+                format_seconds(row.seconds or time.monotonic() - row.started),
             )
-        done = f"{self._sweep.done} trials, {left_text(self._sweep.left())}"
-        return Group(table, Text(done if rows else "starting the groups"))
-
-    def _stage(self, trial_id: str, row: _Row) -> str:
-        if row.seconds is not None or trial_id not in self._steps:
-            return row.stage
-        step, num_steps, in_steps = self._steps[trial_id]
-        return stage_text(step, num_steps, in_steps=in_steps)
-
-
-def progress_line(steps: Steps, sweep: _Sweep) -> str:
-    """How far the running trials are: said where nothing else was for a while."""
-    if not steps:
-        return "no trial trains just now: groups start, or load the model and the data"
-    trials = ", ".join(
-        f"{trial_id} {stage_text(step, num_steps, in_steps=in_steps)} "
-        f"({format_seconds(sweep.seconds(trial_id))} so far)"
-        for trial_id, (step, num_steps, in_steps) in sorted(steps.items())
-    )
-    return f"{trials}; {sweep.done} trials done, {left_text(sweep.left())}"
+        text = f"{self._done()} trials, {left_text(self.left())}"
+        return Group(table, Text(text if rows else "starting the groups"))
 
 
 def make_progress(
@@ -352,13 +289,6 @@ def make_progress(
     metric: str,
     num_confirmed: tuple[int, int] | None = None,
 ) -> Progress:
-    """A table where the console is a terminal, lines elsewhere.
-
-    Args:
-        console: Where it is shown.
-        num_trials: Of the search; None where a budget alone ends it.
-        metric: Shown of each trial.
-        num_confirmed: Fewest and most runs of the confirmation that follows; None without one.
-    """
+    """Return a table where the console is a terminal, lines elsewhere."""
     kind = TableProgress if console.is_terminal else LineProgress
     return kind(console, num_trials, metric, num_confirmed)

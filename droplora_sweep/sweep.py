@@ -204,7 +204,8 @@ def _drive(
             study,
             identify,
             lambda: groups.num_groups,
-            known,
+            trials_folder=ledger.trials_location,
+            known=known,
             budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
             has_copied=lambda trial_id: has_copied(ledger.record, trial_id),
         )

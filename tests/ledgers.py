@@ -15,6 +15,7 @@ from droplora_sweep.run.forking import past_of, take_over
 from droplora_sweep.run.runs import Identity
 from droplora_sweep.spec import ExploitStep, SweepSpec
 from droplora_sweep.spec.fields import with_fields
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ class Driver:
         params = {"adapter.pruning_rate": rate, **fields}
         spec = with_fields(self.sweep.trial, params)
         name, digest = IDENTITY(number, spec)
-        self.ledger.trial_started(name, number, digest, spec, params)
+        self.ledger.trial_started(planned(name, number, digest, spec, params))
         return name
 
     def report(self, name: str, evaluation: int = 1, of: int = 1, **more: float) -> None:
@@ -83,11 +84,13 @@ class Driver:
             }
         self.ledger.trial_reported(
             name,
-            evaluation,
-            10 * evaluation,
-            {**self.metrics(name, results), **more},
-            num_evaluations=of,
-            outcomes=outcomes,
+            evaluated(
+                evaluation,
+                10 * evaluation,
+                {**self.metrics(name, results), **more},
+                num_evaluations=of,
+                outcomes=outcomes,
+            ),
         )
 
     def metrics(self, name: str, results: Sequence[ExampleResult]) -> dict[str, float]:
@@ -110,7 +113,7 @@ class Driver:
         self, name: str, state: TrialState = TrialState.COMPLETE, reason: str | None = None
     ) -> str:
         has_results = state is not TrialState.FAILED
-        evaluation = len(self.ledger.trial(name).reports) or 1
+        evaluation = len(self.ledger.trial(name).evaluations) or 1
         self.ledger.trial_finished(
             name,
             state,
@@ -137,7 +140,7 @@ class Driver:
             spec: TrialSpec = found.run_spec(arm.name, seed)
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
             self.ledger.trial_started(
-                name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name
+                planned(name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name)
             )
             if fails(arm.name, seed):
                 self.finish(name, TrialState.FAILED, "out of memory")
@@ -185,7 +188,7 @@ def searched(storage: Path, adapter: Mapping[str, bytes], num_after: int = 4) ->
     driver.interrupt()
     spec, record = driver.sweep.trial, driver.ledger.trial(open_trial)
     driver.ledger.trial_started(
-        open_trial, record.number, record.fingerprint, with_fields(spec, record.params), {}
+        planned(open_trial, record.number, record.fingerprint, with_fields(spec, record.params), {})
     )
     driver.report(open_trial, 2, of=2)
     driver.finish(open_trial)
@@ -216,18 +219,17 @@ def stopped_early(storage: Path, adapter: Mapping[str, bytes]) -> None:
     spec = with_fields(driver.sweep.trial, {"adapter.rank": 9, "adapter.pruning_rate": 0.2})
     name, digest = IDENTITY(4, spec)
     clone = QueuedClone(
-        name,
-        4,
-        digest,
-        spec.model_dump(mode="json"),
-        {"adapter.rank": 9},
-        {},
-        parent.trial_id,
-        None,
-        "ann@host",
+        trial_id=name,
+        number=4,
+        fingerprint=digest,
+        spec=spec.model_dump(mode="json"),
+        params={"adapter.rank": 9},
+        drawn={},
+        clone_of=parent.trial_id,
+        by="ann@host",
     )
     driver.ledger.trial_cloned(clone)
-    driver.ledger.trial_started(name, 4, digest, spec, {}, {}, clone_of=parent.trial_id)
+    driver.ledger.trial_started(planned(name, 4, digest, spec, {}, {}, clone_of=parent.trial_id))
     driver.report(name)
     driver.finish(name)
     driver.end()

@@ -21,6 +21,7 @@ from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import collate, encode
 from droplora_sweep.training.loop import response_loss
+from tests.recording import planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +87,7 @@ def sweep(
     def add(number: int, state: TrialState | None, **finish: Any) -> None:
         fingerprint = f"{number + 10:08x}" + "0" * 56
         name = trial_id(number, fingerprint)
-        ledger.trial_started(name, number, fingerprint, spec.trial, {})
+        ledger.trial_started(planned(name, number, fingerprint, spec.trial, {}))
         if state is not None:
             ledger.trial_finished(name, state, **finish)
 

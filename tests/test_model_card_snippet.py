@@ -17,6 +17,7 @@ from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import ModelSpec
 from droplora_sweep.tasks.loading import load_task
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +53,9 @@ def sweep(
     ledger = LedgerWriter.create(folder / "results", spec)
     fingerprint = "00000001" + "0" * 56
     name = trial_id(0, fingerprint)
-    ledger.trial_started(name, 0, fingerprint, spec.trial, {})
+    ledger.trial_started(planned(name, 0, fingerprint, spec.trial, {}))
     metrics = {"val/mean": 0.5, **{f"val/{each}": 0.5 for each in BENCHMARKS}}
-    ledger.trial_reported(name, 1, 10, metrics, num_evaluations=1)
+    ledger.trial_reported(name, evaluated(1, 10, metrics, num_evaluations=1))
     ledger.trial_finished(
         name, TrialState.COMPLETE, adapter_files={**files, "droplora.json": b"{}\n"}
     )

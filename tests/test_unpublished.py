@@ -11,6 +11,7 @@ from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import package_versions
 from droplora_sweep.tasks.loading import load_task
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +36,9 @@ def finished(
     )
     fingerprint = "00000001" + "0" * 56
     name = trial_id(0, fingerprint)
-    ledger.trial_started(name, 0, fingerprint, sweep.trial, {})
+    ledger.trial_started(planned(name, 0, fingerprint, sweep.trial, {}))
     metrics = {"val/builtin_choice": 0.5, "val/mean": 0.5}
-    ledger.trial_reported(name, 1, 10, metrics, num_evaluations=1)
+    ledger.trial_reported(name, evaluated(1, 10, metrics, num_evaluations=1))
     ledger.trial_finished(name, TrialState.COMPLETE)
     ledger.sweep_finished(SweepOutcome.COMPLETE)
     ledger.close()

@@ -25,6 +25,7 @@ from droplora_sweep.publishing import verify_folder
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import ModelSpec
 from droplora_sweep.spec.fields import with_fields
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,10 +77,10 @@ def sweep(
         fingerprint = f"{number + 10:08x}" + "0" * 56
         name = trial_id(number, fingerprint)
         params = {"adapter.pruning_rate": trial.adapter.pruning_rate}
-        ledger.trial_started(name, number, fingerprint, trial, params)
+        ledger.trial_started(planned(name, number, fingerprint, trial, params))
         score = num_correct / 16
         metrics = {"val/builtin_choice": score, "val/mean": score}
-        ledger.trial_reported(name, 1, 10, metrics, num_evaluations=1)
+        ledger.trial_reported(name, evaluated(1, 10, metrics, num_evaluations=1))
         ledger.trial_finished(
             name, TrialState.COMPLETE, adapter_files=files, results=answers(num_correct)
         )

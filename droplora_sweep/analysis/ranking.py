@@ -54,7 +54,7 @@ def pareto_front(
     """
     points = []
     for record in records:
-        seconds = math.fsum(one.metrics.get(TRAIN_SECONDS, math.nan) for one in record.reports)
+        seconds = math.fsum(one.metrics.get(TRAIN_SECONDS, math.nan) for one in record.evaluations)
         values = objective_values(objectives, record.metrics, seconds)
         if record.state == TrialState.COMPLETE and values is not None:
             named = dict(zip(objectives, values, strict=True))

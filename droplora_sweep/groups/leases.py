@@ -10,34 +10,38 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
+from droplora_sweep.records.messages import Decision, Evaluated, Failed, Stopped
 
 from .exits import halved
-from .messages import Adjustment, Beginning, Decision, ExitReason, Lease, Message, Outcome
+from .messages import Adjustment, Beginning, Delivery, ExitReason, Lease
 
 if TYPE_CHECKING:
+    from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.records.messages import Message, Submission
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep
 
 MAX_BARREN_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Trial:
     spec: str
     folder: str | None = None
     is_untrained: bool = False
     attempt: int = 0
-    group: str | None = None
     ended: bool = False
     stopped: bool = False
-    mail: deque[Message] = field(default_factory=deque)
+    mail: list[Message] = field(default_factory=list)
+    last: Evaluation | None = None
     delivered: int = 0
     passed: set[int] = field(default_factory=set)
-    results: tuple[Any, ...] = ()
-    outcome: Outcome | None = None
+    results: tuple[ExampleResult, ...] = ()
+    outcome: Delivery | Failed | None = None
 
 
 class LeaseBook:
@@ -69,32 +73,23 @@ class LeaseBook:
 
     # What clients and the driver ask.
 
-    def submit(
-        self,
-        trial_id: str,
-        spec: str,
-        delivered: int = 0,
-        folder: str | None = None,
-        *,
-        is_member: bool = False,
-    ) -> None:
+    def submit(self, submission: Submission) -> None:
         """Queue a trial; one that is here already has lost its client, and goes on with another.
 
-        Args:
-            trial_id: Its name.
-            spec: Its spec as JSON.
-            delivered: Evaluations that an earlier driver has already had. They are not delivered
-                again, and the trial trains past all but the last of them; past that one, once the
-                scheduler says so here.
-            folder: The trial's folder in the sweep's storage, where its checkpoints are.
-            is_member: Whether it is of a population, and may copy others.
+        One that an earlier driver has evaluated trains past all but the last of its evaluations;
+        past that one, once the scheduler says so here.
         """
+        trial_id, last = submission.trial_id, submission.last
         if trial_id in self._trials:
             return
-        passed = set(range(1, delivered))
-        self._trials[trial_id] = _Trial(spec, folder, delivered=delivered, passed=passed)
+        trial = _Trial(spec=submission.spec, folder=submission.folder)
+        if last is not None:
+            trial.last, trial.delivered = last, last.number
+            trial.passed = set(range(1, last.number))
+            trial.mail.append(Evaluated(last, is_repeated=True))
+        self._trials[trial_id] = trial
         self._queue.append(trial_id)
-        if is_member:
+        if submission.is_member:
             self._exploit_steps.setdefault(trial_id, {})
         if trial_id in self._stops:
             self.stop(trial_id)
@@ -107,7 +102,7 @@ class LeaseBook:
             spec: A trial's spec as JSON: the examples, and how they are scored.
         """
         if name not in self._trials:
-            self._trials[name] = _Trial(spec, is_untrained=True)
+            self._trials[name] = _Trial(spec=spec, is_untrained=True)
             self._idle_queue.append(name)
 
     def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
@@ -138,7 +133,7 @@ class LeaseBook:
         Asking does not change the answer: it may have gone to a client that died with it.
         """
         trial = self._trials[trial_id]
-        return next((each for each in trial.mail if each.evaluation not in trial.passed), None)
+        return next((each for each in trial.mail if not _is_decided(each, trial.passed)), None)
 
     def go_on(self, trial_id: str, evaluation: int) -> None:
         """The scheduler lets the trial train past this evaluation."""
@@ -154,15 +149,14 @@ class LeaseBook:
         trial.ended = True
         if trial_id in self._queue and not trial.delivered:
             self._queue.remove(trial_id)
-            self._conclude(trial, Outcome({}, (), "ended before it was started", trial.attempt))
+            self._conclude(trial, Failed("ended before it was started"))
 
-    def outcome(self, trial_id: str) -> Outcome | None:
-        """What the trial left, once it has; its files are then forgotten here."""
+    def outcome(self, trial_id: str) -> Delivery | Failed | None:
+        """Return what the trial left, once it has; its files are then forgotten here."""
         trial = self._trials[trial_id]
         outcome = trial.outcome
-        if outcome is not None:
-            trial.outcome = Outcome({}, (), outcome.failure, outcome.attempt)
-            trial.spec = ""
+        if isinstance(outcome, Delivery):
+            trial.outcome, trial.spec = Delivery({}, ()), ""
         return outcome
 
     def progress(self) -> dict[str, tuple[int, int]]:
@@ -205,13 +199,12 @@ class LeaseBook:
         if trial_id is None:
             return
         trial = self._trials[trial_id]
-        trial.group = None
         self._progress.pop(trial_id, None)
         words = self._words.get(group, ExitReason())
         if trial.stopped:
             self._conclude_stopped(trial, {})
         elif trial.ended:
-            self._conclude(trial, Outcome({}, (), "its group died as it ended", trial.attempt))
+            self._conclude(trial, Failed("its group died as it ended"))
         elif words.out_of_memory and trial.is_untrained:
             self._fail(trial, f"ran out of memory: {words.reason}", words.log)
         elif words.out_of_memory:
@@ -242,7 +235,6 @@ class LeaseBook:
         trial_id = queue.popleft()
         trial = self._trials[trial_id]
         trial.attempt += 1
-        trial.group = group
         self._leases[group] = trial_id
         start, exploit_steps = self._starts.get(trial_id), self._exploit_steps.get(trial_id)
         in_order = (
@@ -251,12 +243,12 @@ class LeaseBook:
             else tuple(exploit_steps[each] for each in sorted(exploit_steps))
         )
         return Lease(
-            trial_id,
-            trial.spec,
-            trial.attempt,
-            trial.folder,
-            start,
-            in_order,
+            trial_id=trial_id,
+            spec=trial.spec,
+            attempt=trial.attempt,
+            folder=trial.folder,
+            start=start,
+            exploit_steps=in_order,
             is_untrained=trial.is_untrained,
         )
 
@@ -265,7 +257,9 @@ class LeaseBook:
         trial_id = self._leases[group]
         self._progress[trial_id] = (step, num_steps)
         attempt = self._trials[trial_id].attempt
-        self._beginnings.append(Beginning(trial_id, attempt, step, num_steps))
+        self._beginnings.append(
+            Beginning(trial_id=trial_id, attempt=attempt, step=step, num_steps=num_steps)
+        )
 
     def step(self, group: str, step: int, num_steps: int) -> Decision | None:
         """The group's trial has come this far; whether it is to end or to be interrupted there."""
@@ -276,13 +270,19 @@ class LeaseBook:
         is_stopped = group in self._leases and self._held_by(group).stopped
         return Decision.END if is_stopped else None
 
-    def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
-        """One evaluation's result; delivered once, however often the trial is repeated."""
+    def report(
+        self, group: str, evaluation: Evaluation, results: tuple[ExampleResult, ...]
+    ) -> None:
+        """Take one evaluation; it is delivered once, however often the trial is repeated."""
         trial = self._held_by(group)
         trial.results = results
-        if message.evaluation > trial.delivered:
-            trial.delivered = message.evaluation
-            trial.mail.append(message)
+        if evaluation.number > trial.delivered:
+            trial.last, trial.delivered = evaluation, evaluation.number
+            trial.mail.append(Evaluated(evaluation))
+
+    def scored(self, group: str, results: tuple[ExampleResult, ...]) -> None:
+        """Take the untrained model's results, which are what it leaves."""
+        self._conclude(self._release(group), Delivery({}, results))
 
     def decision(self, group: str, evaluation: int) -> Decision | ExploitStep | None:
         """Whether to train past this evaluation; None while the scheduler has not decided.
@@ -304,7 +304,7 @@ class LeaseBook:
         if trial.stopped:
             self._conclude_stopped(trial, files)
         else:
-            self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
+            self._conclude(trial, Delivery(files, trial.results))
 
     def give_back(self, group: str) -> None:
         """The group stops, and not because of its trial: the next one to ask goes on with it."""
@@ -336,9 +336,7 @@ class LeaseBook:
     def _release(self, group: str) -> _Trial:
         trial_id = self._leases.pop(group)
         self._progress.pop(trial_id, None)
-        trial = self._trials[trial_id]
-        trial.group = None
-        return trial
+        return self._trials[trial_id]
 
     def _adjust(self, trial_id: str, trial: _Trial, words: ExitReason) -> None:
         """Try a trial that ran out of memory with half the micro-batch, or fail it."""
@@ -353,14 +351,19 @@ class LeaseBook:
         self._queue.appendleft(trial_id)
 
     def _fail(self, trial: _Trial, reason: str, log: str = "") -> None:
-        trial.mail.append(Message(0, 0, 0, {}, reason))
-        self._conclude(trial, Outcome({}, (), reason, trial.attempt, log))
+        failed = Failed(reason, log)
+        trial.mail.append(failed)
+        self._conclude(trial, failed)
 
     def _conclude_stopped(self, trial: _Trial, files: dict[str, bytes]) -> None:
-        trial.mail.append(Message(0, 0, 0, {}, is_stopped=True))
-        self._conclude(trial, Outcome(files, trial.results, None, trial.attempt))
+        trial.mail.append(Stopped(trial.last))
+        self._conclude(trial, Delivery(files, trial.results))
 
     @staticmethod
-    def _conclude(trial: _Trial, outcome: Outcome) -> None:
+    def _conclude(trial: _Trial, outcome: Delivery | Failed) -> None:
         trial.outcome = outcome
         trial.results = ()
+
+
+def _is_decided(message: Message, passed: set[int]) -> bool:
+    return isinstance(message, Evaluated) and message.evaluation.number in passed

@@ -1,25 +1,18 @@
-"""What pool, groups and clients say to each other."""
+"""Messages between the pool, the groups and the driver."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.spec import ExploitStep
 
 
-class Decision(Enum):
-    """What a trial is told after an evaluation."""
-
-    GO_ON = "go on"
-    END = "end"
-    INTERRUPT = "interrupt"
-    """The sweep is closing, and nobody has decided: the trial is to be resumed."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A trial handed to a group.
 
@@ -45,45 +38,21 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Message:
-    """What a trial's client receives: an evaluation's metrics, or that there will be none.
-
-    Attributes:
-        evaluation: 1-based number of the evaluation; 0 in a failure.
-        num_evaluations: Evaluations of a trial that runs to its end.
-        step: Optimiser steps taken.
-        metrics: Metric name to value.
-        failure: Why the trial cannot give a result; None in a report.
-        outcomes: Each example's score by benchmark, see ``evaluation.results.outcomes``.
-        is_stopped: The trial has been stopped as a user asked.
-    """
-
-    evaluation: int
-    num_evaluations: int
-    step: int
-    metrics: dict[str, float]
-    failure: str | None = None
-    is_stopped: bool = False
-    outcomes: dict[str, list[float | None]] = field(default_factory=dict, repr=False)
+class Closed:
+    """Answer to a group that asks for a lease: the sweep ends, and there are no more."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a trial leaves behind.
+class Delivery:
+    """What a trial leaves that ended in order, at its end or before.
 
     Attributes:
-        files: The adapter: file name to contents; empty where the trial failed.
+        files: The adapter: file name to contents; empty where there is none.
         results: Per-example results of the last evaluation.
-        failure: Why there is no adapter, else None.
-        attempt: The attempt that gave this outcome.
-        log: What the last processes of a trial that failed wrote, in lines.
     """
 
-    files: dict[str, bytes]
-    results: tuple[Any, ...]
-    failure: str | None
-    attempt: int
-    log: str = ""
+    files: Mapping[str, bytes]
+    results: tuple[ExampleResult, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +94,7 @@ class StepsDone(NamedTuple):
     in_steps: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Beginning:
     """A group has begun to train a trial, where an earlier one left it or anew.
 

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import PoolLostError
+from droplora_sweep.records.messages import Failed
 
 from .cluster import HEAD, why_it_died
 from .exits import remains_of, start_on_their_nodes
 from .leases import LeaseBook
-from .messages import ExitReason, Message, StepsDone
+from .messages import Closed, ExitReason, StepsDone
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ray.actor import ActorHandle
 
+    from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.records.messages import Decision, Message
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep, GroupSpec
 
     from .exits import Worker
-    from .messages import Adjustment, Beginning, Decision, Lease, Outcome
+    from .messages import Delivery, Lease
 
 T = TypeVar("T")
 
@@ -40,6 +45,19 @@ REMAINS_TIMEOUT_S = 30.0
 """A group that was lost may start again after this, whatever is found of it."""
 
 
+def _waking(step: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    """Make a step of the lease book a method of the pool that wakes whoever waits for a change."""
+
+    @functools.wraps(step)
+    async def method(self: _Pool, *args: Any) -> T:
+        async with self._changed:
+            result = step(self._book, *args)
+            self._changed.notify_all()
+            return result
+
+    return method
+
+
 class _Pool:
     """Wraps a `LeaseBook` and a `Watchdog`; every change wakes whoever waits."""
 
@@ -48,12 +66,6 @@ class _Pool:
         self._watchdog = Watchdog(group.silence_floor_s)
         self._workers: dict[str, list[Worker]] = {}
         self._changed = asyncio.Condition()
-
-    async def _do(self, change: Callable[[], T]) -> T:
-        async with self._changed:
-            result = change()
-            self._changed.notify_all()
-            return result
 
     async def _wait(self, find: Callable[[], T | None], wait_s: float) -> T | None:
         deadline = asyncio.get_running_loop().time() + wait_s
@@ -68,25 +80,34 @@ class _Pool:
                     return find()
             return found
 
-    async def submit(
-        self,
-        trial_id: str,
-        spec: str,
-        delivered: int = 0,
-        folder: str | None = None,
-        is_member: bool = False,
-    ) -> None:
-        await self._do(
-            lambda: self._book.submit(trial_id, spec, delivered, folder, is_member=is_member)
-        )
-
-    async def submit_untrained(self, name: str, spec: str) -> None:
-        await self._do(lambda: self._book.submit_untrained(name, spec))
+    submit = _waking(LeaseBook.submit)
+    submit_untrained = _waking(LeaseBook.submit_untrained)
+    start_from = _waking(LeaseBook.start_from)
+    exploit = _waking(LeaseBook.exploit)
+    go_on = _waking(LeaseBook.go_on)
+    end = _waking(LeaseBook.end)
+    stop = _waking(LeaseBook.stop)
+    check = _waking(LeaseBook.check)
+    take_adjustments = _waking(LeaseBook.take_adjustments)
+    take_beginnings = _waking(LeaseBook.take_beginnings)
+    begin = _waking(LeaseBook.begin)
+    step = _waking(LeaseBook.step)
+    scored = _waking(LeaseBook.scored)
+    finish = _waking(LeaseBook.finish)
+    give_back = _waking(LeaseBook.give_back)
+    fail = _waking(LeaseBook.fail)
+    crash = _waking(LeaseBook.crash)
+    _report = _waking(LeaseBook.report)
+    _enter = _waking(LeaseBook.enter)
+    _lose = _waking(LeaseBook.lose)
+    _lose_controller = _waking(LeaseBook.lose_controller)
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
+        """The trial's next message; one for each of its clients where the pool is closed."""
+
         def find() -> Message | None:
-            # Nobody reads what a client of a closed pool says; it only must not go on waiting.
-            closed = Message(0, 0, 0, {}, "the sweep was closed") if self._book.closed else None
+            # Only so that a client of a closed pool does not go on waiting.
+            closed = Failed("the sweep was closed") if self._book.closed else None
             return self._book.receive(trial_id) or closed
 
         return await self._wait(find, wait_s)
@@ -100,22 +121,8 @@ class _Pool:
 
         return await self._wait(find, wait_s)
 
-    async def go_on(self, trial_id: str, evaluation: int) -> None:
-        await self._do(lambda: self._book.go_on(trial_id, evaluation))
-
-    async def end(self, trial_id: str) -> None:
-        await self._do(lambda: self._book.end(trial_id))
-
-    async def stop(self, trial_id: str) -> None:
-        await self._do(lambda: self._book.stop(trial_id))
-
-    async def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
-        await self._do(lambda: self._book.start_from(trial_id, files))
-
-    async def exploit(self, trial_id: str, exploit: ExploitStep) -> None:
-        await self._do(lambda: self._book.exploit(trial_id, exploit))
-
-    async def outcome(self, trial_id: str, wait_s: float) -> Outcome | None:
+    async def outcome(self, trial_id: str, wait_s: float) -> Delivery | Failed | None:
+        """What the trial leaves; None if it has not ended meanwhile."""
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
 
     async def progress(self) -> dict[str, StepsDone]:
@@ -125,29 +132,19 @@ class _Pool:
             for trial_id, steps in self._book.progress().items()
         }
 
-    async def check(self) -> None:
-        self._book.check()
-
     async def close(self) -> list[str]:
-        """Hand out no more leases; the groups that have processes, which end now."""
-
-        def close() -> list[str]:
+        """Hand out no more leases; return the groups that have processes, which end now."""
+        async with self._changed:
             self._book.closed = True
-            return list(self._workers)
-
-        return await self._do(close)
-
-    async def take_adjustments(self) -> list[Adjustment]:
-        return self._book.take_adjustments()
-
-    async def take_beginnings(self) -> list[Beginning]:
-        return self._book.take_beginnings()
+            self._changed.notify_all()
+        return list(self._workers)
 
     async def enter(self, group: str, workers: list[Worker]) -> None:
+        """The group's processes have started."""
         self._watchdog.start(group, _now_s())
-        await self._check(group)
+        await self._examine(group)
         self._workers[group] = workers
-        await self._do(lambda: self._book.enter(group))
+        await self._enter(group)
 
     async def leave(self, group: str) -> None:
         """The group's processes end because they are to."""
@@ -165,16 +162,17 @@ class _Pool:
         }
 
     async def lose(self, group: str) -> None:
+        """The group's processes are gone."""
         self._watchdog.forget(group)
-        await self._check(group)
-        await self._do(lambda: self._book.lose(group))
+        await self._examine(group)
+        await self._lose(group)
 
     async def lose_controller(self, group: str, reason: str) -> None:
         """The group's controller has died, and its processes with it."""
         self._book.crash(group, ExitReason(reason))
         self._watchdog.forget(group)
-        await self._check(group)
-        await self._do(lambda: self._book.lose_controller(group))
+        await self._examine(group)
+        await self._lose_controller(group)
 
     async def heartbeat(self, group: str, in_steps: bool) -> None:
         """A worker of the group shows progress."""
@@ -187,46 +185,30 @@ class _Pool:
             self._book.crash(group, ExitReason(reason))
         return {group: (why, self._workers.get(group, [])) for group, why in reasons.items()}
 
-    async def lease(self, group: str, wait_s: float) -> Lease | bool | None:
-        """A lease, None if there is none yet, or False once the pool is closed."""
+    async def lease(self, group: str, wait_s: float) -> Lease | Closed | None:
+        """The group's next lease; None if there is none yet."""
 
-        def find() -> Lease | bool | None:
-            return False if self._book.closed else self._book.lease(group)
+        def find() -> Lease | Closed | None:
+            return Closed() if self._book.closed else self._book.lease(group)
 
         await self.heartbeat(group, in_steps=False)
         return await self._wait(find, wait_s)
 
-    async def begin(self, group: str, step: int, num_steps: int) -> None:
-        """The group's trial trains from this step on."""
-        self._book.begin(group, step, num_steps)
-
-    async def step(self, group: str, step: int, num_steps: int) -> Decision | None:
-        """Take note of a trial's progress; whether it is to end, or to be interrupted."""
-        return self._book.step(group, step, num_steps)
-
-    async def report(self, group: str, message: Message, results: tuple[Any, ...]) -> None:
+    async def report(
+        self, group: str, evaluation: Evaluation, results: tuple[ExampleResult, ...]
+    ) -> None:
+        """The group has evaluated its trial."""
         await self.heartbeat(group, in_steps=False)
-        await self._do(lambda: self._book.report(group, message, results))
+        await self._report(group, evaluation, results)
 
     async def decision(
         self, group: str, evaluation: int, wait_s: float
     ) -> Decision | ExploitStep | None:
+        """The answer to the evaluation of that number; None if there is none yet."""
         await self.heartbeat(group, in_steps=False)
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 
-    async def finish(self, group: str, files: dict[str, bytes]) -> None:
-        await self._do(lambda: self._book.finish(group, files))
-
-    async def give_back(self, group: str) -> None:
-        await self._do(lambda: self._book.give_back(group))
-
-    async def fail(self, group: str, reason: str) -> None:
-        await self._do(lambda: self._book.fail(group, reason))
-
-    async def crash(self, group: str, words: ExitReason) -> None:
-        await self._do(lambda: self._book.crash(group, words))
-
-    async def _check(self, group: str) -> None:
+    async def _examine(self, group: str) -> None:
         """Learn what can be learned of the group's last processes, which have ended."""
         workers = self._workers.pop(group, [])
         looks = asyncio.gather(*start_on_their_nodes(remains_of, workers), return_exceptions=True)

@@ -14,20 +14,21 @@ import ray
 from ray.exceptions import RayActorError
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
-from droplora_sweep.evaluation.results import outcomes
 from droplora_sweep.records.layout import SPEC
-from droplora_sweep.spec import CheckpointSpec, ExploitStep, ModelSpec, TrialSpec
+from droplora_sweep.records.messages import Decision
+from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
 from droplora_sweep.storage.object_store import is_url
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 from .exits import exit_reported, this_worker
-from .messages import Decision, Message
+from .messages import Closed
 from .pool import find_pool
 from .watchdog import Heartbeats
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
+    from droplora_sweep.spec import ExploitStep
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
     from droplora_sweep.training.reporting import Report
@@ -136,8 +137,8 @@ class WorkerChannel:
 
     def lease(self) -> Lease | None:
         """The next trial; None once the pool is closed."""
-        lease = self._ask("lease", self._group, WAIT_S)
-        return lease or None
+        answer: Lease | Closed = self._ask("lease", self._group, WAIT_S)
+        return None if isinstance(answer, Closed) else answer
 
     def train(self, runner: TrialRunner, lease: Lease) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""
@@ -166,8 +167,7 @@ class WorkerChannel:
     def score_untrained(self, runner: TrialRunner, lease: Lease) -> None:
         """Score the base model as it is, and deliver its results."""
         results = runner.score_untrained(TrialSpec.model_validate_json(lease.spec))
-        self._tell("report", self._group, Message(1, 1, 0, {}), results)
-        self._tell("finish", self._group, {})
+        self._tell("scored", self._group, tuple(results))
 
     def is_preempted(self) -> bool:
         """Whether a node of this group is about to be taken away; a collective."""
@@ -208,26 +208,19 @@ class WorkerChannel:
 
         return Membership(lease.exploit_steps, snapshots_of(lease.folder))
 
-    def _decide(self, report: Report | None) -> bool | ExploitStep:
-        """Deliver an evaluation and wait for the scheduler's word; the same on every rank."""
+    def _decide(self, report: Report | None) -> Decision | ExploitStep:
+        """Deliver an evaluation and wait for the scheduler's answer; the same on every rank."""
+        evaluation = None
         if report is not None:
-            message = Message(
-                report.evaluation,
-                report.num_evaluations,
-                report.step,
-                report.metrics,
-                outcomes=outcomes(report.results),
-            )
-            self._tell("report", self._group, message, report.results)
-        last, evaluation = self._share(
-            report and (report.evaluation == report.num_evaluations, report.evaluation)
-        )
-        if last:
-            return False
-        decision = self._ask("decision", self._group, evaluation, WAIT_S)
+            evaluation = report.evaluation
+            self._tell("report", self._group, evaluation, tuple(report.results))
+        number, is_last = self._share(evaluation and (evaluation.number, evaluation.is_last))
+        if is_last:
+            return Decision.END
+        decision: Decision | ExploitStep = self._ask("decision", self._group, number, WAIT_S)
         if decision is Decision.INTERRUPT:
             raise TrialInterruptedError("the sweep was closed")
-        return decision if isinstance(decision, ExploitStep) else decision is Decision.GO_ON
+        return decision
 
     def _on_begin(self, step: int, num_steps: int) -> None:
         """Tell where the lease's trial begins; a member that copies another begins once."""

@@ -25,7 +25,7 @@ from droplora_sweep.records.layout import (
     sweep_directory,
 )
 from droplora_sweep.records.replay import SweepReplay
-from droplora_sweep.spec import SweepSpec, TrialSpec
+from droplora_sweep.spec import SweepSpec
 from droplora_sweep.spec.loading.loader import recorded_sweep_file
 from droplora_sweep.storage.mirror import mirror_of, storage_name
 from droplora_sweep.storage.object_store import below
@@ -271,11 +271,6 @@ def recorded_sweep(record: SweepRecord) -> SweepSpec:
             f"{record.name}: was started by droplora-sweep {wrote}, whose spec this version "
             f"cannot read: {error.errors()[0]['msg']}"
         ) from error
-
-
-def recorded_trial(record: TrialRecord) -> TrialSpec:
-    """The trial's spec, from its JSON values."""
-    return TrialSpec.model_validate_json(json.dumps(record.spec))
 
 
 def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -> SweepFile:

@@ -23,7 +23,6 @@ from droplora_sweep.records.layout import (
     trial_directory,
 )
 from droplora_sweep.records.replay import SweepReplay
-from droplora_sweep.records.trial import Stage
 from droplora_sweep.redaction import redact
 
 from .files import (
@@ -45,7 +44,9 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.events import Event
     from droplora_sweep.records.trial import (
+        Evaluation,
         PastTrial,
+        PlannedTrial,
         QueuedClone,
         Reference,
         StartingPoint,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
         TrialRecord,
         TrialState,
     )
-    from droplora_sweep.spec import AdapterStart, ExploitStep, Scalar, SweepSpec, TrialSpec
+    from droplora_sweep.spec import ExploitStep, Scalar, SweepSpec
 
     from .lease import Holder
 
@@ -204,76 +205,40 @@ class LedgerWriter(Ledger):
                 self._remote.close()
             self._lease.release()
 
-    def trial_started(
-        self,
-        trial_id: str,
-        number: int,
-        fingerprint: str,
-        spec: TrialSpec,
-        params: Mapping[str, Scalar],
-        drawn: Mapping[str, Scalar] | None = None,
-        origin: str | None = None,
-        stage: Stage = Stage.SEARCH,
-        arm: str | None = None,
-        clone_of: str | None = None,
-        start: AdapterStart | None = None,
-    ) -> None:
+    def trial_started(self, trial: PlannedTrial, *, origin: str | None = None) -> None:
         """Record that a group starts a trial, for the first time or again.
 
         Args:
-            trial_id: Its name.
-            number: Its number in the study.
-            fingerprint: Digest of everything that changes its result.
-            spec: The trial in full.
-            params: Values that the search chose for it, by dotted path.
-            drawn: The same as drawn; None where it is as in ``params``.
+            trial: What is run.
             origin: The trial of another sweep whose results it takes over.
-            stage: Stage of the sweep that it belongs to.
-            arm: Of a confirmation trial, the setting that it repeats.
-            clone_of: The trial that a user had this one made from.
-            start: The adapter that its training starts from.
         """
         self.require_lease()
         payload = {
-            "trial_id": trial_id,
-            "number": number,
-            "fingerprint": fingerprint,
-            "spec": spec.model_dump(mode="json"),
-            "params": dict(params),
-            "drawn": dict(params if drawn is None else drawn),
+            "trial_id": trial.trial_id,
+            **_planned(trial),
             "origin": origin,
-            "stage": stage.value,
-            "arm": arm,
-            "clone_of": clone_of,
-            "start": start and asdict(start),
+            "stage": trial.stage.value,
+            "arm": trial.arm,
         }
-        describe_trial(trial_directory(self.directory, trial_id), payload)
+        describe_trial(trial_directory(self.directory, trial.trial_id), payload)
         self._append(EventKind.TRIAL_STARTED, payload)
 
-    def trial_reported(
-        self,
-        trial_id: str,
-        evaluation: int,
-        step: int,
-        metrics: Mapping[str, float],
-        *,
-        num_evaluations: int,
-        outcomes: Mapping[str, Sequence[float | None]] | None = None,
-    ) -> None:
-        """Record one evaluation (counted from 1, of so many in all) of a running trial.
+    def trial_reported(self, trial_id: str, evaluation: Evaluation) -> None:
+        """Record one evaluation of a running trial.
 
-        Each example's score by benchmark, in the order of the example ids, is kept where a
-        stopping rule decides by it, so that it decides alike when the sweep goes on.
+        Its outcomes are given where a stopping rule decides by them, so that it decides alike when
+        the sweep is resumed.
         """
         payload: dict[str, Any] = {
             "trial_id": trial_id,
-            "evaluation": evaluation,
-            "num_evaluations": num_evaluations,
-            "step": step,
-            "metrics": json_metrics(metrics),
+            "evaluation": evaluation.number,
+            "num_evaluations": evaluation.num_evaluations,
+            "step": evaluation.step,
+            "metrics": json_metrics(evaluation.metrics),
         }
-        if outcomes:
-            payload["outcomes"] = {name: list(scores) for name, scores in outcomes.items()}
+        if evaluation.outcomes:
+            outcomes = evaluation.outcomes.items()
+            payload["outcomes"] = {name: list(scores) for name, scores in outcomes}
         self._append(EventKind.TRIAL_REPORTED, payload)
 
     def trial_adjusted(self, trial_id: str, settings: Mapping[str, Scalar], reason: str) -> None:
@@ -296,8 +261,8 @@ class LedgerWriter(Ledger):
     def trial_cloned(self, clone: QueuedClone) -> None:
         """Record a trial that was made by hand, to be run."""
         self.require_lease()
-        fields = asdict(clone)
-        self._append(EventKind.TRIAL_CLONED, {"clone_id": fields.pop("trial_id"), **fields})
+        payload = {"clone_id": clone.trial_id, **_planned(clone), "by": clone.by}
+        self._append(EventKind.TRIAL_CLONED, payload)
 
     def trial_finished(
         self,
@@ -449,3 +414,15 @@ class LedgerWriter(Ledger):
                 return False
             self._append(kind, {"trial_id": trial_id, "by": by})
         return True
+
+def _planned(trial: PlannedTrial) -> dict[str, Any]:
+    """Payload that a trial's start and a clone's queueing have in common."""
+    return {
+        "number": trial.number,
+        "fingerprint": trial.fingerprint,
+        "spec": dict(trial.spec),
+        "params": dict(trial.params),
+        "drawn": dict(trial.drawn),
+        "clone_of": trial.clone_of,
+        "start": trial.start and asdict(trial.start),
+    }

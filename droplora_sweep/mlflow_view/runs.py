@@ -135,7 +135,7 @@ class SweepRuns:
         params, changed = values.new_params(params, run.params)
         self._log(run_id, _trial_metrics(trial, last_report), params, {**tags, **changed})
         self._last_report[trial.trial_id] = (
-            trial.reports[-1].time if trial.reports else trial.started
+            trial.evaluations[-1].time if trial.evaluations else trial.started
         )
         # Before the files: a run's end must not depend on an artifact store.
         self._set_status(run_id, values.trial_status(trial, is_live=is_live), trial.finished)
@@ -155,7 +155,7 @@ class SweepRuns:
             return
         assert trial.finished is not None, "only finished trials are tested"
         scores = {score_name(name, "test"): score for name, score in trial.test_scores.items()}
-        step = trial.reports[-1].step if trial.reports else 0
+        step = trial.evaluations[-1].step if trial.evaluations else 0
         self._log(run.run_id, _metrics(scores, trial.finished, step), {}, {})
         self._client.log_artifact(run.run_id, str(trial.test_results))
         self._mark(run, "tested")
@@ -289,17 +289,17 @@ class SweepRuns:
 def _trial_metrics(trial: TrialRecord, after: datetime | None) -> list[Metric]:
     """The metrics of a trial's reports later than ``after``, and of its end."""
     metrics = []
-    for report in trial.reports:
+    for report in trial.evaluations:
         if after is None or report.time > after:
             metrics += _metrics(report.metrics, report.time, report.step)
     if trial.finished is not None:
-        last = trial.reports[-1].metrics if trial.reports else {}
+        last = trial.evaluations[-1].metrics if trial.evaluations else {}
         added = {
             name: value
             for name, value in trial.metrics.items()
             if name not in last or str(value) != str(last[name])
         }
-        step = trial.reports[-1].step if trial.reports else 0
+        step = trial.evaluations[-1].step if trial.evaluations else 0
         metrics += _metrics(added, trial.finished, step)
     return metrics
 

@@ -12,8 +12,8 @@ from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_dir
 from .trial import (
     PastTrial,
     QueuedClone,
+    RecordedEvaluation,
     Reference,
-    Report,
     Session,
     Stage,
     StartingPoint,
@@ -114,7 +114,9 @@ class SweepReplay:
                 reason=payload["reason"],
             )
         if event.kind is EventKind.TRIAL_CLONED:
-            return replace(self._sweep, clones=(*self._sweep.clones, _clone(payload)))
+            # Its id goes by another name than that of events about trials that there are.
+            clone = QueuedClone(**_planned(payload), trial_id=payload["clone_id"], by=payload["by"])
+            return replace(self._sweep, clones=(*self._sweep.clones, clone))
         if event.kind is EventKind.REFERENCE_SCORED:
             return self._referenced(self._sweep, event)
         return self._next_trial(event)
@@ -185,20 +187,14 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
     payload = event.payload
     if trial is None:
         return TrialRecord(
+            **_planned(payload),
             trial_id=payload["trial_id"],
-            number=payload["number"],
-            fingerprint=payload["fingerprint"],
-            spec=payload["spec"],
-            params=payload["params"],
-            drawn=payload.get("drawn", payload["params"]),
+            stage=Stage(payload.get("stage", Stage.SEARCH)),
+            arm=payload.get("arm"),
             state=TrialState.RUNNING,
             started=event.time,
             starts=(event.time,),
             origin=payload.get("origin"),
-            stage=Stage(payload.get("stage", Stage.SEARCH)),
-            arm=payload.get("arm"),
-            clone_of=payload.get("clone_of"),
-            start=_start(payload.get("start")),
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
@@ -212,16 +208,15 @@ def _session(event: Event) -> Session:
     return Session(event.time, event.time, gpus_per_trial)
 
 
-def _start(fields: Mapping[str, Any] | None) -> AdapterStart | None:
-    return None if fields is None else AdapterStart(**fields)
-
-
-def _clone(payload: Mapping[str, Any]) -> QueuedClone:
-    # Its id goes by another name than that of events about trials that there are.
-    fields = {name: value for name, value in payload.items() if name != "clone_id"}
-    return QueuedClone(
-        **{**fields, "trial_id": payload["clone_id"], "start": _start(payload["start"])}
-    )
+def _planned(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that a trial's start and a clone's queueing have in common."""
+    start = payload.get("start")
+    return {
+        **{name: payload[name] for name in ("number", "fingerprint", "spec", "params")},
+        "drawn": payload.get("drawn", payload["params"]),
+        "clone_of": payload.get("clone_of"),
+        "start": None if start is None else AdapterStart(**start),
+    }
 
 
 def _past(fields: Mapping[str, Any]) -> PastTrial:
@@ -231,17 +226,17 @@ def _past(fields: Mapping[str, Any]) -> PastTrial:
 
 def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
     payload = event.payload
-    report = Report(
-        evaluation=payload["evaluation"],
+    evaluation = RecordedEvaluation(
+        number=payload["evaluation"],
         num_evaluations=payload["num_evaluations"],
         step=payload["step"],
         metrics=_metrics(payload),
-        time=event.time,
         outcomes=payload.get("outcomes", {}),
+        time=event.time,
     )
     # A trial that is resumed from a checkpoint repeats the evaluations after it.
-    before = tuple(old for old in trial.reports if old.evaluation < report.evaluation)
-    return replace(trial, reports=(*before, report), metrics=report.metrics)
+    before = tuple(old for old in trial.evaluations if old.number < evaluation.number)
+    return replace(trial, evaluations=(*before, evaluation), metrics=evaluation.metrics)
 
 
 def _exploited(trial: TrialRecord, event: Event) -> TrialRecord:

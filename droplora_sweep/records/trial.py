@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.spec.fields import get_field, with_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,33 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.spec import AdapterStart, ExploitStep, Scalar
-
-
-@dataclass(frozen=True)
-class QueuedClone:
-    """A trial that a user made, until a group starts it.
-
-    Attributes:
-        trial_id: Its name.
-        number: Its number in the study.
-        fingerprint: Digest of everything that changes its result.
-        spec: The ``TrialSpec``, as JSON values.
-        params: Its searched fields, and those that were set, by dotted path.
-        drawn: As the search would have drawn it; empty where it could not have.
-        clone_of: The trial it was made from.
-        start: The adapter that its training starts from; None for a fresh one.
-        by: Who made it, ``user@host``.
-    """
-
-    trial_id: str
-    number: int
-    fingerprint: str
-    spec: Mapping[str, Any]
-    params: Mapping[str, Scalar]
-    drawn: Mapping[str, Scalar]
-    clone_of: str
-    start: AdapterStart | None
-    by: str
 
 
 TRIAL_ID = re.compile(r"[tc]\d{4,}-[0-9a-f]{8}")
@@ -92,67 +70,63 @@ class SweepOutcome(StrEnum):
     """Could not go on."""
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
     """One evaluation of a trial while it trains.
 
     Attributes:
-        evaluation: Number of the evaluation, from 1.
+        number: Its number, from 1.
         num_evaluations: Evaluations of a trial that runs to its end.
-        step: Optimiser steps taken.
-        metrics: ``val/<benchmark>``, ``val/mean``, ``train/loss``, … by name; may hold NaN.
-        time: When it was reported, UTC.
-        outcomes: Each example's score by benchmark, in the order of the example ids; empty unless
-            the sweep's stopping rule decides by them.
+        step: Optimiser steps done.
+        metrics: Values by the names of ``spec.metric_names``; may hold NaN.
+        outcomes: Each example's score by benchmark, in the order of the example ids; in a ledger,
+            empty unless the sweep's stopping rule decides by them.
     """
 
-    evaluation: int
+    number: int
     num_evaluations: int
     step: int
     metrics: Mapping[str, float]
+    outcomes: Mapping[str, Sequence[float | None]] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_last(self) -> bool:
+        """True at the end of training."""
+        return self.number == self.num_evaluations
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEvaluation(Evaluation):
+    """An evaluation in a ledger.
+
+    Attributes:
+        time: Time when it was recorded, UTC.
+    """
+
     time: datetime
-    outcomes: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial as the ledger knows it.
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """A trial to run.
 
     Attributes:
         trial_id: ``t0007-3f2a91bc``, or ``c0007-3f2a91bc`` in the confirmation stage.
         number: Optuna's trial number; of a confirmation trial, its place among those.
         fingerprint: Hex digest of everything that changes the trial's result.
         spec: The ``TrialSpec``, as JSON values.
-        params: What the search chose for it, by dotted path.
-        drawn: The same as it was drawn: alpha as its ratio where it is searched so.
-        state: Where it stands.
-        reason: Why it was stopped or failed.
-        reports: Its evaluations in order, each evaluation once.
-        metrics: The last report's metrics, updated by those given at the end.
-        started: First start, UTC.
-        finished: End, UTC; None while it runs.
-        attempts: How often it was started: above 1 if it was resumed.
-        starts: When it was started, UTC, each time.
-        adapter: Folder of the published adapter, None without one.
-        adapter_digest: sha256 of the adapter's MANIFEST.json.
-        results: Parquet file of the last evaluation's per-example results, None without one.
-        origin: Trial of another sweep whose results this one has: ``first/t0007-3f2a91bc``; None
-            for a trial that was trained here.
-        adjusted: Fields that it went on with otherwise than ``spec`` and ``fingerprint`` say, by
+        params: Values of its searched fields by dotted path; of a clone, also of those that its
+            user set.
+        drawn: The same as they were drawn: alpha as its ratio where it is searched so. Empty for a
+            clone that could not have been drawn.
+        adjusted: Fields that it trains with otherwise than ``spec`` and ``fingerprint`` say, by
             dotted path: a smaller micro-batch after it ran out of memory.
-        stage: What it is run for; search-stage statistics see search trials alone.
+        stage: Its stage; search-stage statistics are made from search trials alone.
         arm: The setting that a confirmation trial repeats with another seed: the id of the search
             trial that had it, with ``@p=0`` after it where it is repeated without pruning.
-        test_scores: Score on the test split by benchmark; of winners, after all is decided. No
-            function that selects is given a record's test scores.
-        test_results: Parquet file of the test split's per-example results, None without one.
         clone_of: The trial that a user had this one made from, with other settings; None where
             the search drew it.
-        start: The adapter that its training started from; None for a fresh one.
-        exploit_steps: Of a member of a population, what it did after each evaluation that was
-            decided on.
-        stop_asked_by: Who had it stopped, ``user@host``.
-        pinned_by: Who had it pinned: the scheduler never stops it.
+        start: The adapter that its training starts from; None for a fresh one.
     """
 
     trial_id: str
@@ -161,10 +135,89 @@ class TrialRecord:
     spec: Mapping[str, Any]
     params: Mapping[str, Scalar]
     drawn: Mapping[str, Scalar]
+    adjusted: Mapping[str, Scalar] = field(default_factory=dict)
+    stage: Stage = Stage.SEARCH
+    arm: str | None = None
+    clone_of: str | None = None
+    start: AdapterStart | None = None
+
+    @staticmethod
+    def of(
+        spec: TrialSpec,
+        drawn: Mapping[str, Scalar],
+        *,
+        trial_id: str,
+        number: int,
+        fingerprint: str,
+        stage: Stage = Stage.SEARCH,
+        arm: str | None = None,
+    ) -> PlannedTrial:
+        """Plan a trial of these settings, drawn so."""
+        values = {path: get_field(spec, path) for path in drawn}
+        return PlannedTrial(
+            trial_id=trial_id,
+            number=number,
+            fingerprint=fingerprint,
+            spec=spec.model_dump(mode="json"),
+            params={path: value for path, value in values.items() if value is not None},
+            drawn=drawn,
+            stage=stage,
+            arm=arm,
+        )
+
+    @cached_property
+    def trial_spec(self) -> TrialSpec:
+        """The spec that ``spec`` is the JSON values of."""
+        return TrialSpec.model_validate_json(json.dumps(self.spec))
+
+    @property
+    def spec_to_run(self) -> TrialSpec:
+        """The spec with what was adjusted."""
+        return with_fields(self.trial_spec, self.adjusted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedClone(PlannedTrial):
+    """A trial that a user made, until a group starts it.
+
+    Attributes:
+        by: The user, as ``user@host``.
+    """
+
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord(PlannedTrial):
+    """One trial as the ledger knows it, from its first start on.
+
+    Attributes:
+        state: Its state.
+        reason: Reason why it was stopped or failed.
+        evaluations: Its evaluations in order, each number once.
+        metrics: The last evaluation's metrics, updated by those given at the end.
+        started: First start, UTC.
+        finished: End, UTC; None while it runs.
+        attempts: Number of starts: above 1 if it was resumed.
+        starts: Time of each start, UTC.
+        adapter: Folder of the published adapter, None without one.
+        adapter_digest: sha256 of the adapter's MANIFEST.json.
+        results: Parquet file of the last evaluation's per-example results, None without one.
+        origin: Trial of another sweep whose results this one has: ``first/t0007-3f2a91bc``; None
+            for a trial that was trained here.
+        test_scores: Score on the test split by benchmark; of winners, after all is decided. No
+            function that selects is given a record's test scores.
+        test_results: Parquet file of the test split's per-example results, None without one.
+        exploit_steps: Of a member of a population, what it did after each evaluation that was
+            decided on.
+        stop_asked_by: User who had it stopped, ``user@host``.
+        pinned_by: User who had it pinned: the scheduler never stops it.
+    """
+
     state: TrialState
     started: datetime
     reason: str | None = None
-    reports: tuple[Report, ...] = ()
+    evaluations: tuple[RecordedEvaluation, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     finished: datetime | None = None
     attempts: int = 1
@@ -173,13 +226,8 @@ class TrialRecord:
     adapter_digest: str | None = None
     results: Path | None = None
     origin: str | None = None
-    adjusted: Mapping[str, Scalar] = field(default_factory=dict)
-    stage: Stage = Stage.SEARCH
-    arm: str | None = None
     test_scores: Mapping[str, float] = field(default_factory=dict)
     test_results: Path | None = None
-    clone_of: str | None = None
-    start: AdapterStart | None = None
     exploit_steps: tuple[ExploitStep, ...] = ()
     stop_asked_by: str | None = None
     pinned_by: str | None = None
@@ -213,7 +261,7 @@ class TrialRecord:
         return self.test_results is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PastTrial:
     """A finished trial of another sweep, which a fork or a warm start begins with.
 
@@ -265,7 +313,7 @@ class Session:
     gpus_per_trial: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """Scores on one split that need no training: what a trained model has to beat.
 
@@ -288,7 +336,7 @@ class Reference:
     results: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SweepRecord:
     """One sweep as the ledger knows it.
 

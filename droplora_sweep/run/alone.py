@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.records.messages import Evaluated, Submission
+
 from .connection import connect
 
 if TYPE_CHECKING:
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
-    from droplora_sweep.groups.messages import Message, Outcome
+    from droplora_sweep.groups.messages import Delivery
+    from droplora_sweep.records.messages import Failed
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import SweepSpec, TrialSpec
 
     from .connection import RayAddress
@@ -43,9 +47,9 @@ class LoneGroup:
         *,
         start: dict[str, bytes] | None = None,
         last: int | None = None,
-        on_evaluation: Callable[[Message], None] = lambda _: None,
+        on_evaluation: Callable[[Evaluation], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
-    ) -> Outcome:
+    ) -> Delivery | Failed:
         """Train a trial, and return what it leaves.
 
         Args:
@@ -63,14 +67,15 @@ class LoneGroup:
 
         if start is not None:
             ask(self._pool, "start_from", trial_id, start)
-        ask(self._pool, "submit", trial_id, spec.model_dump_json())
-        while (message := self._answer("receive", trial_id, check)).failure is None:
-            on_evaluation(message)
-            if message.evaluation in (last, message.num_evaluations):
+        ask(self._pool, "submit", Submission(trial_id=trial_id, spec=spec.model_dump_json()))
+        while isinstance(message := self._answer("receive", trial_id, check), Evaluated):
+            evaluation = message.evaluation
+            on_evaluation(evaluation)
+            if evaluation.is_last or evaluation.number == last:
                 break
-            ask(self._pool, "go_on", trial_id, message.evaluation)
+            ask(self._pool, "go_on", trial_id, evaluation.number)
         ask(self._pool, "end", trial_id)
-        outcome: Outcome = self._answer("outcome", trial_id, check)
+        outcome: Delivery | Failed = self._answer("outcome", trial_id, check)
         return outcome
 
     def _answer(self, method: str, trial_id: str, check: Callable[[], None]) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
+from droplora_sweep.records.messages import Failed
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
@@ -27,8 +28,8 @@ from .alone import lone_group
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from droplora_sweep.groups.messages import Message
     from droplora_sweep.plan.survey import Prepared
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import SweepSpec, TrialSpec
 
     from .alone import LoneGroup
@@ -192,12 +193,12 @@ def _num_sources(prepared: Prepared) -> int:
 
 def _run(trial_id: str, spec: TrialSpec, group: LoneGroup) -> Short:
     """One trial's whole way; SweepError where it fails."""
-    evaluations: list[Message] = []
+    evaluations: list[Evaluation] = []
     started_s = time.monotonic()
     outcome = group.train(trial_id, spec, on_evaluation=evaluations.append)
     wall_s = time.monotonic() - started_s
-    if outcome.failure is not None:
-        raise SweepError(f"calibration: the trial failed: {outcome.failure}")
+    if isinstance(outcome, Failed):
+        raise SweepError(f"calibration: the trial failed: {outcome.reason}")
     [only] = evaluations
     train_s = only.metrics[TRAIN_SECONDS]
     return Short(

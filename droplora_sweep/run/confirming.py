@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX, affordable_comparisons, all_arms
 from droplora_sweep.analysis.progress import Budget, arms_to_test, progress_of
-from droplora_sweep.ledger.reader import recorded_sweep, recorded_trial
+from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.records.trial import Stage, TrialState
-from droplora_sweep.spec.fields import with_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,7 +155,7 @@ def wanted_on_test(
 
 
 def _arm_spec(name: str, trial: TrialRecord, confirm: ConfirmSpec) -> TrialSpec:
-    spec = with_fields(recorded_trial(trial), trial.adjusted)
+    spec = trial.spec_to_run
     split = "confirmation" if confirm.examples == "new" else "validation"
     # Nothing stops a run early, so only its end is scored.
     evaluation = spec.evaluation.model_copy(update={"split": split, "num_evaluations": 1})

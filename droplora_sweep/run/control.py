@@ -11,7 +11,6 @@ from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.ledger.requests import Answer, Ask, Mailbox
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import QueuedClone, Stage
-from droplora_sweep.search.history import queued_proposal
 from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loading.loader import load_changed_trial
@@ -58,7 +57,7 @@ def cloned_spec(
         InputError: With every fault of the settings.
         SweepError: The sweep cannot be read, or the adapter is damaged.
     """
-    before = TrialSpec.model_validate_json(json.dumps(parent.spec))
+    before = parent.trial_spec
     file = load_changed_trial(recorded_sweep(ledger.record), before, settings)
     prepared = prepare(file)
     digests = prepared.data_digests()
@@ -196,7 +195,7 @@ class Control:
         if self._searcher.is_over or self._ledger.record.confirm_trials:
             return Answer(False, f"{parent.trial_id}: the search has ended, and clones are of it")
         spec = TrialSpec.model_validate_json(json.dumps(request.spec))
-        before = TrialSpec.model_validate_json(json.dumps(parent.spec))
+        before = parent.trial_spec
         start = None
         if request.from_adapter:
             if parent.adapter_digest is None or list(start_problems(before, spec)):
@@ -223,7 +222,7 @@ class Control:
         self._ledger.trial_cloned(clone)
         if start is not None:
             self._provide(trial_id, start)
-        self._searcher.queue(queued_proposal(clone))
+        self._searcher.queue(clone)
         how = ", from its adapter" if start is not None else ""
         return Answer(True, f"{trial_id}: queued, a clone of {parent.trial_id}{how}; it runs next")
 

@@ -8,15 +8,15 @@ of the new sweep's trials. What informs the sampler is kept in the ledger's firs
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.ledger.files import read_results, verified_files
-from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_trial
-from droplora_sweep.records.trial import PastTrial, Stage, TrialState
+from droplora_sweep.ledger.reader import Ledger, has_sweep
+from droplora_sweep.records.trial import PastTrial, PlannedTrial, TrialState
 from droplora_sweep.search.history import trial_history
-from droplora_sweep.search.proposal import ProposedTrial
 from droplora_sweep.spec import TrialSpec, resolve
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def past_of(
     same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
     for trial in origin.search_trials:
         known = trial_history(trial, sweep.search.metric)
-        if not trial.is_finished or known.ending == "failed":
+        if not trial.is_finished or known.state is TrialState.FAILED:
             continue
         try:
             spec = resolve(dict(trial.drawn), sweep)
@@ -97,48 +97,36 @@ def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
     return found
 
 
-def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], proposal: ProposedTrial) -> None:
-    """Take over a confirmation run: as ``proposal``, with all that it left but test scores."""
+def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], planned: PlannedTrial) -> None:
+    """Take over a confirmation run: as ``planned``, with all that it left but test scores."""
     sweep_name, trial = donor
-    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", proposal)
+    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", planned)
 
 
 def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
     assert past.taken_over is not None
     sweep_name, _, name = past.origin.partition("/")
     trial = Ledger.open(ledger.storage, sweep_name).trial(name)
-    spec = recorded_trial(trial)
-    proposal = ProposedTrial(
-        past.number, past.taken_over, trial.fingerprint, dict(trial.drawn), spec
+    planned = PlannedTrial.of(
+        trial.trial_spec,
+        trial.drawn,
+        trial_id=past.taken_over,
+        number=past.number,
+        fingerprint=trial.fingerprint,
     )
-    _copy_trial(ledger, trial, past.origin, proposal)
+    _copy_trial(ledger, trial, past.origin, planned)
 
 
 def _copy_trial(
-    ledger: LedgerWriter, trial: TrialRecord, origin: str, proposal: ProposedTrial
+    ledger: LedgerWriter, trial: TrialRecord, origin: str, planned: PlannedTrial
 ) -> None:
     files = None if trial.adapter is None else verified_files(trial)
-    ledger.trial_started(
-        proposal.trial_id,
-        proposal.number,
-        trial.fingerprint,
-        proposal.spec,
-        trial.params,
-        trial.drawn,
-        origin,
-        stage=Stage(proposal.stage),
-        arm=proposal.arm,
-    )
-    for report in trial.reports:
-        ledger.trial_reported(
-            proposal.trial_id,
-            report.evaluation,
-            report.step,
-            report.metrics,
-            num_evaluations=report.num_evaluations,
-        )
+    planned = replace(planned, params=trial.params, drawn=trial.drawn)
+    ledger.trial_started(planned, origin=origin)
+    for evaluation in trial.evaluations:
+        ledger.trial_reported(planned.trial_id, replace(evaluation, outcomes={}))
     ledger.trial_finished(
-        proposal.trial_id,
+        planned.trial_id,
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,

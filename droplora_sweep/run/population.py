@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.pool import ask
-from droplora_sweep.ledger.reader import recorded_trial
 from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.search.rules import Member, next_exploit
 from droplora_sweep.spec import baselines, resolve
@@ -43,14 +42,11 @@ def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
             trial.trial_id,
             trial.number,
             {
-                report.evaluation: report.metrics.get(sweep.search.metric, math.nan)
-                for report in trial.reports
+                each.number: each.metrics.get(sweep.search.metric, math.nan)
+                for each in trial.evaluations
             },
-            {
-                report.evaluation: _settings_at(trial, report.evaluation, sweep)
-                for report in trial.reports
-            },
-            is_baseline=recorded_trial(trial) in kept,
+            {each.number: _settings_at(trial, each.number, sweep) for each in trial.evaluations},
+            is_baseline=trial.trial_spec in kept,
         )
         for trial in record.search_trials
         if is_member(trial)
@@ -69,16 +65,16 @@ def missing_exploit(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Exp
     """
     assert sweep.search.population is not None, "the sweep has a population"
     [trial] = [each for each in record.trials if each.trial_id == trial_id]
-    if not is_member(trial) or not trial.reports:
+    if not is_member(trial) or not trial.evaluations:
         return None
-    last = trial.reports[-1]
+    last = trial.evaluations[-1]
     decided = max((exploit.evaluation for exploit in trial.exploit_steps), default=0)
-    if last.evaluation <= decided or last.evaluation == last.num_evaluations:
+    if last.number <= decided or last.is_last:
         return None
     return next_exploit(
         members_of(record, sweep),
         trial_id,
-        last.evaluation,
+        last.number,
         sweep.search.population,
         sweep.search.parameters,
         sweep.seed,
@@ -146,6 +142,6 @@ def _settings_at(trial: TrialRecord, evaluation: int, sweep: SweepSpec) -> Mappi
     before = [exploit for exploit in trial.schedule if exploit.evaluation < evaluation]
     if before:
         return before[-1].settings
-    spec = recorded_trial(trial)
+    spec = trial.trial_spec
     values = {path: get_field(spec, path) for path in sweep.search.parameters}
     return {path: value for path, value in values.items() if value is not None}

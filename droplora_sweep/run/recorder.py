@@ -12,7 +12,8 @@ from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import write_failure_log
 from droplora_sweep.ledger.log import failpoint
 from droplora_sweep.records.layout import trial_directory
-from droplora_sweep.records.trial import Stage, TrialState
+from droplora_sweep.records.messages import Failed
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.storage.object_store import below
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.groups.messages import Adjustment, Outcome
+    from droplora_sweep.groups.messages import Adjustment, Delivery
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.search.history import Ending
-    from droplora_sweep.search.proposal import ProposedTrial
-    from droplora_sweep.search.rules import Outcomes
+    from droplora_sweep.records.trial import Evaluation, PlannedTrial
 
     from .population import Population
 
@@ -34,12 +33,6 @@ logger = logging.getLogger(__name__)
 
 WAIT_S = 2.0
 DRAIN_INTERVAL_S = 0.2
-
-STATES = {
-    "complete": TrialState.COMPLETE,
-    "stopped": TrialState.STOPPED,
-    "failed": TrialState.FAILED,
-}
 
 
 class Recorder:
@@ -62,41 +55,13 @@ class Recorder:
         self._refusal: SweepError | None = None
         self._finish_discarding()
 
-    def started(self, proposal: ProposedTrial) -> None:
+    def started(self, trial: PlannedTrial) -> None:
         """Record a trial's start."""
-        self._write(
-            self._ledger.trial_started,
-            proposal.trial_id,
-            proposal.number,
-            proposal.fingerprint,
-            proposal.spec,
-            proposal.settings,
-            proposal.params,
-            stage=Stage(proposal.stage),
-            arm=proposal.arm,
-            clone_of=proposal.clone_of,
-            start=proposal.start,
-        )
+        self._write(self._ledger.trial_started, trial)
 
-    def reported(
-        self,
-        trial_id: str,
-        evaluation: int,
-        step: int,
-        metrics: dict[str, float],
-        num_evaluations: int,
-        outcomes: Outcomes | None = None,
-    ) -> None:
+    def reported(self, trial_id: str, evaluation: Evaluation) -> None:
         """Record an evaluation, and what a member of a population does after it."""
-        self._write(
-            self._ledger.trial_reported,
-            trial_id,
-            evaluation,
-            step,
-            metrics,
-            num_evaluations=num_evaluations,
-            outcomes=outcomes,
-        )
+        self._write(self._ledger.trial_reported, trial_id, evaluation)
         if self._population is not None:
             self._write(self._population.decide, trial_id)
 
@@ -106,11 +71,10 @@ class Recorder:
             settings = {"training.micro_batch_size": each.micro_batch_size}
             self._write(self._ledger.trial_adjusted, each.trial_id, settings, each.reason)
 
-    def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
+    def ended(self, trial_id: str, state: TrialState, reason: str | None) -> None:
         """End the trial in its group; its record follows when its adapter is here."""
         failpoint("trial-ended")
         self._pool.end.remote(trial_id)
-        state = STATES[ending]
         asked_by = self._ledger.trial(trial_id).stop_asked_by
         if state is TrialState.STOPPED and asked_by is not None:
             reason = f"droplora-sweep stop-trial, by {asked_by}"
@@ -159,28 +123,30 @@ class Recorder:
                     self._refusal = error
 
     def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
-        outcome: Outcome | None = None
+        outcome: Delivery | Failed | None = None
         while outcome is None:
             if self._abandoned.is_set():
                 return
             outcome = ask(self._pool, "outcome", trial_id, WAIT_S)
         if self._abandoned.is_set():
             return
-        if outcome.failure is not None:
-            state, reason = TrialState.FAILED, reason or outcome.failure
         with self._lock:
             if self._refusal is not None:
                 return
-            if outcome.log:
-                folder = trial_directory(self._ledger.directory, trial_id)
-                write_failure_log(folder, outcome.log)
-            self._ledger.trial_finished(
-                trial_id,
-                state,
-                reason=reason,
-                adapter_files=outcome.files or None,
-                results=outcome.results or None,
-            )
+            if isinstance(outcome, Failed):
+                if outcome.log:
+                    folder = trial_directory(self._ledger.directory, trial_id)
+                    write_failure_log(folder, outcome.log)
+                reason = reason or outcome.reason
+                self._ledger.trial_finished(trial_id, TrialState.FAILED, reason=reason)
+            else:
+                self._ledger.trial_finished(
+                    trial_id,
+                    state,
+                    reason=reason,
+                    adapter_files=outcome.files or None,
+                    results=outcome.results or None,
+                )
             self._discard_checkpoints(trial_id)
 
     def _finish_discarding(self) -> None:

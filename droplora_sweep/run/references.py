@@ -26,6 +26,7 @@ from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verified_files
+from droplora_sweep.records.messages import Failed
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.answers import chance, most_frequent_answer
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.evaluation.results import ExampleResult
-    from droplora_sweep.groups.messages import Outcome
+    from droplora_sweep.groups.messages import Delivery
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import Reference, TrialRecord
     from droplora_sweep.spec import GroupSpec
@@ -112,17 +113,17 @@ class References:
         self._collector.shutdown(wait=True)
 
     def _collect(self, name: str, split: ScoredSplit) -> None:
-        outcome: Outcome | None = None
+        outcome: Delivery | Failed | None = None
         while outcome is None:
             if self._abandoned.is_set():
                 return
             outcome = ask(self._pool, "outcome", name, WAIT_S)
         if self._abandoned.is_set():
             return
-        if outcome.failure is not None:
+        if isinstance(outcome, Failed):
             self._say(
                 f"the untrained model has no score on the {split} examples, and trials are not "
-                f"compared with it: {outcome.failure}"
+                f"compared with it: {outcome.reason}"
             )
             return
         self.record(split, outcome.results)

@@ -15,6 +15,7 @@ from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.files import read_scores, verified_files, write_results
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import ADAPTER, RESULTS
+from droplora_sweep.records.messages import Failed
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec import TrialSpec, fingerprint, package_versions
 from droplora_sweep.spec.fields import with_fields
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.groups.messages import Outcome
+    from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.plan.survey import Prepared
-    from droplora_sweep.records.trial import SweepRecord, TrialRecord
+from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
 MOST_WORKERS = 1024
 
@@ -216,11 +217,11 @@ def rerun(
         problem = "must have trained by itself, got a member of a population that has copied "
         problem += f"{trial.schedule[0].source}, whose weights then are not kept"
         raise InputError.of("TRIAL", problem)
-    if not trial.reports and trial.state is not TrialState.FAILED:
+    if not trial.evaluations and trial.state is not TrialState.FAILED:
         problem = f"must have been evaluated, got {trial.trial_id}"
         raise InputError.of("TRIAL", problem)
     before = _as_recorded(trial)
-    spec = TrialSpec.model_validate_json(json.dumps(trial.spec))
+    spec = trial.trial_spec
     workers = workers_of(trial, spec, ledger.record)
     circumstances = changed_circumstances(
         trial, ledger.record, prepared.data_digests(), package_versions()
@@ -244,17 +245,22 @@ def rerun(
             trial.trial_id,
             with_fields(spec, trial.adjusted),
             start=start,
-            last=max((report.evaluation for report in trial.reports), default=None),
+            last=max((each.number for each in trial.evaluations), default=None),
             on_evaluation=lambda each: say(
-                f"{trial.trial_id}: evaluated {each.evaluation}, step {each.step}"
+                f"{trial.trial_id}: evaluated {each.number}, step {each.step}"
             ),
             check=partial(_check, stop),
         )
-    scores = ((one.benchmark, one.example_id, one.score) for one in outcome.results)
-    now = Run(outcome.files, example_scores(scores), outcome.failure)
+    results: Sequence[ExampleResult] = ()
+    if isinstance(outcome, Failed):
+        now = Run({}, {}, outcome.reason)
+    else:
+        results = outcome.results
+        scores = ((one.benchmark, one.example_id, one.score) for one in results)
+        now = Run(outcome.files, example_scores(scores))
     found = compare(before, now, circumstances, _farthest(before.files, now.files))
     if output is not None:
-        _save(output, trial, outcome, found)
+        _save(output, trial, now, results, found)
     return found
 
 
@@ -288,17 +294,23 @@ def _farthest(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> float | 
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
-def _save(output: Path, trial: TrialRecord, outcome: Outcome, found: Reproduction) -> None:
+def _save(
+    output: Path,
+    trial: TrialRecord,
+    now: Run,
+    results: Sequence[ExampleResult],
+    found: Reproduction,
+) -> None:
     report = {
         "trial": trial.trial_id,
         "outcome": found.outcome.value,
         "details": list(found.details),
         "circumstances": list(found.circumstances),
-        "failure": outcome.failure,
+        "failure": now.failure,
     }
-    files: dict[str, Any] = {f"{ADAPTER}/{name}": data for name, data in outcome.files.items()}
+    files: dict[str, Any] = {f"{ADAPTER}/{name}": data for name, data in now.files.items()}
     files[REPORT] = (json.dumps(report, indent=2) + "\n").encode()
-    if outcome.results:
-        files[RESULTS] = lambda path: write_results(path, outcome.results)
+    if results:
+        files[RESULTS] = lambda path: write_results(path, results)
     with disk_faults_named(output):
         publish_folder(output.resolve(), files)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.records.trial import Stage, trial_id
-from droplora_sweep.search.history import UnfinishedTrial, open_trial
-from droplora_sweep.search.proposal import ProposedTrial
+from droplora_sweep.records.trial import PlannedTrial, Stage, trial_id
 from droplora_sweep.spec import fingerprint
 
 from .forking import confirmed_elsewhere, copy_run
@@ -50,21 +48,15 @@ class Identity:
         return trial_id(number, digest, stage), digest
 
 
-def queue_of(
-    confirmation: Confirmation, ledger: Ledger, identify: Identity
-) -> list[UnfinishedTrial]:
+def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> list[PlannedTrial]:
     """What is missing, as trials: those that were running first, under the ids they have."""
     trials = ledger.confirm_records()
-    running = {
-        (trial.arm, trial.spec["seed"]): open_trial(trial)
-        for trial in trials
-        if not trial.is_finished
-    }
+    running = {(trial.arm, trial.spec["seed"]): trial for trial in trials if not trial.is_finished}
     missing = confirmation.progress.missing
     starts = [running[arm.name, seed] for arm, seed in missing if (arm.name, seed) in running]
     new = [(arm, seed) for arm, seed in missing if (arm.name, seed) not in running]
     return starts + [
-        UnfinishedTrial(_proposal(confirmation, arm, seed, number, identify), None)
+        _planned(confirmation, arm, seed, number, identify)
         for number, (arm, seed) in enumerate(new, start=len(trials))
     ]
 
@@ -78,18 +70,25 @@ def take_over_runs(
     lines = []
     for arm, seed in confirmation.progress.missing if done else ():
         number = len(ledger.confirm_records())
-        proposal = _proposal(confirmation, arm, seed, number, identify)
-        donor = done.get(proposal.fingerprint)
-        if donor is not None and proposal.fingerprint not in known:
-            copy_run(ledger, donor, proposal)
-            lines.append(f"{proposal.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
+        planned = _planned(confirmation, arm, seed, number, identify)
+        donor = done.get(planned.fingerprint)
+        if donor is not None and planned.fingerprint not in known:
+            copy_run(ledger, donor, planned)
+            lines.append(f"{planned.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
     return lines
 
 
-def _proposal(
+def _planned(
     confirmation: Confirmation, arm: Arm, seed: int, number: int, identify: Identity
-) -> ProposedTrial:
+) -> PlannedTrial:
     spec = confirmation.run_spec(arm.name, seed)
     name, digest = identify(number, spec, stage=Stage.CONFIRM)
-    drawn = {**confirmation.origins[arm.name].drawn, "seed": seed}
-    return ProposedTrial(number, name, digest, drawn, spec, {}, Stage.CONFIRM, arm.name)
+    return PlannedTrial.of(
+        spec,
+        {**confirmation.origins[arm.name].drawn, "seed": seed},
+        trial_id=name,
+        number=number,
+        fingerprint=digest,
+        stage=Stage.CONFIRM,
+        arm=arm.name,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,8 @@ from droplora_sweep.analysis.progress import Action
 from droplora_sweep.errors import PoolLostError
 from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.pool import HEAD_SHARE, ask
+from droplora_sweep.records.messages import Evaluated, Failed, Submission
+from droplora_sweep.records.trial import TrialRecord, TrialState
 from droplora_sweep.search.tune import run_search
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 from droplora_sweep.storage.object_store import below
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
-    from droplora_sweep.groups.messages import Message
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.search.history import SearchHistory, UnfinishedTrial
+    from droplora_sweep.records.messages import Message
+    from droplora_sweep.records.trial import PlannedTrial
+    from droplora_sweep.search.history import SearchHistory
     from droplora_sweep.search.scheduler import Pins
     from droplora_sweep.search.searcher import StudySearcher
     from droplora_sweep.spec import SweepSpec
@@ -105,7 +108,7 @@ class Stages:
             pins: Trials that the scheduler must not stop.
         """
         self.references.ask(self.sweep.trial)
-        if self.ledger.record.confirm_trials and not known.open and not known.clones:
+        if self.ledger.record.confirm_trials and not known.unfinished and not known.clones:
             return
         if self.population is not None:
             self.population.take_up()
@@ -115,7 +118,6 @@ class Stages:
             self.sweep,
             searcher,
             self.recorder,
-            trials_folder=self.ledger.trials_location,
             known=[trial for trial in known.trials.values() if not trial.is_prior],
             pins=pins,
             client_resources=HEAD_SHARE,
@@ -191,7 +193,7 @@ class Stages:
         split = "confirmation" if confirmation.budget.new_examples else "validation"
         self.progress.begin(score_name(MEAN, split), len(needed), len(needed) - len(missing))
 
-    def _train(self, runs: Iterable[UnfinishedTrial]) -> None:
+    def _train(self, runs: Iterable[PlannedTrial]) -> None:
         """Train confirmation runs to their ends, one on each group, until it is told to stop."""
         waiting, training = deque(runs), set[str]()
         while (waiting or training) and not self.watch():
@@ -199,32 +201,37 @@ class Stages:
             with contextlib.suppress(PoolLostError):
                 while waiting and len(training) < self.groups.num_groups:
                     run = waiting.popleft()
-                    if self._start(run):
-                        training.add(run.proposal.trial_id)
+                    self._start(run)
+                    training.add(run.trial_id)
                 if received := ask(self.pool, "receive_any", training, RECEIVE_S):
                     trial_id, message = received
                     training.remove(trial_id)
                     self._end(trial_id, message)
         self.recorder.drain(self.watch)
 
-    def _start(self, run: UnfinishedTrial) -> bool:
-        """Hand a run to the groups; False where it only has to leave its adapter.
+    def _start(self, run: PlannedTrial) -> None:
+        """Hand a run to the groups.
 
-        A run has one evaluation, at its end; an earlier driver may have had it.
+        A run has one evaluation, at its end. An earlier driver may have had it, and lacks what the
+        run leaves.
         """
-        trial_id, spec = run.proposal.trial_id, run.proposal.spec_to_run.model_dump_json()
-        folder = below(self.ledger.trials_location, trial_id)
-        ask(self.pool, "submit", trial_id, spec, int(run.last_report is not None), folder)
-        self.recorder.started(run.proposal)
-        if run.last_report is not None:
-            self.recorder.ended(trial_id, "complete", None)
-        return run.last_report is None
+        last = None
+        if isinstance(run, TrialRecord) and run.evaluations:
+            last = run.evaluations[-1]
+        submission = Submission(
+            trial_id=run.trial_id,
+            spec=run.spec_to_run.model_dump_json(),
+            folder=below(self.ledger.trials_location, run.trial_id),
+            last=last,
+        )
+        ask(self.pool, "submit", submission)
+        self.recorder.started(run)
 
     def _end(self, trial_id: str, message: Message) -> None:
-        if message.failure is not None:
-            self.recorder.ended(trial_id, "failed", message.failure)
+        if isinstance(message, Failed):
+            self.recorder.ended(trial_id, TrialState.FAILED, message.reason)
             return
-        self.recorder.reported(
-            trial_id, message.evaluation, message.step, message.metrics, message.num_evaluations
-        )
-        self.recorder.ended(trial_id, "complete", None)
+        assert isinstance(message, Evaluated), "a user stops search trials alone"
+        if not message.is_repeated:
+            self.recorder.reported(trial_id, replace(message.evaluation, outcomes={}))
+        self.recorder.ended(trial_id, TrialState.COMPLETE, None)

@@ -1,8 +1,7 @@
-"""A point of the search space, drawn by Optuna and named by what it is."""
+"""Draws from the search space by Optuna."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from optuna.distributions import (
@@ -12,66 +11,22 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from droplora_sweep.records.trial import PlannedTrial
 from droplora_sweep.spec import Choice, active_order, is_active, resolve
-from droplora_sweep.spec.fields import get_field, with_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import optuna
 
-    from droplora_sweep.spec import AdapterStart, Parameter, Scalar, SweepSpec, TrialSpec
-
-
-@dataclass(frozen=True)
-class ProposedTrial:
-    """A trial to run.
-
-    Attributes:
-        number: Its number in the study, from 0.
-        trial_id: Names its folder and its run.
-        fingerprint: Digest of everything that changes its result.
-        params: Searched values by dotted path, as drawn (alpha as its ratio where searched so).
-        spec: The trial in full.
-        adjusted: Fields that a trial that is resumed goes on with otherwise, by dotted path.
-        stage: ``search``, or ``confirm`` for a setting that is repeated with a seed of its own.
-        arm: Of a confirmation trial, the name of the setting that it repeats.
-        clone_of: The trial that a user had this one made from; None where the search drew it.
-        start: The adapter that its training starts from; None for a fresh one.
-        shown: Of a clone, its searched fields and those that were set; None for other trials.
-    """
-
-    number: int
-    trial_id: str
-    fingerprint: str
-    params: dict[str, Scalar]
-    spec: TrialSpec
-    adjusted: Mapping[str, Scalar] = field(default_factory=dict)
-    stage: str = "search"
-    arm: str | None = None
-    clone_of: str | None = None
-    start: AdapterStart | None = None
-    shown: Mapping[str, Scalar] | None = None
-
-    @property
-    def spec_to_run(self) -> TrialSpec:
-        """The spec with what was adjusted."""
-        return with_fields(self.spec, self.adjusted)
-
-    @property
-    def settings(self) -> dict[str, Scalar]:
-        """Searched values by dotted path as the trial has them: alpha, not its ratio."""
-        if self.shown is not None:
-            return dict(self.shown)
-        values = {path: get_field(self.spec, path) for path in self.params}
-        return {path: value for path, value in values.items() if value is not None}
+    from droplora_sweep.spec import Parameter, Scalar, SweepSpec, TrialSpec
 
 
 def suggest(
     trial: optuna.trial.Trial,
     sweep: SweepSpec,
     identify: Callable[[int, TrialSpec], tuple[str, str]],
-) -> ProposedTrial:
+) -> PlannedTrial:
     """Draw a value for every parameter that is searched in this trial.
 
     Args:
@@ -85,7 +40,9 @@ def suggest(
             params[path] = draw(trial, path, sweep.search.parameters[path])
     spec = resolve(params, sweep)
     trial_id, fingerprint = identify(trial.number, spec)
-    return ProposedTrial(trial.number, trial_id, fingerprint, params, spec)
+    return PlannedTrial.of(
+        spec, params, trial_id=trial_id, number=trial.number, fingerprint=fingerprint
+    )
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

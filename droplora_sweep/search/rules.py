@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Outcomes: TypeAlias = Mapping[str, Sequence[float | None]]
     IsBehind: TypeAlias = Callable[[Outcomes, Outcomes], bool]
-    Histories: TypeAlias = "Mapping[str, Mapping[int, Evaluated]]"
+    Histories: TypeAlias = "Mapping[str, Mapping[int, Scored]]"
     Rule: TypeAlias = Callable[[Histories, str, int], bool]
     from collections.abc import Mapping, Sequence
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Scored:
     """One evaluation of a trial.
 
     Attributes:

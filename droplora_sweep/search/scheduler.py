@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
+from droplora_sweep.records.messages import EVALUATION, Evaluated, message_of, submission_of
 from droplora_sweep.spec import AshaSpec, FutilitySpec, HyperbandSpec, MedianSpec
 
-from .rules import Evaluated, below_median, bracket_of, is_futile
+from .rules import Scored, below_median, bracket_of, is_futile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from .history import TrialHistory
     from .rules import IsBehind, Outcomes, Rule
 
-
-TIME = "evaluation"
-"""In a result: number of the evaluation, by which ASHA tells the time."""
 
 BASELINE = "is_baseline"
 """In a trial's config: what the others are compared with, and so needs its full length."""
@@ -84,7 +82,7 @@ class _Entry:
 
 def _entry(trial: Trial) -> Any:
     # ASHA reads no more of a trial than its id.
-    return _Entry(trial.config["trial_id"])
+    return _Entry(submission_of(trial.config).trial_id)
 
 
 class _Asha(AsyncHyperBandScheduler):
@@ -95,7 +93,7 @@ class _Asha(AsyncHyperBandScheduler):
     """
 
     def __init__(self, metric: str, **options: Any) -> None:
-        super().__init__(TIME, metric, mode="max", **options)
+        super().__init__(EVALUATION, metric, mode="max", **options)
         self._scored = metric
 
     def recall(self, trial: TrialHistory) -> None:
@@ -104,7 +102,7 @@ class _Asha(AsyncHyperBandScheduler):
         entry: Any = _Entry(trial.name)
         super().on_trial_add(controller, entry)
         for evaluation, score in sorted(trial.decided_scores.items()):
-            result = {TIME: evaluation, self._scored: score}
+            result = {EVALUATION: evaluation, self._scored: score}
             super().on_trial_result(controller, entry, result)
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -194,26 +192,29 @@ class _RuleScheduler(FIFOScheduler):
         self._num_evaluations = sweep.evaluation.num_evaluations
         self._rule = rule
         self._grace_evaluations = grace_evaluations
-        self._histories: defaultdict[str, dict[int, Evaluated]] = defaultdict(dict)
+        self._histories: defaultdict[str, dict[int, Scored]] = defaultdict(dict)
 
     def recall(self, trial: TrialHistory) -> None:
         """Know an earlier trial's evaluations."""
         for evaluation, score in trial.decided_scores.items():
             outcomes: Outcomes = trial.outcomes.get(evaluation, {})
-            self._histories[trial.name][evaluation] = Evaluated(score, outcomes)
+            self._histories[trial.name][evaluation] = Scored(score, outcomes)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]
     ) -> str:
-        score, evaluation = result.get(self._score_metric, math.nan), result.get("evaluation", 0)
+        message = message_of(result)
+        if not isinstance(message, Evaluated):
+            return TrialScheduler.CONTINUE
+        evaluation, name = message.evaluation, submission_of(trial.config).trial_id
+        score = evaluation.metrics.get(self._score_metric, math.nan)
         if not math.isfinite(score):
             return TrialScheduler.CONTINUE
-        name = trial.config["trial_id"]
-        self._histories[name][evaluation] = Evaluated(score, result.get("outcomes", {}))
-        may_stop = self._grace_evaluations <= evaluation < self._num_evaluations
+        self._histories[name][evaluation.number] = Scored(score, evaluation.outcomes)
+        may_stop = self._grace_evaluations <= evaluation.number < self._num_evaluations
         if not may_stop or trial.config[BASELINE]:
             return TrialScheduler.CONTINUE
-        is_stopped = self._rule(self._histories, name, evaluation)
+        is_stopped = self._rule(self._histories, name, evaluation.number)
         return TrialScheduler.STOP if is_stopped else TrialScheduler.CONTINUE
 
 
@@ -236,11 +237,11 @@ class Pins:
 
     def started(self, trial: Trial) -> None:
         """Tune has started a trial."""
-        trial_id = trial.config["trial_id"]
+        trial_id = submission_of(trial.config).trial_id
         self._live[trial_id] = trial
         if trial_id in self._pinned:
             trial.config[BASELINE] = True
 
     def ended(self, trial: Trial) -> None:
         """Tune has ended a trial."""
-        self._live.pop(trial.config["trial_id"], None)
+        self._live.pop(submission_of(trial.config).trial_id, None)

@@ -7,7 +7,6 @@ running for ever, and cannot run a trial only once; this one keeps Optuna's stat
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ray.tune.search import Searcher
 from scipy.stats import qmc
 
 from droplora_sweep import private_api
+from droplora_sweep.records.messages import SUBMISSION, Submission, message_of
 from droplora_sweep.spec import (
     GridSpec,
     OptunaSamplerSpec,
@@ -28,6 +28,7 @@ from droplora_sweep.spec import (
     resolve,
     trial_limit,
 )
+from droplora_sweep.storage.object_store import below
 
 from .history import SearchHistory
 from .proposal import distribution, suggest
@@ -40,10 +41,8 @@ from .variants import VariantBudgets, propose
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from droplora_sweep.records.trial import Evaluation, PlannedTrial
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
-
-    from .history import LastReport
-    from .proposal import ProposedTrial
 
 
 def grid_points(sweep: SweepSpec, seed: int) -> Iterator[dict[str, Scalar]]:
@@ -95,8 +94,9 @@ class StudySearcher(Searcher):
         study: The study, as the ledger has it; baselines it lacks are queued in it first.
         identify: Trial id and fingerprint of a numbered trial; a fingerprint that was drawn
             before is not run again, its first result is told instead.
-        room: How many trials may run now; the cluster can grow and shrink.
-        known: The trials of earlier drivers; those that are open go on before any is drawn.
+        room: Returns how many trials may run now; the cluster can grow and shrink.
+        trials_folder: Folder or URL that each trial's folder is in.
+        known: The trials of earlier drivers; unfinished ones are resumed before any is drawn.
         budget_spent: Says what is spent, once something is: no trial is drawn any more then.
         has_copied: Whether a trial is a member of a population that has copied another: its score
             is not that of what was drawn, and the study is not told it.
@@ -112,6 +112,8 @@ class StudySearcher(Searcher):
         study: optuna.Study,
         identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
+        *,
+        trials_folder: str,
         known: SearchHistory | None = None,
         budget_spent: Callable[[], str | None] = lambda: None,
         has_copied: Callable[[str], bool] = lambda trial_id: False,
@@ -121,13 +123,14 @@ class StudySearcher(Searcher):
         self._study = study
         self._identify = identify
         self._room = room
+        self._trials_folder = trials_folder
         self._budget_spent = budget_spent
         self._has_copied = has_copied
         self.ended_by: str | None = None
-        self._live: dict[str, tuple[optuna.trial.Trial, ProposedTrial]] = {}
+        self._live: dict[str, tuple[optuna.trial.Trial, PlannedTrial]] = {}
         known = known or SearchHistory()
-        self._telling = StudyReporter(study, sweep, known.trials)
-        self._open = deque(known.open)
+        self._reporter = StudyReporter(study, sweep, known.trials)
+        self._unfinished = deque(known.unfinished)
         self._ended = dict(known.ended)
         self._clones = deque(known.clones)
         # Clones come on top of the planned trials.
@@ -160,41 +163,41 @@ class StudySearcher(Searcher):
         is_full = self._is_exhausted or (
             self._limit is not None and self._num_suggested >= self._limit
         )
-        if is_full and not self._open and not self._clones:
+        if is_full and not self._unfinished and not self._clones:
             # While trials run, a user may still clone one.
             return None if self._live else self._finished()
         if len(self._live) >= self._room():
             return None
-        if not self._open and not self._clones:
+        if not self._unfinished and not self._clones:
             self.ended_by = self.ended_by or self._budget_spent()
             if self.ended_by is not None:
                 return None if self._live else self._finished()
-        last_report: LastReport | None = None
-        if self._open:
-            unfinished = self._open.popleft()
-            drawn = (
-                private_api.running_trial(self._study, unfinished.proposal.number),
-                unfinished.proposal,
-            )
-            last_report = unfinished.last_report
+        last: Evaluation | None = None
+        planned: PlannedTrial
+        if self._unfinished:
+            planned = record = self._unfinished.popleft()
+            last = record.evaluations[-1] if record.evaluations else None
+            trial = private_api.running_trial(self._study, planned.number)
         elif self._clones:
-            clone = self._clones.popleft()
-            drawn = private_api.running_trial(self._study, clone.number), clone
+            planned = self._clones.popleft()
+            trial = private_api.running_trial(self._study, planned.number)
         elif (new := self._draw_new()) is not None:
-            drawn = new
+            trial, planned = new
         else:
             self._is_exhausted = True
             return None if self._live else self._finished()
-        self._live[trial_id] = drawn
-        proposal = drawn[1]
-        self._num_suggested += proposal.clone_of is None
+        self._live[trial_id] = trial, planned
+        self._num_suggested += planned.clone_of is None
         return {
-            "trial_id": proposal.trial_id,
-            "spec": proposal.spec_to_run.model_dump_json(),
-            "last_report": last_report and asdict(last_report),
-            "is_member": self._sweep.search.population is not None and proposal.clone_of is None,
-            BASELINE: proposal.spec in self._baselines,
-            NUMBER: proposal.number,
+            SUBMISSION: Submission(
+                trial_id=planned.trial_id,
+                spec=planned.spec_to_run.model_dump_json(),
+                folder=below(self._trials_folder, planned.trial_id),
+                last=last,
+                is_member=self._sweep.search.population is not None and planned.clone_of is None,
+            ),
+            BASELINE: planned.trial_spec in self._baselines,
+            NUMBER: planned.number,
         }
 
     def _finished(self) -> str:
@@ -202,13 +205,13 @@ class StudySearcher(Searcher):
         self.is_over = True
         return str(Searcher.FINISHED)
 
-    def proposal(self, trial_id: str) -> ProposedTrial:
-        """What a running Tune trial is."""
+    def planned(self, trial_id: str) -> PlannedTrial:
+        """Return what a running Tune trial trains."""
         return self._live[trial_id][1]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell the study an intermediate score, which TPE uses for trials stopped early."""
-        self._telling.report(self._live[trial_id][0], result)
+        self._reporter.report(self._live[trial_id][0], message_of(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -216,11 +219,11 @@ class StudySearcher(Searcher):
         """Tell the study how the trial ended: complete, pruned or failed."""
         if self._is_abandoned:
             return
-        trial, proposal = self._live.pop(trial_id)
-        is_foreign = proposal.clone_of is not None and not proposal.params
-        is_foreign = is_foreign or self._has_copied(proposal.trial_id)
-        last = None if error or is_foreign else result
-        self._ended[proposal.fingerprint] = self._telling.end(trial, last)
+        trial, planned = self._live.pop(trial_id)
+        is_foreign = planned.clone_of is not None and not planned.drawn
+        is_foreign = is_foreign or self._has_copied(planned.trial_id)
+        last = None if error or is_foreign or result is None else message_of(result)
+        self._ended[planned.fingerprint] = self._reporter.end(trial, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
         """The number, in the study, of a trial that a user makes.
@@ -238,15 +241,15 @@ class StudySearcher(Searcher):
         )
         return self._study.get_trials(deepcopy=False)[-1].number
 
-    def queue(self, clone: ProposedTrial) -> None:
+    def queue(self, clone: PlannedTrial) -> None:
         """Run a trial that a user made as soon as there is room, before others are drawn."""
         self._clones.append(clone)
 
     def is_known(self, fingerprint: str) -> bool:
         """Whether the trial was run, is running or is queued."""
-        running = {proposal.fingerprint for _, proposal in self._live.values()}
+        running = {planned.fingerprint for _, planned in self._live.values()}
         waiting = {each.fingerprint for each in self._clones}
-        waiting |= {each.proposal.fingerprint for each in self._open}
+        waiting |= {each.fingerprint for each in self._unfinished}
         return fingerprint in running | waiting | self._ended.keys()
 
     def abandon(self) -> None:
@@ -272,30 +275,30 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore, see `save`."""
 
-    def _draw_new(self) -> tuple[optuna.trial.Trial, ProposedTrial] | None:
+    def _draw_new(self) -> tuple[optuna.trial.Trial, PlannedTrial] | None:
         if self._budgets is None:
             return self._draw_unknown(None)
         while (variant := self._budgets.next()) is not None:
             drawn = self._draw_unknown(variant)
             if drawn is not None:
-                self._budgets.take(drawn[1].spec)
+                self._budgets.take(drawn[1].trial_spec)
                 return drawn
             self._budgets.exhaust(variant)
         return None
 
     def _draw_unknown(
         self, variant: dict[str, Scalar] | None
-    ) -> tuple[optuna.trial.Trial, ProposedTrial] | None:
+    ) -> tuple[optuna.trial.Trial, PlannedTrial] | None:
         """A trial that was not run before, of this variant unless one is queued."""
         for _ in range(MAX_REPEATS):
             with sampler_errors_named(self._sweep.search.sampler):
                 trial = self._ask(variant)
                 if trial is None:
                     return None
-                proposal = suggest(trial, self._sweep, self._identify)
-            if not self.is_known(proposal.fingerprint):
-                return trial, proposal
-            self._telling.again(trial, self._ended.get(proposal.fingerprint))
+                planned = suggest(trial, self._sweep, self._identify)
+            if not self.is_known(planned.fingerprint):
+                return trial, planned
+            self._reporter.again(trial, self._ended.get(planned.fingerprint))
         return None
 
     @property

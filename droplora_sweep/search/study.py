@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import TrialState as OptunaState
 
 from droplora_sweep import private_api
+from droplora_sweep.records.messages import Evaluated, Stopped
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.metric_names import TRAIN_SECONDS
 from droplora_sweep.spec.search import objective_values
 
@@ -22,16 +24,11 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
+    from droplora_sweep.records.messages import Message
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import SweepSpec
 
-    from .history import Ending, ReportedTrial, TrialHistory
-
-
-DELIVERED_AGAIN = "delivered_again"
-"""In a result: the study and the ledger have it from an earlier driver."""
-
-IS_STOPPED = "is_stopped"
-"""In a result: a user stopped the trial between two evaluations."""
+    from .history import Reported, TrialHistory
 
 
 class StudyReporter:
@@ -53,69 +50,73 @@ class StudyReporter:
         for number, trial in known.items():
             self._seconds[number].update(trial.seconds)
 
-    def report(self, trial: optuna.trial.Trial, result: Mapping[str, Any]) -> None:
-        """An evaluation. TPE uses those of trials stopped early, where there is one objective."""
-        self._count(trial, result)
-        score = result.get(self._metric)
-        is_delivered_again = result.get(DELIVERED_AGAIN, False)
-        if score is None or not math.isfinite(score) or is_delivered_again or self._objectives:
-            return
-        trial.report(score, step=result["evaluation"])
+    def report(self, trial: optuna.trial.Trial, message: Message) -> None:
+        """Report an evaluation; TPE uses those of stopped trials, where there is one objective."""
+        if isinstance(message, Evaluated):
+            evaluation = message.evaluation
+            self._count(trial, evaluation)
+            score = evaluation.metrics.get(self._metric, math.nan)
+            if math.isfinite(score) and not message.is_repeated and not self._objectives:
+                trial.report(score, step=evaluation.number)
 
-    def end(self, trial: optuna.trial.Trial, result: Mapping[str, Any] | None) -> ReportedTrial:
-        """The trial's end: complete, pruned or, without a finite score, failed.
+    def end(self, trial: optuna.trial.Trial, message: Message | None) -> Reported:
+        """Report the trial's end: complete, pruned or, without a finite score, failed.
 
         With several objectives a trial that is stopped has failed too: what it gained and what it
         cost belong to different lengths of training.
 
         Args:
-            trial: Of the study.
-            result: The last one; None for a trial that gives none, or none to learn from.
+            trial: The trial in the study.
+            message: The last one; None for a trial that gives none, or none to learn from.
 
         Returns:
             What a draw that repeats the trial is to be told; None if it failed.
         """
-        score = (result or {}).get(self._metric)
-        if result is None or score is None or not math.isfinite(score):
+        last = None
+        if isinstance(message, Evaluated):
+            last = message.evaluation
+        elif isinstance(message, Stopped):
+            last = message.last
+        if last is None or not math.isfinite(last.metrics.get(self._metric, math.nan)):
             self._study.tell(trial, state=OptunaState.FAIL)
             return None
-        if IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
-            self.report(trial, result)
+        if isinstance(message, Stopped) or not last.is_last:
+            if isinstance(message, Evaluated):
+                self.report(trial, message)
             state = OptunaState.FAIL if self._objectives else OptunaState.PRUNED
             self._study.tell(trial, state=state)
             return None
-        self._count(trial, result)
-        told = self._values(trial.number, result)
-        self.again(trial, told)
-        return told
+        self._count(trial, last)
+        reported = self._values(trial.number, last.metrics)
+        self.again(trial, reported)
+        return reported
 
-    def again(self, trial: optuna.trial.Trial, told: ReportedTrial) -> None:
-        """A draw that repeats a trial that was told so."""
-        if told is None:
+    def again(self, trial: optuna.trial.Trial, reported: Reported) -> None:
+        """Report the end of a draw that repeats a trial of which this was reported."""
+        if reported is None:
             self._study.tell(trial, state=OptunaState.FAIL)
         else:
-            self._study.tell(trial, told)
+            self._study.tell(trial, reported)
 
-    def _count(self, trial: optuna.trial.Trial, result: Mapping[str, Any]) -> None:
-        if TRAIN_SECONDS in result:
-            self._seconds[trial.number][result["evaluation"]] = result[TRAIN_SECONDS]
+    def _count(self, trial: optuna.trial.Trial, evaluation: Evaluation) -> None:
+        if TRAIN_SECONDS in evaluation.metrics:
+            self._seconds[trial.number][evaluation.number] = evaluation.metrics[TRAIN_SECONDS]
 
-    def _values(self, number: int, result: Mapping[str, Any]) -> ReportedTrial:
+    def _values(self, number: int, metrics: Mapping[str, float]) -> Reported:
         if not self._objectives:
-            score: float = result[self._metric]
-            return score
+            return metrics[self._metric]
         seconds = math.fsum(self._seconds[number].values())
-        return objective_values(self._objectives, result, seconds)
+        return objective_values(self._objectives, metrics, seconds)
 
 
 ORIGIN = "of_earlier_sweep"
 """User attribute of a trial in the study that is none of the sweep's own."""
 
-STATES: Mapping[Ending | None, OptunaState] = {
-    None: OptunaState.RUNNING,
-    "complete": OptunaState.COMPLETE,
-    "stopped": OptunaState.PRUNED,
-    "failed": OptunaState.FAIL,
+STATES: Mapping[TrialState, OptunaState] = {
+    TrialState.RUNNING: OptunaState.RUNNING,
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
 }
 
 
@@ -126,12 +127,12 @@ class Unreported:
     Attributes:
         number: Of which trial.
         state: COMPLETE, PRUNED or FAIL.
-        told: Score, or value of each objective, of a complete trial.
+        reported: Score, or value of each objective, of a complete trial.
     """
 
     number: int
     state: OptunaState
-    told: ReportedTrial = None
+    reported: Reported = None
 
 
 def unreported_endings(
@@ -156,11 +157,11 @@ def unreported_endings(
     endings = []
     for number, trial in known.items():
         found = told_by_number.get(number)
-        state = STATES[trial.ending]
+        state = STATES[trial.state]
         if found is None or found.params != trial.drawn:
             return None
         if found.state is OptunaState.RUNNING and state is not OptunaState.RUNNING:
-            value = trial.told if state is OptunaState.COMPLETE else None
+            value = trial.reported if state is OptunaState.COMPLETE else None
             endings.append(Unreported(number, state, value))
         elif found.state is not state:
             return None
@@ -180,7 +181,7 @@ def reconciled_study(
     if endings is None:
         return _remade(study, known, sweep)
     for ending in endings:
-        study.tell(ending.number, ending.told, state=ending.state)
+        study.tell(ending.number, ending.reported, state=ending.state)
     return study
 
 
@@ -199,12 +200,12 @@ def _remade(
             if trial is None
             else _frozen(trial, sweep, num_complete)
         )
-        num_complete += trial is not None and trial.ending == "complete"
+        num_complete += trial is not None and trial.state is TrialState.COMPLETE
     return study
 
 
 def _frozen(trial: TrialHistory, sweep: SweepSpec, num_complete: int) -> FrozenTrial:
-    parameters, state = sweep.search.parameters, STATES[trial.ending]
+    parameters, state = sweep.search.parameters, STATES[trial.state]
     values = None if trial.score is None else [trial.score]
     if sweep.search.objectives:
         values = None if trial.values is None else list(trial.values)

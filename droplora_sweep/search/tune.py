@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import tune
 
 from droplora_sweep import private_api
+from droplora_sweep.records.messages import (
+    POOL,
+    Evaluated,
+    Failed,
+    Stopped,
+    message_of,
+    submission_of,
+)
+from droplora_sweep.records.trial import TrialState
 
 from .scheduler import is_paired, make_scheduler
-from .study import DELIVERED_AGAIN, IS_STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,11 +27,11 @@ if TYPE_CHECKING:
 
     from ray.tune.experiment import Trial
 
+    from droplora_sweep.records.trial import Evaluation, PlannedTrial
     from droplora_sweep.spec import SweepSpec
 
-    from .history import Ending, TrialHistory
-    from .proposal import ProposedTrial
-    from .rules import IsBehind, Outcomes
+    from .history import TrialHistory
+    from .rules import IsBehind
     from .scheduler import Pins
     from .searcher import StudySearcher
 
@@ -34,24 +43,16 @@ MAX_CLIENT_RESTARTS = 5
 class TrialListener(Protocol):
     """Hears of every trial, in order, on the driver's thread; must not block for long."""
 
-    def started(self, proposal: ProposedTrial) -> None:
+    def started(self, trial: PlannedTrial) -> None:
         """The trial was handed to its client."""
 
-    def reported(
-        self,
-        trial_id: str,
-        evaluation: int,
-        step: int,
-        metrics: dict[str, float],
-        num_evaluations: int,
-        outcomes: Outcomes | None = None,
-    ) -> None:
+    def reported(self, trial_id: str, evaluation: Evaluation) -> None:
         """The trial gave an evaluation; it waits for the scheduler.
 
-        Each example's score is given where the stopping rule depends on it.
+        Its outcomes are given where the stopping rule depends on them.
         """
 
-    def ended(self, trial_id: str, ending: Ending, reason: str | None) -> None:
+    def ended(self, trial_id: str, state: TrialState, reason: str | None) -> None:
         """The trial is over: at its end, stopped by the scheduler, or failed with a reason."""
 
 
@@ -62,7 +63,6 @@ def run_search(
     searcher: StudySearcher,
     listener: TrialListener,
     *,
-    trials_folder: str,
     known: Iterable[TrialHistory],
     pins: Pins,
     client_resources: dict[str, float],
@@ -81,7 +81,6 @@ def run_search(
         sweep: What to run.
         searcher: Draws the trials.
         listener: Hears of them.
-        trials_folder: Each trial has its folder of its own in it.
         known: Trials of earlier drivers, for the scheduler to compare with.
         pins: Trials that the scheduler must not stop; may grow while they run.
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
@@ -103,7 +102,7 @@ def run_search(
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        param_space={"pool": pool_name, "trials_folder": trials_folder},
+        param_space={POOL: pool_name},
         run_config=tune.RunConfig(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
@@ -188,45 +187,39 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self._pins.started(trial)
         if trial.trial_id not in self._last_heard:
             self._last_heard[trial.trial_id] = 0
-            self._listener.started(self._searcher.proposal(trial.trial_id))
+            self._listener.started(self._searcher.planned(trial.trial_id))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        if "failure" in result or IS_STOPPED in result or result.get(DELIVERED_AGAIN):
+        message = message_of(result)
+        if not isinstance(message, Evaluated) or message.is_repeated:
             return
-        if result["evaluation"] > self._last_heard[trial.trial_id]:
-            self._last_heard[trial.trial_id] = result["evaluation"]
-            metrics = {name: result[name] for name in result["metric_names"]}
-            self._listener.reported(
-                trial.config["trial_id"],
-                result["evaluation"],
-                result["step"],
-                metrics,
-                result["num_evaluations"],
-                result["outcomes"] if self._has_outcomes else None,
-            )
+        evaluation = message.evaluation
+        if evaluation.number > self._last_heard[trial.trial_id]:
+            self._last_heard[trial.trial_id] = evaluation.number
+            if not self._has_outcomes:
+                evaluation = replace(evaluation, outcomes={})
+            self._listener.reported(submission_of(trial.config).trial_id, evaluation)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         self._pins.ended(trial)
-        if self._stopper.has_stopped:
-            return
-        result = trial.last_result
-        ending: Ending
-        if "failure" in result:
-            ending = "failed"
-        elif IS_STOPPED in result or result["evaluation"] < result["num_evaluations"]:
-            ending = "stopped"
+        message = message_of(trial.last_result)
+        reason = None
+        if isinstance(message, Failed):
+            state, reason = TrialState.FAILED, message.reason
+        elif isinstance(message, Stopped) or not message.evaluation.is_last:
+            state = TrialState.STOPPED
         else:
-            ending = "complete"
-        self._listener.ended(trial.config["trial_id"], ending, result.get("failure"))
+            state = TrialState.COMPLETE
+        self._end(trial, state, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        reason = f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times"
+        self._end(trial, TrialState.FAILED, reason)
+
+    def _end(self, trial: Trial, state: TrialState, reason: str | None) -> None:
         if not self._stopper.has_stopped:
-            self._listener.ended(
-                trial.config["trial_id"],
-                "failed",
-                f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times",
-            )
+            self._listener.ended(submission_of(trial.config).trial_id, state, reason)

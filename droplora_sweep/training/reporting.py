@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.evaluation.generation import Generator
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.tasks.task import Task
 
@@ -83,32 +84,15 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Report:
-    """One evaluation of a trial.
+    """An evaluation, and what it was made from; on rank 0.
 
     Attributes:
-        evaluation: 1-based.
-        num_evaluations: The last one comes at the end of training.
-        step: Optimiser steps done.
-        num_steps: Optimiser steps of the whole trial.
-        metrics: ``val/mean``, ``val/<benchmark>`` and all others of ``result_metrics``; since the
-            report before, ``train/loss`` (nats per response token), ``tokens_per_second`` (over
-            all workers, without padding),
-            ``train_seconds`` and ``evaluation_seconds``; ``learning_rate`` of the last step;
-            ``train/late_fall``, ``train/late_fall_low`` and ``train/late_pace`` at the end (see
-            `position`);
-            ``overlong_examples`` and ``empty_examples``, what was not trained on;
-            ``long_prompts/<benchmark>``, prompts that did not fit, where there are any;
-            ``perplexity/before``, ``/after`` and ``/ratio`` of a held-out text;
-            ``peak_memory_gb`` of the worker that used most, since it took the
-            trial up; ``trainable_parameters``.
-        results: Every validation example with the response that was scored.
+        evaluation: The evaluation. Its metrics are those of ``result_metrics``, of the held-out
+            text where there is one, and `Trained`'s; `LateLoss`'s at the end of training.
+        results: Every example with the response that was scored.
     """
 
-    evaluation: int
-    num_evaluations: int
-    step: int
-    num_steps: int
-    metrics: dict[str, float]
+    evaluation: Evaluation
     results: list[ExampleResult] = field(repr=False)
 
 
@@ -172,8 +156,7 @@ def validate(
         generator: Decodes in the model's place.
 
     Returns:
-        The metrics that `Report` names of an evaluation, and every example's result, on rank 0;
-        None elsewhere.
+        Metrics, and every example's result, on rank 0; None elsewhere.
     """
     started_s = time.perf_counter()
     results = evaluate(

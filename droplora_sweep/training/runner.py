@@ -13,6 +13,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import ExploitStep
 from droplora_sweep.spec.methods import method_of
 
@@ -91,7 +92,7 @@ class TrialRunner:
         Args:
             spec: The trial; its model is the resident's.
             decide: Called on every rank after each evaluation, with the report on rank 0 and None
-                elsewhere; it returns the same on all ranks, False to end the trial there, or a
+                elsewhere; it returns the same on all ranks: to train on, to end there, or an
                 `ExploitStep` for a member to copy another. Where the trial is resumed, the last
                 report comes first once more.
             on_begin: Called before training with the steps that were done before and their number.
@@ -167,9 +168,9 @@ class TrialRunner:
         self._decoding.uses_vllm(spec)
         num_sequences = len(reading.data.sequences)
         identity = identity_of(spec, num_sequences, exploit_steps)
-        saved, word = _resumed(checkpoints, identity, decide)
-        if isinstance(word, ExploitStep) and word not in exploit_steps:
-            return word
+        saved, decision = _resumed(checkpoints, identity, decide)
+        if isinstance(decision, ExploitStep) and decision not in exploit_steps:
+            return decision
         if saved is None and membership is not None and exploit_steps:
             saved = after_exploit(membership, spec, num_sequences)
         keep = None
@@ -210,8 +211,10 @@ class TrialRunner:
                     keep=keep,
                     left_out=reading.left_out,
                 )
-                if word and (exploit_step := trial_run.run(decide, on_step)) is not None:
-                    return exploit_step
+                if decision is not Decision.END:
+                    exploit_step = trial_run.run(decide, on_step)
+                    if exploit_step is not None:
+                        return exploit_step
             return self._files(adapted, spec) if dist.get_rank() == 0 else {}
         finally:
             if spec.training.gradient_checkpointing:
@@ -262,7 +265,7 @@ class TrialRunner:
 
 def _resumed(
     checkpoints: Checkpoints | None, identity: str, decide: Decide
-) -> tuple[Checkpoint | None, bool | ExploitStep]:
+) -> tuple[Checkpoint | None, Decision | ExploitStep]:
     """Where to take a trial up, and whether it trains on from there.
 
     What was decided at its last report is asked again: who decides may have been lost meanwhile,
@@ -271,9 +274,8 @@ def _resumed(
     for checkpoint in checkpoints.usable(identity) if checkpoints else ():
         position = checkpoint.position
         if not position.evaluation:
-            return checkpoint, True
-        if word := decide(position.report):
-            return checkpoint, word
-        if position.is_at_report:
-            return checkpoint, False
-    return None, True
+            return checkpoint, Decision.GO_ON
+        decision = decide(position.report)
+        if decision is not Decision.END or position.is_at_report:
+            return checkpoint, decision
+    return None, Decision.GO_ON

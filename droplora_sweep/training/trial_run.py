@@ -10,6 +10,9 @@ import torch.distributed as dist
 
 from droplora_sweep.adapters.methods.lora_drop import LoraDrop
 from droplora_sweep.errors import TrialError, TrialInterruptedError
+from droplora_sweep.evaluation.results import outcomes
+from droplora_sweep.records.messages import Decision
+from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.spec import ExploitStep
 from droplora_sweep.spec.metric_names import TRAINABLE_PARAMETERS
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .loop import Loop
 
-    Decide = Callable[[Report | None], bool | ExploitStep]
+    Decide = Callable[[Report | None], Decision | ExploitStep]
     OnStep = Callable[[int, int], bool | None]
     Save = Callable[[Checkpoint], None]
     Validate = Callable[[], tuple[dict[str, float], list[ExampleResult]] | None]
@@ -100,7 +103,7 @@ class TrialRun:
             adapted.set_step(position.step - 1, loop.num_steps)
 
     def run(self, decide: Decide, on_step: OnStep | None) -> ExploitStep | None:
-        """Train until the last evaluation, or until ``decide`` says no; every rank takes part.
+        """Train until the last evaluation, or until ``decide`` ends it; every rank takes part.
 
         Args:
             decide: As in `TrialRunner.run`.
@@ -123,10 +126,10 @@ class TrialRun:
                     self._checkpoint()
                 if self._keep is not None and end != self._ends[-1]:
                     self._keep(self._state())
-                word = decide(self._position.report)
-                if isinstance(word, ExploitStep):
-                    return word
-                if not word:
+                decision = decide(self._position.report)
+                if isinstance(decision, ExploitStep):
+                    return decision
+                if decision is Decision.END:
                     return None
         except TrialInterruptedError:
             self._checkpoint()
@@ -170,7 +173,7 @@ class TrialRun:
             )
 
     def _evaluate(self) -> None:
-        evaluation, step = self._position.evaluation + 1, self._position.step
+        number, step = self._position.evaluation + 1, self._position.step
         late_loss = self._position.late_loss
         validation = self._validate()
         report = None
@@ -182,9 +185,15 @@ class TrialRun:
                 **self._left_out,
                 TRAINABLE_PARAMETERS: float(self._adapted.num_trainable),
             }
-            num_steps = self._loop.num_steps
-            report = Report(evaluation, len(self._ends), step, num_steps, metrics, validation[1])
-        self._position = Position(step, Trained(), evaluation, report, late_loss)
+            evaluation = Evaluation(
+                number=number,
+                num_evaluations=len(self._ends),
+                step=step,
+                metrics=metrics,
+                outcomes=outcomes(validation[1]),
+            )
+            report = Report(evaluation, validation[1])
+        self._position = Position(step, Trained(), number, report, late_loss)
 
     def _checkpoint(self) -> None:
         """Save what is not saved yet; a collective."""

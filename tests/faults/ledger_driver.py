@@ -16,7 +16,13 @@ from droplora_sweep.ledger.log import failpoint
 from droplora_sweep.ledger.reader import has_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.publisher import MlflowPublisher
-from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
+from droplora_sweep.records.trial import (
+    Evaluation,
+    PlannedTrial,
+    SweepOutcome,
+    TrialState,
+    trial_id,
+)
 from droplora_sweep.spec import fingerprint, load_sweep_file
 
 if TYPE_CHECKING:
@@ -66,12 +72,26 @@ def _run(ledger: LedgerWriter, sweep: SweepSpec, number: int, rate: float, adapt
     known = {trial.trial_id: trial for trial in ledger.records()}
     if name in known and known[name].is_finished:
         return
-    ledger.trial_started(name, number, digest, spec, {"adapter.pruning_rate": rate})
-    reported = len(known[name].reports) if name in known else 0
+    ledger.trial_started(
+        PlannedTrial.of(
+            spec,
+            {"adapter.pruning_rate": rate},
+            trial_id=name,
+            number=number,
+            fingerprint=digest,
+        )
+    )
+    reported = len(known[name].evaluations) if name in known else 0
     for evaluation in range(reported + 1, NUM_EVALUATIONS + 1):
         metrics = {"val/choice": 0.1 * evaluation, "val/mean": 0.1 * evaluation}
         ledger.trial_reported(
-            name, evaluation, 10 * evaluation, metrics, num_evaluations=NUM_EVALUATIONS
+            name,
+            Evaluation(
+                number=evaluation,
+                num_evaluations=NUM_EVALUATIONS,
+                step=10 * evaluation,
+                metrics=metrics,
+            ),
         )
     failpoint("trial-ended")
     files = {path.name: path.read_bytes() for path in adapter.iterdir()}

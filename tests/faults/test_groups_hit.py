@@ -79,7 +79,7 @@ def test_a_trial_whose_client_was_killed_goes_on_with_another(tmp_path: Path) ->
         assert all(trial.state is not TrialState.FAILED for trial in after)
         assert [trial.attempts for trial in after] == [1] * NUM_TINY, "started once each"
         for trial in after:
-            numbers = [report.evaluation for report in trial.reports]
+            numbers = [each.number for each in trial.evaluations]
             assert numbers == sorted(set(numbers))
 
 

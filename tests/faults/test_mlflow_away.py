@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[MlflowServer]:
 def waits_s(ledger: Ledger) -> list[tuple[datetime, float]]:
     """End and length of what lies between two reports and is neither training nor evaluation."""
     reports = sorted(
-        (report for trial in ledger.records() for report in trial.reports),
+        (report for trial in ledger.records() for report in trial.evaluations),
         key=lambda report: report.time,
     )
     return [

@@ -23,6 +23,7 @@ from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.training.checkpoints.store import FORMAT, TENSORS, read_checkpoint
 from tests.ledger.conftest import Driver, make_sweep
+from tests.recording import evaluated
 
 from .damaging import Canary, fill, locked
 from .mlflow_server import MlflowServer
@@ -121,12 +122,12 @@ def test_nan_and_infinity_in_metrics_are_kept_and_published(tmp_path: Path) -> N
     with recorded("NaN and infinity in metrics: ledger and MLflow") as row:
         driver = begin(tmp_path)
         name = driver.start(0)
-        driver.ledger.trial_reported(name, 1, 10, odd, num_evaluations=2)
+        driver.ledger.trial_reported(name, evaluated(1, 10, odd, num_evaluations=2))
         driver.finish(name, TrialState.FAILED, "loss is nan at step 11")
         row.injected = len(odd)
         driver.ledger.close()
         ledger = Ledger.open(tmp_path, NAME)
-        kept = ledger.trial(name).reports[0].metrics
+        kept = ledger.trial(name).evaluations[0].metrics
         assert {key: repr(value) for key, value in kept.items()} == {
             key: repr(value) for key, value in odd.items()
         }

@@ -4,21 +4,33 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Beginning, Decision, ExitReason, Message
+from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason
+from droplora_sweep.records.messages import Decision, Evaluated, Failed, Submission
+from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.spec import TrainingSpec, TrialSpec
 
 
 def make_book(max_attempts=2, trials=("a",), groups=("g0",)):
     book = LeaseBook(max_attempts)
     for trial in trials:
-        book.submit(trial, f"spec of {trial}")
+        book.submit(submission(trial))
     for group in groups:
         book.enter(group)
     return book
 
 
-def report(evaluation, score=0.5):
-    return Message(evaluation, 3, 10 * evaluation, {"val/mean": score})
+def submission(trial="a", spec=None, last=None, **more):
+    return Submission(trial_id=trial, spec=spec or f"spec of {trial}", last=last, **more)
+
+
+def evaluation(number, score=0.5):
+    return Evaluation(
+        number=number, num_evaluations=3, step=10 * number, metrics={"val/mean": score}
+    )
+
+
+def received(number):
+    return Evaluated(evaluation(number))
 
 
 def test_trials_are_leased_in_the_order_of_submission():
@@ -31,9 +43,9 @@ def test_trials_are_leased_in_the_order_of_submission():
 def test_a_group_waits_at_each_report_for_the_decision():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ())
+    book.report("g0", evaluation(1), ())
     assert book.decision("g0", 1) is None
-    assert book.receive("a") == report(1)
+    assert book.receive("a") == received(1)
     book.go_on("a", 1)
     assert book.decision("g0", 1) is Decision.GO_ON
 
@@ -41,15 +53,13 @@ def test_a_group_waits_at_each_report_for_the_decision():
 def test_an_ended_trial_stops_at_its_report_and_still_leaves_its_adapter():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ("result",))
+    book.report("g0", evaluation(1), ("result",))
     book.end("a")
     assert book.decision("g0", 1) is Decision.END
     assert book.outcome("a") is None
     book.finish("g0", {"adapter.safetensors": b"bytes"})
     outcome = book.outcome("a")
-    assert outcome.files == {"adapter.safetensors": b"bytes"}
-    assert outcome.results == ("result",)
-    assert outcome.failure is None
+    assert outcome == Delivery({"adapter.safetensors": b"bytes"}, ("result",))
 
 
 def test_an_outcome_is_held_once_and_then_only_its_verdict():
@@ -71,46 +81,47 @@ def test_a_lost_trial_goes_to_the_next_group_before_new_trials():
 def test_a_repeated_trial_delivers_no_report_twice_and_keeps_its_decisions():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ())
-    assert book.receive("a") == report(1)
+    book.report("g0", evaluation(1), ())
+    assert book.receive("a") == received(1)
     book.go_on("a", 1)
     book.enter("g0")
     assert book.lease("g0").attempt == 2
-    book.report("g0", report(1), ())
+    book.report("g0", evaluation(1), ())
     assert book.receive("a") is None
     assert book.decision("g0", 1) is Decision.GO_ON
-    book.report("g0", report(2), ())
-    assert book.receive("a") == report(2)
+    book.report("g0", evaluation(2), ())
+    assert book.receive("a") == received(2)
 
 
 def test_a_trials_next_client_receives_what_the_one_before_it_died_with():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ())
-    assert book.receive("a") == report(1)
-    book.submit("a", "spec of a")
-    assert book.receive("a") == report(1), "nobody has decided on it"
+    book.report("g0", evaluation(1), ())
+    assert book.receive("a") == received(1)
+    book.submit(submission())
+    assert book.receive("a") == received(1), "nobody has decided on it"
     book.go_on("a", 1)
-    book.submit("a", "spec of a")
+    book.submit(submission())
     assert book.receive("a") is None
-    book.report("g0", report(2), ())
-    assert book.receive("a") == report(2)
+    book.report("g0", evaluation(2), ())
+    assert book.receive("a") == received(2)
     assert book.decision("g0", 1) is Decision.GO_ON
     assert book.lease("g1") is None, "the trial is trained once"
 
 
 def test_a_resumed_trial_delivers_only_what_the_ledger_lacks_and_waits_where_it_was_left():
     book = make_book(trials=())
-    book.submit("a", "spec of a", delivered=2, folder="trials/a")
+    book.submit(submission(last=evaluation(2), folder="trials/a"))
     assert book.lease("g0").folder == "trials/a"
-    for evaluation in (1, 2):
-        book.report("g0", report(evaluation), ())
-    assert book.receive("a") is None
-    assert [book.decision("g0", evaluation) for evaluation in (1, 2)] == [Decision.GO_ON, None]
+    for number in (1, 2):
+        book.report("g0", evaluation(number), ())
+    repeated = Evaluated(evaluation(2), is_repeated=True)
+    assert book.receive("a") == repeated, "the scheduler decides on it here"
+    assert [book.decision("g0", number) for number in (1, 2)] == [Decision.GO_ON, None]
     book.go_on("a", 2)
     assert book.decision("g0", 2) is Decision.GO_ON
-    book.report("g0", report(3), ())
-    assert book.receive("a") == report(3)
+    book.report("g0", evaluation(3), ())
+    assert book.receive("a") == received(3)
 
 
 def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
@@ -120,8 +131,8 @@ def test_a_trial_that_keeps_killing_groups_fails_with_the_last_words():
         book.crash("g0", ExitReason("RuntimeError: out of memory"))
         book.enter("g0")
     message = book.receive("a")
-    assert message.failure == ("lost its group 2 times; the last time: RuntimeError: out of memory")
-    assert book.outcome("a").failure == message.failure
+    assert message == Failed("lost its group 2 times; the last time: RuntimeError: out of memory")
+    assert book.outcome("a") == message
     assert book.lease("g0") is None
 
 
@@ -129,7 +140,7 @@ def test_a_failed_trial_frees_its_group_for_the_next():
     book = make_book(trials=("a", "b"))
     book.lease("g0")
     book.fail("g0", "loss is nan at step 3")
-    assert book.receive("a").failure == "loss is nan at step 3"
+    assert book.receive("a") == Failed("loss is nan at step 3")
     assert book.lease("g0").trial_id == "b"
 
 
@@ -137,13 +148,13 @@ def test_a_trial_ended_in_the_queue_is_never_leased():
     book = make_book()
     book.end("a")
     assert book.lease("g0") is None
-    assert book.outcome("a").failure == "ended before it was started"
+    assert book.outcome("a") == Failed("ended before it was started")
 
 
 def test_closing_interrupts_a_waiting_group_and_its_trial_has_no_outcome():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ())
+    book.report("g0", evaluation(1), ())
     book.closed = True
     assert book.decision("g0", 1) is Decision.INTERRUPT
     book.give_back("g0")
@@ -153,7 +164,7 @@ def test_closing_interrupts_a_waiting_group_and_its_trial_has_no_outcome():
 def test_a_decision_that_was_made_holds_while_the_sweep_closes():
     book = make_book()
     book.lease("g0")
-    book.report("g0", report(1), ())
+    book.report("g0", evaluation(1), ())
     book.end("a")
     book.closed = True
     assert book.decision("g0", 1) is Decision.END
@@ -191,13 +202,13 @@ def test_progress_is_forgotten_when_the_trial_is_over():
 
 def test_a_trial_taken_up_from_an_earlier_driver_is_trained_to_where_it_was_ended():
     book = LeaseBook(max_attempts=2)
-    book.submit("a", "spec of a", delivered=2)
+    book.submit(submission(last=evaluation(2)))
     book.end("a")
     book.enter("g0")
     assert book.lease("g0").trial_id == "a"
     assert book.decision("g0", 1) is Decision.GO_ON
-    book.report("g0", report(2), ("result",))
-    assert book.receive("a") is None, "the driver has this report"
+    book.report("g0", evaluation(2), ("result",))
+    assert book.receive("a") == Evaluated(evaluation(2), is_repeated=True)
     assert book.decision("g0", 2) is Decision.END
     book.finish("g0", {"adapter": b"1"})
     assert book.outcome("a").files == {"adapter": b"1"}
@@ -222,9 +233,10 @@ def test_a_trial_that_ran_out_of_memory_fails_at_once_with_reason_and_log():
     book.crash("g0", out_of_memory())
     book.enter("g0")
     outcome = book.outcome("a")
-    assert outcome.failure == "ran out of memory: torch.OutOfMemoryError: CUDA out of memory"
-    assert outcome.log == "rank 1:\nlast line"
-    assert book.receive("a").failure == outcome.failure
+    assert outcome == Failed(
+        "ran out of memory: torch.OutOfMemoryError: CUDA out of memory", "rank 1:\nlast line"
+    )
+    assert book.receive("a") == outcome
     assert book.lease("g0").trial_id == "b"
     assert book.take_adjustments() == []
 
@@ -236,13 +248,13 @@ def test_want_of_memory_is_the_reason_whoever_speaks_first():
     book.crash("g0", out_of_memory("the kernel ended a process"))
     book.crash("g0", ExitReason("RuntimeError: Connection reset"))
     book.enter("g0")
-    assert book.outcome("a").failure == "ran out of memory: the kernel ended a process"
+    assert book.outcome("a").reason == "ran out of memory: the kernel ended a process"
 
 
 def test_a_trial_may_be_tried_again_with_half_the_micro_batch_down_to_one():
     book = LeaseBook(max_attempts=1, halve_micro_batch=True)
-    book.submit("a", spec_of(5))
-    book.submit("b", spec_of(5))
+    book.submit(submission("a", spec_of(5)))
+    book.submit(submission("b", spec_of(5)))
     book.enter("g0")
     sizes = []
     while (lease := book.lease("g0")).trial_id == "a":
@@ -258,7 +270,7 @@ def test_a_trial_may_be_tried_again_with_half_the_micro_batch_down_to_one():
         "ran out of memory: torch.OutOfMemoryError: CUDA out of memory"
     }
     assert book.take_adjustments() == []
-    assert book.outcome("a").failure.startswith("ran out of memory: ")
+    assert book.outcome("a").reason.startswith("ran out of memory: ")
     assert micro_batch_size(lease) == 5
 
 
@@ -269,9 +281,8 @@ def test_the_first_to_die_says_why_and_the_log_has_all():
     book.crash("g0", ExitReason("RuntimeError: closed by peer", log="rank 0:\nclosed"))
     book.enter("g0")
     outcome = book.outcome("a")
-    assert outcome.failure == "lost its group 1 times; the last time: ValueError: first"
+    assert outcome.reason == "lost its group 1 times; the last time: ValueError: first"
     assert outcome.log == "rank 1:\nfirst\nrank 0:\nclosed"
-    assert book.outcome("a").log == ""
 
 
 def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
@@ -282,7 +293,7 @@ def test_words_about_processes_that_are_gone_are_not_those_of_the_next():
     assert book.lease("g1").attempt == 2
     book.enter("g0")
     book.enter("g1")
-    assert book.outcome("a").failure == "lost its group 2 times; the last time: its processes died"
+    assert book.outcome("a").reason == "lost its group 2 times; the last time: its processes died"
 
 
 def test_a_lost_controller_gives_its_trial_back():
@@ -318,7 +329,7 @@ def test_where_a_trial_begins_is_told_once_and_is_its_progress():
     book.lease("g0")
     book.begin("g0", 120, 300)
     assert book.progress() == {"a": (120, 300)}
-    assert book.take_beginnings() == [Beginning("a", 1, 120, 300)]
+    assert book.take_beginnings() == [Beginning(trial_id="a", attempt=1, step=120, num_steps=300)]
     assert book.take_beginnings() == []
 
 
@@ -329,8 +340,7 @@ def test_the_untrained_model_is_scored_when_no_trial_waits():
     lease = book.lease("g1")
     assert (lease.trial_id, lease.spec) == ("untrained/validation", "spec")
     assert lease.is_untrained
-    book.report("g1", Message(1, 1, 0, {}), ("result",))
-    book.finish("g1", {})
+    book.scored("g1", ("result",))
     assert book.outcome("untrained/validation").results == ("result",)
 
 
@@ -350,7 +360,7 @@ def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
     lease = book.lease("g1")
     assert (lease.attempt, lease.is_untrained) == (2, True)
     book.lose("g1")
-    assert "lost its group 2 times" in book.outcome("untrained/validation").failure
+    assert "lost its group 2 times" in book.outcome("untrained/validation").reason
 
 
 def test_without_memory_for_the_untrained_model_no_trial_is_changed():
@@ -361,5 +371,5 @@ def test_without_memory_for_the_untrained_model_no_trial_is_changed():
     book.crash("g0", ExitReason("out of memory on rank 0", out_of_memory=True))
     book.lose("g0")
     assert book.take_adjustments() == []
-    failure = book.outcome("untrained/validation").failure
+    failure = book.outcome("untrained/validation").reason
     assert failure == "ran out of memory: out of memory on rank 0"

@@ -13,14 +13,15 @@ import ray
 from ray._private.state import state
 
 from droplora_sweep.groups.manager import GroupManager
+from droplora_sweep.groups.messages import Delivery
 from droplora_sweep.groups.pool import start_pool
+from droplora_sweep.records.messages import Failed, Submission
 from droplora_sweep.spec import GroupSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from droplora_sweep.groups.messages import Outcome
     from droplora_sweep.spec import TrialSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -37,15 +38,25 @@ class Driver:
     def call(self, method: str, *args: Any) -> Any:
         return ray.get(getattr(self.pool, method).remote(*args))
 
-    def train(self, trial_id: str, spec: TrialSpec, *, evaluations: int = 2) -> Outcome:
+    def submit(self, trial_id: str, spec: TrialSpec, folder: Path | None = None) -> None:
+        place = None if folder is None else str(folder)
+        submission = Submission(trial_id=trial_id, spec=spec.model_dump_json(), folder=place)
+        self.call("submit", submission)
+
+    def evaluation(self, trial_id: str) -> int:
+        """Number of the evaluation that it waits at."""
+        number: int = self.call("receive", trial_id, TIMEOUT_S).evaluation.number
+        return number
+
+    def train(self, trial_id: str, spec: TrialSpec, *, evaluations: int = 2) -> Delivery | Failed:
         """Submit a trial, let it go on for some evaluations, end it there, return what it left."""
-        self.call("submit", trial_id, spec.model_dump_json())
+        self.submit(trial_id, spec)
         for evaluation in range(1, evaluations + 1):
             message = self.call("receive", trial_id, TIMEOUT_S)
             assert message is not None
-            if message.failure is not None:
+            if isinstance(message, Failed):
                 break
-            assert message.evaluation == evaluation
+            assert message.evaluation.number == evaluation
             if evaluation < evaluations:
                 self.call("go_on", trial_id, evaluation)
         self.call("end", trial_id)
@@ -77,9 +88,11 @@ def driver(
 
 
 @pytest.fixture(scope="module")
-def first(driver: Driver, sweep: Any) -> Outcome:
+def first(driver: Driver, sweep: Any) -> Delivery:
     """The trial's files from a group that has served none before."""
-    return driver.train("first", sweep.trial)
+    left = driver.train("first", sweep.trial)
+    assert isinstance(left, Delivery)
+    return left
 
 
 def with_adapter(trial: TrialSpec, **fields: Any) -> TrialSpec:
@@ -90,14 +103,13 @@ def with_training(trial: TrialSpec, **fields: Any) -> TrialSpec:
     return trial.model_copy(update={"training": trial.training.model_copy(update=fields)})
 
 
-def test_a_trial_leaves_its_adapter_and_its_results(first: Outcome) -> None:
-    assert first.failure is None
+def test_a_trial_leaves_its_adapter_and_its_results(first: Delivery) -> None:
     assert {"adapter_config.json", "adapter_model.safetensors"} <= first.files.keys()
     assert len(first.results) == 8
 
 
 def test_a_used_group_gives_the_same_bytes_as_a_fresh_one(
-    driver: Driver, sweep: Any, first: Outcome
+    driver: Driver, sweep: Any, first: Delivery
 ) -> None:
     other = driver.train("other", with_adapter(sweep.trial, rank=8, mask="step"))
     again = driver.train("again", sweep.trial)
@@ -107,11 +119,11 @@ def test_a_used_group_gives_the_same_bytes_as_a_fresh_one(
 
 
 def test_a_group_scores_the_untrained_model_as_a_trial_would_be(
-    driver: Driver, sweep: Any, first: Outcome
+    driver: Driver, sweep: Any, first: Delivery
 ) -> None:
     driver.call("submit_untrained", "untrained/validation", sweep.trial.model_dump_json())
     outcome = driver.call("outcome", "untrained/validation", TIMEOUT_S)
-    assert (outcome.failure, outcome.files) == (None, {})
+    assert outcome.files == {}
     examples = [(one.benchmark, one.example_id) for one in outcome.results]
     assert sorted(examples) == sorted((one.benchmark, one.example_id) for one in first.results)
     # It is none of a trial's, and changes none.
@@ -120,41 +132,41 @@ def test_a_group_scores_the_untrained_model_as_a_trial_would_be(
 
 
 def test_a_stopped_trial_leaves_an_adapter_of_that_moment_and_the_group_goes_on(
-    driver: Driver, sweep: Any, first: Outcome
+    driver: Driver, sweep: Any, first: Delivery
 ) -> None:
     stopped = driver.train("stopped", sweep.trial, evaluations=1)
-    assert stopped.failure is None
+    assert isinstance(stopped, Delivery)
     assert stopped.files["adapter_model.safetensors"] != first.files["adapter_model.safetensors"]
     assert driver.train("after stopped", sweep.trial).files == first.files
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_the_group_goes_on(
-    driver: Driver, sweep: Any, first: Outcome
+    driver: Driver, sweep: Any, first: Delivery
 ) -> None:
     diverged = driver.train("diverged", with_training(sweep.trial, learning_rate=1e30))
-    assert diverged.failure is not None
-    assert "nan at step" in diverged.failure
+    assert isinstance(diverged, Failed)
+    assert "nan at step" in diverged.reason
     assert driver.train("after diverged", sweep.trial).files == first.files
 
 
 @pytest.mark.faults
 @pytest.mark.slow
 def test_a_killed_worker_costs_what_follows_the_checkpoint_and_changes_nothing(
-    driver: Driver, sweep: Any, first: Outcome, tmp_path: Path
+    driver: Driver, sweep: Any, first: Delivery, tmp_path: Path
 ) -> None:
     folder = trial_folder(tmp_path, "killed")
-    driver.call("submit", "killed", sweep.trial.model_dump_json(), 0, str(folder))
-    assert driver.call("receive", "killed", TIMEOUT_S).evaluation == 1
+    driver.call("take_beginnings")
+    driver.submit("killed", sweep.trial, folder)
+    assert driver.evaluation("killed") == 1
     written = {
         path: path.stat().st_mtime_ns for path in folder.glob("checkpoints/step-*/state.json")
     }
     assert {path.parent.name for path in written} >= {"step-00000001"}
     os.kill(worker_pids()[-1], signal.SIGKILL)
     driver.call("go_on", "killed", 1)
-    message = driver.call("receive", "killed", TIMEOUT_S)
-    assert message.evaluation == 2
+    assert driver.evaluation("killed") == 2
     outcome = driver.call("outcome", "killed", TIMEOUT_S)
-    assert outcome.attempt == 2
+    assert [each.attempt for each in driver.call("take_beginnings")] == [1, 2]
     assert outcome.files == first.files
     assert len(outcome.results) == 8
     # A step that was repeated would have been saved again.
@@ -167,7 +179,7 @@ def test_a_killed_worker_costs_what_follows_the_checkpoint_and_changes_nothing(
 def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
     local_ray: None,
     small_sweep: Callable[..., Any],
-    first: Outcome,
+    first: Delivery,
     driver: Driver,
     tmp_path: Path,
 ) -> None:
@@ -182,8 +194,8 @@ def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
         for name in ("one", "two"):
             outcomes.append(recycling.train(name, sweep.trial))
             pids.append(set(worker_pids()))
-        recycling.call("submit", "interrupted", sweep.trial.model_dump_json(), 0, str(folder))
-        assert recycling.call("receive", "interrupted", TIMEOUT_S).evaluation == 1
+        recycling.submit("interrupted", sweep.trial, folder)
+        assert recycling.evaluation("interrupted") == 1
     # Closing saved the trial that waited, and left it without an outcome.
     assert recycling.call("outcome", "interrupted", 0.1) is None
     [checkpoint] = folder.glob("checkpoints/*")

@@ -14,7 +14,9 @@ import ray
 
 from droplora_sweep.groups.exits import this_worker
 from droplora_sweep.groups.manager import GroupManager
+from droplora_sweep.groups.messages import Delivery
 from droplora_sweep.groups.pool import start_pool
+from droplora_sweep.records.messages import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,18 +69,19 @@ def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     said: list[str] = []
     pool = start_pool("frozen", sweep.group)
     with GroupManager(sweep, pool, "frozen", tmp_path, said.append):
-        call(pool, "submit", "a", sweep.trial.model_dump_json(), 0, str(folder))
-        first = call(pool, "receive", "a", TIMEOUT_S)
-        assert first.evaluation == 1
+        spec = sweep.trial.model_dump_json()
+        call(pool, "submit", Submission(trial_id="a", spec=spec, folder=str(folder)))
+        first = call(pool, "receive", "a", TIMEOUT_S).evaluation
+        assert first.number == 1
         call(pool, "go_on", "a", 1)
         wait_for_checkpoint(folder, after_step=first.step)
         before = group_pids(pool)
         os.kill(before[1], signal.SIGSTOP)
-        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 2
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation.number == 2
         assert not set(before) & set(group_pids(pool))
-        outcome = call(pool, "outcome", "a", TIMEOUT_S)
-    assert outcome.failure is None
-    assert outcome.attempt == 2
+        assert isinstance(call(pool, "outcome", "a", TIMEOUT_S), Delivery)
+        begun = call(pool, "take_beginnings")
+    assert [each.attempt for each in begun] == [1, 2]
     assert len(said) == 1
     assert said[0].startswith("group g0 is ended and started again: no progress for ")
     for pid in before:
@@ -92,8 +95,8 @@ def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_lo
     sweep = small_sweep(group={"max_attempts": 1})
     pool = start_pool("poison", sweep.group)
     with GroupManager(sweep, pool, "poison", tmp_path, logging.warning):
-        call(pool, "submit", "a", sweep.trial.model_dump_json())
-        assert call(pool, "receive", "a", TIMEOUT_S).evaluation == 1
+        call(pool, "submit", Submission(trial_id="a", spec=sweep.trial.model_dump_json()))
+        assert call(pool, "receive", "a", TIMEOUT_S).evaluation.number == 1
         pids = group_pids(pool)
         worker = call(pool, "workers", "g0")[1]
         assert worker.log is not None
@@ -102,8 +105,8 @@ def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_lo
         os.kill(pids[1], signal.SIGKILL)
         outcome = call(pool, "outcome", "a", TIMEOUT_S)
         call(pool, "go_on", "a", 1)
-        assert call(pool, "receive", "a", TIMEOUT_S).failure == outcome.failure
-    assert outcome.failure.startswith("lost its group 1 times; the last time: ")
+        assert call(pool, "receive", "a", TIMEOUT_S) == outcome
+    assert outcome.reason.startswith("lost its group 1 times; the last time: ")
     assert "rank 1:\n" in outcome.log
     assert "the last line of rank 1" in outcome.log
 

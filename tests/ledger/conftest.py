@@ -7,6 +7,7 @@ from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.events import Event, EventKind
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
+from tests.recording import evaluated, planned
 from tests.storage.conftest import url
 
 __all__ = ["url"]
@@ -43,12 +44,14 @@ class Driver:
         fingerprint = f"{number + 1:08x}" + "0" * 56
         name = trial_id(number, fingerprint)
         params = {"adapter.rank": 8, "adapter.pruning_rate": pruning_rate}
-        self.ledger.trial_started(name, number, fingerprint, spec, params)
+        self.ledger.trial_started(planned(name, number, fingerprint, spec, params))
         return name
 
     def report(self, name, evaluation, score=0.5):
         metrics = {"val/choice": score, "val/mean": score, "train/loss": 1 / evaluation}
-        self.ledger.trial_reported(name, evaluation, 10 * evaluation, metrics, num_evaluations=2)
+        self.ledger.trial_reported(
+            name, evaluated(evaluation, 10 * evaluation, metrics, num_evaluations=2)
+        )
 
     def finish(
         self,

@@ -15,6 +15,7 @@ from droplora_sweep.ledger.files import read_results, verify_adapter
 from droplora_sweep.ledger.reader import Ledger, has_sweep, sweep_names
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec import SweepSpec
+from tests.recording import evaluated
 
 LIGHT = """
 import sys
@@ -88,7 +89,9 @@ def test_the_model_card_tells_how_the_adapter_came_to_be(driver):
 
 def test_a_failed_trial_keeps_its_reason_and_needs_no_files(driver):
     name = driver.start(0)
-    driver.ledger.trial_reported(name, 1, 10, {"train/loss": math.nan}, num_evaluations=2)
+    driver.ledger.trial_reported(
+        name, evaluated(1, 10, {"train/loss": math.nan}, num_evaluations=2)
+    )
     driver.ledger.trial_finished(name, TrialState.FAILED, reason="loss is NaN at step 10")
     trial = Ledger.open(driver.ledger.storage, "demo").trial(name)
     assert (trial.state, trial.reason) == (TrialState.FAILED, "loss is NaN at step 10")

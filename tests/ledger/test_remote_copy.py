@@ -20,6 +20,7 @@ from droplora_sweep.records.trial import SweepOutcome, TrialState, trial_id
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.storage.mirror import Mirror, local_storage, mirror_of
 from droplora_sweep.storage.object_store import ObjectStore
+from tests.recording import planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ FILES = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}
 def start(ledger: LedgerWriter, number: int) -> str:
     fingerprint = f"{number + 1:064x}"[::-1]
     name = trial_id(number, fingerprint)
-    ledger.trial_started(name, number, fingerprint, SPEC.trial, {"adapter.rank": 8})
+    ledger.trial_started(planned(name, number, fingerprint, SPEC.trial, {"adapter.rank": 8}))
     return name
 
 

@@ -13,6 +13,7 @@ from droplora_sweep.ledger.reader import Ledger, has_sweep
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec import SweepSpec
+from tests.recording import evaluated, planned
 
 
 def drive(storage):
@@ -21,8 +22,8 @@ def drive(storage):
     name = "t0000-00000001"
     LedgerWriter.create(storage, sweep).close()
     ledger = LedgerWriter.resume(storage, sweep)
-    ledger.trial_started(name, 0, "00000001", sweep.trial, {})
-    ledger.trial_reported(name, 1, 10, {"val/mean": 0.5}, num_evaluations=1)
+    ledger.trial_started(planned(name, 0, "00000001", sweep.trial, {}))
+    ledger.trial_reported(name, evaluated(1, 10, {"val/mean": 0.5}, num_evaluations=1))
     failpoint("trial-ended")
     ledger.trial_finished(name, TrialState.COMPLETE, adapter_files={"a": b"1"}, results=[])
     ledger.trial_tested(name, [])

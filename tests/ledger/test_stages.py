@@ -8,12 +8,21 @@ from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import replay
 from droplora_sweep.records.trial import Stage, trial_id
 from tests.ledger.conftest import answers
+from tests.recording import planned
 
 
 def confirm(driver, number=0, arm="t0001-00000002"):
     name = trial_id(number, f"{number + 100:08x}", Stage.CONFIRM)
     driver.ledger.trial_started(
-        name, number, f"{number + 100:08x}", driver.sweep.trial, {}, stage=Stage.CONFIRM, arm=arm
+        planned(
+            name,
+            number,
+            f"{number + 100:08x}",
+            driver.sweep.trial,
+            {},
+            stage=Stage.CONFIRM,
+            arm=arm,
+        )
     )
     driver.report(name, 1, score=0.5)
     driver.finish(name)

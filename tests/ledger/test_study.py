@@ -73,7 +73,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 
 
 def sweep(name: str, sweep_id: str) -> SweepRecord:
-    return SweepRecord(sweep_id, name, {"search": {}}, {}, {}, started=datetime.now(tz=UTC))
+    return SweepRecord(
+        sweep_id=sweep_id,
+        name=name,
+        spec={"search": {}},
+        data_digests={},
+        versions={},
+        started=datetime.now(tz=UTC),
+    )
 
 
 def test_a_study_is_found_again_with_what_it_was_told(url: str | None, tmp_path: Path) -> None:

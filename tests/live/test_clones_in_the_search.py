@@ -10,13 +10,21 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from droplora_sweep.search.proposal import ProposedTrial
+from droplora_sweep.records.messages import (
+    SUBMISSION,
+    Stopped,
+    Submission,
+    submission_of,
+    tune_result,
+)
 from droplora_sweep.search.scheduler import BASELINE, Pins
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
 from droplora_sweep.spec.fields import with_fields
+from tests.recording import evaluated, planned, result
 
 if TYPE_CHECKING:
+    from droplora_sweep.records.trial import PlannedTrial
     from droplora_sweep.spec import TrialSpec
 
 SWEEP = SweepSpec.model_validate(
@@ -42,22 +50,16 @@ def study() -> optuna.Study:
 
 @pytest.fixture
 def searcher(study: optuna.Study) -> StudySearcher:
-    return StudySearcher(SWEEP, study, identify, lambda: 1)
+    return StudySearcher(SWEEP, study, identify, lambda: 1, trials_folder="trials")
 
 
-def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> ProposedTrial:
+def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> PlannedTrial:
     spec = with_fields(SWEEP.trial, {"seed": seed, **drawn})
     number = searcher.reserve(drawn)
     name, fingerprint = identify(number, spec)
-    clone = ProposedTrial(
-        number, name, fingerprint, drawn, spec, clone_of="t0", shown={"seed": seed}
-    )
+    clone = planned(name, number, fingerprint, spec, {"seed": seed}, drawn, clone_of="t0")
     searcher.queue(clone)
     return clone
-
-
-def result(score: float, evaluation: int = 3, **more: Any) -> dict[str, Any]:
-    return {"val/mean": score, "evaluation": evaluation, "num_evaluations": 3, **more}
 
 
 def test_a_clone_can_be_made_as_long_as_a_trial_runs(searcher: StudySearcher) -> None:
@@ -67,7 +69,7 @@ def test_a_clone_can_be_made_as_long_as_a_trial_runs(searcher: StudySearcher) ->
     assert searcher.suggest("b") is None
     searcher.on_trial_complete("a", result(0.5))
     config = searcher.suggest("b")
-    assert config["trial_id"] == "t1"
+    assert submission_of(config).trial_id == "t1"
     searcher.on_trial_complete("b", result(0.6))
     assert not searcher.is_over
     assert searcher.suggest("c") == Searcher.FINISHED
@@ -107,7 +109,9 @@ def test_a_trial_stopped_by_hand_is_pruned_at_its_last_score(
 ) -> None:
     searcher.suggest("a")
     searcher.on_trial_result("a", result(0.4, 1))
-    searcher.on_trial_complete("a", result(0.4, 1, is_stopped=True))
+    searcher.on_trial_complete(
+        "a", tune_result(Stopped(evaluated(1, 10, {"val/mean": 0.4}, num_evaluations=3)))
+    )
     [trial] = study.trials
     assert (trial.state, trial.value) == (TrialState.PRUNED, 0.4)
 
@@ -116,13 +120,15 @@ def test_one_that_never_gave_a_score_has_failed_for_the_sampler(
     searcher: StudySearcher, study: optuna.Study
 ) -> None:
     searcher.suggest("a")
-    searcher.on_trial_complete("a", {"is_stopped": True})
+    searcher.on_trial_complete("a", tune_result(Stopped(None)))
     assert study.trials[0].state is TrialState.FAIL
 
 
 def test_a_pin_makes_the_scheduler_spare_a_trial_as_it_does_baselines() -> None:
     def tune_trial(name: str) -> Any:
-        return SimpleNamespace(config={"trial_id": name, BASELINE: False})
+        return SimpleNamespace(
+            config={SUBMISSION: Submission(trial_id=name, spec=""), BASELINE: False}
+        )
 
     pins = Pins(["before"])
     before, later, never = (tune_trial(name) for name in ("before", "later", "never"))

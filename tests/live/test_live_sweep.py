@@ -71,7 +71,7 @@ def test_trials_are_stopped_pinned_and_cloned_and_all_of_it_outlives_the_driver(
     assert stopped.state is TrialState.STOPPED
     assert stopped.reason is not None
     assert stopped.reason.startswith("droplora-sweep stop-trial, by ")
-    assert [report.evaluation for report in stopped.reports] == [1]
+    assert [each.number for each in stopped.evaluations] == [1]
     assert clone.clone_of == stopped.trial_id
     assert clone.params["training.epochs"] == 1
     assert clone.state is TrialState.COMPLETE
@@ -104,7 +104,7 @@ def test_trials_are_stopped_pinned_and_cloned_and_all_of_it_outlives_the_driver(
     assert warmed.start is not None
     assert warmed.start.digest == clone.adapter_digest
     # It went on from what its parent had learnt.
-    first = {trial.trial_id: trial.reports[0].metrics["train/loss"] for trial in after.trials}
+    first = {trial.trial_id: trial.evaluations[0].metrics["train/loss"] for trial in after.trials}
     assert first[warmed.trial_id] < first[clone.trial_id]
     # It does not decide about rates, and neither does a clone of other epochs.
     ids = [trial.trial_id for trial in Ledger.open(storage, NAME).search_records()]

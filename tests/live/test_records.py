@@ -11,6 +11,7 @@ from droplora_sweep.records.trial import QueuedClone, TrialState
 from droplora_sweep.run.control import refusal_of
 from droplora_sweep.search.history import search_history
 from droplora_sweep.spec import AdapterStart, fingerprint
+from tests.recording import evaluated, planned
 
 BY = "ada@host"
 
@@ -31,14 +32,16 @@ def clone_of(trial, *, drawn=None, start=None):
 
 def start_clone(ledger, sweep, clone):
     ledger.trial_started(
-        clone.trial_id,
-        clone.number,
-        clone.fingerprint,
-        sweep.trial,
-        clone.params,
-        clone.drawn,
-        clone_of=clone.clone_of,
-        start=clone.start,
+        planned(
+            clone.trial_id,
+            clone.number,
+            clone.fingerprint,
+            sweep.trial,
+            clone.params,
+            clone.drawn,
+            clone_of=clone.clone_of,
+            start=clone.start,
+        )
     )
 
 
@@ -79,15 +82,15 @@ def test_a_queued_clone_is_run_by_the_next_driver(driver):
     assert later.record.queued_clones == (clone,)
     known = search_history(later.record, "val/mean")
     assert [each.trial_id for each in known.clones] == [clone.trial_id]
-    assert known.clones[0].settings == clone.params
+    assert known.clones[0].params == clone.params
     # The study has it running until then.
-    assert known.trials[1].ending is None
+    assert known.trials[1].state is TrialState.RUNNING
     start_clone(later, driver.sweep, clone)
     assert later.record.queued_clones == ()
     trial = later.trial(clone.trial_id)
     assert (trial.clone_of, trial.params) == (parent.trial_id, clone.params)
     # Clones come on top of the planned trials.
-    later.trial_reported(clone.trial_id, 1, 5, {"val/mean": 0.5}, num_evaluations=1)
+    later.trial_reported(clone.trial_id, evaluated(1, 5, {"val/mean": 0.5}, num_evaluations=1))
     later.trial_finished(clone.trial_id, TrialState.COMPLETE)
     assert search_history(later.record, "val/mean").cloned == {clone.fingerprint}
     later.close()
@@ -113,8 +116,8 @@ def test_statistics_see_the_clones_that_the_search_could_have_drawn(
     seen = [trial.trial_id for trial in driver.ledger.search_records()]
     assert seen == [parent.trial_id, *([clone.trial_id] if is_comparable else [])]
     # What the sampler must not learn from has failed, as far as it knows.
-    ending = search_history(driver.ledger.record, "val/mean").trials[1].ending
-    assert ending == ("complete" if is_comparable else "failed")
+    state = search_history(driver.ledger.record, "val/mean").trials[1].state
+    assert state == ("COMPLETE" if is_comparable else "FAILED")
 
 
 def test_from_an_adapter_it_is_another_trial(driver):

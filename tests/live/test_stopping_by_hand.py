@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Decision, ExitReason, Message
+from droplora_sweep.groups.messages import Delivery, ExitReason
+from droplora_sweep.records.messages import Decision, Evaluated, Stopped, Submission
+from droplora_sweep.records.trial import Evaluation
 
-REPORT = Message(1, 2, 5, {"val/mean": 0.5})
-STOPPED = Message(0, 0, 0, {}, is_stopped=True)
+SUBMISSION = Submission(trial_id="t", spec="spec")
+EVALUATION = Evaluation(number=1, num_evaluations=2, step=5, metrics={"val/mean": 0.5})
 
 
 @pytest.fixture
 def book():
     book = LeaseBook(max_attempts=3)
-    book.submit("t", "spec")
+    book.submit(SUBMISSION)
     return book
 
 
@@ -28,41 +30,40 @@ def test_one_that_waits_for_a_group_ends_without_one(book):
     book.stop("t")
     book.enter("g")
     assert book.lease("g") is None
-    assert book.receive("t") == STOPPED
-    outcome = book.outcome("t")
-    assert (outcome.files, outcome.failure) == ({}, None)
+    assert book.receive("t") == Stopped(None)
+    assert book.outcome("t") == Delivery({}, ())
 
 
 def test_one_that_is_not_here_yet_ends_when_it_comes():
     book = LeaseBook(max_attempts=3)
     book.stop("t")
-    book.submit("t", "spec")
-    assert book.receive("t") == STOPPED
+    book.submit(SUBMISSION)
+    assert book.receive("t") == Stopped(None)
 
 
 def test_one_that_trains_hears_of_it_at_its_next_step_and_keeps_its_results(book):
     leased(book)
-    book.report("g", REPORT, ("result",))
+    book.report("g", EVALUATION, ("result",))
     book.go_on("t", 1)
     assert book.step("g", 6, 10) is None
     book.stop("t")
     assert book.step("g", 7, 10) is Decision.END
     book.finish("g", {})
-    assert book.receive("t") == STOPPED
+    assert book.receive("t") == Stopped(EVALUATION)
     assert book.outcome("t").results == ("result",)
     assert book.lease("g") is None
 
 
 def test_one_that_waits_at_an_evaluation_leaves_its_adapter(book):
     leased(book)
-    book.report("g", REPORT, ())
+    book.report("g", EVALUATION, ())
     book.stop("t")
     assert book.decision("g", 1) is Decision.END
     book.finish("g", {"adapter": b"weights"})
     # The report comes first: the scheduler and the ledger are to have it.
-    assert book.receive("t") == REPORT
+    assert book.receive("t") == Evaluated(EVALUATION)
     book.go_on("t", 1)
-    assert book.receive("t") == STOPPED
+    assert book.receive("t") == Stopped(EVALUATION)
     assert book.outcome("t").files == {"adapter": b"weights"}
 
 
@@ -71,7 +72,7 @@ def test_one_whose_group_dies_is_not_tried_again(book):
     book.stop("t")
     book.crash("g", ExitReason())
     book.lose("g")
-    assert book.receive("t") == STOPPED
+    assert book.receive("t") == Stopped(None)
     book.enter("g")
     assert book.lease("g") is None
 
@@ -80,23 +81,23 @@ def test_one_that_a_group_gives_back_is_not_tried_again(book):
     leased(book)
     book.stop("t")
     book.give_back("g")
-    assert book.receive("t") == STOPPED
+    assert book.receive("t") == Stopped(None)
     assert book.lease("g") is None
 
 
 def test_one_that_has_ended_stays_as_it_is(book):
     leased(book)
-    book.report("g", REPORT, ())
+    book.report("g", EVALUATION, ())
     book.end("t")
     book.finish("g", {"adapter": b"weights"})
     book.stop("t")
-    assert book.receive("t") == REPORT
+    assert book.receive("t") == Evaluated(EVALUATION)
     assert book.outcome("t").files == {"adapter": b"weights"}
 
 
 def test_a_lease_brings_the_adapter_to_start_from():
     book = LeaseBook(max_attempts=3)
     book.start_from("t", {"weights": b"1"})
-    book.submit("t", "spec")
+    book.submit(SUBMISSION)
     book.enter("g")
     assert book.lease("g").start == {"weights": b"1"}

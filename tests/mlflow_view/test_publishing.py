@@ -165,7 +165,7 @@ def test_publishing_again_changes_nothing(driver):
         for name, run in children_again.items():
             assert run.to_dictionary()["data"] == children[name].to_dictionary()["data"]
             history = client.get_metric_history(run.info.run_id, "val/choice")
-            assert len(history) == len(driver.ledger.trial(name).reports)
+            assert len(history) == len(driver.ledger.trial(name).evaluations)
 
 
 def test_sync_of_a_sweep_that_is_driven_shows_it_running(driver, capsys):

@@ -7,6 +7,7 @@ import pytest
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.mlflow_view import values
 from droplora_sweep.records.trial import SweepOutcome, TrialState
+from tests.recording import evaluated
 
 
 @pytest.fixture
@@ -155,7 +156,9 @@ def test_the_sweep_s_status_is_its_outcome_s(driver):
 def test_the_table_of_trials_has_one_row_each_and_is_valid_json(driver):
     driver.run(0, pruning_rate=0.0)
     failed = driver.start(1)
-    driver.ledger.trial_reported(failed, 1, 10, {"train/loss": math.nan}, num_evaluations=2)
+    driver.ledger.trial_reported(
+        failed, evaluated(1, 10, {"train/loss": math.nan}, num_evaluations=2)
+    )
     driver.ledger.trial_finished(failed, TrialState.FAILED, reason="NaN")
     table = values.trials_table(driver.ledger.records())
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.present.terminal.pace import timed_trials
-from droplora_sweep.records.trial import Report, SweepRecord, TrialRecord, TrialState
+from droplora_sweep.records.trial import RecordedEvaluation, SweepRecord, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     from droplora_sweep.plan.costs.pace import Timed
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
-def report(evaluation: int, step: int) -> Report:
+def evaluated(number: int, step: int) -> RecordedEvaluation:
     metrics = {"train_seconds": 3.0, "evaluation_seconds": 2.0}
-    return Report(evaluation, 2, step, metrics, START)
+    return RecordedEvaluation(
+        number=number, num_evaluations=2, step=step, metrics=metrics, time=START
+    )
 
 
 def trial(number: int, **changes: Any) -> TrialRecord:
@@ -30,13 +32,23 @@ def trial(number: int, **changes: Any) -> TrialRecord:
         "state": TrialState.COMPLETE,
         "started": START + timedelta(seconds=20 * number),
         "finished": START + timedelta(seconds=20 * number + 12),
-        "reports": (report(1, 8), report(2, 16)),
+        "evaluations": (evaluated(1, 8), evaluated(2, 16)),
     }
     return TrialRecord(**{**fields, **changes})
 
 
 def timed(*trials: TrialRecord) -> list[Timed]:
-    return timed_trials(SweepRecord("id", "s", {}, {}, {}, START, trials=trials))
+    return timed_trials(
+        SweepRecord(
+            sweep_id="id",
+            name="s",
+            spec={},
+            data_digests={},
+            versions={},
+            started=START,
+            trials=trials,
+        )
+    )
 
 
 def test_steps_and_evaluations_are_added_up() -> None:
@@ -52,7 +64,7 @@ def test_what_did_not_run_here_in_one_go_has_no_times() -> None:
         trial(2, origin="first/t0001-0123abcd"),
         trial(3, state=TrialState.FAILED),
         trial(4, state=TrialState.RUNNING, finished=None),
-        trial(5, reports=()),
+        trial(5, evaluations=()),
     ]
 
     assert timed(*others) == []

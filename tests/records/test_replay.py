@@ -32,7 +32,7 @@ def test_a_history_tells_of_every_trial(full_history):
     assert sweep.reason == "SIGTERM"
     complete, stopped, running = sweep.trials
     assert complete.state is TrialState.COMPLETE
-    assert [(report.evaluation, report.step) for report in complete.reports] == [(1, 10), (2, 20)]
+    assert [(each.number, each.step) for each in complete.evaluations] == [(1, 10), (2, 20)]
     assert complete.metrics["val/mean"] == 0.75
     assert complete.metrics["seconds"] == 3.5
     assert math.isnan(complete.metrics["train/loss"])
@@ -69,7 +69,7 @@ def test_a_trial_taken_up_again_repeats_its_later_evaluations(history):
     history.report(0, 2, score=20.0)
     [trial] = replay(history.events, ROOT).trials
     assert trial.attempts == 2
-    assert [report.metrics["score"] for report in trial.reports] == [1.0, 20.0]
+    assert [report.metrics["score"] for report in trial.evaluations] == [1.0, 20.0]
     assert trial.metrics == {"score": 20.0}
 
 

@@ -15,6 +15,7 @@ from droplora_sweep.records.replay import replay
 from droplora_sweep.run.starting import Finished, GoOn, decide_start, gpu_time, spent, wall_time
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
+from tests.recording import result
 
 A, B = "t0000-aaaaaaaa", "t0001-bbbbbbbb"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,12 +122,13 @@ def test_a_spent_budget_draws_no_more_and_lets_what_runs_end() -> None:
         study,
         lambda number, spec: (f"t{number}", str(spec.training.learning_rate)),
         lambda: 2,
+        trials_folder="trials",
         budget_spent=lambda: said[0],
     )
     assert searcher.suggest("a") is not None
     said[0] = "spent"
     assert searcher.suggest("b") is None
-    searcher.on_trial_complete("a", {"val/mean": 0.5, "evaluation": 1, "num_evaluations": 1})
+    searcher.on_trial_complete("a", result(0.5))
     assert searcher.suggest("b") == Searcher.FINISHED
     assert (searcher.ended_by, study.best_value) == ("spent", 0.5)
 

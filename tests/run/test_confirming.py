@@ -18,6 +18,7 @@ from droplora_sweep.run.deciding import conclusion, confirmed, on_test, stage_te
 from droplora_sweep.run.runs import Identity
 from droplora_sweep.run.starting import Finished, GoOn, decide_start
 from droplora_sweep.spec import SweepSpec
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,9 +56,11 @@ class Driver:
             adapter = self.sweep.adapter.model_copy(update=fields)
             spec = self.sweep.trial.model_copy(update={"adapter": adapter})
             name, digest = IDENTITY(number, spec)
-            self.ledger.trial_started(name, number, digest, spec, {"adapter.pruning_rate": rate})
+            self.ledger.trial_started(
+                planned(name, number, digest, spec, {"adapter.pruning_rate": rate})
+            )
             metrics = {"val/builtin_choice": TRUTH[rate], "val/mean": TRUTH[rate]}
-            self.ledger.trial_reported(name, 1, 10, metrics, num_evaluations=1)
+            self.ledger.trial_reported(name, evaluated(1, 10, metrics, num_evaluations=1))
             self.ledger.trial_finished(name, TrialState.COMPLETE, results=[])
 
     def confirm(self, most: int = 1000) -> int:
@@ -73,7 +76,7 @@ class Driver:
             number = len(self.ledger.confirm_records())
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
             self.ledger.trial_started(
-                name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name
+                planned(name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name)
             )
             share = TRUTH[arm.pruning_rate]
             results = answers(share, (arm.name, seed))
@@ -223,8 +226,10 @@ def test_a_clone_made_meanwhile_is_no_arm(driver: Driver) -> None:
     adapter = driver.sweep.adapter.model_copy(update={"pruning_rate": 0.6})
     spec = driver.sweep.trial.model_copy(update={"adapter": adapter})
     name, digest = IDENTITY(9, spec)
-    driver.ledger.trial_started(name, 9, digest, spec, {})
-    driver.ledger.trial_reported(name, 1, 10, {"val/builtin_choice": 1.0}, num_evaluations=1)
+    driver.ledger.trial_started(planned(name, 9, digest, spec, {}))
+    driver.ledger.trial_reported(
+        name, evaluated(1, 10, {"val/builtin_choice": 1.0}, num_evaluations=1)
+    )
     driver.ledger.trial_finished(name, TrialState.COMPLETE, results=[])
     after = confirmation_of(driver.ledger.record, driver.ledger.scores)
     assert before is not None

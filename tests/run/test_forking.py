@@ -14,6 +14,7 @@ from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.forking import past_of, take_over
 from droplora_sweep.search.history import search_history
 from droplora_sweep.spec import SweepSpec, TrialSpec, fingerprint, resolve
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,8 @@ def first(tmp_path: Path) -> Ledger:
         drawn = {RATE: rate}
         spec = resolve(drawn, sweep)
         name, digest = identify(number, spec)
-        ledger.trial_started(name, number, digest, spec, drawn)
-        ledger.trial_reported(name, 1, 10, {"val/mean": rate / 2}, num_evaluations=2)
+        ledger.trial_started(planned(name, number, digest, spec, drawn))
+        ledger.trial_reported(name, evaluated(1, 10, {"val/mean": rate / 2}, num_evaluations=2))
         if state is not TrialState.RUNNING:
             files = None if state is TrialState.FAILED else FILES
             ledger.trial_finished(name, state, adapter_files=files, results=[Answer()])
@@ -126,14 +127,14 @@ def test_what_is_taken_over_is_copied_whole_and_tells_where_it_is_from(
         assert second.scores(copy.trial_id) == {"boolq": {"e0": 1.0}}
     known = search_history(second.record, "val/mean")
     assert len(known.ended) == 3
-    assert known.open == ()
+    assert known.unfinished == ()
 
 
 def test_taking_over_goes_on_where_a_driver_died(second: LedgerWriter) -> None:
     past = second.record.past[0]
     spec = resolve(dict(past.drawn), make_sweep("second"))
     digest = identify(0, spec)[1]
-    second.trial_started(past.taken_over, 0, digest, spec, past.drawn, origin=past.origin)
+    second.trial_started(planned(past.taken_over, 0, digest, spec, past.drawn), origin=past.origin)
     assert take_over(second) == []
     assert [trial.is_finished for trial in second.records()] == [True] * 3
     before = second.records()

@@ -25,6 +25,7 @@ from droplora_sweep.run.deciding import (
 from droplora_sweep.run.runs import Identity
 from droplora_sweep.spec import SweepSpec
 from tests.calling import call
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,9 +78,11 @@ class Driver:
             adapter = self.sweep.adapter.model_copy(update={"pruning_rate": rate})
             spec = self.sweep.trial.model_copy(update={"adapter": adapter})
             name, digest = IDENTITY(number, spec)
-            self.ledger.trial_started(name, number, digest, spec, {"adapter.pruning_rate": rate})
+            self.ledger.trial_started(
+                planned(name, number, digest, spec, {"adapter.pruning_rate": rate})
+            )
             given = {"val/arc_easy": share, "val/mean": share, **(metrics or {})}
-            self.ledger.trial_reported(name, 1, 10, given, num_evaluations=1)
+            self.ledger.trial_reported(name, evaluated(1, 10, given, num_evaluations=1))
             self.ledger.trial_finished(
                 name,
                 TrialState.COMPLETE,
@@ -103,11 +106,12 @@ class Driver:
             number = len(self.ledger.confirm_records())
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
             self.ledger.trial_started(
-                name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name
+                planned(name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name)
             )
             share = shares[arm.pruning_rate]
             self.ledger.trial_reported(
-                name, 1, 10, {"confirm/arc_easy": share, **(metrics or {})}, num_evaluations=1
+                name,
+                evaluated(1, 10, {"confirm/arc_easy": share, **(metrics or {})}, num_evaluations=1),
             )
             self.ledger.trial_finished(
                 name,

@@ -20,6 +20,7 @@ from droplora_sweep.run.rerunning import rerun
 from droplora_sweep.run.warm_start import earlier_trials
 from droplora_sweep.search.history import search_history
 from droplora_sweep.spec import ExploitStep, SweepSpec, fingerprint, load_sweep_file, resolve
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,17 +47,19 @@ class Driver:
         self.ledger = ledger
         self.names: list[str] = []
 
-    def start(self, rate: float, **given: Any) -> str:
+    def start(self, rate: float, origin: str | None = None, **given: Any) -> str:
         number, spec = len(self.names), resolve({RATE: rate}, SWEEP)
         digest = fingerprint(spec, {}, {}, num_workers=2)
         name = trial_id(number, digest)
-        self.ledger.trial_started(name, number, digest, spec, {RATE: rate}, **given)
+        self.ledger.trial_started(
+            planned(name, number, digest, spec, {RATE: rate}, **given), origin=origin
+        )
         self.names.append(name)
         return name
 
     def report(self, name: str, evaluation: int, score: float) -> ExploitStep | None:
         self.ledger.trial_reported(
-            name, evaluation, 10 * evaluation, {"val/mean": score}, num_evaluations=3
+            name, evaluated(evaluation, 10 * evaluation, {"val/mean": score}, num_evaluations=3)
         )
         return missing_exploit(self.ledger.record, name, SWEEP)
 
@@ -141,7 +144,7 @@ def test_a_member_that_has_copied_is_compared_with_nobody(driver: Driver) -> Non
     assert has_copied(record, second)
     assert not has_copied(record, first)
     known = search_history(record, "val/mean")
-    assert [known.trials[number].ending for number in (0, 1)] == ["complete", "failed"]
+    assert [known.trials[number].state for number in (0, 1)] == ["COMPLETE", "FAILED"]
     # A fork would take it for a trial of the rate that it began with.
     past = past_of(record, SWEEP, lambda number, spec: (trial_id(number, "0" * 64), "0" * 64))
     assert [each.origin for each in past] == [f"q/{first}"]

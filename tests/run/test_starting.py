@@ -38,7 +38,16 @@ def recorded(
 ) -> SweepRecord:
     spec = sweep.trial.model_dump(mode="json")
     trials = tuple(
-        TrialRecord(f"t{number:04d}-0000000{number}", number, str(number), spec, {}, {}, state, NOW)
+        TrialRecord(
+            trial_id=f"t{number:04d}-0000000{number}",
+            number=number,
+            fingerprint=str(number),
+            spec=spec,
+            params={},
+            drawn={},
+            state=state,
+            started=NOW,
+        )
         for number, state in enumerate(states)
     )
     return SweepRecord(

@@ -20,6 +20,7 @@ from droplora_sweep.search.history import search_history
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
+from tests.recording import evaluated, planned, result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,12 +158,14 @@ def test_the_ledger_has_it_and_nothing_counts_as_a_trial_of_the_sweep(tmp_path: 
         "old/t0.4",
     ]
     for _ in range(2):  # once more, as after a driver that died
-        searcher = StudySearcher(sweep, study, identify, lambda: 9, known)
+        searcher = StudySearcher(
+            sweep, study, identify, lambda: 9, trials_folder="trials", known=known
+        )
     names = ["a", "b", "c", "d"]
     assert [searcher.suggest(name)["number"] for name in names] == [2, 3, 4, 5]
-    assert searcher.proposal("a").params == points[0].values, "the point comes first"
+    assert searcher.planned("a").drawn == points[0].values, "the point comes first"
     for name in names:
-        searcher.on_trial_complete(name, {"val/mean": 0.1, "evaluation": 1, "num_evaluations": 1})
+        searcher.on_trial_complete(name, result(0.1))
     assert searcher.suggest("e") == "FINISHED", "four trials of its own"
 
 
@@ -172,8 +175,8 @@ def finished_sweep(storage: Path, sweep: SweepSpec) -> None:
         drawn = {RATE: 0.1 * number, RANK: 8, ALPHA: 2, RATE_OF_LR: 1e-3}
         spec = resolve(drawn, sweep)
         name, fingerprint = identify(number, spec)
-        writer.trial_started(name, number, fingerprint, spec, drawn)
-        writer.trial_reported(name, 1, 10, {"val/mean": score}, num_evaluations=1)
+        writer.trial_started(planned(name, number, fingerprint, spec, drawn))
+        writer.trial_reported(name, evaluated(1, 10, {"val/mean": score}, num_evaluations=1))
         state = TrialState.COMPLETE if number else TrialState.FAILED
         writer.trial_finished(name, state)
     writer.close()

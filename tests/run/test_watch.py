@@ -21,5 +21,5 @@ from droplora_sweep.run.watch import beginning_line
 def test_a_trial_that_was_begun_before_says_from_which_step(
     attempt: int, step: int, has_run_before: bool, line: str | None
 ) -> None:
-    beginning = Beginning("t0", attempt, step, 300)
+    beginning = Beginning(trial_id="t0", attempt=attempt, step=step, num_steps=300)
     assert beginning_line(beginning, has_run_before=has_run_before) == line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -10,18 +11,22 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from droplora_sweep.search.history import LastReport, SearchHistory, TrialHistory, UnfinishedTrial
-from droplora_sweep.search.proposal import ProposedTrial
+from droplora_sweep.records.messages import SUBMISSION, Submission, submission_of
+from droplora_sweep.records.trial import RecordedEvaluation, TrialRecord
+from droplora_sweep.records.trial import TrialState as State
+from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import Unreported, reconciled_study, unreported_endings
 from droplora_sweep.spec import SweepSpec, resolve
+from tests.recording import result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from droplora_sweep.spec import TrialSpec
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RATE = "adapter.pruning_rate"
 RATES = {RATE: {"values": [0.0, 0.2, 0.4]}}
 SPACE = {RATE: {"min": 0.0, "max": 0.5}}
@@ -39,9 +44,14 @@ def make_sweep(**search: Any) -> SweepSpec:
 SWEEP = make_sweep()
 
 
-def known(number: int, ending: Any, *scores: float, rate: float = 0.25) -> TrialHistory:
-    at = dict(enumerate(scores, start=1))
-    return TrialHistory(number, f"t{number}", {RATE: rate}, ending, at)
+def known(number: int, state: str, *scores: float, rate: float = 0.25) -> TrialHistory:
+    return TrialHistory(
+        number=number,
+        name=f"t{number}",
+        drawn={RATE: rate},
+        state=State(state),
+        scores=dict(enumerate(scores, start=1)),
+    )
 
 
 @pytest.fixture
@@ -66,7 +76,7 @@ def test_a_study_that_agrees_is_left_as_it_is(study: optuna.Study) -> None:
     rate = draw(study, 0.5)
     study.tell(0, 0.5)
     open_rate = draw(study, 0.1)
-    trials = {0: known(0, "complete", 0.5, rate=rate), 1: known(1, None, 0.1, rate=open_rate)}
+    trials = {0: known(0, "COMPLETE", 0.5, rate=rate), 1: known(1, "RUNNING", 0.1, rate=open_rate)}
     assert unreported_endings(trials, study.trials) == []
     assert reconciled_study(study, trials, SWEEP) is study
     assert states(study) == ["COMPLETE", "RUNNING"]
@@ -77,9 +87,9 @@ def test_what_is_finished_in_the_ledger_is_told_and_what_it_does_not_know_has_fa
 ) -> None:
     rates = [draw(study, 0.5), draw(study, 0.2), draw(study), draw(study)]
     trials = {
-        0: known(0, "complete", 0.5, rate=rates[0]),
-        1: known(1, "stopped", 0.2, rate=rates[1]),
-        2: known(2, "failed", rate=rates[2]),
+        0: known(0, "COMPLETE", 0.5, rate=rates[0]),
+        1: known(1, "STOPPED", 0.2, rate=rates[1]),
+        2: known(2, "FAILED", rate=rates[2]),
     }
     assert unreported_endings(trials, study.trials) == [
         Unreported(0, TrialState.COMPLETE, 0.5),
@@ -106,9 +116,9 @@ def test_a_study_that_contradicts_the_ledger_is_made_anew(
 ) -> None:
     """A lost or older study.db, one told of an end that the ledger never had, another's study."""
     trials = {
-        1: known(1, "complete", 0.2, 0.5, rate=0.3),
-        2: known(2, None, 0.1, rate=0.1),
-        3: known(3, "stopped", 0.4, rate=0.2),
+        1: known(1, "COMPLETE", 0.2, 0.5, rate=0.3),
+        2: known(2, "RUNNING", 0.1, rate=0.1),
+        3: known(3, "STOPPED", 0.4, rate=0.2),
     }
     if contradiction != "missing":
         draw(study)
@@ -131,6 +141,27 @@ def test_a_study_that_contradicts_the_ledger_is_made_anew(
     assert anew.direction is optuna.study.StudyDirection.MAXIMIZE
 
 
+def unfinished_trial(trial: TrialHistory, spec: TrialSpec) -> TrialRecord:
+    """The record of a trial that an earlier driver left running."""
+    evaluations = tuple(
+        RecordedEvaluation(
+            number=number, num_evaluations=3, step=10, metrics={"val/mean": score}, time=NOW
+        )
+        for number, score in trial.scores.items()
+    )
+    return TrialRecord(
+        trial_id=trial.name,
+        number=trial.number,
+        fingerprint=identify(0, spec)[1],
+        spec=spec.model_dump(mode="json"),
+        params=trial.drawn,
+        drawn=trial.drawn,
+        state=State.RUNNING,
+        started=NOW,
+        evaluations=evaluations,
+    )
+
+
 @pytest.fixture
 def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
     """A searcher over what is known, with open trials, as a second driver makes it."""
@@ -138,51 +169,38 @@ def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
     def make(sweep: SweepSpec, *trials: TrialHistory, room: int = 1) -> StudySearcher:
         numbered = {trial.number: trial for trial in trials}
         specs = {trial.number: resolve(dict(trial.drawn), sweep) for trial in trials}
-        opened = tuple(
-            UnfinishedTrial(
-                ProposedTrial(
-                    trial.number,
-                    trial.name,
-                    identify(0, specs[trial.number])[1],
-                    dict(trial.drawn),
-                    specs[trial.number],
-                ),
-                LastReport(len(trial.scores), 3, 10, {"val/mean": trial.scores[len(trial.scores)]})
-                if trial.scores
-                else None,
-            )
+        unfinished = tuple(
+            unfinished_trial(trial, specs[trial.number])
             for trial in trials
-            if trial.ending is None
+            if trial.state is State.RUNNING
         )
         ended = {
-            identify(0, specs[trial.number])[1]: trial.score for trial in trials if trial.ending
+            identify(0, specs[trial.number])[1]: trial.score
+            for trial in trials
+            if trial.state is not State.RUNNING
         }
-        everything = SearchHistory(numbered, opened, ended, tuple(specs.values()))
+        everything = SearchHistory(
+            trials=numbered, unfinished=unfinished, ended=ended, specs=tuple(specs.values())
+        )
         reconciled = reconciled_study(study, numbered, sweep)
-        return StudySearcher(sweep, reconciled, identify, lambda: room, everything)
+        return StudySearcher(
+            sweep, reconciled, identify, lambda: room, trials_folder="trials", known=everything
+        )
 
     return make
-
-
-def result(score: float, evaluation: int = 3, **more: Any) -> dict[str, Any]:
-    return {"val/mean": score, "evaluation": evaluation, "num_evaluations": 3, **more}
 
 
 def test_open_trials_go_on_first_under_their_ids_and_the_number_of_trials_is_the_total(
     go_on: Any,
 ) -> None:
-    trials = (known(0, "complete", 0.5, rate=0.1), known(1, None, 0.2, rate=0.3))
-    searcher = go_on(make_sweep(num_trials=3), *trials, known(2, None, rate=0.4), room=9)
-    first, second = searcher.suggest("a"), searcher.suggest("b")
-    assert (first["trial_id"], second["trial_id"]) == ("t1", "t2")
-    assert first["last_report"] == {
-        "evaluation": 1,
-        "num_evaluations": 3,
-        "step": 10,
-        "metrics": {"val/mean": 0.2},
-        "outcomes": {},
-    }
-    assert second["last_report"] is None
+    trials = (known(0, "COMPLETE", 0.5, rate=0.1), known(1, "RUNNING", 0.2, rate=0.3))
+    searcher = go_on(make_sweep(num_trials=3), *trials, known(2, "RUNNING", rate=0.4), room=9)
+    first, second = (submission_of(searcher.suggest(name)) for name in ("a", "b"))
+    assert (first.trial_id, second.trial_id) == ("t1", "t2")
+    assert (first.folder, second.folder) == ("trials/t1", "trials/t2")
+    assert first.last is not None
+    assert (first.last.number, first.last.metrics) == (1, {"val/mean": 0.2})
+    assert second.last is None
     # While they run, a user may clone one.
     assert searcher.suggest("c") is None
     for name in ("a", "b"):
@@ -191,10 +209,10 @@ def test_open_trials_go_on_first_under_their_ids_and_the_number_of_trials_is_the
 
 
 def test_an_open_trial_ends_under_its_number(go_on: Any, study: optuna.Study) -> None:
-    searcher = go_on(SWEEP, known(0, "failed", rate=0.1), known(1, None, 0.2, rate=0.3))
+    searcher = go_on(SWEEP, known(0, "FAILED", rate=0.1), known(1, "RUNNING", 0.2, rate=0.3))
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(0.2, evaluation=1, delivered_again=True))
-    searcher.on_trial_result("a", result(0.4, evaluation=2))
+    searcher.on_trial_result("a", result(0.2, 1, is_repeated=True))
+    searcher.on_trial_result("a", result(0.4, 2))
     searcher.on_trial_complete("a", result(0.6))
     [trial] = [trial for trial in searcher._study.trials if trial.number == 1]
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.6)
@@ -203,28 +221,34 @@ def test_an_open_trial_ends_under_its_number(go_on: Any, study: optuna.Study) ->
 
 def test_finished_trials_are_not_drawn_again(go_on: Any) -> None:
     sweep = make_sweep(parameters=RATES)
-    searcher = go_on(sweep, known(0, "complete", 0.5, rate=0.0), known(1, "failed", rate=0.2))
-    assert searcher.suggest("a")["trial_id"] != "t0"
-    assert searcher.proposal("a").params == {RATE: 0.4}
+    searcher = go_on(sweep, known(0, "COMPLETE", 0.5, rate=0.0), known(1, "FAILED", rate=0.2))
+    assert submission_of(searcher.suggest("a")).trial_id != "t0"
+    assert searcher.planned("a").drawn == {RATE: 0.4}
     searcher.on_trial_complete("a", result(0.1))
     assert searcher.suggest("b") == Searcher.FINISHED
 
 
 def test_a_search_that_goes_on_does_not_draw_what_the_first_one_drew(go_on: Any) -> None:
-    new = StudySearcher(SWEEP, optuna.create_study(direction="maximize"), identify, lambda: 1)
+    new = StudySearcher(
+        SWEEP,
+        optuna.create_study(direction="maximize"),
+        identify,
+        lambda: 1,
+        trials_folder="trials",
+    )
     new.suggest("a")
-    drawn = new.proposal("a").params[RATE]
-    searcher = go_on(SWEEP, known(0, "complete", 0.5, rate=drawn))
+    drawn = new.planned("a").drawn[RATE]
+    searcher = go_on(SWEEP, known(0, "COMPLETE", 0.5, rate=drawn))
     searcher.suggest("b")
-    assert searcher.proposal("b").params[RATE] != drawn
+    assert searcher.planned("b").drawn[RATE] != drawn
 
 
 def test_baselines_are_queued_once(go_on: Any) -> None:
     sweep = make_sweep(parameters=RATES, queue_baselines=True)
-    searcher = go_on(sweep, known(0, None, rate=0.4), room=9)
+    searcher = go_on(sweep, known(0, "RUNNING", rate=0.4), room=9)
     first, second = searcher.suggest("a"), searcher.suggest("b")
-    assert first["trial_id"] == "t0"
-    assert searcher.proposal("b").params == {RATE: 0.0}
+    assert submission_of(first).trial_id == "t0"
+    assert searcher.planned("b").drawn == {RATE: 0.0}
     assert (first[BASELINE], second[BASELINE]) == (True, True)
     assert not searcher.suggest("c")[BASELINE]
 
@@ -232,15 +256,15 @@ def test_baselines_are_queued_once(go_on: Any) -> None:
 def test_a_queued_baseline_that_was_not_started_waits_in_the_study(study: optuna.Study) -> None:
     sweep = make_sweep(parameters=RATES, queue_baselines=True)
     for _ in range(2):
-        StudySearcher(sweep, study, identify, lambda: 1)
+        StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials")
     assert states(study) == ["WAITING", "WAITING"]
 
 
 def test_a_search_that_is_cut_short_tells_the_study_nothing(go_on: Any) -> None:
-    searcher = go_on(SWEEP, known(0, None, rate=0.3))
+    searcher = go_on(SWEEP, known(0, "RUNNING", rate=0.3))
     searcher.suggest("a")
     searcher.abandon()
-    searcher.on_trial_complete("a", result(0.2, evaluation=1))
+    searcher.on_trial_complete("a", result(0.2, 1))
     assert states(searcher._study) == ["RUNNING"]
 
 
@@ -249,7 +273,10 @@ class Trial:
 
     def __init__(self, tune_id: str, trial_id: str, *, is_baseline: bool = False) -> None:
         self.trial_id = tune_id
-        self.config = {"trial_id": trial_id, BASELINE: is_baseline}
+        self.config = {
+            SUBMISSION: Submission(trial_id=trial_id, spec=""),
+            BASELINE: is_baseline,
+        }
 
 
 def test_rungs_remember_the_trials_of_before() -> None:
@@ -261,9 +288,9 @@ def test_rungs_remember_the_trials_of_before() -> None:
     worse: Any = Trial("tune1", "t7")
     fresh = make_scheduler(sweep)
     fresh.on_trial_add(controller, worse)
-    first = result(0.1, evaluation=1)
+    first = result(0.1, 1)
     assert fresh.on_trial_result(controller, worse, first) == TrialScheduler.CONTINUE
-    trials = [known(0, "complete", 0.5, 0.6), known(1, "stopped", 0.4)]
+    trials = [known(0, "COMPLETE", 0.5, 0.6), known(1, "STOPPED", 0.4)]
     informed = make_scheduler(sweep, trials)
     informed.on_trial_add(controller, worse)
     assert informed.on_trial_result(controller, worse, first) == TrialScheduler.STOP
@@ -279,11 +306,11 @@ def test_a_trial_that_goes_on_is_the_one_the_rungs_know_and_its_last_report_is_d
     sweep = SweepSpec.model_validate(
         {"name": "s", "search": {"stopping": rule}, "evaluation": {"num_evaluations": 4}}
     )
-    trials = [known(0, "complete", 0.5, 0.6, 0.7, 0.8), known(1, None, 0.9, 0.1)]
+    trials = [known(0, "COMPLETE", 0.5, 0.6, 0.7, 0.8), known(1, "RUNNING", 0.9, 0.1)]
     assert trials[1].decided_scores == {1: 0.9}
     scheduler = make_scheduler(sweep, trials)
     controller: Any = None
     starts: Any = Trial("tune1", "t1")
     scheduler.on_trial_add(controller, starts)
-    again = result(0.1, evaluation=2)
+    again = result(0.1, 2)
     assert scheduler.on_trial_result(controller, starts, again) == TrialScheduler.STOP

@@ -10,17 +10,21 @@ from ray.tune.schedulers import TrialScheduler
 
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.messages import SUBMISSION, Submission
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.deciding import decide
 from droplora_sweep.search.history import search_history
 from droplora_sweep.search.scheduler import BASELINE, make_scheduler
 from droplora_sweep.spec import SweepSpec
+from tests.recording import evaluated, planned, result
 
 NOT_FINITE = [float("nan"), float("inf"), float("-inf")]
 
 
 def client(name: str) -> Any:
-    return SimpleNamespace(trial_id=name, config={"trial_id": name, BASELINE: False})
+    return SimpleNamespace(
+        trial_id=name, config={SUBMISSION: Submission(trial_id=name, spec=""), BASELINE: False}
+    )
 
 
 @pytest.mark.parametrize("score", NOT_FINITE)
@@ -30,8 +34,7 @@ def test_asha_compares_nobody_with_it(score: float) -> None:
     def decision(name: str, score: float) -> str:
         trial = client(name)
         scheduler.on_trial_add(None, trial)
-        result = {"evaluation": 1, "val/mean": score}
-        return str(scheduler.on_trial_result(None, trial, result))
+        return str(scheduler.on_trial_result(None, trial, result(score, 1)))
 
     assert decision("broken", score) == TrialScheduler.CONTINUE
     for number in range(6):
@@ -50,15 +53,15 @@ def test_the_ledger_ends_such_a_trial_and_decides_on_the_others(
         fingerprint = f"{number:08x}" + "0" * 56
         name = trial_id(number, fingerprint)
         params = {"adapter.pruning_rate": 0.0}
-        writer.trial_started(name, number, fingerprint, sweep.trial, params)
+        writer.trial_started(planned(name, number, fingerprint, sweep.trial, params))
         metrics = {"val/mean": value, "val/builtin_choice": value}
-        writer.trial_reported(name, 1, 10, metrics, num_evaluations=1)
+        writer.trial_reported(name, evaluated(1, 10, metrics, num_evaluations=1))
         writer.trial_finished(name, TrialState.COMPLETE, adapter_files={"adapter.bin": b"1"})
     writer.close()
     ledger = Ledger.open(tmp_path, "s")
     assert all(trial.is_finished for trial in ledger.records())
     known = search_history(ledger.record, "val/mean")
-    assert [known.trials[number].ending for number in with_scores] == ["failed", "complete"]
-    assert not known.open
+    assert [known.trials[number].state for number in with_scores] == ["FAILED", "COMPLETE"]
+    assert not known.unfinished
     decisions = decide(ledger)
     assert [decision.best and decision.best.score for decision in decisions] == [0.5]

@@ -11,10 +11,13 @@ from optuna.trial import TrialState
 
 from droplora_sweep.analysis.ranking import pareto_front
 from droplora_sweep.present.contents.results import pareto_table
+from droplora_sweep.records.messages import message_of
+from droplora_sweep.records.trial import TrialState as State
 from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, resolve
+from tests.recording import result as one_of
 
 OBJECTIVES = ("mean", "seconds", "memory")
 RATE = "adapter.pruning_rate"
@@ -44,15 +47,21 @@ def make_study() -> optuna.Study:
     return optuna.create_study(directions=DIRECTIONS)
 
 
-def result(score: float, evaluation: int, seconds: float = 5.0, **more: Any) -> dict[str, Any]:
-    counts = {"evaluation": evaluation, "num_evaluations": 2}
-    costs = {"train_seconds": seconds, "peak_memory_gb": 1.5}
-    return {"val/mean": score, **counts, **costs, **more}
+def result(
+    score: float,
+    number: int,
+    seconds: float = 5.0,
+    memory: float = 1.5,
+    *,
+    is_repeated: bool = False,
+) -> dict[str, Any]:
+    costs = {"train_seconds": seconds, "peak_memory_gb": memory}
+    return one_of(score, number, num_evaluations=2, is_repeated=is_repeated, **costs)
 
 
 def test_a_complete_trial_is_told_by_all_its_objectives_and_seconds_add_up() -> None:
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1)
+    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, trials_folder="trials")
     searcher.suggest("a")
     searcher.on_trial_result("a", result(0.2, 1, seconds=5.0))
     searcher.on_trial_complete("a", result(0.6, 2, seconds=7.0))
@@ -60,23 +69,38 @@ def test_a_complete_trial_is_told_by_all_its_objectives_and_seconds_add_up() -> 
 
 
 def test_seconds_of_an_earlier_driver_count_once() -> None:
-    before = TrialHistory(0, "t0", {}, None, {1: 0.2}, seconds={1: 5.0})
+    before = TrialHistory(
+        number=0,
+        name="t0",
+        drawn={},
+        state=State.RUNNING,
+        scores={1: 0.2},
+        seconds={1: 5.0},
+    )
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, SearchHistory({0: before}))
+    searcher = StudySearcher(
+        make_sweep(),
+        study,
+        identify,
+        lambda: 1,
+        trials_folder="trials",
+        known=SearchHistory(trials={0: before}),
+    )
     trial = study.ask()
-    again = result(0.2, 1, seconds=5.0, delivered_again=True)
-    searcher._telling.report(trial, again)
-    assert searcher._telling.end(trial, result(0.6, 2, seconds=7.0)) == (0.6, 12.0, 1.5)
+    again = message_of(result(0.2, 1, seconds=5.0, is_repeated=True))
+    searcher._reporter.report(trial, again)
+    last = message_of(result(0.6, 2, seconds=7.0))
+    assert searcher._reporter.end(trial, last) == (0.6, 12.0, 1.5)
 
 
 @pytest.mark.parametrize(
     "last",
-    [result(0.6, 1), {**result(0.6, 2), "peak_memory_gb": float("nan")}, result(float("inf"), 2)],
+    [result(0.6, 1), result(0.6, 2, memory=float("nan")), result(float("inf"), 2)],
     ids=["stopped", "without a cost", "without a score"],
 )
 def test_a_trial_without_all_objectives_fails(last: dict[str, Any]) -> None:
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1)
+    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, trials_folder="trials")
     searcher.suggest("a")
     searcher.on_trial_complete("a", last)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
@@ -101,24 +125,25 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
         for index in numbers:
             name = f"tune{index}"
             searcher.suggest(name)
-            proposal = searcher.proposal(name)
-            drawn.append(proposal.params)
-            rank, rate = proposal.spec.adapter.rank, proposal.spec.adapter.pruning_rate
+            planned = searcher.planned(name)
+            drawn.append(planned.drawn)
+            adapter = planned.trial_spec.adapter
+            rank, rate = adapter.rank, adapter.pruning_rate
             score, seconds = 1 - (rate - 0.4) ** 2, float(rank)
             searcher.on_trial_complete(name, result(score, 2, seconds=seconds))
-            known[proposal.number] = TrialHistory(
-                proposal.number,
-                proposal.trial_id,
-                proposal.params,
-                "complete",
-                {2: score},
+            known[planned.number] = TrialHistory(
+                number=planned.number,
+                name=planned.trial_id,
+                drawn=planned.drawn,
+                state=State.COMPLETE,
+                scores={2: score},
                 values=(score, seconds, 1.5),
                 seconds={2: seconds},
             )
         return drawn
 
     known: dict[int, TrialHistory] = {}
-    searcher = StudySearcher(sweep, make_study(), identify, lambda: 9)
+    searcher = StudySearcher(sweep, make_study(), identify, lambda: 9, trials_folder="trials")
     first = run(searcher, range(6), known)
     assert len({str(params) for params in first}) == 6
     anew = reconciled_study(make_study(), known, sweep)
@@ -128,9 +153,17 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
     if kind == "nsga2":
         return  # the order of its parents is in the study alone
     ended = {
-        identify(0, resolve(dict(trial.drawn), sweep))[1]: trial.told for trial in known.values()
+        identify(0, resolve(dict(trial.drawn), sweep))[1]: trial.reported
+        for trial in known.values()
     }
-    resumed = StudySearcher(sweep, anew, identify, lambda: 9, SearchHistory(known, (), ended))
+    resumed = StudySearcher(
+        sweep,
+        anew,
+        identify,
+        lambda: 9,
+        trials_folder="trials",
+        known=SearchHistory(trials=known, ended=ended),
+    )
     assert run(resumed, range(10, 12), {}) == run(searcher, range(10, 12), {})
 
 
@@ -141,9 +174,14 @@ def record(number: int, state: str = "COMPLETE", **values: float) -> Any:
         "train_seconds": 1.0,
     }
     half = values.get("seconds", 10.0) / 2
-    reports = [SimpleNamespace(metrics={"train_seconds": half}) for _ in range(2)]
+    evaluations = [SimpleNamespace(metrics={"train_seconds": half}) for _ in range(2)]
     return SimpleNamespace(
-        trial_id=f"t{number}", number=number, state=state, spec={}, metrics=metrics, reports=reports
+        trial_id=f"t{number}",
+        number=number,
+        state=state,
+        spec={},
+        metrics=metrics,
+        evaluations=evaluations,
     )
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import optuna
 import pytest
 
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec
+from tests.recording import result
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import TrialSpec
@@ -51,19 +53,26 @@ def num_trials_to_good(kind: str, seed: int, trials: Any, points: Any) -> int:
     fields = {"name": "s", "seed": seed, "search": {**search, "queue_baselines": False}}
     sweep = SweepSpec.model_validate(fields)
     priors = {
-        number: TrialHistory(number, f"old/{number}", params, "complete", {1: value}, is_prior=True)
+        number: TrialHistory(
+            number=number,
+            name=f"old/{number}",
+            drawn=params,
+            state=TrialState.COMPLETE,
+            scores={1: value},
+            is_prior=True,
+        )
         for number, (params, value) in enumerate(trials)
     }
     study = reconciled_study(optuna.create_study(direction="maximize"), priors, sweep)
-    known = SearchHistory(priors, points=tuple(points))
-    searcher = StudySearcher(sweep, study, identify, lambda: 1, known)
+    known = SearchHistory(trials=priors, points=tuple(points))
+    searcher = StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials", known=known)
     for count in range(1, MOST_TRIALS + 1):
         name = f"tune{count}"
         searcher.suggest(name)
-        value = score(searcher.proposal(name).params)
+        value = score(searcher.planned(name).drawn)
         if value >= GOOD:
             return count
-        searcher.on_trial_complete(name, {"val/mean": value, "evaluation": 1, "num_evaluations": 1})
+        searcher.on_trial_complete(name, result(value))
     return MOST_TRIALS
 
 

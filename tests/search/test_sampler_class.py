@@ -13,6 +13,7 @@ from droplora_sweep.plan.survey import survey
 from droplora_sweep.search.sampler_class import check_sampler
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import OptunaSamplerSpec, SweepSpec, load_sweep, load_sweep_file
+from tests.recording import result
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import TrialSpec
@@ -183,7 +184,7 @@ def searcher_of(sweep: SweepSpec) -> StudySearcher:
     def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
         return f"t{number}", f"{spec.adapter.pruning_rate:g} {spec.adapter.rank}"
 
-    return StudySearcher(sweep, study, identify, lambda: 99)
+    return StudySearcher(sweep, study, identify, lambda: 99, trials_folder="trials")
 
 
 def test_a_sampler_that_has_tried_everything_ends_the_search() -> None:
@@ -192,9 +193,8 @@ def test_a_sampler_that_has_tried_everything_ends_the_search() -> None:
     while not searcher.is_over:
         config = searcher.suggest("tune")
         if isinstance(config, dict):
-            drawn.add(searcher.proposal("tune").fingerprint)
-            end = {"val/mean": 0.5, "evaluation": 1, "num_evaluations": 1}
-            searcher.on_trial_complete("tune", end)
+            drawn.add(searcher.planned("tune").fingerprint)
+            searcher.on_trial_complete("tune", result(0.5))
     assert len(drawn) == 6 * 2
 
 
@@ -215,8 +215,10 @@ def test_a_resumed_search_does_not_repeat_the_draws_of_the_first() -> None:
     drawn = []
     for searcher in (first, None):
         if searcher is None:
-            searcher = StudySearcher(sweep, first._study, first._identify, lambda: 99)
+            searcher = StudySearcher(
+                sweep, first._study, first._identify, lambda: 99, trials_folder="trials"
+            )
         for name in ("a", "b", "c"):
             assert searcher.suggest(name)
-            drawn.append(searcher.proposal(name).params)
+            drawn.append(searcher.planned(name).drawn)
     assert drawn[:3] != drawn[3:]

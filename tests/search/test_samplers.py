@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
+from droplora_sweep.records.messages import Failed, tune_result
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.search.history import SearchHistory, TrialHistory
 from droplora_sweep.search.samplers import make_sampler
 from droplora_sweep.search.scheduler import BASELINE
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import SweepSpec, baselines, grid_size, resolve
+from tests.recording import result
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import TrialSpec
@@ -96,6 +99,9 @@ def score_of(spec: TrialSpec) -> float:
     return 1 - abs(spec.adapter.pruning_rate - 0.5) - abs(math.log10(rate) + 3) / 5
 
 
+STATES = (*[TrialState.COMPLETE] * 3, TrialState.STOPPED, TrialState.FAILED)
+
+
 class Search:
     """One driver's searcher, and what it has been told."""
 
@@ -111,8 +117,10 @@ class Search:
         study = study or optuna.create_study(direction="maximize")
         reconciled = reconciled_study(study, self.known, sweep)
         ended = {identify(0, self.specs[n])[1]: one.score for n, one in self.known.items()}
-        known = SearchHistory(self.known, (), ended, tuple(self.specs.values()))
-        self.searcher = StudySearcher(sweep, reconciled, identify, lambda: 99, known)
+        known = SearchHistory(trials=self.known, ended=ended, specs=tuple(self.specs.values()))
+        self.searcher = StudySearcher(
+            sweep, reconciled, identify, lambda: 99, trials_folder="trials", known=known
+        )
 
     @property
     def study(self) -> optuna.Study:
@@ -122,24 +130,25 @@ class Search:
         """Tune's name of the next trial, and what it is; None at the search's end."""
         name = f"tune{len(self.study.trials)}"
         config = self.searcher.suggest(name)
-        return None if config == Searcher.FINISHED else (name, self.searcher.proposal(name))
+        return None if config == Searcher.FINISHED else (name, self.searcher.planned(name))
 
-    def tell(self, name: str, proposal: Any, ending: Any = "complete") -> None:
-        score = score_of(proposal.spec)
-        number, scores = proposal.number, {1: score / 2, 2: score}
-        if ending == "failed":
-            self.searcher.on_trial_complete(name, {"failure": "no"})
+    def tell(self, name: str, planned: Any, state: TrialState = TrialState.COMPLETE) -> None:
+        score = score_of(planned.trial_spec)
+        scores = {1: score / 2, 2: score}
+        if state is TrialState.FAILED:
+            self.searcher.on_trial_complete(name, tune_result(Failed("no")))
             scores = {}
+        elif state is TrialState.COMPLETE:
+            self.searcher.on_trial_result(name, result(score / 2, 1, num_evaluations=2))
+            self.searcher.on_trial_complete(name, result(score, 2, num_evaluations=2))
         else:
-            metric = {"val/mean": score / 2, "evaluation": 1, "num_evaluations": 2}
-            if ending == "complete":
-                self.searcher.on_trial_result(name, metric)
-                metric = {"val/mean": score, "evaluation": 2, "num_evaluations": 2}
-            else:
-                scores = {1: score / 2}
-            self.searcher.on_trial_complete(name, metric)
-        self.known[number] = TrialHistory(number, f"t{number}", proposal.params, ending, scores)
-        self.specs[number] = proposal.spec
+            self.searcher.on_trial_complete(name, result(score / 2, 1, num_evaluations=2))
+            scores = {1: score / 2}
+        number = planned.number
+        self.known[number] = TrialHistory(
+            number=number, name=f"t{number}", drawn=planned.drawn, state=state, scores=scores
+        )
+        self.specs[number] = planned.trial_spec
 
     def run(self, num_trials: int) -> list[dict[str, Any]]:
         """So many trials one after another: what was drawn. Every fourth fails or is stopped."""
@@ -148,9 +157,8 @@ class Search:
             found = self.draw()
             if found is None:
                 break
-            ending = ["complete", "complete", "complete", "stopped", "failed"][index % 5]
-            self.tell(*found, ending)
-            drawn.append(found[1].params)
+            self.tell(*found, STATES[index % len(STATES)])
+            drawn.append(found[1].drawn)
         return drawn
 
 
@@ -215,7 +223,7 @@ def test_a_gaussian_process_draws_alike_and_side_by_side_apart() -> None:
         search = Search(sweep)
         search.run(3)
         found = [search.draw(), search.draw()]
-        drawn.append([one[1].params[RATE] for one in found if one is not None])
+        drawn.append([one[1].drawn[RATE] for one in found if one is not None])
     assert drawn[0] == drawn[1]
     assert drawn[0][0] != drawn[0][1]
 
@@ -226,7 +234,9 @@ def test_a_study_made_anew_has_the_generations_of_nsga2() -> None:
     whole.run(11)
     anew = Search(sweep, before=whole).study
     # A child that equals a trial of before is not run again, and only the study knows of it.
-    complete = [number for number, trial in whole.known.items() if trial.ending == "complete"]
+    complete = [
+        number for number, trial in whole.known.items() if trial.state is TrialState.COMPLETE
+    ]
     generations = [
         [study.trials[number].system_attrs["NSGAIISampler:generation"] for number in complete]
         for study in (whole.study, anew)
@@ -247,19 +257,19 @@ def test_trials_side_by_side_are_different_ones(kind: str, num_before: int) -> N
 @pytest.mark.parametrize("kind", ALL)
 def test_trials_that_fail_or_are_stopped_leave_nothing_running(kind: str) -> None:
     search = Search(make_sweep(kind))
-    for ending in ("failed", "stopped", "failed", "complete", "stopped", "failed"):
+    for state in ["FAILED", "STOPPED", "FAILED", "COMPLETE", "STOPPED", "FAILED"]:
         found = search.draw()
         assert found is not None
-        search.tell(*found, ending)
+        search.tell(*found, TrialState(state))
     assert search.draw() is not None
     finished = [trial.state for trial in search.study.trials[:-1]]
     assert finished == [
-        TrialState.FAIL,
-        TrialState.PRUNED,
-        TrialState.FAIL,
-        TrialState.COMPLETE,
-        TrialState.PRUNED,
-        TrialState.FAIL,
+        OptunaState.FAIL,
+        OptunaState.PRUNED,
+        OptunaState.FAIL,
+        OptunaState.COMPLETE,
+        OptunaState.PRUNED,
+        OptunaState.FAIL,
     ]
 
 
@@ -272,7 +282,7 @@ def test_models_find_better_trials_than_random_ones(kind: str) -> None:
         found = search.draw()
         assert found is not None
         search.tell(*found)
-        scores.append(score_of(found[1].spec))
+        scores.append(score_of(found[1].trial_spec))
     assert sum(scores[-8:]) / 8 > 0.76
 
 

@@ -9,8 +9,10 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from droplora_sweep.records.messages import Failed, tune_result
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
+from tests.recording import result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,22 +34,18 @@ def make(tmp_path: Any) -> Callable[..., tuple[StudySearcher, optuna.Study]]:
         fields = {"num_trials": 6, "parameters": RATES, "queue_baselines": False, **search}
         sweep = SweepSpec.model_validate({"name": "s", "search": fields})
         study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="maximize")
-        return StudySearcher(sweep, study, identify, lambda: room), study
+        return StudySearcher(sweep, study, identify, lambda: room, trials_folder="trials"), study
 
     return make
-
-
-def result(score: float, evaluation: int = 3) -> dict[str, Any]:
-    return {"val/mean": score, "evaluation": evaluation, "num_evaluations": 3}
 
 
 def test_the_papers_setting_and_no_pruning_are_drawn_first(make: Any) -> None:
     searcher, _ = make(room=2, queue_baselines=True, parameters={**RATES, **CONTINUOUS})
     for tune_id in ("a", "b"):
         searcher.suggest(tune_id)
-    first, second = searcher.proposal("a"), searcher.proposal("b")
-    assert first.params == {"adapter.pruning_rate": 0.4, "training.learning_rate": 3e-4}
-    assert second.params == {"adapter.pruning_rate": 0.0, "training.learning_rate": 3e-4}
+    first, second = searcher.planned("a"), searcher.planned("b")
+    assert first.drawn == {"adapter.pruning_rate": 0.4, "training.learning_rate": 3e-4}
+    assert second.drawn == {"adapter.pruning_rate": 0.0, "training.learning_rate": 3e-4}
 
 
 def test_it_draws_no_more_than_there_is_room_for(make: Any) -> None:
@@ -74,9 +72,11 @@ def test_a_trial_is_run_once_and_a_small_space_ends_early(make: Any) -> None:
     drawn = []
     while (config := searcher.suggest(f"tune{len(drawn)}")) != Searcher.FINISHED:
         assert config is not None
-        proposal = searcher.proposal(f"tune{len(drawn)}")
-        searcher.on_trial_complete(f"tune{len(drawn)}", result(proposal.spec.adapter.pruning_rate))
-        drawn.append(proposal.fingerprint)
+        planned = searcher.planned(f"tune{len(drawn)}")
+        searcher.on_trial_complete(
+            f"tune{len(drawn)}", result(planned.trial_spec.adapter.pruning_rate)
+        )
+        drawn.append(planned.fingerprint)
     assert len(drawn) == len(set(drawn)) == 3
     repeated = [trial for trial in study.trials if trial.value is not None]
     assert all(trial.value == trial.params["adapter.pruning_rate"] for trial in repeated)
@@ -85,8 +85,8 @@ def test_a_trial_is_run_once_and_a_small_space_ends_early(make: Any) -> None:
 def test_a_stopped_trial_is_pruned_with_its_score_so_far(make: Any) -> None:
     searcher, study = make()
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(0.2, evaluation=1))
-    searcher.on_trial_complete("a", result(0.3, evaluation=2))
+    searcher.on_trial_result("a", result(0.2, 1))
+    searcher.on_trial_complete("a", result(0.3, 2))
     (trial,) = study.trials
     assert trial.state is TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.2, 2: 0.3}
@@ -97,7 +97,7 @@ def test_a_stopped_trial_is_pruned_with_its_score_so_far(make: Any) -> None:
     [
         {"result": result(float("nan"))},
         {"result": result(float("inf"))},
-        {"result": {"failure": "loss is nan at step 3", "done": True}},
+        {"result": tune_result(Failed("loss is nan at step 3"))},
         {"result": None},
         {"result": result(0.5), "error": True},
     ],
@@ -123,5 +123,5 @@ def test_settings_name_alpha_itself_and_not_its_ratio(make: Any) -> None:
     ratio = {"adapter.alpha": {"values": [2], "ratio_of": "adapter.rank"}}
     searcher, _ = make(parameters={**ratio, **CONTINUOUS})
     searcher.suggest("a")
-    assert searcher.proposal("a").params["adapter.alpha"] == 2
-    assert searcher.proposal("a").settings["adapter.alpha"] == 64
+    assert searcher.planned("a").drawn["adapter.alpha"] == 2
+    assert searcher.planned("a").params["adapter.alpha"] == 64

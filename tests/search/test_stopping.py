@@ -12,10 +12,13 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from droplora_sweep.analysis.pairing import is_behind
+from droplora_sweep.records.messages import SUBMISSION, Evaluated, Submission, tune_result
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.search.history import TrialHistory
-from droplora_sweep.search.rules import Evaluated, below_median, bracket_of, is_futile
+from droplora_sweep.search.rules import Scored, below_median, bracket_of, is_futile
 from droplora_sweep.search.scheduler import BASELINE, NUMBER, is_paired, make_scheduler
 from droplora_sweep.spec import SweepSpec
+from tests.recording import evaluated
 
 KINDS = ("asha", "hyperband", "median", "futility")
 NUM_EVALUATIONS = 9
@@ -45,13 +48,21 @@ def outcomes_of(score: float) -> dict[str, list[float | None]]:
 
 
 def client(number: int, *, is_baseline: bool = False) -> Any:
-    config = {"trial_id": f"t{number}", NUMBER: number, BASELINE: is_baseline}
+    submission = Submission(trial_id=f"t{number}", spec="")
+    config = {SUBMISSION: submission, NUMBER: number, BASELINE: is_baseline}
     return SimpleNamespace(trial_id=f"tune{number}", config=config)
 
 
 def result(evaluation: int, score: float) -> dict[str, Any]:
     outcomes = outcomes_of(score) if np.isfinite(score) else {}
-    return {"evaluation": evaluation, "val/mean": score, "outcomes": outcomes}
+    found = evaluated(
+        evaluation,
+        10 * evaluation,
+        {"val/mean": score},
+        num_evaluations=NUM_EVALUATIONS,
+        outcomes=outcomes,
+    )
+    return tune_result(Evaluated(found))
 
 
 def run(scheduler: Any, numbers: Any, *, baselines: tuple[int, ...] = ()) -> dict[int, int]:
@@ -68,10 +79,16 @@ def run(scheduler: Any, numbers: Any, *, baselines: tuple[int, ...] = ()) -> dic
     return reached
 
 
-def known(number: int, num_reports: int, ending: Any) -> TrialHistory:
-    scores = dict(enumerate(scores_of(number)[:num_reports], start=1))
+def known(number: int, num_evaluations: int, state: TrialState) -> TrialHistory:
+    scores = dict(enumerate(scores_of(number)[:num_evaluations], start=1))
     outcomes = {evaluation: outcomes_of(score) for evaluation, score in scores.items()}
-    return TrialHistory(number, f"t{number}", {}, ending, scores, outcomes)
+    return TrialHistory(
+        number=number, name=f"t{number}", drawn={}, state=state, scores=scores, outcomes=outcomes
+    )
+
+
+def ended(num_evaluations: int) -> TrialState:
+    return TrialState.COMPLETE if num_evaluations == NUM_EVALUATIONS else TrialState.STOPPED
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,11 +112,7 @@ def test_a_baseline_is_never_stopped(kind: str) -> None:
 def test_a_sweep_that_goes_on_decides_as_it_would_have(kind: str) -> None:
     sweep = make_sweep(kind)
     whole = run(make_scheduler(sweep, is_behind=behind), range(40))
-    trials = [
-        known(number, count, "complete" if count == NUM_EVALUATIONS else "stopped")
-        for number, count in whole.items()
-        if number < 25
-    ]
+    trials = [known(number, count, ended(count)) for number, count in whole.items() if number < 25]
     resumed = run(make_scheduler(sweep, trials, behind), range(25, 40))
     assert resumed == {number: whole[number] for number in range(25, 40)}
 
@@ -109,13 +122,12 @@ def test_the_last_report_of_an_open_trial_is_decided_again(kind: str) -> None:
     sweep = make_sweep(kind)
     before = list(range(25))
     whole = run(make_scheduler(sweep, is_behind=behind), [*before, 30])
-    trials = [
-        known(number, whole[number], "complete" if whole[number] == NUM_EVALUATIONS else "stopped")
-        for number in before
-    ]
+    trials = [known(number, whole[number], ended(whole[number])) for number in before]
     stopped_at = whole[30]
     assert stopped_at < NUM_EVALUATIONS, "the case needs a trial that is stopped"
-    scheduler: Any = make_scheduler(sweep, [*trials, known(30, stopped_at, None)], behind)
+    scheduler: Any = make_scheduler(
+        sweep, [*trials, known(30, stopped_at, TrialState.RUNNING)], behind
+    )
     trial = client(30)
     scheduler.on_trial_add(None, trial)
     again = result(stopped_at, scores_of(30)[stopped_at - 1])
@@ -146,9 +158,9 @@ def test_only_what_compares_examples_keeps_them() -> None:
     assert [kind for kind in (*KINDS, "none") if is_paired(make_sweep(kind))] == ["futility"]
 
 
-def histories(**scores: list[float]) -> dict[str, dict[int, Evaluated]]:
+def histories(**scores: list[float]) -> dict[str, dict[int, Scored]]:
     return {
-        name: {index: Evaluated(one, outcomes_of(one)) for index, one in enumerate(given, start=1)}
+        name: {index: Scored(one, outcomes_of(one)) for index, one in enumerate(given, start=1)}
         for name, given in scores.items()
     }
 
@@ -203,7 +215,7 @@ def test_how_many_equal_trials_are_stopped_as_futile() -> None:
     num_stopped = num_trials = 0
     for _ in range(40):
         easy = generator.random(200)  # each example's chance to be answered
-        rivals: dict[str, dict[int, Evaluated]] = {}
+        rivals: dict[str, dict[int, Scored]] = {}
         for number in range(10):
             name = f"t{number}"
             rivals[name] = {}
@@ -211,7 +223,7 @@ def test_how_many_equal_trials_are_stopped_as_futile() -> None:
             for evaluation in range(1, 5):
                 drawn = (generator.random(200) < easy).astype(float)
                 outcomes: Any = {"toy": drawn.tolist()}
-                rivals[name][evaluation] = Evaluated(float(drawn.mean()), outcomes)
+                rivals[name][evaluation] = Scored(float(drawn.mean()), outcomes)
                 if is_futile(rivals, name, evaluation, is_behind=behind):
                     num_stopped += 1
                     break

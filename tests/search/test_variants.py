@@ -14,6 +14,7 @@ from droplora_sweep.search.history import SearchHistory
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.variants import propose
 from droplora_sweep.spec import SweepSpec, TrialSpec
+from tests.recording import result
 
 RATE = {"min": 1e-4, "max": 1e-1, "scale": "log"}
 PARAMETERS = {
@@ -45,16 +46,15 @@ def run(sweep: SweepSpec, *, most: int = 99, specs: tuple[TrialSpec, ...] = ()) 
     """Every trial of a search whose scores favour one method."""
     study = optuna.create_study(direction="maximize")
     known = SearchHistory(specs=specs, ended={identify(0, spec)[1]: 0.5 for spec in specs})
-    searcher = StudySearcher(sweep, study, identify, lambda: 1, known)
+    searcher = StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials", known=known)
     drawn: list[TrialSpec] = []
     while len(drawn) < most:
         name = f"tune{len(drawn)}"
         if searcher.suggest(name) == Searcher.FINISHED:
             break
-        spec = searcher.proposal(name).spec
+        spec = searcher.planned(name).trial_spec
         score = 0.9 if spec.adapter.method == "dora" else 0.1
-        result = {"val/mean": score, "evaluation": 3, "num_evaluations": 3}
-        searcher.on_trial_complete(name, result)
+        searcher.on_trial_complete(name, result(score))
         drawn.append(spec)
     return drawn
 

@@ -79,7 +79,7 @@ def test_the_budget_ends_the_sweep_complete_with_its_reason(storage: Path) -> No
     assert record.trials
     assert all(trial.state in (TrialState.COMPLETE, TrialState.STOPPED) for trial in record.trials)
     for trial in record.trials:
-        assert all(len(report.outcomes["builtin_choice"]) == 32 for report in trial.reports)
+        assert all(len(report.outcomes["builtin_choice"]) == 32 for report in trial.evaluations)
 
 
 def test_optuna_dashboard_shows_every_trial_of_the_study(storage: Path) -> None:

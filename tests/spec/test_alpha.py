@@ -136,7 +136,14 @@ def test_startup_trials_that_leave_none_for_a_model_are_told() -> None:
 
 
 def recorded(spec: dict[str, Any]) -> SweepRecord:
-    return SweepRecord("1", "q", spec, {}, package_versions(), started=datetime.now(UTC))
+    return SweepRecord(
+        sweep_id="1",
+        name="q",
+        spec=spec,
+        data_digests={},
+        versions=package_versions(),
+        started=datetime.now(UTC),
+    )
 
 
 def test_a_clone_with_another_rank_has_its_alpha() -> None:

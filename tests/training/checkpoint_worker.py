@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from droplora_sweep.errors import TrialInterruptedError
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import CheckpointSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
@@ -34,7 +35,7 @@ def run(resident: TrialRunner, spec: TrialSpec, job: dict[str, Any]) -> dict[str
     place = CheckpointsInFolder(Path(job["folder"])) if job["folder"] else None
     store = Checkpoints(place, CheckpointSpec()) if place else None
     try:
-        files = resident.run(spec, lambda _: True, on_step=on_step, checkpoints=store)
+        files = resident.run(spec, lambda _: Decision.GO_ON, on_step=on_step, checkpoints=store)
     except TrialInterruptedError:
         return {"files": None, "steps": steps}
     return {"files": files, "steps": steps}

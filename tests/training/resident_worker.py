@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from droplora_sweep.errors import TrialError
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.trial import TrialSpec
 from droplora_sweep.training.runner import TrialRunner
 
@@ -31,11 +32,11 @@ def main(rank: int, folder: Path) -> None:
     for spec, trial in zip(specs, trials, strict=True):
         reports: list[Report | None] = []
 
-        def decide(report: Report | None, reports=reports, limit=trial["stop_after"]) -> bool:
+        def decide(report: Report | None, reports=reports, limit=trial["stop_after"]) -> Decision:
             reports.append(report)
-            decision = [len(reports) < limit if rank == 0 else None]
+            decision = [Decision.GO_ON if len(reports) < limit else Decision.END]
             dist.broadcast_object_list(decision, 0)
-            return bool(decision[0])
+            return decision[0]
 
         try:
             files, error = resident.run(spec, decide), None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
@@ -41,13 +42,13 @@ def test_a_trial_runs_to_its_end(tmp_path: Path, name: str) -> None:
     )
     reports: list[Report] = []
 
-    def decide(report: Report | None) -> bool:
+    def decide(report: Report | None) -> Decision:
         assert report is not None
         reports.append(report)
-        return True
+        return Decision.GO_ON
 
     files = TrialRunner(spec.model, threads=1).run(spec, decide)
 
-    first, last = (report.metrics["train/loss"] for report in reports)
+    first, last = (report.evaluation.metrics["train/loss"] for report in reports)
     assert last < first
     assert {"adapter_config.json", "adapter_model.safetensors"} <= files.keys()

@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from droplora_sweep.errors import TrialInterruptedError
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import CheckpointSpec
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
@@ -20,11 +22,12 @@ from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder, checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints, is_due
-from droplora_sweep.training.reporting import Report
 from droplora_sweep.training.runner import TrialRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from droplora_sweep.training.reporting import Report
 
 NUM_STEPS = 6
 """Two evaluations, after steps 3 and 6."""
@@ -66,12 +69,12 @@ class Caller:
         self._stop_at_evaluation = stop_at_evaluation
         self._save_at = save_at
 
-    def decide(self, report: Report | None) -> bool:
+    def decide(self, report: Report | None) -> Decision:
         assert report is not None
         self.reports.append(report)
-        if report.evaluation == self._stop_at_evaluation:
+        if report.evaluation.number == self._stop_at_evaluation:
             raise TrialInterruptedError("stopped while it waited")
-        return True
+        return Decision.GO_ON
 
     def on_step(self, step: int, num_steps: int) -> bool:
         assert num_steps == NUM_STEPS
@@ -108,8 +111,10 @@ def disturb_random_state() -> None:
 def timeless(report: Report) -> Report:
     """Without what a clock or another process's memory says."""
     unlike = {"tokens_per_second", "train_seconds", "evaluation_seconds", "peak_memory_gb"}
-    metrics = {name: value for name, value in report.metrics.items() if name not in unlike}
-    return Report(**{**vars(report), "metrics": metrics})
+    metrics = {
+        name: value for name, value in report.evaluation.metrics.items() if name not in unlike
+    }
+    return replace(report, evaluation=replace(report.evaluation, metrics=metrics))
 
 
 SIMPLE = {"plain", "step"}
@@ -135,7 +140,7 @@ def test_a_resumed_trial_gives_the_bytes_of_an_uninterrupted_one(
     assert run(resident, spec, third, tmp_path) == expected
     assert (first.steps, second.steps, third.steps) == ([1, 2], [3, 4, 5], [6])
     # The last report before the interruption is given again, and nothing else is.
-    assert [report.evaluation for report in third.reports] == [1, 2]
+    assert [report.evaluation.number for report in third.reports] == [1, 2]
     assert third.reports[0] == second.reports[0]
     assert [timeless(one) for one in third.reports] == [timeless(one) for one in whole.reports]
 
@@ -158,7 +163,7 @@ def test_a_trial_interrupted_while_it_waits_does_not_evaluate_again(
     after = Caller()
     assert run(resident, spec, after, tmp_path) == expected
     assert after.reports[0] == before.reports[-1]
-    assert [report.evaluation for report in after.reports] == list(range(evaluation, 3))
+    assert [report.evaluation.number for report in after.reports] == list(range(evaluation, 3))
     assert after.steps == list(range(3 * evaluation + 1, NUM_STEPS + 1))
 
 
@@ -166,10 +171,10 @@ def test_a_trial_that_is_ended_where_it_was_saved_gives_its_adapter(
     resident, saved_model, tmp_path
 ) -> None:
     spec = trial(saved_model, mask="step")
-    first = resident.run(spec, lambda report: False)
+    first = resident.run(spec, lambda report: Decision.END)
     interrupt(resident, spec, Caller(stop_at_evaluation=1), tmp_path)
     store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
-    assert resident.run(spec, lambda report: False, checkpoints=store) == first
+    assert resident.run(spec, lambda report: Decision.END, checkpoints=store) == first
 
 
 def test_a_checkpoint_beyond_where_the_trial_is_ended_is_not_used(
@@ -177,10 +182,10 @@ def test_a_checkpoint_beyond_where_the_trial_is_ended_is_not_used(
 ) -> None:
     """The driver that let it go on was lost, and the new one decides otherwise."""
     spec = trial(saved_model, mask="step")
-    expected = resident.run(spec, lambda report: False)
+    expected = resident.run(spec, lambda report: Decision.END)
     interrupt(resident, spec, Caller(stop_at=5), tmp_path)
     store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
-    assert resident.run(spec, lambda report: False, checkpoints=store) == expected
+    assert resident.run(spec, lambda report: Decision.END, checkpoints=store) == expected
 
 
 def test_a_checkpoint_is_safetensors_and_json_and_its_owners_alone(

@@ -39,17 +39,17 @@ def test_a_trial_reports_what_it_forgot(saved_model: Path, tmp_path: Path) -> No
     base, tokenizer = load_base_model(model), load_tokenizer(model)
     before = text_loss(base, tokenizer, TEXT.strip()).perplexity
     for one, two in zip(first.reports, second.reports, strict=True):
-        metrics = one.metrics
+        metrics = one.evaluation.metrics
         assert metrics["perplexity/before"] == pytest.approx(before, rel=1e-6)
         assert metrics["perplexity/after"] != metrics["perplexity/before"]
         assert metrics["perplexity/ratio"] == pytest.approx(
             metrics["perplexity/after"] / before, rel=1e-6
         )
-        assert metrics["perplexity/after"] == two.metrics["perplexity/after"]
+        assert metrics["perplexity/after"] == two.evaluation.metrics["perplexity/after"]
     without = Decisions()
     resident.run(trial(saved_model), without)
-    assert not any(name.startswith("perplexity") for name in without.reports[0].metrics)
-    assert without.reports[0].metrics["empty_examples"] == 0
+    assert not any(name.startswith("perplexity") for name in without.reports[0].evaluation.metrics)
+    assert without.reports[0].evaluation.metrics["empty_examples"] == 0
 
 
 def test_prompts_that_do_not_fit_are_counted(saved_model: Path) -> None:
@@ -58,7 +58,7 @@ def test_prompts_that_do_not_fit_are_counted(saved_model: Path) -> None:
     task = spec.task.model_copy(update={"prompt": "x" * 520 + "{instruction}"})
     decisions = Decisions()
     resident.run(spec.model_copy(update={"task": task}), decisions)
-    metrics = decisions.reports[0].metrics
+    metrics = decisions.reports[0].evaluation.metrics
     assert {name: metrics[f"long_prompts/{name}"] for name in BENCHMARKS} == dict.fromkeys(
         BENCHMARKS, 3.0
     )

@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
@@ -83,10 +84,10 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int)
     adapter = OTHERS[number - 4] if number else {}
     alone: list[Report] = []
 
-    def decide(report: Report | None) -> bool:
+    def decide(report: Report | None) -> Decision:
         assert report is not None
         alone.append(report)
-        return True
+        return Decision.GO_ON
 
     resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     files = resident.run(trial(saved_model, **adapter), decide)
@@ -94,12 +95,14 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int)
     weights = [load(each["adapter_model.safetensors"]) for each in (files, together["files"])]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=2e-5)
     for one, two in zip(alone, together["reports"], strict=True):
-        assert (one.evaluation, one.step, one.num_steps) == (
-            two.evaluation,
-            two.step,
-            two.num_steps,
+        first, second = one.evaluation, two.evaluation
+        assert (first.number, first.num_evaluations, first.step) == (
+            second.number,
+            second.num_evaluations,
+            second.step,
         )
-        assert two.metrics["train/loss"] == pytest.approx(one.metrics["train/loss"], rel=1e-5)
+        loss = pytest.approx(first.metrics["train/loss"], rel=1e-5)
+        assert second.metrics["train/loss"] == loss
         examples = [sorted(result.example_id for result in each.results) for each in (one, two)]
         assert examples[0] == examples[1]
         assert len(examples[0]) == 5
@@ -110,8 +113,9 @@ def test_the_workers_read_the_held_out_text_together(seen, saved_model: Path) ->
     tokenizer = load_tokenizer(ModelSpec(path=str(saved_model)))
     before = text_loss(base, tokenizer, TEXT.strip()).perplexity
     for report in (*seen[0][0]["reports"], *seen[0][3]["reports"]):
-        assert report.metrics["perplexity/before"] == pytest.approx(before, rel=1e-5)
-        assert report.metrics["perplexity/after"] != report.metrics["perplexity/before"]
+        metrics = report.evaluation.metrics
+        assert metrics["perplexity/before"] == pytest.approx(before, rel=1e-5)
+        assert metrics["perplexity/after"] != metrics["perplexity/before"]
 
 
 def test_reports_and_files_come_on_the_first_rank_alone(seen) -> None:

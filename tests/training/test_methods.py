@@ -12,6 +12,7 @@ from safetensors.torch import load
 from transformers import AutoModelForCausalLM
 
 from droplora_sweep.errors import TrialError
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
@@ -70,10 +71,10 @@ def trial(folder: Path, *, epochs: int = 2, **adapter) -> TrialSpec:
 def run(resident: TrialRunner, spec: TrialSpec) -> tuple[dict[str, bytes], list[Report]]:
     reports: list[Report] = []
 
-    def decide(report: Report | None) -> bool:
+    def decide(report: Report | None) -> Decision:
         assert report is not None
         reports.append(report)
-        return True
+        return Decision.GO_ON
 
     return resident.run(spec, decide), reports
 
@@ -84,7 +85,7 @@ def test_a_trial_trains_and_leaves_the_base_bit_for_bit(resident, model_folder, 
     parameters = dict(base.named_parameters())
     values = {key: parameter.clone() for key, parameter in parameters.items()}
     files, reports = run(resident, trial(model_folder, **METHODS[name]))
-    assert reports[1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+    assert reports[1].evaluation.metrics["train/loss"] < reports[0].evaluation.metrics["train/loss"]
     for key, parameter in base.named_parameters():
         assert parameter is parameters[key]
         assert torch.equal(parameter, values[key])
@@ -103,11 +104,11 @@ def test_the_saved_adapter_predicts_what_the_trained_model_does(
     seen: list[torch.Tensor] = []
     spec = trial(model_folder, **METHODS[name])
 
-    def decide(report: Report | None) -> bool:
+    def decide(report: Report | None) -> Decision:
         model = resident._base.eval()
         with torch.no_grad():
             seen.append(model(input_ids=tokens).logits)
-        return True
+        return Decision.GO_ON
 
     files = resident.run(spec, decide)
     for file, content in files.items():
@@ -123,7 +124,7 @@ def test_a_full_model_loads_with_its_tokenizer(resident, model_folder, tmp_path)
     for file, content in files.items():
         (tmp_path / file).write_bytes(content)
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert reports[0].metrics["trainable_parameters"] == model.num_parameters()
+    assert reports[0].evaluation.metrics["trainable_parameters"] == model.num_parameters()
     assert (tmp_path / "tokenizer.json").is_file()
     before = resident._base.model.layers[0].mlp.up_proj.weight
     assert not torch.equal(model.model.layers[0].mlp.up_proj.weight, before)
@@ -151,7 +152,7 @@ def test_lora_drop_keeps_some_layers_and_shares_one_adapter_per_kind(
         assert not any(torch.equal(A[name], A[dropped[0]]) for name in kept)
         num_distinct += (len(kept) + 1) * 4 * (num_in + num_out)
     assert facts["num_trainable_parameters"] == num_distinct
-    assert reports[-1].metrics["trainable_parameters"] == num_distinct
+    assert reports[-1].evaluation.metrics["trainable_parameters"] == num_distinct
 
 
 def test_lora_drop_needs_steps_to_sample_and_to_train(resident, model_folder) -> None:
@@ -174,7 +175,7 @@ def test_a_quantised_base_is_trained_on_and_left_alone(model_folder, tmp_path, b
     before = state()
     spec = trial(model_folder, mask="step").model_copy(update={"model": model})
     files, reports = run(resident, spec)
-    assert reports[1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+    assert reports[1].evaluation.metrics["train/loss"] < reports[0].evaluation.metrics["train/loss"]
     weights = load(files["adapter_model.safetensors"])
     assert {tensor.dtype for tensor in weights.values()} == {getattr(torch, dtype)}
     for (was_dtype, was), (is_dtype, now) in zip(before, state(), strict=True):

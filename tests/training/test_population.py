@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import CheckpointSpec, ExploitStep
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
@@ -51,10 +52,10 @@ class Driver:
         self._turns = {turn.evaluation: turn for turn in exploit_steps}
         self._stop_at = stop_at
 
-    def decide(self, report: Report | None) -> bool | ExploitStep:
+    def decide(self, report: Report | None) -> Decision | ExploitStep:
         assert report is not None
         self.reports.append(report)
-        return self._turns.get(report.evaluation, True)
+        return self._turns.get(report.evaluation.number, Decision.GO_ON)
 
     def on_step(self, step: int, num_steps: int) -> bool:
         self.steps.append(step)
@@ -105,7 +106,7 @@ def test_with_the_other_s_values_a_copy_gives_the_bytes_of_the_other(
     second = run(resident, trial(saved_model, 0.0, 3e-3, **adapter), driver, worse)
     assert same(first, second)
     assert driver.steps == [1, 2, 3, 4, 5, 6]
-    assert [report.evaluation for report in driver.reports] == [1, 2, 3]
+    assert [report.evaluation.number for report in driver.reports] == [1, 2, 3]
     alone = run(resident, trial(saved_model, 0.0, 3e-3, **adapter), Driver(), tmp_path / "alone")
     assert not same(second, alone)
 

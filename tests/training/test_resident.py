@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.models.loading import load_tokenizer
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
@@ -59,10 +60,10 @@ class Decisions:
         self.reports: list[Report] = []
         self._stop_after = stop_after
 
-    def __call__(self, report: Report | None) -> bool:
+    def __call__(self, report: Report | None) -> Decision:
         assert report is not None, "rank 0 has the report"
         self.reports.append(report)
-        return len(self.reports) < self._stop_after
+        return Decision.GO_ON if len(self.reports) < self._stop_after else Decision.END
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +77,11 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
         trial(saved_model), decisions, on_step=lambda *progress: steps.append(progress)
     )
     assert steps == [(step, 8) for step in range(1, 9)]
-    places = [(r.evaluation, r.num_evaluations, r.step, r.num_steps) for r in decisions.reports]
-    assert places == [(1, 2, 4, 8), (2, 2, 8, 8)]
+    evaluations = [report.evaluation for report in decisions.reports]
+    places = [(each.number, each.num_evaluations, each.step) for each in evaluations]
+    assert places == [(1, 2, 4), (2, 2, 8)]
     for report in decisions.reports:
-        assert set(report.metrics) == {
+        assert set(report.evaluation.metrics) == {
             "val/builtin_choice",
             "val/builtin_math",
             "val/mean",
@@ -94,17 +96,17 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
             "trainable_parameters",
             "unparsable/builtin_choice",
             "unparsable/builtin_math",
-            *(LATE_LOSS if report.evaluation == report.num_evaluations else ()),
+            *(LATE_LOSS if report.evaluation.is_last else ()),
         }
-        assert report.metrics["tokens_per_second"] > 0
-        assert 0.05 < report.metrics["peak_memory_gb"] < 8
-        assert report.metrics["overlong_examples"] == 0
+        assert report.evaluation.metrics["tokens_per_second"] > 0
+        assert 0.05 < report.evaluation.metrics["peak_memory_gb"] < 8
+        assert report.evaluation.metrics["overlong_examples"] == 0
         assert [result.benchmark for result in report.results] == [
             name for name in BENCHMARKS for _ in range(3)
         ]
-    first, last = (report.metrics["train/loss"] for report in decisions.reports)
+    first, last = (report.evaluation.metrics["train/loss"] for report in decisions.reports)
     assert last < first - 0.02
-    assert decisions.reports[-1].metrics["learning_rate"] == pytest.approx(1e-2 / 7)
+    assert decisions.reports[-1].evaluation.metrics["learning_rate"] == pytest.approx(1e-2 / 7)
     assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
 
 
@@ -114,8 +116,8 @@ def test_one_step_trains_with_every_default(resident, saved_model) -> None:
     spec = trial(saved_model, pruning_rate=0.0).model_copy(update={"training": defaults})
     decisions = Decisions()
     files = resident.run(spec, decisions)
-    assert [report.num_steps for report in decisions.reports] == [1]
-    assert decisions.reports[0].metrics["learning_rate"] == defaults.learning_rate
+    assert [report.evaluation.step for report in decisions.reports] == [1]
+    assert decisions.reports[0].evaluation.metrics["learning_rate"] == defaults.learning_rate
     assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
 
 
@@ -231,7 +233,7 @@ def test_a_trial_that_diverges_fails_and_the_next_one_is_as_ever(resident, saved
 def test_a_decision_that_fails_leaves_the_resident_usable(resident, saved_model) -> None:
     expected = resident.run(trial(saved_model), Decisions())
 
-    def broken(report: Report | None) -> bool:
+    def broken(report: Report | None) -> Decision:
         raise ConnectionError("the pool is gone")
 
     with pytest.raises(ConnectionError, match="the pool is gone"):
@@ -246,7 +248,7 @@ def test_over_long_examples_are_counted_in_the_report(resident, saved_model, tok
     limit = {"max_sequence_tokens": lengths[5]}
     resident.run(trial(saved_model, training=limit), decisions)
     num_longer = sum(length > lengths[5] for length in lengths)
-    assert decisions.reports[0].metrics["overlong_examples"] == num_longer > 0
+    assert decisions.reports[0].evaluation.metrics["overlong_examples"] == num_longer > 0
 
 
 def test_a_limit_that_leaves_no_example_is_refused(resident, saved_model) -> None:

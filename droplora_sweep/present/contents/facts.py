@@ -129,7 +129,7 @@ class Facts:
         """When something last happened: a report tells of nothing later."""
         times = [self.record.started, self.record.finished]
         for trial in self.record.trials:
-            times += [trial.started, trial.finished, *(one.time for one in trial.reports)]
+            times += [trial.started, trial.finished, *(one.time for one in trial.evaluations)]
         return max(time for time in times if time is not None)
 
     def decision(self, subject: str) -> Decision | None:

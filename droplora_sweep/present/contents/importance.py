@@ -109,10 +109,10 @@ def _compared(facts: Facts, metric: str) -> tuple[int, list[tuple[TrialRecord, f
     """The last evaluation that enough trials came to, or the first, and their scores there."""
     scores: dict[int, list[tuple[TrialRecord, float]]] = {}
     for trial in facts.searched:
-        for report in trial.reports:
+        for report in trial.evaluations:
             score = report.metrics.get(metric, math.nan)
             if math.isfinite(score):
-                scores.setdefault(report.evaluation, []).append((trial, score))
+                scores.setdefault(report.number, []).append((trial, score))
     enough = [number for number, found in scores.items() if len(found) >= FEWEST_TRIALS]
     evaluation = max(enough) if enough else min(scores, default=1)
     return evaluation, scores.get(evaluation, [])

@@ -95,8 +95,8 @@ def curve_panels(facts: Facts) -> tuple[CurvePanel, ...]:
 
 def rungs(facts: Facts) -> tuple[Rung, ...]:
     """One per evaluation that any trial of the search came to."""
-    reported = [trial for trial in facts.searched if trial.reports]
-    last = max((trial.reports[-1].evaluation for trial in reported), default=0)
+    reported = [trial for trial in facts.searched if trial.evaluations]
+    last = max((trial.evaluations[-1].number for trial in reported), default=0)
     return tuple(_rung(reported, evaluation) for evaluation in range(1, last + 1))
 
 
@@ -121,7 +121,7 @@ def _curve(trial: TrialRecord, metric: str, best: str | None) -> Curve:
         trial_id=trial.trial_id,
         points=tuple(
             (report.step, report.metrics[metric])
-            for report in trial.reports
+            for report in trial.evaluations
             if math.isfinite(report.metrics.get(metric, math.nan))
         ),
         is_pruned=pruning_rate(trial) > 0,
@@ -131,8 +131,8 @@ def _curve(trial: TrialRecord, metric: str, best: str | None) -> Curve:
 
 
 def _rung(reported: list[TrialRecord], evaluation: int) -> Rung:
-    reached = [trial for trial in reported if trial.reports[-1].evaluation >= evaluation]
-    ended = [trial.state for trial in reached if trial.reports[-1].evaluation == evaluation]
+    reached = [trial for trial in reported if trial.evaluations[-1].number >= evaluation]
+    ended = [trial.state for trial in reached if trial.evaluations[-1].number == evaluation]
     return Rung(
         evaluation=evaluation,
         num_reached=len(reached),

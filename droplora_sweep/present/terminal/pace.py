@@ -47,7 +47,7 @@ def _ran_in_one_go(trial: TrialRecord) -> bool:
 def _timed(trial: TrialRecord) -> Timed | None:
     parts = [
         (report.metrics.get(TRAIN_SECONDS), report.metrics.get(EVALUATION_SECONDS))
-        for report in trial.reports
+        for report in trial.evaluations
     ]
     if trial.finished is None or not parts or any(None in part for part in parts):
         return None
@@ -56,7 +56,7 @@ def _timed(trial: TrialRecord) -> Timed | None:
         wall_s=(trial.finished - trial.started).total_seconds(),
         train_s=sum(train_s or 0.0 for train_s, _ in parts),
         evaluation_s=sum(evaluation_s or 0.0 for _, evaluation_s in parts),
-        num_steps=trial.reports[-1].step,
+        num_steps=trial.evaluations[-1].step,
         num_evaluations=len(parts),
     )
 

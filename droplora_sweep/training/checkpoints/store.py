@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult, outcomes
 from droplora_sweep.publishing import verify_folder
+from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.training.device import share_from_first
 from droplora_sweep.training.engine import OptimizerState
 from droplora_sweep.training.position import Checkpoint, LateLoss, Position, Sums
@@ -61,13 +62,15 @@ def checkpoint_files(
         identity: Which trial it is of, as `read_checkpoint` will ask.
     """
     assert checkpoint.optimizer is not None, "rank 0 has the weights"
+    report = checkpoint.position.report
     state = {
         "format": FORMAT,
         "identity": identity,
         "num_workers": checkpoint.num_workers,
         "num_updates": checkpoint.optimizer.num_updates,
         "facts": checkpoint.facts,
-        **asdict(checkpoint.position),
+        **asdict(replace(checkpoint.position, report=None)),
+        "report": report and _report_state(report),
     }
     files: dict[str, bytes | Callable[[Path], None]] = {
         STATE: json.dumps(state, indent=1).encode() + b"\n"
@@ -113,9 +116,27 @@ def read_checkpoint(folder: Path, identity: str) -> Checkpoint:
         ) from error
 
 
-def _report(saved: dict[str, Any]) -> Report:
-    results = [ExampleResult(**result) for result in saved["results"]]
-    return Report(**{**saved, "results": results})
+def _report_state(report: Report) -> dict[str, Any]:
+    evaluation = report.evaluation
+    return {
+        "evaluation": evaluation.number,
+        "num_evaluations": evaluation.num_evaluations,
+        "step": evaluation.step,
+        "metrics": dict(evaluation.metrics),
+        "results": [asdict(result) for result in report.results],
+    }
+
+
+def _report(state: dict[str, Any]) -> Report:
+    results = [ExampleResult(**result) for result in state["results"]]
+    evaluation = Evaluation(
+        number=state["evaluation"],
+        num_evaluations=state["num_evaluations"],
+        step=state["step"],
+        metrics=state["metrics"],
+        outcomes=outcomes(results),
+    )
+    return Report(evaluation, results)
 
 
 def _tensor_writer(tensors: Mapping[str, torch.Tensor]) -> Callable[[Path], None]:

@@ -12,6 +12,7 @@ from droplora_sweep.evaluation.judging.grading import check_judge, judge_digests
 from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
+from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec, TrialSpec, fingerprint
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.task import Example
@@ -130,13 +131,13 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
     )
     reports: list[Report] = []
 
-    def decide(report: Report | None) -> bool:
+    def decide(report: Report | None) -> Decision:
         assert report is not None
         reports.append(report)
-        return True
+        return Decision.GO_ON
 
     TrialRunner(ModelSpec(), threads=1).run(trial, decide)
-    metrics = reports[0].metrics
+    metrics = reports[0].evaluation.metrics
     assert metrics["rating/mt_bench"] == 7.5
     assert (metrics["rating/mt_bench/turn1"], metrics["rating/mt_bench/turn2"]) == (9, 6)
     assert metrics["val/mt_bench"] == pytest.approx(0.75)
@@ -156,8 +157,9 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
     endpoint.script = [Answer("No idea.")]
     (tmp_path / "cache").rename(tmp_path / "away")
     TrialRunner(ModelSpec(), threads=1).run(trial, decide)
-    assert reports[1].metrics["unrated/mt_bench"] == 4
-    assert reports[1].metrics["val/mt_bench"] != reports[1].metrics["val/mt_bench"], "NaN: no score"
+    metrics = reports[1].evaluation.metrics
+    assert metrics["unrated/mt_bench"] == 4
+    assert metrics["val/mt_bench"] != metrics["val/mt_bench"], "NaN: no score"
     assert {one.note for one in reports[1].results if one.benchmark == "mt_bench"} == {
         "no [[rating]] in the judge's reply"
     }

@@ -15,7 +15,7 @@ from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.present.contents.facts import gather_facts
 from droplora_sweep.records.trial import (
-    Report,
+    RecordedEvaluation,
     SweepOutcome,
     SweepRecord,
     TrialRecord,
@@ -23,6 +23,7 @@ from droplora_sweep.records.trial import (
     trial_id,
 )
 from droplora_sweep.spec import AdapterSpec, SweepSpec, TaskSpec
+from tests.recording import evaluated, planned
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NUM_EXAMPLES = 40
@@ -51,9 +52,9 @@ class Sweep:
         params = {"adapter.rank": rank, "adapter.pruning_rate": rate, **more.pop("params", {})}
         started = START + timedelta(minutes=number)
         metrics = self._metrics(scores)
-        reports = tuple(
-            Report(
-                evaluation=number,
+        evaluations = tuple(
+            RecordedEvaluation(
+                number=number,
                 num_evaluations=3,
                 step=10 * number,
                 metrics={name: value * number / 3 for name, value in metrics.items()},
@@ -80,7 +81,7 @@ class Sweep:
             state=TrialState(state),
             started=started,
             finished=finished,
-            reports=reports,
+            evaluations=evaluations,
             metrics=metrics,
             **more,
         )
@@ -189,9 +190,9 @@ def write_sweep(folder, name="demo", num_correct=(5, 7)):
         fingerprint = f"{number:08x}"
         trial = trial_id(number, fingerprint)
         params = {"adapter.rank": 8, "adapter.pruning_rate": rate}
-        ledger.trial_started(trial, number, fingerprint, spec, params)
+        ledger.trial_started(planned(trial, number, fingerprint, spec, params))
         score = {"val/choice": num_correct[number] / 10, "train/loss": 1.0}
-        ledger.trial_reported(trial, 1, 10, score, num_evaluations=1)
+        ledger.trial_reported(trial, evaluated(1, 10, score, num_evaluations=1))
         results = [
             ExampleResult("choice", f"e{index}", "a", "a", "a", index < num_correct[number], 3)
             for index in range(10)

@@ -155,8 +155,10 @@ def test_curves_tell_pruned_stopped_and_best_trials_apart(sweep):
 
 def test_a_curve_leaves_out_what_is_not_finite(sweep):
     trial = sweep.trial()
-    broken = replace(trial.reports[1], metrics={"val/mean": math.nan})
-    sweep.trials[0] = replace(trial, reports=(trial.reports[0], broken, trial.reports[2]))
+    broken = replace(trial.evaluations[1], metrics={"val/mean": math.nan})
+    sweep.trials[0] = replace(
+        trial, evaluations=(trial.evaluations[0], broken, trial.evaluations[2])
+    )
     score = curve_panels(sweep.facts())[0]
     assert [step for step, _ in score.curves[0].points] == [10, 30]
 

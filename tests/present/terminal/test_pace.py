@@ -25,6 +25,7 @@ from droplora_sweep.records.layout import PROGRESS
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.run.watch import ProgressFile
 from droplora_sweep.spec import SweepSpec, TrialSpec
+from tests.recording import planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_lines_say_how_far_a_trial_is_when_nothing_else_was_said(
     progress.tick({})
     ledger = LedgerWriter.create(tmp_path, SweepSpec(name="s"))
     ledger.subscribe(progress.event)
-    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
     progress.tick({TRIAL: StepsDone(0, 300, in_steps=False)})
     progress.tick({TRIAL: StepsDone(150, 300)})
     progress.tick({TRIAL: StepsDone(150, 300, in_steps=False)})
@@ -96,7 +97,7 @@ def test_the_wait_for_a_group_that_starts_is_no_part_of_the_pace(tmp_path: Path)
     progress = LineProgress(Console(file=io.StringIO()), 2, "val/mean", (10, 10))
     ledger = LedgerWriter.create(tmp_path, SweepSpec(name="s"))
     ledger.subscribe(progress.event)
-    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
     time.sleep(2)
     progress.tick({TRIAL: StepsDone(0, 300, in_steps=False)})
     assert progress.seconds(TRIAL) < 1.5
@@ -149,7 +150,7 @@ def test_status_shows_the_step_and_time_of_a_running_trial(
     call: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     ledger = LedgerWriter.create(tmp_path, SweepSpec(name="s"))
-    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
     write_progress(
         ledger.directory,
         LiveProgress(

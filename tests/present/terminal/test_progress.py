@@ -14,6 +14,7 @@ from droplora_sweep.present.terminal.progress import LineProgress, TableProgress
 from droplora_sweep.present.values import format_bytes, format_count, format_seconds
 from droplora_sweep.records.trial import QueuedClone, TrialState
 from droplora_sweep.spec import SweepSpec, TrialSpec
+from tests.recording import evaluated, planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +34,9 @@ def show(ledger: LedgerWriter, kind: Any, *, is_terminal: bool) -> str:
     console = Console(file=stream, force_terminal=is_terminal, width=100)
     with kind(console, 2, "val/mean") as progress:
         ledger.subscribe(progress.event)
-        ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+        ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
         progress.tick({TRIAL: StepsDone(3, 9)})
-        ledger.trial_reported(TRIAL, 1, 5, METRICS, num_evaluations=2)
+        ledger.trial_reported(TRIAL, evaluated(1, 5, METRICS, num_evaluations=2))
         ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
     return stream.getvalue()
 
@@ -47,9 +48,16 @@ def test_what_somebody_asked_is_shown_as_it_happens(
     stream = io.StringIO()
     kind = TableProgress if is_terminal else LineProgress
     console = Console(file=stream, force_terminal=is_terminal, width=140, highlight=False)
-    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
     clone = QueuedClone(
-        "t0001-0123abce", 1, "0123abce", {}, {"adapter.rank": 4}, {}, TRIAL, None, "ada@host"
+        trial_id="t0001-0123abce",
+        number=1,
+        fingerprint="0123abce",
+        spec={},
+        params={"adapter.rank": 4},
+        drawn={},
+        clone_of=TRIAL,
+        by="ada@host",
     )
     with kind(console, 2, "val/mean") as progress:
         ledger.subscribe(progress.event)
@@ -100,7 +108,7 @@ def test_numbers_are_written_for_people() -> None:
 def test_a_winner_that_an_earlier_driver_trained_may_be_tested(
     ledger: LedgerWriter, kind: Any
 ) -> None:
-    ledger.trial_started(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+    ledger.trial_started(planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8}))
     ledger.trial_finished(TRIAL, TrialState.COMPLETE)
     with kind(Console(file=io.StringIO()), 2, "val/mean") as progress:
         ledger.subscribe(progress.event)

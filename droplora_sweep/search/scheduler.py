@@ -54,11 +54,9 @@ def make_scheduler(
         is_behind: For the rule ``futility``, see ``is_futile``.
     """
     stopping = sweep.search.stopping
-    scheduler: _Asha | _Hyperband | _RuleScheduler
-    if isinstance(stopping, AshaSpec):
-        scheduler = _asha(sweep, stopping.grace_evaluations, stopping.reduction_factor)
-    elif isinstance(stopping, HyperbandSpec):
-        scheduler = _Hyperband(sweep, stopping)
+    scheduler: _Halving | _RuleScheduler
+    if isinstance(stopping, AshaSpec | HyperbandSpec):
+        scheduler = _Halving(sweep, stopping)
     elif isinstance(stopping, MedianSpec):
         rule: Rule = partial(below_median, min_trials=stopping.min_trials)
         scheduler = _RuleScheduler(sweep, rule, stopping.grace_evaluations)
@@ -75,38 +73,56 @@ def make_scheduler(
 
 @dataclass(frozen=True)
 class _Entry:
-    """A trial as its rungs know it: by the ledger's id, which outlives Tune's."""
+    """A trial as rungs know it: by the ledger's id, which outlives Tune's."""
 
     trial_id: str
 
 
-def _entry(trial: Trial) -> Any:
-    # ASHA reads no more of a trial than its id.
-    return _Entry(submission_of(trial.config).trial_id)
+class _Halving(FIFOScheduler):
+    """ASHA, or Hyperband as brackets of ASHA with later and later first rungs.
 
-
-class _Asha(AsyncHyperBandScheduler):
-    """ASHA whose rungs count the baselines' scores, and never stop a baseline.
-
-    Its rungs know trials by the ledger's ids. So they can be filled with what was reported before
-    a sweep went on, and a trial that goes on is the one they know.
+    The rungs know trials by the ledger's ids, and the brackets by their numbers. So they can be
+    filled with what was reported before a sweep was resumed, and a trial that is resumed is the one
+    they know; the brackets that Ray's ASHA has itself are drawn at random. Rungs count the
+    baselines' scores, and never stop a baseline.
     """
 
-    def __init__(self, metric: str, **options: Any) -> None:
-        super().__init__(EVALUATION, metric, mode="max", **options)
-        self._scored = metric
+    def __init__(self, sweep: SweepSpec, options: AshaSpec | HyperbandSpec) -> None:
+        super().__init__()
+        self._scored = sweep.search.metric
+        self._factor = options.reduction_factor
+        self._brackets: list[AsyncHyperBandScheduler] = []
+        num_evaluations = sweep.evaluation.num_evaluations
+        grace = min(options.grace_evaluations, num_evaluations)
+        while grace <= num_evaluations:
+            bracket = AsyncHyperBandScheduler(
+                EVALUATION,
+                self._scored,
+                mode="max",
+                grace_period=grace,
+                reduction_factor=self._factor,
+                # At the last evaluation itself ASHA would stop a trial that is complete.
+                max_t=num_evaluations + 1,
+            )
+            self._brackets.append(bracket)
+            if isinstance(options, AshaSpec):
+                break
+            grace *= self._factor
 
     def recall(self, trial: TrialHistory) -> None:
         """Put an earlier trial's score at each evaluation into the rungs."""
+        bracket = self._bracket(trial.number)
         controller: Any = None
         entry: Any = _Entry(trial.name)
-        super().on_trial_add(controller, entry)
+        bracket.on_trial_add(controller, entry)
         for evaluation, score in sorted(trial.decided_scores.items()):
-            result = {EVALUATION: evaluation, self._scored: score}
-            super().on_trial_result(controller, entry, result)
+            bracket.on_trial_result(
+                controller, entry, {EVALUATION: evaluation, self._scored: score}
+            )
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        super().on_trial_add(tune_controller, _entry(trial))
+        bracket, entry = self._place(trial)
+        bracket.on_trial_add(tune_controller, entry)
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
@@ -114,72 +130,26 @@ class _Asha(AsyncHyperBandScheduler):
         if not math.isfinite(result.get(self._scored, 0.0)):
             # In a rung, one infinity would stop all others.
             return TrialScheduler.CONTINUE
-        decision: str = super().on_trial_result(tune_controller, _entry(trial), result)
-        return TrialScheduler.CONTINUE if trial.config[BASELINE] else decision
+        bracket, entry = self._place(trial)
+        decision = bracket.on_trial_result(tune_controller, entry, result)
+        return TrialScheduler.CONTINUE if trial.config[BASELINE] else str(decision)
 
     def on_trial_complete(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> None:
-        super().on_trial_complete(tune_controller, _entry(trial), result)
+        bracket, entry = self._place(trial)
+        bracket.on_trial_complete(tune_controller, entry, result)
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
-        super().on_trial_remove(tune_controller, _entry(trial))
+        bracket, entry = self._place(trial)
+        bracket.on_trial_remove(tune_controller, entry)
 
+    def _place(self, trial: Trial) -> tuple[AsyncHyperBandScheduler, Any]:
+        """A trial's bracket, and what stands there for the trial: ASHA reads its id alone."""
+        entry = _Entry(submission_of(trial.config).trial_id)
+        return self._bracket(trial.config[NUMBER]), entry
 
-def _asha(sweep: SweepSpec, grace_evaluations: int, reduction_factor: int) -> _Asha:
-    """ASHA for the sweep's evaluations.
-
-    ``max_t`` lies one past the last evaluation: at the last one itself ASHA would stop a trial
-    that is complete.
-    """
-    num_evaluations = sweep.evaluation.num_evaluations
-    return _Asha(
-        sweep.search.metric,
-        grace_period=min(grace_evaluations, num_evaluations),
-        reduction_factor=reduction_factor,
-        max_t=num_evaluations + 1,
-    )
-
-
-class _Hyperband(FIFOScheduler):
-    """Brackets of ASHA with later and later first rungs; trials have theirs by their numbers.
-
-    The brackets that Ray's ASHA has itself are drawn at random, so that a trial that goes on might
-    find itself in another.
-    """
-
-    def __init__(self, sweep: SweepSpec, options: HyperbandSpec) -> None:
-        super().__init__()
-        grace = min(options.grace_evaluations, sweep.evaluation.num_evaluations)
-        self._factor = options.reduction_factor
-        self._brackets: list[_Asha] = []
-        while grace <= sweep.evaluation.num_evaluations:
-            self._brackets.append(_asha(sweep, grace, self._factor))
-            grace *= self._factor
-
-    def recall(self, trial: TrialHistory) -> None:
-        """See `_Asha.recall`."""
-        self._bracket(trial.number).recall(trial)
-
-    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
-        self._bracket(trial.config[NUMBER]).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> str:
-        bracket = self._bracket(trial.config[NUMBER])
-        return bracket.on_trial_result(tune_controller, trial, result)
-
-    def on_trial_complete(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> None:
-        bracket = self._bracket(trial.config[NUMBER])
-        bracket.on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
-        self._bracket(trial.config[NUMBER]).on_trial_remove(tune_controller, trial)
-
-    def _bracket(self, number: int) -> _Asha:
+    def _bracket(self, number: int) -> AsyncHyperBandScheduler:
         return self._brackets[bracket_of(number, len(self._brackets), self._factor)]
 
 

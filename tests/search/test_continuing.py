@@ -15,7 +15,7 @@ from droplora_sweep.records.messages import SUBMISSION, Submission, submission_o
 from droplora_sweep.records.trial import RecordedEvaluation, TrialRecord
 from droplora_sweep.records.trial import TrialState as State
 from droplora_sweep.search.history import SearchHistory, TrialHistory
-from droplora_sweep.search.scheduler import BASELINE, make_scheduler
+from droplora_sweep.search.scheduler import BASELINE, NUMBER, make_scheduler
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import Unreported, reconciled_study, unreported_endings
 from droplora_sweep.spec import SweepSpec, resolve
@@ -275,6 +275,7 @@ class Trial:
         self.trial_id = tune_id
         self.config = {
             SUBMISSION: Submission(trial_id=trial_id, spec=""),
+            NUMBER: 0,
             BASELINE: is_baseline,
         }
 

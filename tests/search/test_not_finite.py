@@ -14,7 +14,7 @@ from droplora_sweep.records.messages import SUBMISSION, Submission
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.run.deciding import decide
 from droplora_sweep.search.history import search_history
-from droplora_sweep.search.scheduler import BASELINE, make_scheduler
+from droplora_sweep.search.scheduler import BASELINE, NUMBER, make_scheduler
 from droplora_sweep.spec import SweepSpec
 from tests.recording import evaluated, planned, result
 
@@ -23,7 +23,8 @@ NOT_FINITE = [float("nan"), float("inf"), float("-inf")]
 
 def client(name: str) -> Any:
     return SimpleNamespace(
-        trial_id=name, config={SUBMISSION: Submission(trial_id=name, spec=""), BASELINE: False}
+        trial_id=name,
+        config={SUBMISSION: Submission(trial_id=name, spec=""), NUMBER: 0, BASELINE: False},
     )
 
 

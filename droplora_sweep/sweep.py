@@ -194,16 +194,18 @@ def _drive(
     population = Population(sweep, ledger, pool) if sweep.search.population else None
     recorder = Recorder(ledger, pool, population)
     references = References(ledger, pool, prepared.task, progress.say)
-    with GroupManager(sweep, pool, pool_name, scratch, progress.say) as groups:
+    with GroupManager(
+        sweep=sweep, pool=pool, pool_name=pool_name, scratch=scratch, say=progress.say
+    ) as groups:
         # MLflow takes seconds to import, which the groups take to start.
         publisher = MlflowPublisher(
             ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
         )
         searcher = StudySearcher(
-            sweep,
-            study,
-            identify,
-            lambda: groups.num_groups,
+            sweep=sweep,
+            study=study,
+            identify=identify,
+            room=lambda: groups.num_groups,
             trials_folder=ledger.trials_location,
             known=known,
             budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),

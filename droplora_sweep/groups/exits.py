@@ -114,7 +114,7 @@ MAX_TAIL_BYTES = 16_384
 """As much of a log is read for them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Worker:
     """One worker process.
 

@@ -136,6 +136,7 @@ class GroupManager:
 
     def __init__(
         self,
+        *,
         sweep: SweepSpec,
         pool: ActorHandle[Any],
         pool_name: str,

@@ -79,7 +79,9 @@ def serve(config: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     spec = CheckpointSpec.model_validate_json(config["checkpoint"])
     heartbeats = Heartbeats(pool, config["group"], config["silence_floor_s"])
-    line = WorkerChannel(pool, config["group"], rank, spec, heartbeats)
+    line = WorkerChannel(
+        pool=pool, group=config["group"], rank=rank, checkpoint=spec, heartbeats=heartbeats
+    )
     line.enter()
     with exit_reported(pool, config["group"], rank):
         from droplora_sweep.training.runner import TrialRunner
@@ -102,6 +104,7 @@ class WorkerChannel:
 
     def __init__(
         self,
+        *,
         pool: ActorHandle[Any],
         group: str,
         rank: int,

@@ -114,7 +114,7 @@ class EventLog:
 
     def next_event(self, kind: EventKind, payload: Mapping[str, Any]) -> Event:
         """The event that ``append`` takes next."""
-        return Event(self._next_seq, _now(), kind, payload)
+        return Event(seq=self._next_seq, time=_now(), kind=kind, payload=payload)
 
     def append(self, event: Event) -> None:
         """Write one event; it is on the disk when this returns.

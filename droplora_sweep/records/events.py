@@ -31,7 +31,7 @@ class EventKind(StrEnum):
     SWEEP_FINISHED = "sweep_finished"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """One thing that happened.
 
@@ -99,7 +99,9 @@ def decode(line: bytes) -> Event:
             "a newer droplora-sweep wrote it"
         )
     time = datetime.fromisoformat(fields["time"])
-    return Event(fields["seq"], time, EventKind(fields["kind"]), fields["payload"])
+    return Event(
+        seq=fields["seq"], time=time, kind=EventKind(fields["kind"]), payload=fields["payload"]
+    )
 
 
 def json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -113,5 +113,7 @@ def lone_group(
 
         name = Path(scratch).name
         pool = start_pool(name, group)
-        with GroupManager(sweep, pool, name, Path(scratch), say) as groups:
+        with GroupManager(
+            sweep=sweep, pool=pool, pool_name=name, scratch=Path(scratch), say=say
+        ) as groups:
             yield LoneGroup(pool, groups)

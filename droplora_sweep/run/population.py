@@ -39,13 +39,15 @@ def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
     )
     return tuple(
         Member(
-            trial.trial_id,
-            trial.number,
-            {
+            name=trial.trial_id,
+            number=trial.number,
+            scores={
                 each.number: each.metrics.get(sweep.search.metric, math.nan)
                 for each in trial.evaluations
             },
-            {each.number: _settings_at(trial, each.number, sweep) for each in trial.evaluations},
+            settings={
+                each.number: _settings_at(trial, each.number, sweep) for each in trial.evaluations
+            },
             is_baseline=trial.trial_spec in kept,
         )
         for trial in record.search_trials
@@ -72,12 +74,12 @@ def missing_exploit(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Exp
     if last.number <= decided or last.is_last:
         return None
     return next_exploit(
-        members_of(record, sweep),
-        trial_id,
-        last.number,
-        sweep.search.population,
-        sweep.search.parameters,
-        sweep.seed,
+        members=members_of(record, sweep),
+        name=trial_id,
+        evaluation=last.number,
+        population=sweep.search.population,
+        parameters=sweep.search.parameters,
+        seed=sweep.seed,
     )
 
 

@@ -113,11 +113,11 @@ class Stages:
         if self.population is not None:
             self.population.take_up()
         run_search(
-            TrialClient,
-            self.pool_name,
-            self.sweep,
-            searcher,
-            self.recorder,
+            client=TrialClient,
+            pool_name=self.pool_name,
+            sweep=self.sweep,
+            searcher=searcher,
+            listener=self.recorder,
             known=[trial for trial in known.trials.values() if not trial.is_prior],
             pins=pins,
             client_resources=HEAD_SHARE,

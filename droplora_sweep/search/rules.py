@@ -98,7 +98,7 @@ def bracket_of(number: int, num_brackets: int, reduction_factor: int) -> int:
     return chosen
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One trial of a population.
 
@@ -118,6 +118,7 @@ class Member:
 
 
 def next_exploit(
+    *,
     members: Sequence[Member],
     name: str,
     evaluation: int,

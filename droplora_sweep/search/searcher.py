@@ -108,11 +108,11 @@ class StudySearcher(Searcher):
 
     def __init__(
         self,
+        *,
         sweep: SweepSpec,
         study: optuna.Study,
         identify: Callable[[int, TrialSpec], tuple[str, str]],
         room: Callable[[], int],
-        *,
         trials_folder: str,
         known: SearchHistory | None = None,
         budget_spent: Callable[[], str | None] = lambda: None,

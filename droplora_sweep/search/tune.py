@@ -57,12 +57,12 @@ class TrialListener(Protocol):
 
 
 def run_search(
+    *,
     client: type[tune.Trainable],
     pool_name: str,
     sweep: SweepSpec,
     searcher: StudySearcher,
     listener: TrialListener,
-    *,
     known: Iterable[TrialHistory],
     pins: Pins,
     client_resources: dict[str, float],
@@ -107,7 +107,13 @@ def run_search(
             name=sweep.name,
             storage_path=str(scratch / "tune"),
             callbacks=[
-                _Forwarder(searcher, listener, stopper, pins, has_outcomes=is_paired(sweep))
+                _Forwarder(
+                    searcher=searcher,
+                    listener=listener,
+                    stopper=stopper,
+                    pins=pins,
+                    has_outcomes=is_paired(sweep),
+                )
             ],
             stop=stopper,
             # A client holds nothing: the next one asks the pool where its trial is.
@@ -169,11 +175,11 @@ class _Forwarder(_DriverOnly, tune.Callback):
 
     def __init__(
         self,
+        *,
         searcher: StudySearcher,
         listener: TrialListener,
         stopper: _StopWhen,
         pins: Pins,
-        *,
         has_outcomes: bool,
     ) -> None:
         self._pins = pins

@@ -210,7 +210,7 @@ def collate(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """A task's examples.
 
@@ -278,4 +278,4 @@ def read(
         )
         raise InputError.of("model.path", problem)
     lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
-    return Reading(key_of(spec), task, data, lengths)
+    return Reading(key=key_of(spec), task=task, data=data, lengths=lengths)

@@ -36,7 +36,7 @@ _CHUNK_ELEMENTS = 50_000_000
 """At most this many of each rank's numbers are in rank 0's GPU memory at once."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class OptimizerState:
     """What is trained, and what AdamW remembers of it.
 
@@ -75,7 +75,9 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
                 into |= _split(flat, shapes)
     if dist.get_rank() != 0:
         return None
-    return OptimizerState(weights, exp_avg, exp_avg_sq, num_updates)
+    return OptimizerState(
+        weights=weights, exp_avg=exp_avg, exp_avg_sq=exp_avg_sq, num_updates=num_updates
+    )
 
 
 def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | None) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepResult:
     """What one optimiser step did.
 
@@ -77,6 +77,7 @@ class Loop:
 
     def __init__(
         self,
+        *,
         adapted: Adapted,
         engine: Engine,
         data: TrainingData,

@@ -34,7 +34,7 @@ MIN_STEPS = 4
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sums:
     """What a straight line through some steps' losses needs of them.
 
@@ -57,12 +57,12 @@ class Sums:
     def plus(self, step: int, loss: float) -> Sums:
         """With one step more."""
         return Sums(
-            self.count + 1,
-            self.step + step,
-            self.loss + loss,
-            self.step_step + step * step,
-            self.step_loss + step * loss,
-            self.loss_loss + loss * loss,
+            count=self.count + 1,
+            step=self.step + step,
+            loss=self.loss + loss,
+            step_step=self.step_step + step * step,
+            step_loss=self.step_loss + step * loss,
+            loss_loss=self.loss_loss + loss * loss,
         )
 
     @property
@@ -129,7 +129,7 @@ def _half(num_steps: int, epochs: int) -> int:
     return min(num_steps // 2, num_steps // epochs) // 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """Where a trial is, but for its weights.
 
@@ -158,7 +158,7 @@ class Position:
         return self.evaluation > 0 and self.trained.num_tokens == 0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """A trial at one moment.
 

@@ -96,7 +96,7 @@ class Report:
     results: list[ExampleResult] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """What the steps since the last report come to, whichever processes ran them.
 

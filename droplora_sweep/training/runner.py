@@ -197,14 +197,21 @@ class TrialRunner:
                     saved = None
                 # Any token would do; of this one the model has an embedding.
                 pad_id = self._tokenizer.eos_token_id
-                loop = Loop(adapted, engine, reading.data, spec, pad_id, self._device)
+                loop = Loop(
+                    adapted=adapted,
+                    engine=engine,
+                    data=reading.data,
+                    spec=spec,
+                    pad_token_id=pad_id,
+                    device=self._device,
+                )
                 if on_begin is not None:
                     on_begin(position.step, loop.num_steps)
                 trial_run = TrialRun(
-                    adapted,
-                    loop,
-                    engine,
-                    position,
+                    adapted=adapted,
+                    loop=loop,
+                    engine=engine,
+                    position=position,
                     num_evaluations=spec.evaluation.num_evaluations,
                     validate=partial(self._validate, spec, adapted, reading, held_out),
                     save=partial(checkpoints.save, identity) if checkpoints else None,

@@ -73,11 +73,11 @@ class TrialRun:
 
     def __init__(
         self,
+        *,
         adapted: Adapted,
         loop: Loop,
         engine: Engine,
         position: Position,
-        *,
         num_evaluations: int,
         validate: Validate,
         save: Save | None,
@@ -193,7 +193,9 @@ class TrialRun:
                 outcomes=outcomes(validation[1]),
             )
             report = Report(evaluation, validation[1])
-        self._position = Position(step, Trained(), number, report, late_loss)
+        self._position = Position(
+            step=step, trained=Trained(), evaluation=number, report=report, late_loss=late_loss
+        )
 
     def _checkpoint(self) -> None:
         """Save what is not saved yet; a collective."""
@@ -205,4 +207,6 @@ class TrialRun:
     def _state(self) -> Checkpoint:
         """All of it; a collective."""
         workers, state = dist.get_world_size(), self._engine.state()
-        return Checkpoint(self._position, self._adapted.facts, workers, state)
+        return Checkpoint(
+            position=self._position, facts=self._adapted.facts, num_workers=workers, optimizer=state
+        )

@@ -19,7 +19,9 @@ group = {"num_workers": 1, "max_groups": 1}
 sweep = SweepSpec.model_validate({"name": "s", "search": {"num_trials": 1}, "group": group})
 with connect("local"), tempfile.TemporaryDirectory() as scratch:
     pool = start_pool("left", sweep.group)
-    with GroupManager(sweep, pool, "left", Path(scratch)):
+    with GroupManager(
+        sweep=sweep, pool=pool, pool_name="left", scratch=Path(scratch)
+    ):
         time.sleep(float(sys.argv[1]))
 print("in order", flush=True)
 # What still calls a Ray that was shut down ends the process.

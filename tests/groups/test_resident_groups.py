@@ -83,7 +83,9 @@ def driver(
     local_ray: None, sweep: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Driver]:
     pool = start_pool("resident", GroupSpec(max_attempts=2))
-    with GroupManager(sweep, pool, "resident", tmp_path_factory.mktemp("scratch")):
+    with GroupManager(
+        sweep=sweep, pool=pool, pool_name="resident", scratch=tmp_path_factory.mktemp("scratch")
+    ):
         yield Driver(pool)
 
 
@@ -188,7 +190,7 @@ def test_a_recycled_group_has_fresh_processes_and_gives_the_same_bytes(
     sweep = small_sweep(group={"recycle_after": 1}, checkpoint=unsaved)
     folder = trial_folder(tmp_path, "interrupted")
     pool = start_pool("recycling", GroupSpec(max_attempts=1))
-    with GroupManager(sweep, pool, "recycling", tmp_path):
+    with GroupManager(sweep=sweep, pool=pool, pool_name="recycling", scratch=tmp_path):
         recycling = Driver(pool)
         outcomes, pids = [], []
         for name in ("one", "two"):

@@ -68,7 +68,9 @@ def test_a_frozen_group_is_ended_and_its_trial_goes_on_in_a_new_one(
     (tmp_path / "small" / "sweep.yaml").touch()
     said: list[str] = []
     pool = start_pool("frozen", sweep.group)
-    with GroupManager(sweep, pool, "frozen", tmp_path, said.append):
+    with GroupManager(
+        sweep=sweep, pool=pool, pool_name="frozen", scratch=tmp_path, say=said.append
+    ):
         spec = sweep.trial.model_dump_json()
         call(pool, "submit", Submission(trial_id="a", spec=spec, folder=str(folder)))
         first = call(pool, "receive", "a", TIMEOUT_S).evaluation
@@ -94,7 +96,9 @@ def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_lo
 ) -> None:
     sweep = small_sweep(group={"max_attempts": 1})
     pool = start_pool("poison", sweep.group)
-    with GroupManager(sweep, pool, "poison", tmp_path, logging.warning):
+    with GroupManager(
+        sweep=sweep, pool=pool, pool_name="poison", scratch=tmp_path, say=logging.warning
+    ):
         call(pool, "submit", Submission(trial_id="a", spec=sweep.trial.model_dump_json()))
         assert call(pool, "receive", "a", TIMEOUT_S).evaluation.number == 1
         pids = group_pids(pool)

@@ -108,7 +108,7 @@ class History:
 
     def add(self, kind, **payload):
         time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=len(self.events))
-        self.events.append(Event(len(self.events), time, kind, payload))
+        self.events.append(Event(seq=len(self.events), time=time, kind=kind, payload=payload))
         return self.events[-1]
 
     def start_sweep(self):

@@ -90,7 +90,9 @@ def test_a_store_that_is_away_is_waited_for_and_then_named(tmp_path: Path) -> No
     lease = DriverLease.take(root / "demo" / "driver.lease")
     mirror = Mirror(root, ObjectStore(share.as_uri()))
     copy = RemoteCopy(mirror, "demo", lease.holder, patience_s=0.5)
-    event = Event(0, datetime(2026, 1, 1, tzinfo=UTC), EventKind.SWEEP_FINISHED, {})
+    event = Event(
+        seq=0, time=datetime(2026, 1, 1, tzinfo=UTC), kind=EventKind.SWEEP_FINISHED, payload={}
+    )
 
     # Where a folder should be, this keeps events from being written.
     obstacle = share / "demo" / "events"

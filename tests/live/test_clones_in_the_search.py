@@ -50,7 +50,9 @@ def study() -> optuna.Study:
 
 @pytest.fixture
 def searcher(study: optuna.Study) -> StudySearcher:
-    return StudySearcher(SWEEP, study, identify, lambda: 1, trials_folder="trials")
+    return StudySearcher(
+        sweep=SWEEP, study=study, identify=identify, room=lambda: 1, trials_folder="trials"
+    )
 
 
 def queue(searcher: StudySearcher, seed: int, drawn: dict[str, Any]) -> PlannedTrial:

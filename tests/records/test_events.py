@@ -15,10 +15,14 @@ from droplora_sweep.records.events import (
 )
 
 EVENT = Event(
-    3,
-    datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC),
-    EventKind.TRIAL_REPORTED,
-    {"trial_id": "t0001-00000001", "metrics": {"val/mean": 0.1 + 0.2}, "reason": "größer\n2"},
+    seq=3,
+    time=datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC),
+    kind=EventKind.TRIAL_REPORTED,
+    payload={
+        "trial_id": "t0001-00000001",
+        "metrics": {"val/mean": 0.1 + 0.2},
+        "reason": "größer\n2",
+    },
 )
 
 
@@ -59,7 +63,7 @@ def test_an_event_of_a_newer_version_is_told_from_damage():
     with pytest.raises(
         UnknownEventError, match=r"kind must be one of .*, got trial_dreamt; a newer"
     ):
-        decode(encode(Event(0, EVENT.time, NewerKind, {})))
+        decode(encode(Event(seq=0, time=EVENT.time, kind=NewerKind, payload={})))
 
 
 def test_metrics_that_json_has_no_word_for_come_back():

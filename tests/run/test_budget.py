@@ -35,7 +35,9 @@ class Log:
         self.events: list[Event] = []
 
     def add(self, hours: float, kind: EventKind, **payload: Any) -> Log:
-        self.events.append(Event(len(self.events), START + hours * HOUR, kind, payload))
+        self.events.append(
+            Event(seq=len(self.events), time=START + hours * HOUR, kind=kind, payload=payload)
+        )
         return self
 
     def begin(self, hours: float) -> Log:
@@ -118,10 +120,10 @@ def test_a_spent_budget_draws_no_more_and_lets_what_runs_end() -> None:
     study = optuna.create_study(direction="maximize")
     said: list[str | None] = [None]
     searcher = StudySearcher(
-        sweep,
-        study,
-        lambda number, spec: (f"t{number}", str(spec.training.learning_rate)),
-        lambda: 2,
+        sweep=sweep,
+        study=study,
+        identify=lambda number, spec: (f"t{number}", str(spec.training.learning_rate)),
+        room=lambda: 2,
         trials_folder="trials",
         budget_spent=lambda: said[0],
     )

@@ -159,7 +159,12 @@ def test_the_ledger_has_it_and_nothing_counts_as_a_trial_of_the_sweep(tmp_path: 
     ]
     for _ in range(2):  # once more, as after a driver that died
         searcher = StudySearcher(
-            sweep, study, identify, lambda: 9, trials_folder="trials", known=known
+            sweep=sweep,
+            study=study,
+            identify=identify,
+            room=lambda: 9,
+            trials_folder="trials",
+            known=known,
         )
     names = ["a", "b", "c", "d"]
     assert [searcher.suggest(name)["number"] for name in names] == [2, 3, 4, 5]

@@ -184,7 +184,12 @@ def go_on(study: optuna.Study) -> Callable[..., StudySearcher]:
         )
         reconciled = reconciled_study(study, numbered, sweep)
         return StudySearcher(
-            sweep, reconciled, identify, lambda: room, trials_folder="trials", known=everything
+            sweep=sweep,
+            study=reconciled,
+            identify=identify,
+            room=lambda: room,
+            trials_folder="trials",
+            known=everything,
         )
 
     return make
@@ -230,10 +235,10 @@ def test_finished_trials_are_not_drawn_again(go_on: Any) -> None:
 
 def test_a_search_that_goes_on_does_not_draw_what_the_first_one_drew(go_on: Any) -> None:
     new = StudySearcher(
-        SWEEP,
-        optuna.create_study(direction="maximize"),
-        identify,
-        lambda: 1,
+        sweep=SWEEP,
+        study=optuna.create_study(direction="maximize"),
+        identify=identify,
+        room=lambda: 1,
         trials_folder="trials",
     )
     new.suggest("a")
@@ -256,7 +261,9 @@ def test_baselines_are_queued_once(go_on: Any) -> None:
 def test_a_queued_baseline_that_was_not_started_waits_in_the_study(study: optuna.Study) -> None:
     sweep = make_sweep(parameters=RATES, queue_baselines=True)
     for _ in range(2):
-        StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials")
+        StudySearcher(
+            sweep=sweep, study=study, identify=identify, room=lambda: 1, trials_folder="trials"
+        )
     assert states(study) == ["WAITING", "WAITING"]
 
 

@@ -61,7 +61,9 @@ def result(
 
 def test_a_complete_trial_is_told_by_all_its_objectives_and_seconds_add_up() -> None:
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, trials_folder="trials")
+    searcher = StudySearcher(
+        sweep=make_sweep(), study=study, identify=identify, room=lambda: 1, trials_folder="trials"
+    )
     searcher.suggest("a")
     searcher.on_trial_result("a", result(0.2, 1, seconds=5.0))
     searcher.on_trial_complete("a", result(0.6, 2, seconds=7.0))
@@ -79,10 +81,10 @@ def test_seconds_of_an_earlier_driver_count_once() -> None:
     )
     study = make_study()
     searcher = StudySearcher(
-        make_sweep(),
-        study,
-        identify,
-        lambda: 1,
+        sweep=make_sweep(),
+        study=study,
+        identify=identify,
+        room=lambda: 1,
         trials_folder="trials",
         known=SearchHistory(trials={0: before}),
     )
@@ -100,7 +102,9 @@ def test_seconds_of_an_earlier_driver_count_once() -> None:
 )
 def test_a_trial_without_all_objectives_fails(last: dict[str, Any]) -> None:
     study = make_study()
-    searcher = StudySearcher(make_sweep(), study, identify, lambda: 1, trials_folder="trials")
+    searcher = StudySearcher(
+        sweep=make_sweep(), study=study, identify=identify, room=lambda: 1, trials_folder="trials"
+    )
     searcher.suggest("a")
     searcher.on_trial_complete("a", last)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL]
@@ -143,7 +147,9 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
         return drawn
 
     known: dict[int, TrialHistory] = {}
-    searcher = StudySearcher(sweep, make_study(), identify, lambda: 9, trials_folder="trials")
+    searcher = StudySearcher(
+        sweep=sweep, study=make_study(), identify=identify, room=lambda: 9, trials_folder="trials"
+    )
     first = run(searcher, range(6), known)
     assert len({str(params) for params in first}) == 6
     anew = reconciled_study(make_study(), known, sweep)
@@ -157,10 +163,10 @@ def test_samplers_weigh_several_objectives_and_go_on_alike(kind: str) -> None:
         for trial in known.values()
     }
     resumed = StudySearcher(
-        sweep,
-        anew,
-        identify,
-        lambda: 9,
+        sweep=sweep,
+        study=anew,
+        identify=identify,
+        room=lambda: 9,
         trials_folder="trials",
         known=SearchHistory(trials=known, ended=ended),
     )

@@ -19,7 +19,11 @@ def member(number: int, *scores: float, rate: float = 0.5, **given: bool) -> Mem
     evaluations = range(1, len(scores) + 1)
     settings = {evaluation: {RATE: rate} for evaluation in evaluations}
     return Member(
-        f"t{number}", number, dict(zip(evaluations, scores, strict=True)), settings, **given
+        name=f"t{number}",
+        number=number,
+        scores=dict(zip(evaluations, scores, strict=True)),
+        settings=settings,
+        **given,
     )
 
 
@@ -27,7 +31,14 @@ def turn(
     members: list[Member], name: str, evaluation: int = 1, seed: int = 0, **options
 ) -> ExploitStep:
     population = PopulationSpec(**options)
-    return next_exploit(members, name, evaluation, population, PARAMETERS, seed)
+    return next_exploit(
+        members=members,
+        name=name,
+        evaluation=evaluation,
+        population=population,
+        parameters=PARAMETERS,
+        seed=seed,
+    )
 
 
 EIGHT = [member(number, number / 10, rate=number / 10) for number in range(8)]

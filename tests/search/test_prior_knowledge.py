@@ -65,7 +65,14 @@ def num_trials_to_good(kind: str, seed: int, trials: Any, points: Any) -> int:
     }
     study = reconciled_study(optuna.create_study(direction="maximize"), priors, sweep)
     known = SearchHistory(trials=priors, points=tuple(points))
-    searcher = StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials", known=known)
+    searcher = StudySearcher(
+        sweep=sweep,
+        study=study,
+        identify=identify,
+        room=lambda: 1,
+        trials_folder="trials",
+        known=known,
+    )
     for count in range(1, MOST_TRIALS + 1):
         name = f"tune{count}"
         searcher.suggest(name)

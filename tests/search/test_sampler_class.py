@@ -184,7 +184,9 @@ def searcher_of(sweep: SweepSpec) -> StudySearcher:
     def identify(number: int, spec: TrialSpec) -> tuple[str, str]:
         return f"t{number}", f"{spec.adapter.pruning_rate:g} {spec.adapter.rank}"
 
-    return StudySearcher(sweep, study, identify, lambda: 99, trials_folder="trials")
+    return StudySearcher(
+        sweep=sweep, study=study, identify=identify, room=lambda: 99, trials_folder="trials"
+    )
 
 
 def test_a_sampler_that_has_tried_everything_ends_the_search() -> None:
@@ -216,7 +218,11 @@ def test_a_resumed_search_does_not_repeat_the_draws_of_the_first() -> None:
     for searcher in (first, None):
         if searcher is None:
             searcher = StudySearcher(
-                sweep, first._study, first._identify, lambda: 99, trials_folder="trials"
+                sweep=sweep,
+                study=first._study,
+                identify=first._identify,
+                room=lambda: 99,
+                trials_folder="trials",
             )
         for name in ("a", "b", "c"):
             assert searcher.suggest(name)

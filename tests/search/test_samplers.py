@@ -119,7 +119,12 @@ class Search:
         ended = {identify(0, self.specs[n])[1]: one.score for n, one in self.known.items()}
         known = SearchHistory(trials=self.known, ended=ended, specs=tuple(self.specs.values()))
         self.searcher = StudySearcher(
-            sweep, reconciled, identify, lambda: 99, trials_folder="trials", known=known
+            sweep=sweep,
+            study=reconciled,
+            identify=identify,
+            room=lambda: 99,
+            trials_folder="trials",
+            known=known,
         )
 
     @property

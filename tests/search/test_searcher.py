@@ -34,7 +34,9 @@ def make(tmp_path: Any) -> Callable[..., tuple[StudySearcher, optuna.Study]]:
         fields = {"num_trials": 6, "parameters": RATES, "queue_baselines": False, **search}
         sweep = SweepSpec.model_validate({"name": "s", "search": fields})
         study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", direction="maximize")
-        return StudySearcher(sweep, study, identify, lambda: room, trials_folder="trials"), study
+        return StudySearcher(
+            sweep=sweep, study=study, identify=identify, room=lambda: room, trials_folder="trials"
+        ), study
 
     return make
 

@@ -46,7 +46,14 @@ def run(sweep: SweepSpec, *, most: int = 99, specs: tuple[TrialSpec, ...] = ()) 
     """Every trial of a search whose scores favour one method."""
     study = optuna.create_study(direction="maximize")
     known = SearchHistory(specs=specs, ended={identify(0, spec)[1]: 0.5 for spec in specs})
-    searcher = StudySearcher(sweep, study, identify, lambda: 1, trials_folder="trials", known=known)
+    searcher = StudySearcher(
+        sweep=sweep,
+        study=study,
+        identify=identify,
+        room=lambda: 1,
+        trials_folder="trials",
+        known=known,
+    )
     drawn: list[TrialSpec] = []
     while len(drawn) < most:
         name = f"tune{len(drawn)}"

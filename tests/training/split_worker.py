@@ -94,7 +94,14 @@ def run_sharded(base: LlamaForCausalLM, spec: TrialSpec) -> dict[str, torch.Tens
     losses, norms = [], []
     with started_engine(adapted.model, spec.training, device) as engine:
         engine._engine.optimizer.optimizer.register_step_pre_hook(record)
-        loop = Loop(adapted, engine, training_data(), spec, 0, device)
+        loop = Loop(
+            adapted=adapted,
+            engine=engine,
+            data=training_data(),
+            spec=spec,
+            pad_token_id=0,
+            device=device,
+        )
         for step in range(NUM_STEPS):
             result = loop.run_step(step)
             losses.append(result.loss)

@@ -415,6 +415,7 @@ class LedgerWriter(Ledger):
             self._append(kind, {"trial_id": trial_id, "by": by})
         return True
 
+
 def _planned(trial: PlannedTrial) -> dict[str, Any]:
     """Payload that a trial's start and a clone's queueing have in common."""
     return {

@@ -16,9 +16,8 @@ from droplora_sweep.analysis.intervals import mean as mean_estimate
 from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.errors import InputError
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.card_sections import Form
 from droplora_sweep.ledger.files import plain_files, verify_adapter
-from droplora_sweep.ledger.model_card import model_card
+from droplora_sweep.ledger.model_card import Form, model_card
 from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import MODEL_CARD

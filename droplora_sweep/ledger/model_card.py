@@ -1,13 +1,20 @@
-"""The README.md that goes with what a trial saves: an adapter, or a full model."""
+"""The README.md that goes with what a trial saves: an adapter, or a full model.
+
+Its text is the template ``model_card.md.j2``.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from droplora_sweep.spec import AdapterSpec, ModelSpec
+from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import (
     PERPLEXITY_AFTER,
@@ -16,51 +23,18 @@ from droplora_sweep.spec.metric_names import (
     score_name,
     subject_of,
 )
-
-from .card_sections import BUILTIN, Form, loading_text, prompt_text, task_prompts
+from droplora_sweep.tasks.entries import find_entries
+from droplora_sweep.tasks.task import Example, render_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import jinja2
+
     from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.tasks.registry import BenchmarkEntry
 
-_CARD = """\
----
-{head}---
-
-# {trial_id} of the sweep {sweep}
-
-{what}
-
-## Validation scores
-
-{scores}
-
-Scores of one training run with seed {seed}, on the split that the sweep selects on; responses were
-read by the `{protocol}` protocol.{perplexity}
-
-{test}## Settings
-
-```yaml
-{spec}```
-
-Fingerprint: `{fingerprint}`
-
-{data}{prompt}## Loading and generating
-
-{loading}
-{notes}"""
-
-
-_BUILTIN_NOTE = """
-`builtin` is the small Llama that comes with droplora-sweep, in its folder `models/builtin`; the
-snippet finds it where droplora-sweep is installed.
-"""
-
-_QUANTIZED_NOTE = """
-The base model was held in {bits} bits (bitsandbytes) while the adapter was trained and scored; in
-{dtype} its scores differ a little.
-"""
+TEMPLATE = "model_card.md.j2"
 
 _MASKS = {
     "token": "mask per token",
@@ -68,6 +42,19 @@ _MASKS = {
     "step": "mask per step",
     "learned": "learned mask",
 }
+
+
+class Form(StrEnum):
+    """Kind of the files beside a card."""
+
+    ADAPTER = "adapter"
+    """As the trial left them: an adapter, or the whole model of a trial without one."""
+    WHOLE = "whole"
+    """A whole model that was trained."""
+    MERGED = "merged"
+    """The base model with the adapter's update in its weights."""
+    GGUF = "gguf"
+    """A LoRA adapter as llama.cpp's ``convert_lora_to_gguf.py`` reads it."""
 
 
 def model_card(
@@ -91,33 +78,49 @@ def model_card(
         data: Digest of each split, by ``<benchmark>/<split>``.
         test: Score on the test split with its 95 % interval, by benchmark; of winners alone.
     """
-    spec = trial.spec
-    adjusted = "".join(
-        f"\nIt went on with `{path}: {value}` when it ran out of memory.\n"
-        for path, value in trial.adjusted.items()
-    )
-    adjusted += _schedule(trial)
-    adapter = AdapterSpec.model_validate(spec["adapter"])
-    model = ModelSpec.model_validate(spec["model"])
-    if not method_of(adapter.method).has_rank:
+    adapter = AdapterSpec.model_validate(trial.spec["adapter"])
+    model = ModelSpec.model_validate(trial.spec["model"])
+    method = method_of(adapter.method)
+    if not method.has_rank:
         form = Form.WHOLE
-    return _CARD.format(
+    # A confirmation run is scored on examples of its own.
+    of_splits = (score_name(""), score_name("", "confirmation"))
+    scored = sorted(name for name in metrics if name.startswith(of_splits))
+    known = {name: each for name, each in (intervals or {}).items() if not math.isnan(each[0])}
+    return _template().render(
         head=yaml.safe_dump(_metadata(adapter, model, form), sort_keys=False),
-        trial_id=trial.trial_id,
+        trial=trial,
         sweep=sweep_name,
-        what=_what(adapter, model, spec["task"]["benchmarks"], form),
-        scores=_scores(metrics, intervals or {}),
-        seed=spec["seed"],
-        protocol=spec["evaluation"]["protocol"],
-        perplexity=_perplexity(metrics),
-        spec=yaml.safe_dump(dict(spec), sort_keys=False),
-        fingerprint=trial.fingerprint,
-        data=_data(data or {}),
-        test=_test(test or {}),
-        prompt=prompt_text(spec),
-        loading=loading_text(form, model, task_prompts(spec)),
-        notes=_notes(model) + adjusted,
+        spec=trial.spec,
+        adapter=adapter,
+        model=model,
+        form=form.value,
+        title=_title(adapter),
+        saved_as=method.saved_as,
+        scores=[(subject_of(name), metrics[name]) for name in scored],
+        has_intervals=bool(intervals),
+        intervals=known,
+        has_perplexity=PERPLEXITY_RATIO in metrics,
+        perplexity=(metrics.get(PERPLEXITY_BEFORE), metrics.get(PERPLEXITY_AFTER)),
+        test=test,
+        settings=yaml.safe_dump(dict(trial.spec), sort_keys=False),
+        data=data,
+        prompts=task_prompts(trial.spec),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["repr"] = repr
+    return environment.from_string(files(__package__).joinpath(TEMPLATE).read_text("utf-8"))
 
 
 def _metadata(adapter: AdapterSpec, model: ModelSpec, form: Form) -> dict[str, Any]:
@@ -138,30 +141,7 @@ def _metadata(adapter: AdapterSpec, model: ModelSpec, form: Form) -> dict[str, A
     }
 
 
-def _what(adapter: AdapterSpec, model: ModelSpec, benchmarks: list[str], form: Form) -> str:
-    task = f"trained on {', '.join(benchmarks)}"
-    if form is Form.WHOLE:
-        return (
-            f"{_method(adapter)} of `{model.path}`, {task}. Its files are those of a full model, "
-            "not of an adapter."
-        )
-    if form is Form.MERGED:
-        return (
-            f"{_method(adapter)} of rank {adapter.rank}, {task}, and merged into the weights of "
-            f"`{model.path}`. Its files are those of a full model in {model.dtype}; the update was "
-            "added in float32."
-        )
-    if adapter.is_pruned and adapter.mask == "learned":
-        inference = "what the mask drops is zero in its weights"
-    else:
-        inference = "nothing is pruned at inference"
-    return (
-        f"{_method(adapter)} of rank {adapter.rank} on `{model.path}`, {task}. Its files are those "
-        f"of {method_of(adapter.method).saved_as}: {inference}."
-    )
-
-
-def _method(adapter: AdapterSpec) -> str:
+def _title(adapter: AdapterSpec) -> str:
     """The method as the literature writes it, and how it was pruned."""
     method = method_of(adapter.method)
     if not method.has_rank:
@@ -179,73 +159,60 @@ def _method(adapter: AdapterSpec) -> str:
     )
 
 
-def _notes(model: ModelSpec) -> str:
-    notes = _BUILTIN_NOTE if model.path == BUILTIN else ""
-    if model.quantization != "none":
-        bits = model.quantization.removesuffix("bit")
-        notes += _QUANTIZED_NOTE.format(bits=bits, dtype=model.dtype)
-    return notes
+@dataclass(frozen=True)
+class TaskPrompt:
+    """Prompts of one benchmark, and the longest response to them.
+
+    Attributes:
+        name: The benchmark's.
+        template: Text with ``{instruction}``, and ``{input}`` or not, up to the response.
+        template_with_input: The same for examples with an input.
+        max_new_tokens: The longest response.
+        question: An instruction as the benchmark might have it.
+        options: Names of a multiple-choice question's options; a response has one of them.
+    """
+
+    name: str
+    template: str
+    template_with_input: str
+    max_new_tokens: int
+    question: str
+    options: tuple[str, ...]
+
+    @property
+    def rendered(self) -> str:
+        """The prompt of the question."""
+        return self.template.replace("{instruction}", self.question)
 
 
-def _perplexity(metrics: Mapping[str, float]) -> str:
-    """Perplexity before and after training, where a held-out text was read."""
-    if PERPLEXITY_RATIO not in metrics:
-        return ""
-    before, after = metrics[PERPLEXITY_BEFORE], metrics[PERPLEXITY_AFTER]
-    return (
-        f"\nPerplexity of a held-out text: {before:.4g} before training and {after:.4g} after it."
-    )
+def task_prompts(spec: Mapping[str, Any]) -> list[TaskPrompt]:
+    """The prompts of a trial's benchmarks, by what its spec says; no data is read.
+
+    Args:
+        spec: A ``TrialSpec`` as JSON values.
+
+    Returns:
+        In the order of the benchmarks; without those of a plug-in that is not installed here.
+    """
+    task = TaskSpec.model_validate(spec["task"])
+    evaluation = EvaluationSpec.model_validate(spec["evaluation"])
+    entries, _ = find_entries(task)
+    return [_prompt(name, entry, task, evaluation) for name, entry in entries.items()]
 
 
-def _data(digests: Mapping[str, str]) -> str:
-    """Digests of the examples: two trials of equal digests have read the same."""
-    if not digests:
-        return ""
-    rows = "\n".join(f"| {name} | `{digest}` |" for name, digest in digests.items())
-    return f"## Data\n\n| split | digest of its examples |\n|---|---|\n{rows}\n\n"
+def _prompt(
+    name: str, entry: BenchmarkEntry, task: TaskSpec, evaluation: EvaluationSpec
+) -> TaskPrompt:
+    def template(given: str) -> str:
+        marks = Example(instruction="{instruction}", input=given, output="", answer="")
+        return render_prompt(marks, entry.prompt_suffix, task.prompt)
 
-
-def _test(scores: Mapping[str, tuple[float, float, float]]) -> str:
-    """Test scores of a winner, read after everything was decided."""
-    if not scores:
-        return ""
-    rows = "".join(
-        f"| {name} | {score:.4f} | {low:.4f} to {high:.4f} |\n"
-        for name, (score, low, high) in scores.items()
-    )
-    head = "| benchmark | score | 95 % interval over examples |\n|---|---|---|\n"
-    return f"## Test scores, read once and after the choice was made\n\n{head}{rows}\n"
-
-
-def _scores(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> str:
-    # A confirmation run is scored on examples of its own.
-    of_splits = (score_name(""), score_name("", "confirmation"))
-    scores = {name: value for name, value in metrics.items() if name.startswith(of_splits)}
-    if not scores:
-        return "None was reported."
-    names = {name: subject_of(name) for name in sorted(scores)}
-    if not intervals:
-        rows = [f"| {short} | {scores[name]:.4f} |" for name, short in names.items()]
-        return "\n".join(["| benchmark | score |", "|---|---|", *rows])
-    rows = []
-    for name, short in names.items():
-        low, high = intervals.get(short, (math.nan, math.nan))
-        shown = "" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
-        rows.append(f"| {short} | {scores[name]:.4f} | {shown} |")
-    head = ["| benchmark | score | 95 % interval over examples |", "|---|---|---|"]
-    return "\n".join([*head, *rows])
-
-
-def _schedule(trial: TrialRecord) -> str:
-    """Settings that a member of a population trained with after those above."""
-    if not trial.schedule:
-        return ""
-    lines = [
-        f"* from evaluation {step.evaluation}: weights and optimiser of {step.source}, "
-        + ", ".join(f"`{path}: {value}`" for path, value in step.settings.items())
-        for step in trial.schedule
-    ]
-    return (
-        "\nIt was a member of a population (population-based training). The settings above are "
-        "those that it began with; then, at the same step:\n\n" + "\n".join(lines) + "\n"
+    limit = evaluation.max_new_tokens
+    return TaskPrompt(
+        name,
+        template("").replace("{input}", ""),
+        template("{input}"),
+        min(limit, entry.max_new_tokens or limit),
+        entry.scorer.sample_question(),
+        entry.scorer.closed_answers,
     )

@@ -1,4 +1,4 @@
-"""A base model with what one trial trains on it."""
+"""Base models with what one trial trains on them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ADAPTER = "default"
 
 
 _INSIDE = re.compile(r"\.lora_(A|embedding_A|gate)\.")
-"""Names of the weights whose part in the update B is multiplied with."""
+"""Names of weights that B multiplies in the update: without B they change nothing."""
 
 
 def droplora_config(
@@ -45,7 +45,7 @@ def droplora_config(
     """Return an adapter's PEFT configuration; with ``pruning_rate: 0`` that of PEFT's LoRA.
 
     Args:
-        spec: What to attach.
+        spec: The adapter.
         seed: The trial's seed.
         options: Fields of ``LoraConfig`` in place of those of the spec's method.
     """
@@ -69,10 +69,10 @@ def droplora_config(
 
 
 class Adapted(ABC):
-    """A base model as one trial trains it: what is trained, evaluated, saved and undone.
+    """A base model as one trial trains it, evaluates it, saves it and undoes it.
 
     Attributes:
-        model: What is trained and evaluated.
+        model: The module that is trained and evaluated.
     """
 
     model: nn.Module
@@ -84,24 +84,24 @@ class Adapted(ABC):
 
     @abstractmethod
     def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """What was trained, as files in memory: name to content; nothing of this package."""
+        """Return what was trained, as content by file name, for any PEFT or transformers."""
 
     @abstractmethod
     def detach(self) -> PreTrainedModel:
-        """Undo it: the base model is again the object and the values it was, bit for bit."""
+        """Return the base model, the same object with the same values as before, bit for bit."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided while it trained, for the record; plain JSON."""
+        """Decisions of the training, for the record; plain JSON."""
         return {}
 
     def resume(self, facts: Mapping[str, Any]) -> None:
-        """Take up what an earlier training of the same trial decided.
+        """Make the decisions of an earlier training of the same trial, before anything is trained.
 
-        To be called before anything is trained; the weights are then those of an untrained trial.
+        The weights are then those of an untrained trial.
 
         Args:
-            facts: What `facts` was; it may have been JSON in between.
+            facts: `facts` of the earlier training; it may have been JSON in between.
         """
         assert not facts, f"{type(self).__name__} decides nothing, got {facts}"
 
@@ -109,7 +109,7 @@ class Adapted(ABC):
         """Take the values of a trained adapter, before anything is trained.
 
         Args:
-            files: What `files` of a trial with the same method, rank and targets gave.
+            files: Result of `files` of a trial with the same method, rank and targets.
 
         Raises:
             TrialError: It is not of the same shapes, or the method cannot start from one.
@@ -117,10 +117,9 @@ class Adapted(ABC):
         raise TrialError(f"{type(self).__name__} cannot start from an adapter")
 
     def has_learned(self) -> bool:
-        """Whether training has changed what the model computes.
+        """Return True where training has changed what the model computes since `note_start`.
 
-        Counted from `note_start` on; of a LoRA, A may change by weight decay alone while B stays
-        zero, and with it the update.
+        A of a LoRA may change by weight decay alone while B, and so the update, stays zero.
         """
         return any(
             (start := self._untrained.get(name)) is None or not torch.equal(weight.cpu(), start)
@@ -132,7 +131,7 @@ class Adapted(ABC):
         self._untrained = {name: weight.to("cpu", copy=True) for name, weight in self._decisive()}
 
     def _decisive(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The trained weights without which nothing changes, by name."""
+        """Yield the trained weights that alone can change what the model computes, by name."""
         for name, weight in self.model.named_parameters():
             if weight.requires_grad and not _INSIDE.search(name):
                 yield name, weight.detach()
@@ -152,7 +151,7 @@ class PeftAdapted(Adapted):
 
     Args:
         base: Frozen base model in evaluation mode, without an adapter.
-        spec: What to attach.
+        spec: The adapter.
         seed: The trial's seed.
         options: Fields of ``LoraConfig`` in place of those of the spec's method.
 
@@ -200,16 +199,16 @@ class PeftAdapted(Adapted):
         set_peft_model_state_dict(self.peft_model, weights, adapter_name=ADAPTER)
 
     def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """The trained adapter, as any PEFT loads it."""
+        """Return the trained adapter, as any PEFT loads it."""
         return adapter_files(self.config_dict(), self.weights(), trial, self.facts)
 
     def config_dict(self) -> dict[str, Any]:
-        """The adapter's configuration as it is saved."""
+        """Return the adapter's configuration as it is saved."""
         saved: dict[str, Any] = self.peft_model.peft_config[ADAPTER].to_dict()
         return saved
 
     def weights(self) -> Mapping[str, torch.Tensor]:
-        """The adapter's weights as they are saved, for the base model as it was."""
+        """Return the adapter's weights as they are saved, for the base model as it was."""
         state: dict[str, torch.Tensor] = get_peft_model_state_dict(
             self.peft_model, adapter_name=ADAPTER
         )
@@ -231,7 +230,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def unloaded(peft_model: PeftModel) -> PreTrainedModel:
-    """The base model without the adapter, and without what PEFT would find at the next one."""
+    """Return the base model without the adapter, as if PEFT had never seen it."""
     base: Any = peft_model.unload()
     if hasattr(base, "peft_config"):
         del base.peft_config
@@ -240,10 +239,10 @@ def unloaded(peft_model: PeftModel) -> PreTrainedModel:
 
 
 def refuse_quantised(base: PreTrainedModel, method: str) -> None:
-    """For methods that change the base weights, which bitsandbytes holds in 4 or 8 bits.
+    """Refuse a base model in 4 or 8 bits for a method that changes its weights.
 
     Raises:
-        InputError: The base model is quantised.
+        InputError: It is quantised.
     """
     if getattr(base, "is_quantized", False):
         problem = f"must be none with `method: {method}`, which changes the base weights"
@@ -251,7 +250,7 @@ def refuse_quantised(base: PreTrainedModel, method: str) -> None:
 
 
 def _target_fault(config: DropLoraConfig, error: ValueError) -> InputError:
-    """What PEFT refuses to attach to the model's layers, as a fault of the file."""
+    """Return the fault of the file for what PEFT refuses to attach."""
     targets = sorted(config.target_modules or ())
     message = " ".join(str(error).split())
     if "unsupported variant combination" in message:

@@ -1,4 +1,4 @@
-"""Attach what a method trains to a base model: a resident one, or one as transformers builds it."""
+"""Attach adapters to a base model, to train them or to count their numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attach(base: PreTrainedModel, spec: AdapterSpec, seed: int) -> Adapted:
 
     Args:
         base: Frozen base model in evaluation mode, without an adapter.
-        spec: What to attach.
+        spec: The adapter.
         seed: The trial's seed.
 
     Raises:
@@ -60,10 +60,10 @@ _PREFIX = "base_model.model."
 
 @dataclass(frozen=True)
 class Attached:
-    """An adapter as it was attached.
+    """Sizes of an adapter that was attached.
 
     Attributes:
-        layers: Name of each layer with an adapter to the shape of its update (out, in); none of a
+        layers: Shape (out, in) of the update of each layer with an adapter, by name; empty for a
             full model.
         num_trained: Numbers that are trained.
         num_saved: Numbers in the files that a trial leaves.
@@ -75,11 +75,11 @@ class Attached:
 
 
 def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
-    """Attach what a trial trains, count it, and undo it.
+    """Attach an adapter, count its numbers, and undo it.
 
     Args:
-        base: Frozen, possibly without numbers (on ``meta``).
-        spec: What to attach.
+        base: Frozen base model, possibly without numbers (on ``meta``).
+        spec: The adapter.
 
     Raises:
         InputError: The targets match no layer, or one that the method cannot have.

@@ -1,8 +1,8 @@
-"""A trained adapter at a lower rank: the best approximation of its update, without forming it.
+"""Truncation of a trained adapter to a lower rank: the best approximation of its update.
 
 The update of a layer is ``dW = s B A`` with B of shape (out, r), A of shape (r, in) and PEFT's
-scaling s. With ``B = Q_B R_B`` and ``A^T = Q_A R_A`` (QR), the SVD of the small core
-``R_B R_A^T = U S V^T`` is that of ``B A``: its first k values give the best approximation of
+scaling s; it is never formed. With ``B = Q_B R_B`` and ``A^T = Q_A R_A`` (QR), the SVD of the small
+core ``R_B R_A^T = U S V^T`` is that of ``B A``: its first k values give the best approximation of
 rank k in the Frobenius norm (Eckart and Young 1936), ``B' = Q_B U_k sqrt(S_k)`` and
 ``A' = sqrt(S_k) V_k^T Q_A^T``. To train at a high rank and compress after it is the idea of
 LoRA-Squeeze (arXiv 2602.10993).
@@ -29,9 +29,6 @@ from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADAPTER_FILES = (CONFIG_FILE, WEIGHTS_FILE, MODEL_CARD, SETTINGS_FILE)
-"""What a published adapter consists of, apart from its manifest."""
-
 _FACTOR = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<factor>[AB])\.weight")
 # Each makes the file's B and A something else than the factors of a linear layer's update.
 _OTHER_UPDATES = ("use_qalora", "use_bdlora", "target_parameters", "monteclora_config")
@@ -42,7 +39,7 @@ class _Layer:
     """One layer's update, factored; q_out = min(out, r), q_in = min(in, r).
 
     Attributes:
-        name: Of the layer in the base model.
+        name: Name of the layer in the base model.
         rank: Rows of A.
         scaling: PEFT's factor of B A.
         left: Q_B U, of shape (out, number of singular values).
@@ -58,11 +55,11 @@ class _Layer:
     right: torch.Tensor
 
     def dropped_energy(self, rank: int) -> float:
-        """Square of the Frobenius norm of what the first ``rank`` values leave of the update."""
+        """Return the squared Frobenius norm of the update without its first ``rank`` values."""
         return self.scaling**2 * float(self.singular[rank:].square().sum())
 
     def factors(self, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """B (out, rank) and A (rank, in) of the first ``rank`` values, split evenly.
+        """Return B (out, rank) and A (rank, in) of the first ``rank`` values, split evenly.
 
         A rank that a narrow layer cannot have is filled with zeros.
         """
@@ -109,9 +106,9 @@ class FactoredAdapter:
             raise InputError.of("rank", problem)
 
     def relative_error(self, rank: int) -> float:
-        """``|dW - dW'| / |dW|`` in the Frobenius norm over all layers, from singular values alone.
+        """Return ``|dW - dW'| / |dW|`` in the Frobenius norm over all layers.
 
-        The rounding of what is written to the adapter's precision comes on top.
+        Rounding to the adapter's precision comes on top.
         """
         self.check_rank(rank)
         total = math.fsum(layer.dropped_energy(0) for layer in self._layers)
@@ -119,7 +116,7 @@ class FactoredAdapter:
         return math.sqrt(dropped / total) if total else 0.0
 
     def truncated(self, rank: int) -> dict[str, bytes]:
-        """The files of a plain PEFT adapter with at most this rank in every layer.
+        """Return the files of a plain PEFT adapter with at most this rank in every layer.
 
         Its scalings are those of the original, so its alphas are not. Weights are written in the
         precision they came in.
@@ -160,10 +157,10 @@ class FactoredAdapter:
         }
 
     def _truncated_card(self, rank: int) -> str:
-        """The card with a paragraph under its title; the title alone where there is no card."""
+        """Return the card with a paragraph under its title; a title alone without a card."""
         note = (
             f"Truncated after training to rank {rank} from rank {self.rank}, by SVD of the update "
-            f"(relative error {self.relative_error(rank):.4f}). Scores and settings told here are "
+            f"(relative error {self.relative_error(rank):.4f}). Scores and settings below are "
             f"those of the adapter of rank {self.rank}."
         )
         card = self._files.get(MODEL_CARD, b"# LoRA adapter\n").decode()
@@ -174,7 +171,7 @@ class FactoredAdapter:
 
 
 def num_parameters(files: Mapping[str, bytes]) -> int:
-    """How many numbers an adapter's weights are."""
+    """Return how many numbers an adapter's weights are."""
     return sum(tensor.numel() for tensor in load(files[WEIGHTS_FILE]).values())
 
 
@@ -210,7 +207,7 @@ def _factor_layer(name: str, scaling: float, b: torch.Tensor, a: torch.Tensor) -
 
 
 def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:
-    """PEFT's factor of a layer: ``alpha / r``, or ``alpha / sqrt(r)`` with rsLoRA."""
+    """Return PEFT's factor of a layer: ``alpha / r``, or ``alpha / sqrt(r)`` with rsLoRA."""
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
     alpha: float = patterns.get(get_pattern_key(list(patterns), layer), config["lora_alpha"])
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank

@@ -1,4 +1,4 @@
-"""The files of what was trained, as any PEFT or transformers loads them: no pickle.
+"""Files of what was trained, as any PEFT or transformers loads them, without pickles.
 
 The model card is added where the trial's scores are known, by the ledger.
 """
@@ -34,7 +34,7 @@ def adapter_files(
     trial: TrialSpec,
     facts: Mapping[str, Any],
 ) -> dict[str, bytes]:
-    """An adapter as files in memory: name to content.
+    """Return an adapter as content by file name.
 
     The same weights and trial give the same bytes. Weights are saved as they were evaluated: in
     the base model's precision, not as the optimiser's fp32 master copies, so that a loaded
@@ -43,8 +43,8 @@ def adapter_files(
     Args:
         config: The adapter's PEFT configuration.
         weights: Its weights by PEFT's names; on any device, possibly shared with each other.
-        trial: For ``droplora.json``, which holds all of it.
-        facts: What was decided while it trained; also for ``droplora.json``.
+        trial: The trial, for ``droplora.json``.
+        facts: Decisions of its training, also for ``droplora.json``.
     """
     # It loads torch, which the names of an adapter's files can do without.
     from safetensors.torch import save
@@ -61,7 +61,7 @@ def adapter_files(
 def full_model_files(
     model: PreTrainedModel, trial: TrialSpec, facts: Mapping[str, Any]
 ) -> dict[str, bytes]:
-    """A whole model as files in memory: config.json and safetensors shards of at most 5 GB."""
+    """Return a whole model as content by file name: config.json and shards of at most 5 GB."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, max_shard_size="5GB")
         files = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}

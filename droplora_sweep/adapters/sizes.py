@@ -59,7 +59,7 @@ def num_trainable_parameters(shapes: Mapping[str, tuple[int, ...]], spec: Adapte
 
     Args:
         shapes: Name of each tensor of the base model to its shape; tied weights once.
-        spec: What would be trained.
+        spec: The adapter.
     """
     method = method_of(spec.method)
     if not method.has_rank:
@@ -81,7 +81,7 @@ def num_saved_numbers(shapes: Mapping[str, tuple[int, ...]], spec: AdapterSpec) 
 
     Args:
         shapes: Name of each tensor of the base model to its shape; tied weights once.
-        spec: What would be trained.
+        spec: The adapter.
     """
     method = method_of(spec.method)
     if not method.has_rank:

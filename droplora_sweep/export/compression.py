@@ -1,4 +1,4 @@
-"""How a trial's adapter scores at lower ranks, without training again."""
+"""Scores of a trial's adapter at lower ranks, without training again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.adapters.compression import ADAPTER_FILES, FactoredAdapter, num_parameters
+from droplora_sweep.adapters.compression import FactoredAdapter, num_parameters
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.analysis.pairing import mean_difference, pairings
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.results import example_scores, score
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.files import publish_adapter, verify_adapter
+from droplora_sweep.ledger.files import plain_files, publish_adapter, verify_adapter
+from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
 
 from .scoring import Scorer
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from droplora_sweep.records.trial import TrialRecord
 
 MARGIN = 0.01
-"""Scores this close to the full rank's count as kept: one point."""
+"""Loss of mean score that still counts as kept: one point."""
 # 0.71 - 0.70 is above 0.01 in binary.
 _ROUNDING = 1e-9
 
@@ -37,12 +38,12 @@ class RankPoint:
     """An adapter at one rank.
 
     Attributes:
-        rank: Of the adapter; the first point of a curve has the rank that was trained.
+        rank: Rank of the adapter; in the first point of a curve the rank that was trained.
         num_parameters: Numbers in its weights.
         weight_bytes: Size of its weights' file.
-        relative_error: Of the update, in the Frobenius norm; 0 for the adapter as trained.
+        relative_error: Error of the update in the Frobenius norm; 0 for the adapter as trained.
         scores: Validation accuracy by benchmark, and ``mean``; fractions.
-        by_example: Each example's score: by benchmark, then by example id.
+        by_example: Each example's score, by benchmark and example id.
     """
 
     rank: int
@@ -58,7 +59,7 @@ class KeptRank:
     """The lowest rank whose mean score is within `MARGIN` of the full rank's.
 
     Attributes:
-        rank: It.
+        rank: The rank.
         difference: Its mean score minus the full rank's, paired, with the 95 % interval.
     """
 
@@ -67,7 +68,7 @@ class KeptRank:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the interval excludes a loss above `MARGIN`."""
+        """True where the interval excludes a loss above `MARGIN`."""
         return self.difference.low >= -MARGIN
 
 
@@ -81,8 +82,8 @@ def rank_curve(
 
     Args:
         trial: Has an adapter.
-        ranks: In any order; halves of the adapter's rank down to 1 where None.
-        output: Where each truncated adapter is written, as ``rank-<N>``; nowhere where None.
+        ranks: Ranks in any order; halves of the adapter's rank down to 1 where None.
+        output: Folder that gets each truncated adapter as ``rank-<N>``; none are written for None.
         on_rank: Called with each rank before it is scored.
 
     Returns:
@@ -124,10 +125,10 @@ def rank_curve(
 
 
 def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
-    """The lowest rank whose mean score is at most `MARGIN` below that of the first point.
+    """Return the lowest rank whose mean score is at most `MARGIN` below the first point's.
 
     Args:
-        points: As `rank_curve` returns them.
+        points: Result of `rank_curve`.
 
     Returns:
         None where no rank below the first point's is.
@@ -154,12 +155,13 @@ def _scored(scorer: Scorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
 def _published_files(trial: TrialRecord) -> dict[str, bytes]:
     assert trial.adapter is not None, "find_trial gives trials with an adapter"
     verify_adapter(trial.adapter, trial.adapter_digest)
-    paths = {name: trial.adapter / name for name in ADAPTER_FILES}
-    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    card = trial.adapter / MODEL_CARD
+    cards = {MODEL_CARD: card.read_bytes()} if card.is_file() else {}
+    return {**plain_files(trial.adapter), **cards}
 
 
 def _halves(rank: int) -> list[int]:
-    """8 gives 4, 2, 1."""
+    """Return the rank halved down to 1: of 8 these are 4, 2 and 1."""
     return [] if rank == 1 else [rank // 2, *_halves(rank // 2)]
 
 

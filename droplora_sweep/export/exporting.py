@@ -1,4 +1,4 @@
-"""A trial's adapter as users take it away: an adapter folder, a merged model, or ready for GGUF."""
+"""Exports of a trial's adapter: an adapter folder, a merged model, or files for GGUF."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INDEX_ENDING = ".safetensors.index.json"
 
 
 class Format(StrEnum):
-    """What an export is."""
+    """Form of an export."""
 
     ADAPTER = "adapter"
     MERGED = "merged"
@@ -54,9 +54,9 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
 
     Args:
         ledger: The trial's sweep.
-        trial: Has an adapter.
+        trial: A trial with an adapter.
         output: The folder; must not exist.
-        form: What is written.
+        form: Form of the export.
 
     Raises:
         InputError: The folder exists, or the trial's method has no such form.
@@ -103,7 +103,7 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
 
 
 def estimates(scores: Scores | None) -> dict[str, Estimate]:
-    """A trial's score with its 95 % interval over examples, by benchmark, and the mean of them."""
+    """Return a trial's scores by benchmark and their mean, with 95 % intervals over examples."""
     found = {}
     for benchmark, by_example in (scores or {}).items():
         known = [score for score in by_example.values() if score is not None]
@@ -132,7 +132,7 @@ def _method(trial: TrialRecord) -> Method:
 
 
 def _of_embeddings(trial: TrialRecord) -> list[str]:
-    """Layers with an adapter whose own weight PEFT saves too: embeddings and output layers."""
+    """Return the layers whose own weight PEFT saves with the adapter: embeddings, output layers."""
     from safetensors import safe_open
 
     if trial.adapter is None or not _method(trial).has_rank:
@@ -144,7 +144,7 @@ def _of_embeddings(trial: TrialRecord) -> list[str]:
 
 
 def _for_gguf(files: Mapping[str, bytes]) -> Files:
-    """Weights and configuration with the scaling that llama.cpp computes: alpha / rank, for all.
+    """Return weights and configuration with llama.cpp's scaling, alpha / rank of every layer.
 
     rsLoRA's alpha / sqrt(rank) is written as the alpha that gives the same.
     """
@@ -163,7 +163,7 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
 
 
 def _base_files(trial: TrialRecord) -> Files:
-    """The base model's configuration and tokenizer, without its weights."""
+    """Return the base model's configuration and tokenizer, without its weights."""
     folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model)
     return {
         f"{BASE}/{path.name}": path.read_bytes()
@@ -174,7 +174,7 @@ def _base_files(trial: TrialRecord) -> Files:
 
 
 def _merged(trial: TrialRecord, scratch: Path) -> Files:
-    """The base model with the update added to its weights."""
+    """Write the base model with the update added to its weights, and return its files."""
     from droplora_sweep.models.loading import load_tokenizer
 
     from .merging import merged_model

@@ -1,4 +1,4 @@
-"""Scoring an adapter, a whole model or a base model as it is, outside a sweep."""
+"""Scores of an adapter, a whole model or a base model, outside a sweep."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Scorer:
-    """Scores plain adapters on one resident base model, as their users load them.
+    """Scores plain adapters on one base model that stays loaded, as their users load them.
 
     Args:
-        spec: Names base model, task and how to evaluate.
+        spec: Trial with the base model, the task and the evaluation.
 
     Raises:
         InputError: The model or the task's data is not there.
@@ -68,12 +68,12 @@ class Scorer:
         split: Split = "validation",
         benchmarks: Collection[str] | None = None,
     ) -> list[ExampleResult]:
-        """Every example's result.
+        """Return every example's result.
 
         Args:
-            adapter: Its folder; None scores the base model.
-            split: Which examples.
-            benchmarks: Which of the task's; None for all.
+            adapter: Folder of an adapter; None scores the base model.
+            split: Split of the examples.
+            benchmarks: Names of some of the task's; None for all.
         """
         task = self._task
         if benchmarks is not None:
@@ -83,7 +83,7 @@ class Scorer:
             return evaluate(model, self._tokenizer, task, self._evaluation, split=split)
 
     def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
-        """What the results come to, ratings and pass@k included."""
+        """Return the metrics of these results, ratings and pass@k included."""
         return result_metrics(results, self._evaluation.sampling)
 
     def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
@@ -96,7 +96,7 @@ class Scorer:
             return evaluate(model, self._tokenizer, task, spec, split=split)
 
     def perplexity(self, adapter: Path | None) -> dict[str, float]:
-        """What the model makes of the held-out text, where the spec names one.
+        """Return the perplexity of the held-out text, where the spec has one.
 
         Returns:
             ``perplexity/before``, ``/after`` and ``/ratio`` of an adapter, as trials report them;
@@ -112,7 +112,7 @@ class Scorer:
         return forgetting_metrics(base, after)
 
     def num_long_prompts(self, split: Split) -> dict[str, int]:
-        """By benchmark, the prompts that do not fit into the model's context."""
+        """Count the prompts that do not fit into the model's context, by benchmark."""
         context = model_context(self._base)
         return prompt_lengths(
             self._task, self._tokenizer, self._evaluation, context, split=split
@@ -136,19 +136,19 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Scored:
-    """What one scoring gave.
+    """Result of one scoring.
 
     Attributes:
         what: The adapter, or ``base model``.
-        split: Which examples.
+        split: Split of the examples.
         scores: Accuracy by benchmark, and ``mean``; fractions.
         metrics: All of ``result_metrics``.
         results: Every example's result.
-        protocol: How responses were read.
-        perplexity: Of the held-out text, see ``Scorer.perplexity``.
-        num_long: By benchmark, prompts that did not fit into the context.
-        generated: The choice benchmarks' results by decoding with the ``paper`` protocol, where
-            scoring their options was to be compared with that.
+        protocol: Protocol that responses were read by.
+        perplexity: Result of ``Scorer.perplexity``.
+        num_long: Prompts that did not fit into the context, by benchmark.
+        generated: Results of the choice benchmarks by decoding with the ``paper`` protocol, where
+            they were asked for.
     """
 
     what: str
@@ -162,7 +162,7 @@ class Scored:
     generated: list[ExampleResult] | None = field(default=None, repr=False)
 
     def agreements(self) -> dict[str, Agreement]:
-        """How the choices that were scored compare with those that were generated."""
+        """Compare the choices that were scored with those that were generated."""
         return agreement(self.results, self.generated or [])
 
     def write(self, folder: Path) -> None:
@@ -200,15 +200,15 @@ def score_outside_a_sweep(
     *,
     compare_generation: bool = False,
 ) -> Scored:
-    """Score what a user names on a sweep file's task.
+    """Score an adapter or a model on a sweep file's task.
 
     Args:
-        sweep: Names base model, task and how to evaluate.
+        sweep: Sweep with the base model, the task and the evaluation.
         adapter: A folder with an adapter or a whole model, or the id of an MLflow run; None is
             the base model itself.
-        split: Which examples.
-        storage: Where an MLflow run is; the sweep's where None.
-        compare_generation: Decode the choice benchmarks too, to be compared.
+        split: Split of the examples.
+        storage: Storage of an MLflow run; the sweep's where None.
+        compare_generation: Decodes the choice benchmarks too.
 
     Raises:
         InputError: The model or the task's data is not there.
@@ -247,13 +247,13 @@ def _scored(
 
 
 def _known(value: float) -> float | None:
-    """JSON has no word for a number that is missing, nor for infinity."""
+    """Return None for NaN and infinities, which JSON lacks."""
     return value if math.isfinite(value) else None
 
 
 @contextlib.contextmanager
 def adapter_folder(name: str, mlflow_uri: str | None, storage: Path) -> Iterator[Path]:
-    """The folder that a user means by a path or by the id of an MLflow run.
+    """Yield the folder that a user means by a path or by the id of an MLflow run.
 
     Args:
         name: An adapter's or a model's folder, or 32 hex digits.
@@ -276,7 +276,7 @@ def adapter_folder(name: str, mlflow_uri: str | None, storage: Path) -> Iterator
 
 
 def is_whole_model(folder: Path) -> bool:
-    """Whether the folder holds a model of its own rather than an adapter.
+    """Return True for a folder with a model of its own, False for one with an adapter.
 
     Raises:
         SweepError: It holds neither, or its weights are not in safetensors files.

@@ -1,6 +1,6 @@
-"""The sweep against its base model as transformers builds it, without the weights' numbers.
+"""Checks of a sweep against its base model as transformers builds it, without weights.
 
-Imports torch, which takes seconds: only for models and targets that tensor names do not tell of.
+Used where tensor names do not tell the layers, since importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 
 def corners(sweep: SweepSpec, paths: Sequence[str]) -> Iterator[TrialSpec]:
-    """Trials with every combination of the ends of these fields, all else at its default."""
+    """Yield trials with every combination of the ends of these fields, all else at its default."""
     for fields in combinations(paths, sweep):
         yield with_fields(sweep.trial, fields)
 
 
 def adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:
-    """Trials at the extremes of what decides how much is trained and saved."""
+    """Yield trials at the extremes of what decides how much is trained and saved."""
     searched = [path for path in pruning_rates(sweep)[1:] if path in sweep.search.parameters]
     ends = {path: _ends(path, sweep) for path in searched}
     for trial in corners(sweep, (METHOD, MASK, RANK, RATE)):
@@ -63,12 +63,12 @@ _OUTPUT_LAYER = "lm_head"
 
 @dataclass(frozen=True)
 class AsLoaded:
-    """What the built model told.
+    """Facts about the model as transformers builds it.
 
     Attributes:
-        attached: Of each of `adapter_corners`, in their order; none where one is refused.
-        layers: Every layer that some corner has an adapter on, to its shape (out, in).
-        num_embedded: Token ids that it has embeddings of.
+        attached: Adapter of each of `adapter_corners`, in order; empty where one is refused.
+        layers: Shape (out, in) of every layer that has an adapter in some corner, by name.
+        num_embedded: Number of token ids that have an embedding.
         context_tokens: The most tokens it can read; None where its configuration names no limit.
     """
 
@@ -79,10 +79,10 @@ class AsLoaded:
 
 
 def is_recognised_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
-    """Whether tensor names are the names of the layers that get an adapter.
+    """Return True where tensor names are the names of the layers that get an adapter.
 
-    So it is in the decoder layers of Llama's kind; elsewhere tensors may be fused or transposed
-    when they are loaded, and embeddings are no linear layers.
+    They are in decoder layers of Llama's kind. Elsewhere tensors may be fused or transposed when
+    they are loaded, and embeddings are no linear layers.
     """
     if model.dimensions is None or not model.architecture.lower().endswith("forcausallm"):
         return False
@@ -101,10 +101,10 @@ def look_at_loaded(
     """Build the model, attach every kind of adapter that the space allows, and count.
 
     Args:
-        sweep: What is searched.
+        sweep: The sweep.
         path: The model's folder.
-        stored: Names of the tensors in its files: PEFT translates those of fused experts.
-        faults: Gets what the model cannot do.
+        stored: Names of the tensors in its files, since PEFT translates those of fused experts.
+        faults: List that faults are added to.
 
     Returns:
         None where the model cannot be built.
@@ -145,7 +145,7 @@ def look_at_loaded(
 
 
 def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
-    """A model that learned its places has none beyond the last."""
+    """Refuse sequences beyond the last learned position."""
     from droplora_sweep.training.data import PAD_MULTIPLE
 
     if num_positions is None:
@@ -155,14 +155,14 @@ def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fau
         if isinstance(length, int) and length > most:
             problem = (
                 f"must be at most {most:,}, since the model has learned embeddings of "
-                f"{num_positions:,} places and sequences are padded to a multiple of "
+                f"{num_positions:,} positions and sequences are padded to a multiple of "
                 f"{PAD_MULTIPLE}, got {length:,}"
             )
             yield Fault("", dotted(place), problem)
 
 
 def _unmatched(sweep: SweepSpec, model: PreTrainedModel, stored: Iterable[str]) -> Iterator[Fault]:
-    """Targets that name no layer; PEFT leaves them out without a word where another one does."""
+    """Refuse targets that name no layer, which PEFT leaves out silently if another one does."""
     modules = dict(model.named_modules())
     known = [*modules, *(name.removesuffix(".weight") for name in stored)]
     targets = sweep.adapter.target_modules

@@ -1,4 +1,4 @@
-"""What a sweep will take, from its file and what is known of its data and its model."""
+"""Plan of a sweep: its trials, groups, steps, sizes and costs, from the survey of its file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from droplora_sweep.spec.methods import method_of
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
 from .as_loaded import adapter_corners, corners
+from .costs.activations import FP32_BYTES
+from .costs.memory import NUMBER_BYTES
 from .costs.work import ASSUMED_UTILISATION
 from .plan_costs import Assumed, plan_costs
 from .survey import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
@@ -26,12 +28,10 @@ if TYPE_CHECKING:
     from .plan_costs import Costs
     from .survey import Survey
 
-BYTES_PER_NUMBER = {"float32": 4, "bfloat16": 2}
-
 
 @dataclass(frozen=True)
 class Saved:
-    """What trials train and leave behind.
+    """Sizes of what trials train and leave behind.
 
     Attributes:
         num_trainable_parameters: Fewest and most trainable parameters of a trial.
@@ -66,7 +66,7 @@ class LearningRates:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `plan` shows.
+    """Plan of a sweep, as `plan` shows it.
 
     Attributes:
         num_trials: Trials in all; None where only a budget of hours ends the search.
@@ -76,13 +76,13 @@ class Plan:
         num_groups: Trials that train side by side; None where these nodes have no GPU and groups
             need some.
         num_steps: Fewest and most optimiser steps of a trial.
-        learning_rates: What these steps are taken with.
-        saved: What trials train and save; None where the model's layers are not known.
+        learning_rates: Learning rates of these steps.
+        saved: Sizes of what trials train and save; None where the model's layers are not known.
         splits: Examples per benchmark and split.
         queued: Searched fields of the trials that run first, by dotted path.
-        notes: What a user should know though it is no fault, one line each.
-        unchecked: What was taken on trust, one line each.
-        costs: What the most expensive trials cost; None where the model's sizes are not known.
+        notes: Remarks for the user, one line each.
+        unchecked: Assumptions that only a run checks, one line each.
+        costs: Costs of the most expensive trials; None where the model's sizes are not known.
     """
 
     num_trials: int | None
@@ -162,7 +162,7 @@ def _queued(sweep: SweepSpec) -> tuple[dict[str, Scalar | None], ...]:
 
 def _saved(found: Survey, model: ModelSummary, num_saved: int) -> Saved:
     sweep = found.sweep
-    number_bytes = BYTES_PER_NUMBER[sweep.model.dtype]
+    number_bytes = NUMBER_BYTES[sweep.model.dtype]
     adapters = [trial.adapter for trial in adapter_corners(sweep)]
     if found.as_loaded is None:
         counts = [
@@ -192,11 +192,11 @@ def _saved(found: Survey, model: ModelSummary, num_saved: int) -> Saved:
 
 
 def _population_note(sweep: SweepSpec, saved: Saved | None, num_trials: int) -> str | None:
-    """What a population keeps on top until its search is over."""
+    """Return a note on the snapshots that a population keeps until its search is over."""
     if sweep.search.population is None or saved is None:
         return None
     # The weights and AdamW's two moments in fp32.
-    snapshot_bytes = 3 * BYTES_PER_NUMBER["float32"] * saved.num_trainable_parameters[1]
+    snapshot_bytes = 3 * FP32_BYTES * saved.num_trainable_parameters[1]
     num_snapshots = num_trials * (sweep.evaluation.num_evaluations - 1)
     return (
         f"population: {num_snapshots:,} snapshots of {snapshot_bytes:,} bytes are kept on top, one "
@@ -205,7 +205,7 @@ def _population_note(sweep: SweepSpec, saved: Saved | None, num_trials: int) -> 
 
 
 def _judge_note(found: Survey, num_trials: int) -> str | None:
-    """What a judge may cost, at most."""
+    """Return a note on the most ratings that a judge may be asked for."""
     evaluation = found.sweep.evaluation
     num_ratings = 2 * found.num_judged
     if evaluation.judge is None or not num_ratings:
@@ -232,7 +232,7 @@ def _learning_rates(schedules: Sequence[tuple[int, TrainingSpec]]) -> LearningRa
 
 
 def _warmup_note(schedules: Sequence[tuple[int, TrainingSpec]]) -> str | None:
-    """A warmup of given steps that the shortest trial has no room for."""
+    """Return a note on a warmup of more steps than the shortest trial has."""
     number, training = min(schedules, key=lambda schedule: schedule[0])
     wanted, warmup = training.warmup_steps, warmup_steps(number, training)
     if wanted is None or wanted <= warmup:

@@ -1,4 +1,4 @@
-"""What a sweep's trials cost on a kind of GPU, and the first setting that does not fit on it."""
+"""Costs of a sweep's trials on a kind of GPU, and the first setting that does not fit on it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ DECISIVE = (
 
 @dataclass(frozen=True)
 class Assumed:
-    """What a user says of the GPUs, where the cluster does not, and of how they are used.
+    """Assumptions about the GPUs, where the cluster does not tell, and about their use.
 
     Attributes:
-        gpu: By name; None for the cluster's own.
-        memory_bytes: Of a GPU; None for what its kind has.
+        gpu: Kind of GPU; None for the cluster's own.
+        memory_bytes: Memory of a GPU; None for that of its kind.
         utilisation: Share of the peak that training reaches.
     """
 
@@ -57,8 +57,8 @@ class Misfit:
 
     Attributes:
         setting: Its searched values by dotted path; empty where nothing that counts is searched.
-        memory: What it needs.
-        missing_bytes: How much too much.
+        memory: Memory that it needs.
+        missing_bytes: Memory that it needs beyond the GPU's.
     """
 
     setting: Mapping[str, Scalar]
@@ -71,13 +71,13 @@ class Costs:
     """Upper bounds: every sequence as long as it may be, in the most expensive setting.
 
     Attributes:
-        num_tokens: That a trial trains on.
-        flops: Of a trial's training.
-        memory: Of a worker, in the setting that needs most.
-        gpu: What it was set against; None where that is not known, or on CPUs.
-        gpu_bytes: A GPU's memory; None where that is not known, or on CPUs.
+        num_tokens: Tokens that a trial trains on.
+        flops: Floating-point operations of a trial's training.
+        memory: Memory of a worker, in the setting that needs most.
+        gpu: Kind of GPU; None where it is not known, or on CPUs.
+        gpu_bytes: Memory of a GPU; None where it is not known, or on CPUs.
         misfit: The first setting that does not fit; None where all do, or memory is not known.
-        trial_gpu_hours: Of training at the assumed utilisation; None without a GPU's name.
+        trial_gpu_hours: GPU hours of a trial at the assumed utilisation; None where ``gpu`` is.
     """
 
     num_tokens: int
@@ -90,7 +90,7 @@ class Costs:
 
 
 def find_gpu(name: str | None) -> Gpu | None:
-    """The GPU that a user names.
+    """Return the kind of GPU that a user names; None for None.
 
     Raises:
         InputError: It is not known.
@@ -106,7 +106,7 @@ def find_gpu(name: str | None) -> Gpu | None:
 def plan_costs(
     found: Survey, nodes: Sequence[Mapping[str, float]], assumed: Assumed
 ) -> Costs | None:
-    """The costs of a sweep's most expensive settings; None where the model's sizes are unknown."""
+    """Return the costs of the most expensive settings; None where the model's sizes are unknown."""
     model, sweep = found.model, found.sweep
     if model is None or model.dimensions is None:
         return None
@@ -144,7 +144,7 @@ def plan_costs(
 
 
 def _settings(sweep: SweepSpec) -> Iterator[tuple[dict[str, Scalar], TrialSpec]]:
-    """Every combination of the ends of what decides costs, in the order of the search space."""
+    """Yield every combination of the ends of ``DECISIVE`` fields, in the search space's order."""
     for fields in combinations(DECISIVE, sweep):
         searched = {
             path: value

@@ -1,4 +1,4 @@
-"""What a sweep asks of its model, its data and this machine, and they do not have."""
+"""Checks of what a sweep needs of its model, its data and this machine."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 def check_adapter(
     sweep: SweepSpec, model: ModelSummary, layers: Mapping[str, tuple[int, int]] | None = None
 ) -> list[Fault]:
-    """What the search space asks of the model's layers and they do not have.
+    """Return the faults of targets, ranks and pruning rates for the model's layers.
 
     Args:
-        sweep: What is searched.
-        model: The base model, as its files have it.
-        layers: The layers with an adapter and the shape (out, in) of their update, where they were
-            attached; None where the names of the model's tensors tell them.
+        sweep: The sweep.
+        model: The base model.
+        layers: Shape (out, in) of each layer with an adapter, where adapters were attached; None
+            where tensor names tell the layers.
     """
     if not any(method_of(str(name)).has_rank for _, name in possible_values(METHOD, sweep)):
         return []
@@ -67,7 +67,7 @@ def check_adapter(
 def check_vocabulary(
     sweep: SweepSpec, model: ModelSummary, as_loaded: AsLoaded | None, task: Task | None
 ) -> list[Fault]:
-    """Tokens that the model has no embedding of, and a tokenizer that cannot end a response."""
+    """Return the faults of tokens without an embedding, and of a tokenizer without end token."""
     assert model.path is not None
     num_embedded = _num_embedded(model) if as_loaded is None else as_loaded.num_embedded
     try:
@@ -98,7 +98,7 @@ def check_vocabulary(
 
 
 def _num_embedded(model: ModelSummary) -> int | None:
-    """Rows of the embedding, as the files have it."""
+    """Return the number of rows of the embedding in the model's files."""
     embeddings = (name for name in model.shapes if name.endswith("embed_tokens.weight"))
     name = next(embeddings, None)
     return None if name is None else model.shapes[name][0]
@@ -128,7 +128,7 @@ def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
 
 
 def check_study_driver(url: str | None) -> Iterator[Fault]:
-    """A study in a database needs that database's client."""
+    """Refuse a study in a database whose client is not installed."""
     package = missing_driver(url)
     if package is not None:
         problem = (
@@ -152,7 +152,7 @@ def check_sampler_class(sweep: SweepSpec) -> None:
 
 
 def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -> list[Fault]:
-    """A search cannot choose on a benchmark that is tested alone."""
+    """Refuse to search on a benchmark that has no validation examples."""
     tested_only = [name for name, sizes in splits.items() if not sizes.get("validation")]
     if sweep.search.metric not in map(score_name, tested_only):
         return []
@@ -161,7 +161,7 @@ def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -
 
 
 def check_answers(sweep: SweepSpec, task: Task) -> list[Fault]:
-    """Benchmarks that need a section of ``evaluation``, and a section that needs benchmarks."""
+    """Return the faults of benchmarks without their section of ``evaluation``, and vice versa."""
     evaluation = sweep.evaluation
     if evaluation.sampling is not None and not any(one.scorer.runs_code for one in task.benchmarks):
         problem = "must be null where no benchmark is scored by running code, got "
@@ -176,7 +176,7 @@ def check_answers(sweep: SweepSpec, task: Task) -> list[Fault]:
 
 
 def check_judged(sweep: SweepSpec, rated: str | None) -> list[Fault]:
-    """Conversations need a judge; ``rated`` names what has them, if anything has."""
+    """Refuse conversations without a judge; ``rated`` names what has them, None for nothing."""
     if rated is None or sweep.evaluation.judge is not None:
         return []
     problem = f"must be given for {rated}, which a judge rates, got null"
@@ -184,7 +184,7 @@ def check_judged(sweep: SweepSpec, rated: str | None) -> list[Fault]:
 
 
 def check_backend(sweep: SweepSpec) -> list[Fault]:
-    """Why vLLM, where it is asked for, cannot decode some trial."""
+    """Refuse vLLM where it cannot decode some trial."""
     has_gpu = sweep.group.gpus_per_worker > 0
     for _, method in possible_values(METHOD, sweep):
         adapter = sweep.adapter.model_copy(update={"method": method})
@@ -197,7 +197,7 @@ def check_backend(sweep: SweepSpec) -> list[Fault]:
 
 
 def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
-    """B A has at most the rank of the smallest weight it is added to."""
+    """Refuse ranks above the smallest dimension of a weight with an adapter."""
     layer = min(matched, key=lambda name: min(matched[name]))
     largest = min(matched[layer])
     used = {
@@ -231,7 +231,7 @@ def _module_pruning_rates(
 
 
 def _layer_names(model: ModelSummary) -> list[str]:
-    """Last parts of the names of the model's matrices."""
+    """Return the last parts of the names of the model's matrices."""
     return sorted(
         {
             name.removesuffix(".weight").rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""All that is known of a sweep before it starts, and every fault of it; no torch, no Ray."""
+"""Survey of a sweep before it starts: its model, its data and every fault; no torch, no Ray."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Survey:
         task: The task's data; None where only its published sizes are known.
         held_out: The text of ``evaluation.held_out_text``.
         splits: Examples of each benchmark and mixture by split.
-        num_training_examples: What a trial trains on; of published sizes an upper bound.
+        num_training_examples: Examples of a trial's training; of published sizes an upper bound.
         num_judged: Validation examples that a judge rates.
-        unchecked: What was taken on trust, one line each: a run checks it.
+        unchecked: Assumptions that only a run checks, one line each.
     """
 
     file: SweepFile
@@ -85,9 +85,8 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
 
     Args:
         file: A valid file.
-        may_lack_files: Whether published sizes may stand in for a Hub model that was not
-            downloaded, and for published benchmarks where ``task.data`` is null. Such a model is
-            not downloaded then.
+        may_lack_files: Takes published sizes for a Hub model that is not here, which is then not
+            downloaded, and for published benchmarks where ``task.data`` is null.
 
     Raises:
         InputError: With every fault, each at the line of its field.
@@ -158,7 +157,7 @@ def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
 
 
 def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
-    """The model by its files if they are here, else as published, else after a download."""
+    """Inspect the model's files if they are here; else take it as published, or download it."""
     published = published_models().get(spec.path) if is_hub_id(spec.path) else None
     if published is not None and not is_on_this_machine(spec):
         unchecked.append(
@@ -178,7 +177,7 @@ def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
 
 
 def _attempt(load: Callable[[], T], faults: list[Fault]) -> T | None:
-    """The loaded value; None, with its faults added, where it is refused."""
+    """Return what is loaded; None, with its faults added, where it is refused."""
     try:
         return load()
     except InputError as error:
@@ -219,25 +218,14 @@ def _absolute(data: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A sweep whose model and data are known to be there.
+class Prepared(Survey):
+    """A survey whose model and data were read."""
 
-    Attributes:
-        file: The valid file; still knows the line of each field.
-        sweep: Its sweep with absolute paths: workers have working folders of their own.
-        task: The task's data.
-        model: Sizes of the base model.
-        held_out: The text of ``evaluation.held_out_text``.
-    """
-
-    file: SweepFile
-    sweep: SweepSpec
-    task: Task
     model: ModelSummary
-    held_out: HeldOutText | None = None
+    task: Task
 
     def data_digests(self) -> dict[str, str]:
-        """Digest of each split, test included, of the held-out text and the judge's files."""
+        """Return the digest of each split, of the held-out text and of the judge's files."""
         text = {} if self.held_out is None else {HELD_OUT_TEXT: self.held_out.digest}
         judge = self.sweep.evaluation.judge
         judged = {} if judge is None else judge_digests(judge)
@@ -253,11 +241,11 @@ def prepare(file: SweepFile) -> Prepared:
     found = survey(file, may_lack_files=False)
     assert found.task is not None
     assert found.model is not None
-    return Prepared(file, found.sweep, found.task, found.model, found.held_out)
+    return Prepared(**vars(found))
 
 
 def remote_code_note(sweep: SweepSpec) -> str | None:
-    """What a user who lets the model's own code run should be reminded of; None for others."""
+    """Return a reminder for users who let the model's own code run; None for others."""
     if not sweep.model.trust_remote_code:
         return None
     return f"model.trust_remote_code is true: Python code that comes with {sweep.model.path} is run"
@@ -298,7 +286,7 @@ NO_GPUS_HERE = (
 
 
 def lacks_gpus_at_all(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> bool:
-    """Whether the nodes are not those of a cluster that the sweep was written for."""
+    """Return True where workers need GPUs and no node has one: the sweep is for another cluster."""
     return group.gpus_per_worker > 0 and not any(node.get("GPU") for node in nodes)
 
 

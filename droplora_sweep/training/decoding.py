@@ -1,4 +1,4 @@
-"""What decodes a trial's evaluations: the model that is trained, or vLLM beside it."""
+"""Decoding of a trial's evaluations: by the model that is trained, or by vLLM beside it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Decoding:
         self._engine: VllmEngine | None = None
 
     def uses_vllm(self, spec: TrialSpec) -> bool:
-        """Whether vLLM decodes this trial.
+        """Return True where vLLM decodes this trial.
 
         Raises:
             InputError: ``evaluation.backend`` asks for it, and it cannot.
@@ -53,11 +53,11 @@ class Decoding:
     def generator(
         self, spec: TrialSpec, adapted: Adapted, longest: int
     ) -> Iterator[Generator | None]:
-        """What decodes with the adapter as it is now; None is the model itself.
+        """Yield what decodes with the adapter as it is now; None means the model itself.
 
         Args:
             spec: The trial.
-            adapted: What is trained.
+            adapted: Its model.
             longest: Tokens of the longest prompt with its response.
         """
         if not self.uses_vllm(spec):
@@ -71,7 +71,7 @@ class Decoding:
             yield VllmGenerator(engine, self._tokenizer, eos_ids, Path(folder))
 
     def _engine_for(self, spec: TrialSpec, longest: int) -> VllmEngine:
-        """The engine, made anew where a trial needs a higher rank or longer prompts."""
+        """Return the engine, made anew where a trial needs a higher rank or longer prompts."""
         rank = engine_rank(saved_rank(spec.adapter))
         engine = self._engine
         if engine is None or engine.max_rank < rank or engine.max_tokens < longest:

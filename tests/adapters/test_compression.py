@@ -180,7 +180,7 @@ def test_the_files_tell_what_was_done(make_adapter) -> None:
     assert truncated["README.md"].decode() == (
         "---\ntags: [lora]\n---\n\n# t0003 of the sweep demo\n\n"
         f"Truncated after training to rank 2 from rank 6, by SVD of the update (relative error "
-        f"{error:.4f}). Scores and settings told here are those of the adapter of rank 6.\n\n"
+        f"{error:.4f}). Scores and settings below are those of the adapter of rank 6.\n\n"
         "LoRA.\n"
     )
     assert json.loads(truncated["droplora.json"]) == {

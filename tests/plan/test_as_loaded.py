@@ -217,7 +217,7 @@ def test_sequences_fit_into_learned_positions(look: Look, kind: str, most: int |
     look(model, **given, training={"max_sequence_tokens": most})
     assert refusal(look, model, **given, training={"max_sequence_tokens": most + 1}) == (
         f"training.max_sequence_tokens: must be at most {most}, since the model has learned "
-        f"embeddings of 100 places and sequences are padded to a multiple of 8, got {most + 1}"
+        f"embeddings of 100 positions and sequences are padded to a multiple of 8, got {most + 1}"
     )
 
 

@@ -1,4 +1,4 @@
-"""PEFT's LoRA layers, which also know DropLoRA's variants and the gates of the learned mask."""
+"""DropLoRA's configuration, and PEFT's LoRA layers with its masks and learned gates."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DropLoraConfig(LoraConfig):
     module_pruning_rates: dict[str, float] = field(default_factory=dict, metadata=_VARIANT)
     """Rate of the layers a key names, in place of ``pruning_rate``; the longest key counts."""
     pruning_schedule: str = "constant"
-    """How the rate is reached over the trial: ``constant``, ``linear`` or ``cosine``."""
+    """Course of the rate over the trial: ``constant``, ``linear`` or ``cosine``."""
     mask: str = "token"
     """A new mask per ``token``, per ``sample`` (sequence), per layer and optimiser ``step``; or
     ``learned``: a trained gate chooses what is kept, after training too."""
@@ -70,19 +70,19 @@ class DropLoraConfig(LoraConfig):
 
     @property
     def is_pruned(self) -> bool:
-        """Whether any layer can have a mask."""
+        """True where any layer can have a mask."""
         return self.pruning_rate > 0 or any(self.module_pruning_rates.values())
 
     def rate_of(self, layer: str) -> float:
-        """The pruning rate that the layer of this name reaches."""
+        """Return the pruning rate that the layer of this name reaches."""
         return rate_of(layer, self.module_pruning_rates, self.pruning_rate)
 
     def unpruned(self) -> DropLoraConfig:
-        """The same without pruning: what PEFT alone would do."""
+        """Return the same without pruning, which PEFT alone can do."""
         return dataclasses.replace(self, pruning_rate=0.0, module_pruning_rates={})
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain LoRA configuration: what PEFT saves, and what any PEFT can load."""
+        """Return the plain LoRA configuration, which any PEFT can load."""
         plain: dict[str, Any] = super().to_dict()
         return {name: value for name, value in plain.items() if name not in _OWN_FIELDS}
 
@@ -105,7 +105,7 @@ else:
 
 
 class PrunableLayer(_Layer):
-    """What DropLoRA adds to a LoRA layer of PEFT, whatever its base layer is stored as."""
+    """Masks and gates of DropLoRA for a LoRA layer of PEFT, of any kind of base layer."""
 
     adapter_layer_names = (*LoraLayer.adapter_layer_names, "lora_gate")
 
@@ -127,7 +127,7 @@ class PrunableLayer(_Layer):
         super().update_layer(adapter_name, r, lora_alpha, config=config, **kwargs)
 
     def resolve_lora_variant(self, *, config: LoraConfig, **kwargs: Any) -> LoraVariant | None:
-        """DropLoRA's variant for a pruned `DropLoraConfig`; PEFT's choice for every other.
+        """Return DropLoRA's variant for a pruned `DropLoraConfig`; PEFT's choice for every other.
 
         Overridden rather than listed in `lora_variants`, because PEFT looks for a listed
         variant's field in every configuration, also a plain one loaded onto this layer.
@@ -145,7 +145,7 @@ class PrunableLayer(_Layer):
         return masked(config)
 
     def get_delta_weight(self, adapter: str) -> torch.Tensor:
-        """Scaling times B A, with what a learned mask has dropped left out."""
+        """Return scaling times B A, without what a learned mask has dropped."""
         variant = self.lora_variant.get(adapter)
         if not isinstance(variant, MaskedLora) or not variant.is_learned:
             delta: torch.Tensor = super().get_delta_weight(adapter)
@@ -210,7 +210,7 @@ PRUNABLE_LAYERS |= {Conv1D: PrunableConv1D, nn.Linear: PrunableLinear}
 
 
 def _variants(model: nn.Module) -> list[tuple[str, LoraVariant | None]]:
-    """Each adapter of each LoRA layer: the layer's name and its variant."""
+    """Return the layer's name and the variant of each adapter of each LoRA layer."""
     return [
         (name, module.lora_variant.get(adapter))
         for name, module in model.named_modules()
@@ -226,7 +226,7 @@ def set_step(model: nn.Module, step: int, num_steps: int | None = None) -> None:
     left alone.
 
     Args:
-        model: With any number of adapters.
+        model: Model with any number of adapters.
         step: 0-based.
         num_steps: Steps of the whole trial; needed by a pruning schedule that is not constant.
 
@@ -246,8 +246,8 @@ def fold_gates(model: PeftModel, adapter: str = "default") -> None:
     ``svd`` need it not. An adapter without gates is left alone.
 
     Args:
-        model: With the adapter; not to be trained further with a mask.
-        adapter: Its name.
+        model: Model with the adapter; not to be trained further with a mask.
+        adapter: Name of the adapter.
     """
     for module in model.modules():
         if not isinstance(module, PrunableLayer) or adapter not in module.lora_gate:
@@ -264,7 +264,7 @@ def fold_gates(model: PeftModel, adapter: str = "default") -> None:
 
 
 def unmasked_layers(model: nn.Module, config: DropLoraConfig) -> list[str]:
-    """LoRA layers that should have a mask and cannot: of a kind that is not prunable."""
+    """Return the LoRA layers that should have a mask and are of a kind that cannot."""
     return [
         name
         for name, variant in _variants(model)

@@ -20,7 +20,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 def rate_at(step: int, num_steps: int, rate: float, schedule: str) -> float:
-    """The pruning rate of one optimiser step.
+    """Return the pruning rate of one optimiser step.
 
     ``constant``: the rate. ``linear``: from 0 at the first step straight up to the rate at the
     last. ``cosine``: the same along half a cosine, ``rate * (1 - cos(pi t)) / 2``, slow at both
@@ -39,7 +39,7 @@ def rate_at(step: int, num_steps: int, rate: float, schedule: str) -> float:
 
 
 def draw_dropped(shape: torch.Size, pruning_rate: float, device: torch.device) -> torch.Tensor:
-    """A Bernoulli mask from torch's current RNG: True, with probability p, is dropped."""
+    """Draw a Bernoulli mask from torch's current RNG: True, with probability p, is dropped."""
     if device.type != "cpu":
         return torch.rand(shape, device=device) < pruning_rate
     # On a CPU, Bernoulli numbers are drawn one by one, at several times the cost of the product
@@ -51,7 +51,7 @@ def draw_dropped(shape: torch.Size, pruning_rate: float, device: torch.device) -
 
 
 def mask_shape(hidden_BTR: torch.Tensor, mask: str) -> torch.Size:
-    """What is drawn for A x: an entry of its own, or one that all tokens of a sequence share.
+    """Return the shape of what is drawn for A x: one draw per entry, or one per sequence.
 
     The first dimension is the sequence, the last the rank; without a token dimension every row is
     a sequence.
@@ -64,7 +64,7 @@ def mask_shape(hidden_BTR: torch.Tensor, mask: str) -> torch.Size:
 
 
 def dropped(hidden_BTR: torch.Tensor, mask: str, pruning_rate: float) -> torch.Tensor:
-    """A x with a newly drawn mask; 0 where it is dropped.
+    """Return A x with a newly drawn mask; 0 where it is dropped.
 
     Args:
         hidden_BTR: A x, already multiplied by whatever the update is scaled by.
@@ -78,7 +78,7 @@ def dropped(hidden_BTR: torch.Tensor, mask: str, pruning_rate: float) -> torch.T
 def draw_kept_ranks(
     seed: int, layer: str, step: int, rank: int, pruning_rate: float
 ) -> torch.Tensor:
-    """The rank dimensions one layer keeps at one optimiser step; possibly none.
+    """Draw the rank dimensions that one layer keeps at one optimiser step; possibly none.
 
     They are a function of the arguments alone (the generator is seeded with their sha256), so
     every micro-batch, every worker and every resumed run draws the same ones, on any device.
@@ -93,7 +93,7 @@ def draw_kept_ranks(
 
 
 def learned_mask(gate_R: torch.Tensor, pruning_rate: float, rescale: bool) -> torch.Tensor:
-    """The mask of trained gates: the ``(1 - p) r`` rank dimensions of the largest gates are kept.
+    """Return the mask of trained gates, which keeps the ``(1 - p) r`` ranks of the largest ones.
 
     Forward it is 0 or 1 (or 1 / (1 - p)); backward it is ``sigmoid(gate)``, so that gates train
     (the straight-through estimator). The released code keeps ``sigmoid(gate) >= 0.5`` instead,
@@ -188,7 +188,7 @@ def kept_update(
         x: Input (..., in).
         A: The whole A (rank, in), which gets the gradient.
         B: The whole B (out, rank), which gets the gradient.
-        slices: What `gather` copied from them.
+        slices: Copies that `gather` made of them.
     """
     updated: torch.Tensor = _KeptUpdate.apply(base, x, A.weight, B.weight, slices)
     return updated

@@ -1,4 +1,4 @@
-"""The masked forward passes of one layer's adapter: of LoRA, and of DoRA."""
+"""Masked forward passes of one layer's adapter: of LoRA, and of DoRA."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MaskedLora(LoraVariant):
 
     @property
     def is_learned(self) -> bool:
-        """Whether the mask stays after training."""
+        """True where the mask stays after training."""
         return self.mask == "learned"
 
     def init(  # type: ignore[override]
@@ -76,14 +76,14 @@ class MaskedLora(LoraVariant):
         result: torch.Tensor,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """The layer's output with the adapter's update.
+        """Return the layer's output with the adapter's update.
 
         Args:
-            module: The layer that holds A, B, dropout and scaling.
-            active_adapter: Which of its adapters.
+            module: Layer with A, B, dropout and scaling.
+            active_adapter: Name of one of its adapters.
             x: Input of the layer (batch, tokens, in).
             result: Output of the frozen layer (batch, tokens, out).
-            **kwargs: What PEFT hands to every variant; unused.
+            **kwargs: Arguments that PEFT hands to every variant; unused.
         """
         x = module.lora_dropout[active_adapter](x)
         return self.add_update(module, active_adapter, x, result)
@@ -91,7 +91,7 @@ class MaskedLora(LoraVariant):
     def add_update(
         self, module: Any, adapter: str, x: torch.Tensor, base: torch.Tensor | None
     ) -> torch.Tensor:
-        """``base`` plus the scaled and masked update for ``x``; the update alone for None."""
+        """Add the scaled and masked update for ``x`` to ``base``; return it alone for None."""
         A, B = module.lora_A[adapter], module.lora_B[adapter]
         scaling = module.scaling[adapter]
         if self.mask == "step" and module.training:
@@ -107,13 +107,13 @@ class MaskedLora(LoraVariant):
         return _added(base, _product, hidden, B)
 
     def gate(self, module: Any, adapter: str) -> torch.Tensor:
-        """mask_R of the ``learned`` mask, with the gates' gradient."""
+        """Return mask_R of the ``learned`` mask, with the gates' gradient."""
         return learned_mask(module.lora_gate[adapter], self.pruning_rate, self.rescale)
 
     def merge_safe(  # type: ignore[override]
         self, module: Any, active_adapter: str, orig_weight: torch.Tensor
     ) -> torch.Tensor:
-        """A new weight with the update added."""
+        """Return a new weight with the update added."""
         self._refuse_to_merge_a_moving_mask(module)
         return orig_weight + module.get_delta_weight(active_adapter).to(orig_weight.dtype)
 
@@ -127,7 +127,7 @@ class MaskedLora(LoraVariant):
     def unmerge(  # type: ignore[override]
         self, module: Any, active_adapter: str, orig_weight: torch.Tensor
     ) -> torch.Tensor:
-        """The weight without the update."""
+        """Return the weight without the update."""
         return orig_weight.data - module.get_delta_weight(active_adapter).to(orig_weight.dtype)
 
     def leave_unpruned(self, module: Any, adapter_name: str) -> None:
@@ -143,7 +143,7 @@ class MaskedLora(LoraVariant):
 
     @torch.compiler.disable
     def _kept_slices(self, A: nn.Linear, B: nn.Linear, scaling: float) -> KeptSlices:
-        """Copies of what this step keeps, made once for all its micro-batches.
+        """Return copies of what this step keeps, made once for all its micro-batches.
 
         The weights' versions are part of the key for callers that train without `set_step`.
         """
@@ -158,7 +158,7 @@ class MaskedLora(LoraVariant):
         return self._slices[1]
 
     def _factor(self, scaling: float) -> float:
-        """What the kept ranks of a random mask are multiplied by."""
+        """Return the factor of the kept ranks of a random mask."""
         return scaling / (1 - self.pruning_rate) if self.rescale else scaling
 
 
@@ -227,7 +227,7 @@ class MaskedDora(MaskedLora):
 
 
 def _added(base: torch.Tensor | None, product: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
-    """``base`` plus a product, in one pass where their precisions agree."""
+    """Add a product to ``base``, in one pass where their precisions agree."""
     if base is None or base.dtype != x.dtype:
         update: torch.Tensor = product(None, x, *rest)
         return update if base is None else base + update
@@ -236,7 +236,7 @@ def _added(base: torch.Tensor | None, product: Any, x: torch.Tensor, *rest: Any)
 
 
 def _product(base: torch.Tensor | None, hidden: torch.Tensor, B: nn.Linear) -> torch.Tensor:
-    """``base + B hidden``."""
+    """Return ``base + B hidden``."""
     if base is None:
         return nn.functional.linear(hidden, B.weight)
     flat = torch.addmm(base.flatten(0, -2), hidden.flatten(0, -2), B.weight.T)

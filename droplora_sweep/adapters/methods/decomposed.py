@@ -43,7 +43,7 @@ class _Triples:
 
 
 # A decomposition takes seconds per large layer, and every trial of a sweep starts from the same
-# weights: what a base model's first trial computed is kept, on the CPU, until the model goes.
+# weights: the triples of a base model's first trial are kept, on the CPU, as long as the model.
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[bool, _Triples]] = weakref.WeakKeyDictionary()
 
 
@@ -52,7 +52,7 @@ class Decomposed(PeftAdapted):
 
     Args:
         base: Frozen base model, whose weights are W_res until `detach`.
-        spec: What to attach.
+        spec: The adapter.
         seed: The trial's seed.
 
     Attributes:
@@ -99,12 +99,12 @@ class Decomposed(PeftAdapted):
         base_layer.weight.data = transpose(rest.to(weight.dtype), layer.fan_in_fan_out)
 
     def config_dict(self) -> dict[str, Any]:
-        """A plain LoRA of twice the rank, at the same scaling."""
+        """Return the configuration of a plain LoRA of twice the rank, at the same scaling."""
         config = super().config_dict()
         return {**config, "r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"]}
 
     def weights(self) -> Mapping[str, torch.Tensor]:
-        """``[B, -B0]`` and ``[A; A0]``: the difference to the original base model."""
+        """Return ``[B, -B0]`` and ``[A; A0]``: the difference to the original base model."""
         converted = {}
         for name, tensor in super().weights().items():
             if name not in self._start:
@@ -157,7 +157,7 @@ def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str
 
 
 def _triples(module: nn.Module, matrix_OI: torch.Tensor, rank: int, *, principal: bool) -> _Triples:
-    """``rank`` triples of the module's weight, from the cache if an earlier trial made them.
+    """Return ``rank`` triples of the module's weight, which an earlier trial may have computed.
 
     Raises:
         InputError: The weight has fewer.

@@ -37,11 +37,11 @@ MIN_SAMPLING_STEPS = 2
 
 
 def kept_layers(outputs: Mapping[str, float], threshold: float) -> set[str]:
-    """The layers that keep an adapter of their own.
+    """Choose the layers that keep an adapter of their own.
 
     Args:
         outputs: Mean squared LoRA output of each layer; the last part of its name is its kind.
-        threshold: Share of a kind's sum that its kept layers reach, the fewest that do.
+        threshold: Share of a kind's sum that the fewest kept layers reach together.
 
     Returns:
         Their names; a layer that would share with no other is kept too.
@@ -98,11 +98,11 @@ class LoraDrop(PeftAdapted):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Which layers kept an adapter of their own, and what was measured."""
+        """Layers that kept an adapter of their own, and the outputs that were measured."""
         return self._facts
 
     def num_sampling_steps(self, num_steps: int) -> int:
-        """Optimiser steps before `drop_layers`.
+        """Return the number of optimiser steps before `drop_layers`.
 
         Raises:
             TrialError: The trial is too short to sample and then train.
@@ -117,7 +117,7 @@ class LoraDrop(PeftAdapted):
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[OutputMeter]:
-        """Within it, the model's forward passes add up each layer's unmasked LoRA output."""
+        """Let the model's forward passes within it add up each layer's unmasked LoRA output."""
         meter = OutputMeter(len(self._layers), self.peft_model.device)
         handles = [
             layer.register_forward_pre_hook(functools.partial(meter.add, index))
@@ -133,7 +133,7 @@ class LoraDrop(PeftAdapted):
         """Share one adapter per kind between the layers with small outputs.
 
         Args:
-            sum_L2: What the meter gave, added up over workers.
+            sum_L2: The meter's sums, added up over workers.
 
         Raises:
             TrialError: No layer has any output.

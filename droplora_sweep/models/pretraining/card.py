@@ -123,7 +123,7 @@ of like meaning; their wordings, answer formats and examples are not in it.
 def write_model(
     result: PretrainingResult, settings: PretrainingSettings, command: str, directory: Path
 ) -> None:
-    """Writes weights (fp16), configuration, tokenizer and ``README.md`` into ``directory``."""
+    """Write weights (fp16), configuration, tokenizer and ``README.md`` into ``directory``."""
     scores = zero_shot_scores(result.model, result.tokenizer, NUM_SCORED_EXAMPLES)
     result.model.half().save_pretrained(directory)
     result.tokenizer.save_pretrained(directory)

@@ -126,7 +126,7 @@ MARKS: Final = ("Box{}:", "Item{}:")
 
 
 LEADS: Final = ("", "", "it is ", "my choice is ", "the one to pick is ", "the right mark is ")
-"""What a solution begins with, so that the model can name it at any place of a response."""
+"""Beginnings of a solution, so that the model can name it at any place of a response."""
 
 
 def draw_fact_document(rng: Random) -> Document:

@@ -43,10 +43,9 @@ _PIECES: Final = r" ?[A-Za-z]+[0-9]:| ?[A-Za-z]+[0-9]?| ?[0-9]{1,2}|\n[\n ]*| ?[
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learns the merges from ``texts``; any text can be encoded, since all bytes are tokens.
+    """Learn the merges from ``texts``; any text can be encoded, since all bytes are tokens.
 
-    Nothing is put before or after a text on its own: a response's end is marked by whoever
-    appends ``EOS_TOKEN``.
+    No token is added before or after a text; callers append ``EOS_TOKEN`` to responses.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -112,7 +111,7 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class PretrainingResult:
-    """What a run made, and what its model card reports."""
+    """Result of a run, and figures for its model card."""
 
     model: LlamaForCausalLM
     tokenizer: PreTrainedTokenizerFast
@@ -159,7 +158,7 @@ def packed_rows(
 
 
 def pretrain(settings: PretrainingSettings) -> PretrainingResult:
-    """Runs next-token training with AdamW; the loss is logged every hundred steps."""
+    """Run next-token training with AdamW; the loss is logged every hundred steps."""
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.num_threads)

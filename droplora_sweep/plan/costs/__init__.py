@@ -1,1 +1,1 @@
-"""What trials cost before they are run: memory of a GPU, arithmetic, seconds; pure functions."""
+"""Costs of trials before they are run: memory of a GPU, arithmetic, seconds; pure functions."""

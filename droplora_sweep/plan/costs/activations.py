@@ -1,4 +1,4 @@
-"""What autograd keeps of a Llama-like decoder's forward pass, counted tensor by tensor.
+"""Memory that autograd keeps of a Llama-like decoder's forward pass, tensor by tensor.
 
 Sums are of bytes per token of a micro-batch. b is the size of a number of the trial's precision,
 H, F and Q the widths of hidden state, MLP and queries. Operations without a trained weight keep
@@ -37,9 +37,9 @@ class Kept:
     """Bytes that autograd keeps per token.
 
     Attributes:
-        per_layer: Of one decoder layer.
-        layer_input: Of a layer's input, all that is kept of it with gradient checkpointing.
-        last_norm: Of the norm before the output layer.
+        per_layer: Bytes of one decoder layer.
+        layer_input: Bytes of a layer's input, which alone is kept with gradient checkpointing.
+        last_norm: Bytes of the norm before the output layer.
     """
 
     per_layer: int
@@ -50,13 +50,13 @@ class Kept:
 def kept_per_token(
     dimensions: Dimensions, adapter: AdapterSpec, number_bytes: int, *, on_gpu: bool = True
 ) -> Kept:
-    """What one token of a micro-batch keeps until the backward pass.
+    """Count the bytes that one token of a micro-batch keeps until the backward pass.
 
     Args:
-        dimensions: The model's.
-        adapter: What is trained.
+        dimensions: Sizes of the model.
+        adapter: The adapter that is trained.
         number_bytes: Size of a number of the trial's precision: 2 or 4.
-        on_gpu: Whether dropout keeps masks of one byte.
+        on_gpu: Counts dropout masks of one byte.
     """
     is_full = not method_of(adapter.method).has_rank
     width, b = dimensions.width, number_bytes

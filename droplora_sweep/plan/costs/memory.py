@@ -41,13 +41,13 @@ class Memory:
 
     Attributes:
         weights: The base model.
-        adapter: What is trained, in the trial's precision; a full model is its own weights.
+        adapter: Trained weights, in the trial's precision; all weights of a full model.
         gradients: This worker's partition in fp32, and the buffer they are reduced in.
         optimizer: This worker's partition of fp32 weights and moments.
         activations: Kept for the backward pass.
-        logits: Of every token, with their log-probabilities and gradients.
+        logits: Logits of every token, with their log-probabilities and gradients.
         decoding: The KV cache of an evaluation's largest batch.
-        reserve: See ``RESERVE_BYTES``; none on a CPU.
+        reserve: ``RESERVE_BYTES``; none on a CPU.
     """
 
     weights: int
@@ -61,17 +61,17 @@ class Memory:
 
     @property
     def training(self) -> int:
-        """The most while training."""
+        """Most bytes while training."""
         return self._resident + self.activations + self.logits
 
     @property
     def evaluation(self) -> int:
-        """The most while decoding: the optimiser stays where it is."""
+        """Most bytes while decoding, when the optimiser stays where it is."""
         return self._resident + self.decoding
 
     @property
     def peak(self) -> int:
-        """The most there is at once."""
+        """Most bytes at once."""
         return max(self.training, self.evaluation)
 
     @property
@@ -95,16 +95,16 @@ def training_memory(
     zero_stage: int = 2,
     on_gpu: bool = True,
 ) -> Memory:
-    """Upper bound of what one worker needs: every sequence is as long as it may be.
+    """Return an upper bound of one worker's memory: every sequence is as long as it may be.
 
     Args:
         shapes: Name of each tensor of the base model to its shape.
-        dimensions: The same model's.
-        trial: What is trained, and how it is evaluated.
-        num_workers: Over which ZeRO splits what it splits.
+        dimensions: Sizes of the same model.
+        trial: The trial.
+        num_workers: Workers that ZeRO splits its state over.
         zero_stage: 0 to 3 (arXiv 1910.02054): 1 splits the optimiser, 2 gradients too, 3 weights
             and adapter too. Sweeps train with 2.
-        on_gpu: Whether dropout keeps masks of one byte.
+        on_gpu: Counts dropout masks of one byte, and ``RESERVE_BYTES``.
     """
     number_bytes = NUMBER_BYTES[trial.model.dtype]
     num_trained = num_trainable_parameters(shapes, trial.adapter)
@@ -128,7 +128,7 @@ def training_memory(
 def weight_bytes(
     shapes: Mapping[str, tuple[int, ...]], dtype: str, quantization: str = "none"
 ) -> int:
-    """The base model's weights.
+    """Return the bytes of the base model's weights.
 
     In 4 bits a linear layer's number takes ``NF4_BYTES``; in 8 bits one byte, and each output an
     fp32 scale (arXiv 2208.07339). Embeddings, norms and the output layer keep their precision.
@@ -152,7 +152,7 @@ def weight_bytes(
 
 
 def activation_bytes(dimensions: Dimensions, trial: TrialSpec, *, on_gpu: bool = True) -> int:
-    """What autograd keeps of a micro-batch.
+    """Return the bytes that autograd keeps of a micro-batch.
 
     With gradient checkpointing every layer keeps its input alone, and the one that is computed
     again all of its own (arXiv 1604.06174).
@@ -169,7 +169,7 @@ def activation_bytes(dimensions: Dimensions, trial: TrialSpec, *, on_gpu: bool =
 
 
 def logit_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
-    """Logits of a micro-batch if nearly all of it is response: V (2 b + 8) per token.
+    """Return the bytes of a micro-batch's logits if nearly all is response: V (2 b + 8) a token.
 
     Logits and their gradient in the trial's precision; log-probabilities and their gradient in
     fp32.
@@ -181,7 +181,7 @@ def logit_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
 
 
 def kv_cache_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
-    """Keys and values of a decoding batch whose prompts and responses are as long as they may be.
+    """Return the bytes of keys and values of a decoding batch with the longest sequences.
 
     ``2 b L kv_width`` per token (the model's context is the most tokens there are of a sequence).
     """

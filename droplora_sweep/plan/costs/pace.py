@@ -1,4 +1,4 @@
-"""Seconds of a sweep's trials: at a measured pace, and estimated against real."""
+"""Seconds of a sweep's trials at a measured pace, and estimates compared with real trials."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Pace:
     """Seconds of one group's parts of a trial.
 
     Attributes:
-        start_s: From the start of a group to its first lease.
-        step_s: One optimiser step.
-        evaluation_s: One evaluation.
-        overhead_s: What else a trial takes: attaching, saving, and what hands it over.
+        start_s: Seconds from the start of a group to its first lease.
+        step_s: Seconds of one optimiser step.
+        evaluation_s: Seconds of one evaluation.
+        overhead_s: Seconds of a trial besides these: attaching, saving, handing over.
     """
 
     start_s: float
@@ -28,7 +28,7 @@ class Pace:
     overhead_s: float
 
     def trial_seconds(self, num_steps: int, num_evaluations: int) -> float:
-        """Of one trial that runs to its end.
+        """Return the seconds of one trial that runs to its end.
 
         >>> Pace(start_s=9, step_s=0.5, evaluation_s=4, overhead_s=1).trial_seconds(20, 2)
         19.0
@@ -38,7 +38,7 @@ class Pace:
     def all_seconds(
         self, num_steps: int, num_evaluations: int, *, num_trials: int, num_groups: int
     ) -> float:
-        """Of trials that all run to their end: groups that have started take them in rounds.
+        """Return the seconds of trials that run to their end, in rounds over started groups.
 
         >>> pace = Pace(start_s=9, step_s=0.5, evaluation_s=4, overhead_s=1)
         >>> pace.all_seconds(20, 2, num_trials=5, num_groups=2)
@@ -53,12 +53,12 @@ class Timed:
     """A trial that was trained, to its end or until it was stopped.
 
     Attributes:
-        started_s: When, on any clock that all trials share.
-        wall_s: From start to end.
-        train_s: Of its optimiser steps.
-        evaluation_s: Of its evaluations.
-        num_steps: Optimiser steps.
-        num_evaluations: Evaluations.
+        started_s: Start, in seconds on any clock that all trials share.
+        wall_s: Seconds from start to end.
+        train_s: Seconds of its optimiser steps.
+        evaluation_s: Seconds of its evaluations.
+        num_steps: Number of optimiser steps.
+        num_evaluations: Number of evaluations.
     """
 
     started_s: float
@@ -71,12 +71,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Hindsight:
-    """Trials as the first of them foretold them.
+    """Estimates from the first trial compared with what the others took.
 
     Attributes:
-        num_trials: Trials that were foretold: all but the first.
-        estimated_s: Sum of what they were to take.
-        real_s: Sum of what they took.
+        num_trials: Trials that were estimated: all but the first.
+        estimated_s: Sum of their estimated seconds.
+        real_s: Sum of their real seconds.
         ratios: Estimated by real seconds: lowest, median and highest of the trials.
     """
 
@@ -87,7 +87,7 @@ class Hindsight:
 
 
 def pace_of(trial: Timed) -> Pace:
-    """The pace that a trial had; the start of its group is not part of it."""
+    """Return the pace that a trial had, without the start of its group."""
     return Pace(
         start_s=0.0,
         step_s=trial.train_s / trial.num_steps,
@@ -97,10 +97,9 @@ def pace_of(trial: Timed) -> Pace:
 
 
 def look_back(trials: Sequence[Timed]) -> Hindsight | None:
-    """Foretell every trial by the pace of the first; None where there are not two.
+    """Estimate every trial by the pace of the first; None for fewer than two trials.
 
-    The first trial waits for its group to start, which is not part of a trial: the least that any
-    trial had beside steps and evaluations stands in for its overhead.
+    The first trial waits for its group to start, so the least overhead of any trial is taken.
     """
     if len(trials) < 2:
         return None

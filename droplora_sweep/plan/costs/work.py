@@ -1,4 +1,4 @@
-"""Arithmetic of a trial's training, and the GPU hours it means on a kind of GPU."""
+"""Floating-point operations of a trial's training, and its hours on a kind of GPU."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Gpu:
     """One kind of GPU, by its maker's data sheet.
 
     Attributes:
-        name: As Ray has it.
+        name: Name that Ray has for it.
         memory_bytes: Its memory; the smallest where the name covers several.
-        peak_flops: Dense operations per second on its matrix units in bfloat16 (V100 and T4:
+        peak_flops: Dense operations per second of its matrix units in bfloat16 (V100 and T4:
             float16).
     """
 
@@ -54,7 +54,7 @@ GPUS: Final = {
 
 
 def smallest_gpu(nodes: Sequence[Mapping[str, float]]) -> Gpu | None:
-    """The GPU with the least memory among the nodes'; None where one's kind is not known."""
+    """Return the nodes' GPU with the least memory; None where the kind of one is not known."""
     kinds = {
         name.removeprefix(ACCELERATOR)
         for node in nodes
@@ -80,7 +80,7 @@ def flops_per_token(
     trial: TrialSpec,
     num_context_tokens: int,
 ) -> float:
-    """Floating-point operations of one token's forward and backward pass.
+    """Return the operations of one token's forward and backward pass.
 
     A matrix of n numbers takes 2 n forward, 2 n for its input's gradient, and 2 n for its own if
     it is trained (arXiv 2001.08361, section 2.1): 4 N for a frozen base and 6 T for an adapter,
@@ -90,8 +90,8 @@ def flops_per_token(
 
     Args:
         shapes: Name of each tensor of the base model to its shape.
-        dimensions: The same model's.
-        trial: What is trained.
+        dimensions: Sizes of the same model.
+        trial: The trial.
         num_context_tokens: Tokens of a sequence.
     """
     num_matrix = dimensions.vocabulary * dimensions.width + sum(
@@ -113,17 +113,17 @@ def trial_flops(
     trial: TrialSpec,
     num_examples: int,
 ) -> float:
-    """Operations of a trial's training if every sequence is as long as it may be."""
+    """Return the operations of a trial's training if every sequence is as long as it may be."""
     length = trial.training.max_sequence_tokens
     per_token = flops_per_token(shapes, dimensions, trial, length)
     return per_token * most_tokens(trial, num_examples)
 
 
 def most_tokens(trial: TrialSpec, num_examples: int) -> int:
-    """Tokens that a trial trains on, over all epochs, if every sequence is as long as it may be."""
+    """Return the tokens of a trial over all epochs if every sequence is as long as it may be."""
     return num_examples * trial.training.epochs * trial.training.max_sequence_tokens
 
 
 def gpu_hours(flops: float, gpu: Gpu, utilisation: float = ASSUMED_UTILISATION) -> float:
-    """Hours of one GPU that reaches ``utilisation`` of its peak; an assumption, no measurement."""
+    """Return the hours of one GPU that reaches ``utilisation`` of its peak, an assumption."""
     return flops / (gpu.peak_flops * utilisation) / 3600

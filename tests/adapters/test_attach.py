@@ -12,9 +12,10 @@ from peft import LoraConfig, get_peft_model
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.adapters.droplora.layers import set_step
 from droplora_sweep.errors import InputError
+from droplora_sweep.spec import methods
 from droplora_sweep.spec.adapter import AdapterSpec
 
-METHODS = ["droplora", "dora", "rslora", "pissa", "milora", "lora_drop", "full"]
+METHODS = [name for name, method in methods.METHODS.items() if method.canonical_name == name]
 TARGETS = ("q_proj", "v_proj", "up_proj", "down_proj")
 
 

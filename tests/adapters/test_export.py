@@ -13,6 +13,7 @@ from peft import LoraConfig
 from safetensors.torch import load
 
 from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.spec import methods
 from droplora_sweep.spec.trial import ModelSpec, TrialSpec
 from tests.adapters.training import trained, trial
 
@@ -137,10 +138,10 @@ def test_the_side_file_tells_how_it_was_trained(base) -> None:
     assert json.loads(files["adapter_config.json"])["revision"] == "a" * 40
 
 
-@pytest.mark.parametrize("method", ["droplora", "dora", "pissa", "milora", "lora_drop", "full"])
+@pytest.mark.parametrize("method", methods.METHODS)
 def test_the_same_trial_gives_the_same_bytes(base, tokens, method: str) -> None:
     """On a resident base that has served another trial, of a higher rank, in between."""
-    spec = trial(method=method, pruning_rate=0.0 if method == "full" else 0.5)
+    spec = trial(method=method, pruning_rate=0.5 * methods.method_of(method).has_rank)
     results = []
     for _ in range(2):
         adapted = trained(base, tokens, spec)

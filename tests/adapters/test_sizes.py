@@ -20,6 +20,7 @@ from droplora_sweep.adapters.sizes import (
     unmatched_targets,
 )
 from droplora_sweep.spec import AdapterSpec, TrialSpec
+from droplora_sweep.spec.methods import METHODS
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -81,12 +82,8 @@ def test_a_whole_model_has_the_numbers_its_name_says(llama2_7b, llama3_8b) -> No
     [
         {"target_modules": ("q_proj",)},
         {"target_modules": ("mlp.up_proj",)},
-        {"method": "dora"},
         {"method": "rslora", "pruning_rate": 0.5},
-        {"method": "pissa"},
-        {"method": "milora"},
-        {"method": "lora_drop"},
-        {"method": "full"},
+        *({"method": name} for name in METHODS),
         {"mask": "learned"},
         {"mask": "learned", "pruning_rate": 0.5},
         {"mask": "learned", "pruning_rate": 0.5, "method": "dora"},

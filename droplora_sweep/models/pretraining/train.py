@@ -20,7 +20,7 @@ from .corpus import documents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from .documents import Document
+    from .corpus import Document
 
 
 PAD_TOKEN: Final = "<pad>"

@@ -239,7 +239,14 @@ def point(rank: int, num_correct: int, num_examples: int = 200) -> RankPoint:
     by_example = {f"e{index}": float(index < num_correct) for index in range(num_examples)}
     share = num_correct / num_examples
     scores = {"choice": share, "mean": share}
-    return RankPoint(rank, 100 * rank, 400 * rank, 0.0, scores, {"choice": by_example})
+    return RankPoint(
+        rank=rank,
+        num_parameters=100 * rank,
+        weight_bytes=400 * rank,
+        relative_error=0.0,
+        scores=scores,
+        by_example={"choice": by_example},
+    )
 
 
 def test_the_lowest_rank_within_one_point_is_kept_with_its_paired_interval() -> None:

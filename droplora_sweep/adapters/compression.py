@@ -34,7 +34,7 @@ _FACTOR = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<factor>[A
 _OTHER_UPDATES = ("use_qalora", "use_bdlora", "target_parameters", "monteclora_config")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Layer:
     """One layer's update, factored; q_out = min(out, r), q_in = min(in, r).
 
@@ -203,7 +203,14 @@ def _factor_layer(name: str, scaling: float, b: torch.Tensor, a: torch.Tensor) -
     q_b, r_b = torch.linalg.qr(b)
     q_a, r_a = torch.linalg.qr(a.T)
     u, singular, v_t = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
-    return _Layer(name, len(a), scaling, q_b @ u, singular, v_t @ q_a.T)
+    return _Layer(
+        name=name,
+        rank=len(a),
+        scaling=scaling,
+        left=q_b @ u,
+        singular=singular,
+        right=v_t @ q_a.T,
+    )
 
 
 def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:

@@ -33,7 +33,7 @@ MARGIN = 0.01
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankPoint:
     """An adapter at one rank.
 
@@ -110,13 +110,11 @@ def rank_curve(
     spec = TrialSpec.model_validate(dict(trial.spec))
     scorer = Scorer(spec)
     on_rank(adapter.rank)
-    points = [_point(adapter.rank, files, 0.0, _scored(scorer, files))]
+    points = [_point(adapter.rank, files, 0.0, scorer)]
     for rank in lower:
         on_rank(rank)
         truncated = adapter.truncated(rank)
-        points.append(
-            _point(rank, truncated, adapter.relative_error(rank), _scored(scorer, truncated))
-        )
+        points.append(_point(rank, truncated, adapter.relative_error(rank), scorer))
         if output is not None:
             folder = _rank_folder(output, rank)
             with disk_faults_named(folder):
@@ -179,11 +177,9 @@ def _refuse_existing(output: Path | None, ranks: Iterable[int]) -> None:
 
 
 def _point(
-    rank: int,
-    files: Mapping[str, bytes],
-    relative_error: float,
-    results: Sequence[ExampleResult],
+    rank: int, files: Mapping[str, bytes], relative_error: float, scorer: Scorer
 ) -> RankPoint:
+    results = _scored(scorer, files)
     outcomes = ((one.benchmark, one.example_id, one.score) for one in results)
     return RankPoint(
         rank=rank,

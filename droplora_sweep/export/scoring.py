@@ -134,7 +134,7 @@ class Scorer:
             unloaded(adapted)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """Result of one scoring.
 
@@ -234,15 +234,15 @@ def _scored(
     results = scorer(folder, split)
     generated = scorer.generated_choices(folder, split) if compare_generation else None
     return Scored(
-        what,
-        split,
-        score(results),
-        scorer.metrics(results),
-        results,
-        trial.evaluation.protocol,
-        scorer.perplexity(folder),
-        num_long,
-        generated,
+        what=what,
+        split=split,
+        scores=score(results),
+        metrics=scorer.metrics(results),
+        results=results,
+        protocol=trial.evaluation.protocol,
+        perplexity=scorer.perplexity(folder),
+        num_long=num_long,
+        generated=generated,
     )
 
 

@@ -40,7 +40,7 @@ GATED_TYPES = ("llama", "mistral", "qwen2")
 """``model_type`` of the decoders with Llama's layers: attention, and an MLP with a gate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dimensions:
     """Sizes of a Llama-like decoder.
 
@@ -133,7 +133,7 @@ _LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSummary:
     """Sizes of a base model.
 

@@ -61,7 +61,7 @@ SEQUENCE = "training.max_sequence_tokens"
 _OUTPUT_LAYER = "lm_head"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AsLoaded:
     """Facts about the model as transformers builds it.
 

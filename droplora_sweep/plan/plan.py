@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .survey import Survey
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Saved:
     """Sizes of what trials train and leave behind.
 
@@ -64,7 +64,7 @@ class LearningRates:
     last: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Plan of a sweep, as `plan` shows it.
 

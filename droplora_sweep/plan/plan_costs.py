@@ -66,7 +66,7 @@ class Misfit:
     missing_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Costs:
     """Upper bounds: every sequence as long as it may be, in the most expensive setting.
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """A sweep without a fault that can be seen from here.
 
@@ -217,7 +217,7 @@ def _absolute(data: str | None) -> str | None:
     return str(path.resolve()) if path.exists() or not is_hub_id(data) else data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared(Survey):
     """A survey whose model and data were read."""
 

@@ -81,7 +81,8 @@ def test_what_costs_most_is_named_first_with_the_fields_that_make_it_less() -> N
 
 def test_the_named_fields_exist() -> None:
     sweep = SweepSpec(name="s")
-    text = " ".join(knob_lines(sweep, PLAN, Pace(9, 0.5, 10, 1)))
+    pace = Pace(start_s=9, step_s=0.5, evaluation_s=10, overhead_s=1)
+    text = " ".join(knob_lines(sweep, PLAN, pace))
     named = re.findall(r"`(\w+)\.(\w+)(?:: \w+)?`", text)
     assert len(named) > 8
     for section, field in named:

@@ -77,7 +77,7 @@ IGNORED_LABEL: Final = -100
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainingSettings:
     """One pretraining run; the same settings on the same machine give the same bytes.
 
@@ -109,7 +109,7 @@ class PretrainingSettings:
         return self.peak_learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainingResult:
     """Result of a run, and figures for its model card."""
 
@@ -193,7 +193,12 @@ def pretrain(settings: PretrainingSettings) -> PretrainingResult:
             elapsed_s = time.monotonic() - started
             logger.info("step %d: loss %.4f, %.0f s", step + 1, smoothed_loss, elapsed_s)
     model.train(mode=False)
-    return PretrainingResult(model, tokenizer, smoothed_loss, time.monotonic() - started)
+    return PretrainingResult(
+        model=model,
+        tokenizer=tokenizer,
+        final_loss=smoothed_loss,
+        wall_time_s=time.monotonic() - started,
+    )
 
 
 def _loss(

@@ -35,7 +35,7 @@ ADAM_NUMBERS: Final = 3
 bytes)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """Bytes of one GPU. Training and decoding do not overlap; the rest is there all the time.
 

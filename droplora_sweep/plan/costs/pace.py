@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pace:
     """Seconds of one group's parts of a trial.
 
@@ -48,7 +48,7 @@ class Pace:
         return num_rounds * self.trial_seconds(num_steps, num_evaluations)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timed:
     """A trial that was trained, to its end or until it was stopped.
 
@@ -69,7 +69,7 @@ class Timed:
     num_evaluations: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hindsight:
     """Estimates from the first trial compared with what the others took.
 
@@ -106,7 +106,7 @@ def look_back(trials: Sequence[Timed]) -> Hindsight | None:
     first, *others = sorted(trials, key=lambda trial: trial.started_s)
     pace = pace_of(first)
     overhead_s = min(pace_of(trial).overhead_s for trial in trials)
-    pace = Pace(0.0, pace.step_s, pace.evaluation_s, overhead_s)
+    pace = replace(pace, overhead_s=overhead_s)
     estimates = [pace.trial_seconds(one.num_steps, one.num_evaluations) for one in others]
     ratios = sorted(estimate / one.wall_s for estimate, one in zip(estimates, others, strict=True))
     return Hindsight(

@@ -8,7 +8,14 @@ from droplora_sweep.plan.costs.pace import Timed, look_back
 
 
 def timed(started_s: float, wall_s: float, *, steps: int = 10, train_s: float = 5.0) -> Timed:
-    return Timed(started_s, wall_s, train_s, evaluation_s=2.0, num_steps=steps, num_evaluations=1)
+    return Timed(
+        started_s=started_s,
+        wall_s=wall_s,
+        train_s=train_s,
+        evaluation_s=2.0,
+        num_steps=steps,
+        num_evaluations=1,
+    )
 
 
 def test_the_first_trial_foretells_the_others_by_steps_and_evaluations() -> None:

@@ -26,6 +26,7 @@ from .present.terminal.progress import make_progress
 from .records.trial import SweepOutcome
 from .run.confirming import looked_at_note
 from .run.connection import LOCAL, connect, local_node, resolve_address
+from .run.control import Control
 from .run.deciding import confirmed, decide, protocol, summary, winners_of
 from .run.forking import past_of, take_over
 from .run.runs import Identity
@@ -173,7 +174,6 @@ def _drive(
     from .groups.pool import start_pool
     from .mlflow_view.publisher import MlflowPublisher
     from .present.report.page import leave_report
-    from .run.control import Control
     from .run.population import Population, has_copied
     from .run.recorder import Recorder
     from .run.references import References

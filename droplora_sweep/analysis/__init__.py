@@ -1,1 +1,1 @@
-"""What scores say: which pruning rate is best, how sure that is, what to run next; pure."""
+"""Statistics of scores: the best pruning rate, its certainty, and the runs needed next; pure."""

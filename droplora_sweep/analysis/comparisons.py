@@ -1,4 +1,4 @@
-"""Which settings of the search stage are worth confirming, per benchmark."""
+"""Comparisons of a confirmation: the settings of the search worth confirming, per benchmark."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def choose_comparisons(
             failed, or have no score on a benchmark are not picked for it.
         num_rates: At most this many arms with p > 0 for each benchmark.
         spacing: Rates closer than this count as one rate: the better trial stands for both.
-        with_controls: Whether each setting is an arm without its pruning too.
+        with_controls: True to make each setting an arm without its pruning too.
 
     Returns:
         One per benchmark that has a complete trial with p > 0; empty where there is none.
@@ -129,7 +129,7 @@ def affordable_comparisons(
         num_rates: Rates per benchmark, at most.
         num_seeds: Seeds at the first look.
         max_runs: Runs in all; None for no limit.
-        with_controls: Whether each setting is an arm without its pruning too.
+        with_controls: True to make each setting an arm without its pruning too.
     """
     chosen = [
         tuple(choose_comparisons(records, num_rates=number, with_controls=with_controls))
@@ -163,9 +163,9 @@ def ties_text(comparisons: Sequence[Comparison]) -> str:
     if not found:
         return ""
     return (
-        f"As good in the search as a rate that was confirmed, and not confirmed: p = "
-        f"{'; p = '.join(found)}. The smaller rate was taken; `confirm.rates` and "
-        "`confirm.max_runs` set how many there is room for."
+        "Tied in the search with a confirmed rate, and not confirmed: p = "
+        f"{'; p = '.join(found)}. Of equal rates the smaller was taken; `confirm.rates` "
+        "and `confirm.max_runs` limit how many are confirmed."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which pruning rate is best, decided from arms that share seeds and examples.
+"""Decision on the best pruning rate, from arms that share seeds and examples.
 
 Unlike the exploratory decisions of the search stage, the intervals here cover new seeds as well
 as new examples, every arm is trained to the end, and the chance of calling any rate better or
@@ -30,7 +30,7 @@ SIGNIFICANCE = 0.05
 
 
 class ConfirmedVerdict(StrEnum):
-    """What can be said of the confirmed rates against p = 0; `verdict_text` names them."""
+    """The comparison of the confirmed rates with p = 0; `verdict_text` names them."""
 
     BETTER = "better than p = 0"
     WORSE = "worse than p = 0"
@@ -43,7 +43,7 @@ class ConfirmedVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """How a decision is made; fixed before the first confirmation run.
+    """Rule of a decision, fixed before the first confirmation run.
 
     Attributes:
         looks: Numbers of seeds at which the evidence is looked at, ascending. One number is a
@@ -70,7 +70,7 @@ class ConfirmedRate:
         own_difference: To its control; None where that was not trained, or is the best p = 0.
         adjusted_p_value: Of the difference, for all rates that are compared (Holm); of a gain over
             both, where there is a control.
-        is_clear: Whether the difference is significant at this look, for all rates together.
+        is_clear: True where the difference is significant at this look, for all rates together.
         probability_best: That this arm's true mean is the highest, given these runs.
     """
 
@@ -89,7 +89,7 @@ class ConfirmedDecision:
 
     Attributes:
         benchmark: Its name.
-        verdict: What can be said against p = 0.
+        verdict: The comparison with p = 0.
         rates: By pruning rate; empty where nothing can be said.
         controls: Other arms with p = 0, each with another setting that a rate was found with.
         best: The arm with the highest mean.
@@ -100,8 +100,8 @@ class ConfirmedDecision:
         detectable: The gap between them that more seeds would show.
         num_seeds: Seeds that two or more arms share.
         num_examples: Examples, over all benchmarks of the mean.
-        reasons: Why there is nothing to decide; empty where there is (see `grounds`).
-        remarks: What has to be known of single arms where there is.
+        reasons: Reasons why there is nothing to decide; empty where there is (see `grounds`).
+        remarks: Facts to know of single arms where there is.
     """
 
     benchmark: str
@@ -120,7 +120,7 @@ class ConfirmedDecision:
 
     @property
     def is_withheld(self) -> bool:
-        """Whether there is nothing to decide."""
+        """True where there is nothing to decide."""
         return self.verdict is ConfirmedVerdict.NOTHING
 
     def withheld(self, reasons: tuple[str, ...]) -> ConfirmedDecision:
@@ -138,7 +138,7 @@ class ConfirmedDecision:
 
     @property
     def used(self) -> ConfirmedRate | None:
-        """What is said of the recommended arm; None where nothing can be said."""
+        """The recommended arm's results; None where nothing can be said."""
         known = (*self.rates, *self.controls)
         return next((one for one in known if one.arm == self.recommended), None)
 
@@ -151,7 +151,7 @@ def decide(table: ScoreTable, subject: str, arms: Sequence[Arm], rule: Rule) -> 
         subject: A benchmark of the table, or ``mean``.
         arms: Those of this benchmark and their controls; the first with p = 0 is the best
             that p = 0 has.
-        rule: How.
+        rule: The rule, fixed in advance.
     """
     table = table.restricted_to(arms)
     baseline = next((arm for arm in arms if arm.pruning_rate == 0), None)
@@ -269,7 +269,7 @@ def _decide(
 
 
 def _lacks_control(arm: Arm, control: int | None, difference: Difference) -> bool:
-    """Whether a gain cannot be shown to be the rate's own: all runs of its control failed."""
+    """Return True where a gain may not be the rate's own: all runs of its control failed."""
     return arm.control is not None and control is None and difference.estimate.value > ROUNDING
 
 
@@ -287,7 +287,7 @@ def _p_value(difference: Difference, own: Difference | None) -> float:
 def _clear(
     p_values: Sequence[float], family: int, looks: tuple[int, ...], passed: Sequence[int]
 ) -> list[bool]:
-    """Which differences are significant, among ``family`` of them, at the last look passed.
+    """Return which of ``family`` differences are significant at the last look passed.
 
     Holm's steps, each with the boundary of its own share of alpha (Ye, Li, Liu and Yao, Stat.
     Med. 32, 2013).

@@ -40,7 +40,7 @@ class Candidate:
         trial_id: Name of the trial.
         number: Position in the search.
         pruning_rate: Probability of dropping a rank dimension; 0 is the method unpruned.
-        method: What is trained, e.g. ``droplora``.
+        method: The method, e.g. ``droplora``.
         rank: Rank of the adapter.
         scores: Finite validation scores by benchmark, and their mean where none is missing.
     """
@@ -100,7 +100,7 @@ def pruning_rate(record: TrialRecord) -> float:
 
 
 def has_rank(record: TrialRecord) -> bool:
-    """Whether the trial has a rank to prune; full fine-tuning has none."""
+    """Return True where the trial has a rank to prune; full fine-tuning has none."""
     return method_of(record.spec["adapter"]["method"]).has_rank
 
 

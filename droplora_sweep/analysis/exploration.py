@@ -1,4 +1,4 @@
-"""How the score depends on the pruning rate alone, as far as search-stage trials tell.
+"""The score as a function of the pruning rate alone, as far as search-stage trials tell.
 
 In a search everything varies at once. A Gaussian process (Rasmussen and Williams, Gaussian
 Processes for Machine Learning, 2006, chapter 2) is fitted to the scores over all parameters that
@@ -41,7 +41,7 @@ class Marginal:
         benchmark: Its name, or ``mean``.
         points: Rate and score with its 95 % interval, ascending; empty where ``reason`` is given.
         num_trials: Complete trials it rests on.
-        reason: Why there is none, else "".
+        reason: The reason why there is none, else "".
     """
 
     benchmark: str

@@ -43,7 +43,7 @@ class ReferenceRow:
 
     Attributes:
         benchmark: Its name, or ``mean``.
-        label: What it is: ``untrained model``, ``always "true"``, ``chance``.
+        label: Its name: ``untrained model``, ``always "true"``, ``chance``.
         score: A fraction.
         estimate: The same with its 95 % interval, which covers the choice of examples; None for
             what is known without.
@@ -58,7 +58,7 @@ class ReferenceRow:
 def reference_rows(
     reference: Reference, untrained: Scores | None, names: Sequence[str]
 ) -> tuple[ReferenceRow, ...]:
-    """What has to be beaten on each benchmark, and on their mean where there are several.
+    """Return what has to be beaten on each benchmark, and on their mean.
 
     Args:
         reference: Of one split.
@@ -121,8 +121,8 @@ class RunFacts:
 
     Attributes:
         scores: By benchmark and example.
-        given: How often each answer was given, by benchmark; None is one that cannot be read.
-        right: How often each answer was the right one, by benchmark.
+        given: Counts of the answers given, by benchmark; None is one that cannot be read.
+        right: Counts of the right answers, by benchmark.
         metrics: Of its last evaluation.
     """
 
@@ -133,7 +133,7 @@ class RunFacts:
 
     @property
     def is_falling(self) -> bool | None:
-        """Whether its loss still falls, beyond noise and fast; None where that is not known."""
+        """True of a loss that still falls, beyond noise and fast; None where that is not known."""
         low, pace = self.metrics.get(LATE_FALL_LOW), self.metrics.get(LATE_PACE)
         return None if low is None or pace is None else low > 0 and pace >= FAST_LATE_PACE
 
@@ -146,12 +146,12 @@ def doubts(
     *,
     num_candidates: int = 1,
 ) -> tuple[str, ...]:
-    """Why nothing can be decided on a benchmark; empty where there is something to decide.
+    """Return why nothing can be decided on a benchmark; empty where something can.
 
     Args:
         subject: A benchmark, or ``mean``.
         arms: The runs of everything that is compared, by what it is called.
-        rows: What has to be beaten, of any benchmark.
+        rows: References to beat, of any benchmark.
         untrained: The untrained model's score on each example, to be paired with the runs'.
         num_candidates: Trials that each arm was picked from by its score.
     """
@@ -173,7 +173,7 @@ def doubts(
 
 
 def remarks(subject: str, arms: Mapping[str, Sequence[RunFacts]]) -> tuple[str, ...]:
-    """What has to be known of single arms where there is something to decide.
+    """Return what has to be known of single arms where there is something to decide.
 
     Args:
         subject: A benchmark, or ``mean``.
@@ -227,7 +227,7 @@ def gain_over(
 
 
 def _variance_of_seeds(difference_SE: Array) -> float:
-    """What new seeds add to the variance of the mean beyond the noise of single answers."""
+    """Return the variance that new seeds add to the mean beyond the noise of single answers."""
     num_seeds, num_examples = difference_SE.shape
     by_seed_S = difference_SE.mean(axis=1)
     found = float(np.var(by_seed_S, ddof=1)) / num_seeds

@@ -36,7 +36,7 @@ GRID_END = 8.0
 
 
 def spent(share: float, alpha: float) -> float:
-    """How much of ``alpha`` is spent when this share of the evidence is in.
+    """Return the part of ``alpha`` that is spent when this share of the evidence is in.
 
     Half of it on each side, by ``2 - 2 Phi(z / sqrt(share))`` where ``Phi(-z)`` is a quarter of
     ``alpha`` (Lan and DeMets 1983).
@@ -92,7 +92,7 @@ def holm(p_values: Sequence[float], family: int = 0) -> list[float]:
 
     Args:
         p_values: Of the differences that were tested.
-        family: How many might have been, if more: the others count as not significant.
+        family: Number that might have been, if more: the others count as not significant.
     """
     count = max(len(p_values), family)
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
@@ -146,7 +146,7 @@ class Detectable:
 
 
 def detectable(difference: Difference, num_examples: int, level: float) -> Detectable:
-    """What twice the seeds would show of a pair, by a two-sided test at ``level``."""
+    """Return what twice the seeds would show of a pair, by a two-sided test at ``level``."""
     outlook = _Outlook.of(difference, 2 * difference.num_seeds, level)
     gap = None
     if outlook.power(LARGEST_GAP) >= POWER:

@@ -37,12 +37,12 @@ class MethodRow:
         num_trials: Trials it had, whatever became of them.
         num_complete: Trials that may be chosen.
         best: Its best complete trial by the mean, or by the one benchmark; None without one.
-        settings: What the search chose for ``best``, the variant's values apart.
+        settings: Values that the search chose for ``best``, the variant's apart.
         scores: Of ``best``, a fraction by benchmark and ``mean``.
         intervals: The same with their 95 % intervals; without those that have no results.
         difference: Mean of ``best`` minus that of the reference's, paired by examples; None for
             the reference, and where they cannot be paired.
-        paper: What the paper has of the same model, method and benchmarks; None for nothing.
+        paper: The paper's row of the same model, method and benchmarks; None without one.
     """
 
     variant: Mapping[str, Any]
@@ -92,7 +92,7 @@ def compare_methods(
 
     Args:
         records: Search-stage trials, in any state.
-        fields: What makes a variant, by dotted path; see ``compared_fields``.
+        fields: Dotted paths whose values make a variant; see ``compared_fields``.
         results: Gives a trial's per-example results by its id, or None.
 
     Returns:
@@ -168,7 +168,7 @@ def _difference(
 
 
 def _is_plain(record: TrialRecord) -> bool:
-    """Whether it is LoRA without pruning."""
+    """Return True of LoRA without pruning."""
     adapter = record.spec["adapter"]
     return method_of(adapter["method"]).is_lora and adapter["pruning_rate"] == 0
 

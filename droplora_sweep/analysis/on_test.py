@@ -1,4 +1,4 @@
-"""What winners score on the test split; shown after everything is decided, and decides nothing."""
+"""Scores of winners on the test split: shown after everything is decided, they decide nothing."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NUM_DRAWS = 50_000
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Where two trials differ on one benchmark whose answers are right or wrong.
+    """Difference of two trials on one benchmark whose answers are right or wrong.
 
     Attributes:
         num_gained: Examples that only the first answered correctly.
@@ -53,7 +53,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class GradedDifference:
-    """How two trials differ on one benchmark whose answers are graded.
+    """Difference of two trials on one benchmark whose answers are graded.
 
     Attributes:
         differences: First minus second, in [-1, 1], one per example.
@@ -86,7 +86,7 @@ Pairing: TypeAlias = Disagreement | GradedDifference
 def disagreement(
     first: Mapping[str, float | None], second: Mapping[str, float | None]
 ) -> Pairing | None:
-    """Where two trials differ; None if they were not scored on the same examples.
+    """Return the difference of two trials; None if they were not scored on the same examples.
 
     An example whose score is missing in one of them is left out.
     """
@@ -145,7 +145,7 @@ def p_value(parts: Sequence[Pairing]) -> float:
 
 
 def is_behind(own: Outcomes, other: Outcomes, *, subject: str) -> bool:
-    """Whether the 95 % interval of a trial's difference to another lies below 0.
+    """Return True where the 95 % interval of a trial's difference to another lies below 0.
 
     It is paired by examples. Where they cannot be paired (another number of examples), the trial's
     own interval must lie below the other's, which takes more to happen.
@@ -209,8 +209,10 @@ class Contrast:
     num_seeds: int
 
 
-def paired_trials(first: Scores, second: Scores, benchmarks: Sequence[str]) -> Contrast | None:
-    """Two trials on the same examples; None if they were not scored on the same ones.
+def paired_trials(
+    first: Scores | None, second: Scores | None, benchmarks: Sequence[str]
+) -> Contrast | None:
+    """Compare two trials; None if they were not scored on the same examples.
 
     The interval covers the choice of examples, not the luck of a seed.
     """

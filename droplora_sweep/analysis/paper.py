@@ -46,11 +46,11 @@ class PaperResult:
         source: The table.
         model: ``LLaMA2-7B`` or ``LLaMA3-8B``.
         method: As in ``adapter.method``.
-        own_run: Whether the authors trained it; else they cite it from another paper.
+        own_run: True of a run of the authors'; else they cite it from another paper.
         scores: By benchmark: accuracy or pass@1 in percent, MT-Bench a rating from 1 to 10;
             ``mean`` is the average that is printed.
-        rank: Where the table gives it; else that of the paper's Table 7.
-        pruning_rate: Where the table gives it; the others say only "0.1 to 0.5".
+        rank: The table's, where it gives one; else that of the paper's Table 7.
+        pruning_rate: The table's, where it gives one; the others say only "0.1 to 0.5".
     """
 
     source: str
@@ -76,11 +76,11 @@ def paper_results() -> tuple[PaperResult, ...]:
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a table's numbers are of: data, protocol and rank (Table 7 and the released code).
+    """Data, protocol and rank of a table's numbers (Table 7 and the released code).
 
     Attributes:
         benchmarks: Its columns.
-        mixtures: What may be trained on, by name; None for the benchmarks' own training sets.
+        mixtures: Training sets it allows, by name; None for the benchmarks' own.
         epochs: Of training.
         rank: Of every adapter.
         max_new_tokens: A response may be as long; None where answers are a word.
@@ -116,12 +116,12 @@ _OTHER_SETS = {
 
 @dataclass(frozen=True)
 class PaperComparison:
-    """What the paper has of a trial's model, method and benchmarks.
+    """The paper's numbers for a trial's model, method and benchmarks.
 
     Attributes:
         result: Its row, with the scores of the trial's benchmarks alone; None where a difference
             makes them numbers of something else.
-        differences: What of set, protocol, epochs and data is not the paper's.
+        differences: Deviations from the paper's set, protocol, epochs and data.
         other_sets: Benchmarks of the trial that the paper has no number of, and why not.
     """
 

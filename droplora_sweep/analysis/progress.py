@@ -38,7 +38,7 @@ LEAST_POWER = 0.2
 
 
 class Action(StrEnum):
-    """What to do."""
+    """The next action."""
 
     ADD_SEEDS = "train these arms with these seeds"
     STOP_DECIDED = "stop: every benchmark is decided"
@@ -48,14 +48,14 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """What confirmation may cost.
+    """Limits of a confirmation.
 
     Attributes:
         seeds: Seeds in the order in which they are used; all arms share them.
         looks: Numbers of seeds at which the evidence is looked at, ascending.
         max_runs: Runs (arms x seeds) in all; None for as many as ``seeds`` allow.
         margin: Smallest gain over p = 0 that matters, a fraction.
-        new_examples: Whether the examples had no part in picking the arms. If they had, all
+        new_examples: True where the examples had no part in picking the arms. If they had, all
             candidates of the search count as tested.
     """
 
@@ -76,7 +76,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Step:
-    """What to do next, and what is known so far.
+    """The next action, and the decisions so far.
 
     Attributes:
         action: Train, or stop and why.
@@ -126,13 +126,13 @@ def next_step(table: ScoreTable | None, comparisons: Sequence[Comparison], budge
 
 
 def rule(comparison: Comparison, budget: Budget) -> Rule:
-    """How a comparison is decided within a budget."""
+    """Return the rule by which a comparison is decided within a budget."""
     num_candidates = None if budget.new_examples else comparison.num_candidates
     return Rule(looks=budget.looks, margin=budget.margin, num_candidates=num_candidates)
 
 
 def is_undecided(decision: ConfirmedDecision) -> bool:
-    """Whether more runs could still change the answer."""
+    """Return True where more runs could still change the answer."""
     return decision.verdict in (
         ConfirmedVerdict.CANNOT_TELL,
         ConfirmedVerdict.TOO_FEW,
@@ -157,7 +157,7 @@ def _add(
 def _is_futile(
     table: ScoreTable, comparison: Comparison, decision: ConfirmedDecision, rule: Rule
 ) -> bool:
-    """Whether the last look is unlikely to find a gain, or to rule one out.
+    """Return True where the last look is unlikely to find a gain, or to rule one out.
 
     The chance is taken at a difference one standard error above what was found, so that a poor
     start does not end a comparison that is worth its seeds.
@@ -190,10 +190,10 @@ def _is_futile(
 
 @dataclass(frozen=True)
 class ConfirmationProgress:
-    """Where a confirmation stands.
+    """Progress of a confirmation.
 
     Attributes:
-        step: What is next, and the decisions of the last look whose runs have all ended.
+        step: The next action, and the decisions of the last look whose runs have all ended.
         needed: Every run of the looks so far and of the one that is next: arm and seed.
         missing: Those of them that have not ended; empty where the stage is over.
     """
@@ -234,7 +234,7 @@ def progress_of(
 def arms_to_test(
     comparisons: Sequence[Comparison], decisions: Sequence[ConfirmedDecision], names: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """What is scored on the test split: the recommended arms and their p = 0, by benchmark.
+    """Return the arms to score on the test split: the recommended ones and their p = 0.
 
     Args:
         comparisons: The arms of each benchmark.

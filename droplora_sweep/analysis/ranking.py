@@ -138,7 +138,7 @@ def distinguishable(found: Components) -> set[tuple[int, int]]:
 
 
 def probability_best(found: Components) -> Array:
-    """How often each arm is best among draws from the distributions that the intervals use.
+    """Return each arm's share of the draws, from the intervals' distributions, that it wins.
 
     Like them it covers new seeds, by t distributions, and new examples, by normal ones; the draws
     have a fixed seed.

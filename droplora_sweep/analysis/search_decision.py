@@ -1,4 +1,4 @@
-"""Which pruning rate is best, per benchmark and on average, as far as search-stage trials tell.
+"""Decision on the best pruning rate, per benchmark and on average, from search-stage trials.
 
 The decisions are exploratory. Each trial has one seed, the best of many is picked on the same
 validation examples that score it, and rank, alpha and learning rate vary along with the pruning
@@ -41,7 +41,7 @@ TIE = 1e-9
 
 
 class Verdict(StrEnum):
-    """What can be said of the best p > 0 trial against the best p = 0 trial."""
+    """The comparison of the best p > 0 trial with the best p = 0 trial."""
 
     BETTER = "better than p = 0"
     WORSE = "worse than p = 0"
@@ -61,7 +61,7 @@ class BestTrial:
         trial_id: Name of the trial.
         number: Position in the search.
         pruning_rate: Its pruning rate.
-        method: What it trained.
+        method: Its method.
         rank: Rank of its adapter.
         score: Validation score, a fraction.
         estimate: Score with its 95 % interval; None without per-example results.
@@ -124,8 +124,8 @@ class Decision:
         paired_test: ``pruned`` against ``unpruned``, None where it cannot be made.
         verdict: The outcome of that test.
         rates: One row per pruning rate, ascending.
-        reasons: Why there is nothing to decide; empty where there is (see `grounds`).
-        remarks: What has to be known of single arms where there is.
+        reasons: Reasons why there is nothing to decide; empty where there is (see `grounds`).
+        remarks: Facts to know of single arms where there is.
         tied: The best trials of other rates that score as well as ``best``.
     """
 
@@ -152,7 +152,7 @@ class Decision:
 
     @property
     def is_withheld(self) -> bool:
-        """Whether there is nothing to decide."""
+        """True where there is nothing to decide."""
         return self.verdict is Verdict.NOTHING
 
     def withheld(self, reasons: tuple[str, ...]) -> Decision:
@@ -175,7 +175,7 @@ def best_per_benchmark(
             at most once, and only for the best trials. Without it nothing has an interval.
 
     Raises:
-        SweepError: If no trial that has a pruning rate is complete.
+        SweepError: No trial that has a pruning rate is complete.
     """
     records = [record for record in records if has_rank(record)]
     chosen_from = candidates(records)

@@ -53,7 +53,7 @@ def decision_text(decision: Decision) -> str:
 
 
 def explored_text(decision: Decision) -> str:
-    """What the search says of its best rate above 0 against p = 0, by its name."""
+    """Return the search's verdict on its best rate above 0, by its name."""
     rate = "" if decision.pruned is None else f"p = {decision.pruned.pruning_rate:g}"
     match decision.verdict:
         case Verdict.BETTER | Verdict.WORSE:
@@ -111,7 +111,7 @@ WITH_CONTROLS = (
 
 
 def confirmed_text(decision: ConfirmedDecision) -> str:
-    """What to use, why, what cannot be distinguished, and what would settle it."""
+    """Return what to use, why, what cannot be distinguished, and what would settle it."""
     if decision.is_withheld:
         return nothing_text(decision.benchmark, decision.reasons)
     if decision.best is None or decision.recommended is None:
@@ -142,13 +142,13 @@ def confirmed_texts(decisions: Sequence[ConfirmedDecision]) -> str:
 
 
 def confirmed_caveat(decisions: Sequence[ConfirmedDecision]) -> str:
-    """What the decisions are worth."""
+    """Return what the decisions are worth."""
     has_controls = any(one.arm.control for decision in decisions for one in decision.rates)
     return CONFIRMED_CAVEAT + (WITH_CONTROLS if has_controls else WITHOUT_CONTROLS)
 
 
 def verdict_text(decision: ConfirmedDecision) -> str:
-    """What can be said of each confirmed rate against p = 0, by its name."""
+    """Return how each confirmed rate compares with p = 0, by its name."""
     compared = [one for one in decision.rates if one.difference is not None]
     if decision.verdict is ConfirmedVerdict.NO_GAIN:
         gain = "gains" if len(compared) == 1 else "gain"
@@ -173,7 +173,7 @@ def verdict_text(decision: ConfirmedDecision) -> str:
 
 
 def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:
-    """What each arm is called in a table, by its name; no two are called alike.
+    """Return each arm's label in a table, by its name; no two are alike.
 
     ``p = 0.2``; ``p = 0, settings of 0.2`` for its control; ``p = 0`` for the best that p = 0 has.
     """
@@ -209,7 +209,7 @@ def _gain(rate: ConfirmedRate) -> float:
 
 
 def _may_be_as_good(rate: ConfirmedRate) -> bool:
-    """Whether its control's interval leaves open that pruning costs nothing."""
+    """Return True where its control's interval leaves open that pruning costs nothing."""
     own = rate.own_difference
     return own is not None and own.estimate.low <= 0 <= own.estimate.high
 
@@ -250,7 +250,7 @@ def _difference(rate: ConfirmedRate) -> str:
 
 
 def _needed(decision: ConfirmedDecision, *, is_said: bool) -> str:
-    """What would tell the open pair apart, and that it is open unless that was said."""
+    """Return what would distinguish the open pair, and that it is open unless that was said."""
     assert decision.unsettled is not None, "asked only where two rates are open"
     first, second = sorted(arm.pruning_rate for arm in decision.unsettled)
     text = "" if is_said else f"cannot tell {second:g} from {first:g} yet"
@@ -259,7 +259,7 @@ def _needed(decision: ConfirmedDecision, *, is_said: bool) -> str:
 
 
 def detectable_text(found: Detectable) -> str:
-    """What more seeds would show, and what only more examples would."""
+    """Return what more seeds would show, and what only more examples would."""
     more = f"{found.num_more_seeds} more seeds"
     examples = f"these {found.num_examples:,} examples"
     if found.gap is None:

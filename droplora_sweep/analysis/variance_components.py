@@ -1,4 +1,4 @@
-"""How much of the spread between runs comes from seeds, and how much from examples.
+"""Components of the spread between runs: the part of seeds, and the part of examples.
 
 Scores of arm a, seed s, example e are taken as crossed random effects, with nothing assumed of
 their distribution but means and variances::
@@ -84,11 +84,11 @@ class Components:
         means: Mean score of each arm, shape (arms,); where an arm lacks a seed, adjusted for what
             that seed does to the other arms.
         runs: Mean score of each run, (arms, seeds); NaN where there is none.
-        seeds_are_shared: Whether a seed visibly moves all arms alike.
+        seeds_are_shared: True where a seed visibly moves all arms alike.
         own_covariance: Covariance of the means of runs of one seed that comes from the noise of
             single answers, (arms, arms).
         example_covariance: Covariance of ``means`` over examples, (arms, arms).
-        disagree: Whether two arms differ in any answer of a seed that both have, (arms, arms).
+        disagree: True for arms that differ in any answer of a seed that both have, (arms, arms).
         sizes: Examples of each benchmark.
     """
 
@@ -243,7 +243,7 @@ def _adjusted_means(runs_AS: Array) -> Array:
 
 
 def _seeds_are_shared(runs_AS: Array) -> bool:
-    """Whether a seed moves all arms alike, by the F test of the seeds that all arms have.
+    """Return True where a seed moves all arms alike, by the F test of seeds that all arms have.
 
     Where it cannot be tested the seeds count as shared: paired differences always hold.
     """
@@ -292,7 +292,7 @@ def _covariances(scores_ASE: Array) -> tuple[Array, Array]:
 
 
 def _disagree(scores_ASE: Array) -> NDArray[np.bool_]:
-    """Whether two arms differ in any answer of a seed that both have, (arms, arms)."""
+    """Return True for arms that differ in any answer of a seed that both have, (arms, arms)."""
     distances_AA = [
         np.nan_to_num(np.abs(scores_ASE - own_SE)).max(axis=(1, 2), initial=0)
         for own_SE in scores_ASE

@@ -72,7 +72,7 @@ def coverage_text(
     if not space and "min" in domain:
         low, high = domain["min"], domain["max"]
         parts.append(f"any other rate from {low:g} to {high:g} (never tried)")
-    return f"This does not speak of {'; '.join(parts)}." if parts else ""
+    return f"Not decided: {'; '.join(parts)}." if parts else ""
 
 
 def _rates(domain: Mapping[str, Any]) -> list[float]:
@@ -103,7 +103,7 @@ class Winner:
 
     Attributes:
         benchmark: Its name, or ``mean``.
-        kind: Whether arms were confirmed with several seeds, or search-stage trials compared.
+        kind: ``confirmed`` with several seeds, or ``exploratory`` from search-stage trials.
         pruning_rate: The rate to use; None where nothing can be said.
         trial_id: The trial that has the setting, and an adapter.
         mean: Its score with the 95 % interval: over seeds and examples where confirmed, over
@@ -112,7 +112,7 @@ class Winner:
         p_value: Of that difference, corrected for the number of settings compared.
         verdict: In few words, the same for every sweep.
         statement: The same of the rates that were compared, by their names.
-        reasons: Why there is nothing to decide; empty where there is.
+        reasons: Reasons why there is nothing to decide; empty where there is.
     """
 
     benchmark: str
@@ -233,7 +233,7 @@ def adapters_text(found: Sequence[Winner]) -> str:
 
 
 def winner_tags(winner: Winner) -> dict[str, str]:
-    """What a registered version says of how it was chosen; it may win on several benchmarks."""
+    """Return a registered version's tags on how it was chosen; it may win several benchmarks."""
     tags = {"kind": winner.kind, "verdict": winner.statement or winner.verdict}
     if winner.pruning_rate is not None:
         tags["pruning_rate"] = f"{winner.pruning_rate:g}"
@@ -253,10 +253,10 @@ def winners_json(
 
     Args:
         sweep: The sweep's name.
-        protocol: How responses were read.
+        protocol: Name of the protocol that responses were read by.
         found: One winner per benchmark.
         settings: By trial id, its searched fields by dotted path.
-        references: What has to be beaten, on the examples that decided.
+        references: Scores to beat, on the examples that decided.
     """
     benchmarks = []
     for winner in found:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_CTRL_C = 130
-"""What shells report of a program that SIGINT ended."""
+"""Exit code that shells report of a program that SIGINT ended."""
 INTERRUPTED = "interrupted by Ctrl-C"
 
 
@@ -89,7 +89,7 @@ def _exit_code(run: Callable[[], object]) -> int:
 
 
 def _is_full(error: OSError) -> bool:
-    """Whether standard output, a file on a full disk or a reader that is gone, takes no more."""
+    """Return True where standard output takes no more: a full disk, or a reader that is gone."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
     return error.errno in full and error.filename is None
 

@@ -123,7 +123,7 @@ def ui(
 
 
 UI_ADDRESS = "http://127.0.0.1:5000"
-"""Where `ui` is unless it is told otherwise."""
+"""Address of `ui` unless it is told otherwise."""
 
 
 def report(
@@ -220,7 +220,7 @@ def _mlflow_link(
     uri: str | None,
     address: str | None,
 ) -> str:
-    """Where MLflow shows the runs that were compared.
+    """Return the address at which MLflow shows the runs that were compared.
 
     Raises:
         SweepError: No one store has them all.

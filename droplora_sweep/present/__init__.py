@@ -1,1 +1,1 @@
-"""What users see of a sweep: the terminal, and the report."""
+"""Views of a sweep: the terminal, and the report."""

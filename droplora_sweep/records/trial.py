@@ -378,6 +378,12 @@ class SweepRecord:
     references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
+    def confirmed_on(self) -> str:
+        """The split that confirmation runs are scored on."""
+        confirm = self.spec.get("confirm") or {}
+        return "confirmation" if confirm.get("examples", "new") == "new" else "validation"
+
+    @property
     def queued_clones(self) -> tuple[QueuedClone, ...]:
         """The clones that no group has started yet."""
         started = {trial.trial_id for trial in self.trials}

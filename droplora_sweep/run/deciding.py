@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.analysis.comparisons import ties_text
@@ -57,12 +56,6 @@ class Grounds:
         self._rows: dict[str, tuple[ReferenceRow, ...]] = {}
         self._untrained: dict[str, Scores | None] = {}
 
-    @cached_property
-    def confirmed_on(self) -> str:
-        """The split that confirmation runs are scored on."""
-        confirm = self._record.spec.get("confirm") or {}
-        return "confirmation" if confirm.get("examples", "new") == "new" else "validation"
-
     def rows(self, split: str) -> tuple[ReferenceRow, ...]:
         """What has to be beaten on a split; empty where the untrained model was not scored."""
         if split not in self._rows:
@@ -108,7 +101,7 @@ class Grounds:
                 )
                 for one in (*decision.rates, *decision.controls)
             }
-            found.append(self._judged(decision, arms, self.confirmed_on, 1))
+            found.append(self._judged(decision, arms, self._record.confirmed_on, 1))
         return tuple(_with_mean(found))
 
     def _judged(
@@ -209,19 +202,6 @@ def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
     return winners_on_test(found.comparisons, _sound(ledger, found), runs)
 
 
-def references(ledger: Ledger, split: str | None = None) -> tuple[ReferenceRow, ...]:
-    """What needs no training and has to be beaten, see `analysis.grounds`.
-
-    Args:
-        ledger: The sweep's.
-        split: Which examples; those that its decisions are from where None.
-    """
-    grounds = Grounds(ledger)
-    if split is None:
-        split = grounds.confirmed_on if confirmed(ledger) else "validation"
-    return grounds.rows(split)
-
-
 def protocol(ledger: Ledger) -> str:
     """By which protocol the sweep's responses are read."""
     return str(ledger.record.spec["evaluation"]["protocol"])
@@ -253,7 +233,7 @@ def conclusion_text(
 
 
 def notes(ledger: Ledger) -> list[str]:
-    """Lines on the rates that the answer does not speak of: tied, unconfirmed or never tried."""
+    """Return lines on the rates that are not decided: tied, unconfirmed or never tried."""
     record, found = ledger.record, _confirmation(ledger)
     decisions = () if found is None else found.progress.decisions
     parameters = record.spec["search"]["parameters"]

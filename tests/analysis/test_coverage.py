@@ -37,7 +37,7 @@ def test_the_one_rate_that_was_confirmed_is_named_and_not_called_every_other():
     assert "every" not in text
     records = [record(0, 0.0, choice=0.65), record(1, 0.4, choice=0.6)]
     assert coverage_text(LISTED, records, [decision]) == (
-        "This does not speak of p = 0.2 and 0.6 (never tried)."
+        "Not decided: p = 0.2 and 0.6 (never tried)."
     )
 
 
@@ -51,11 +51,9 @@ def test_each_rate_that_was_not_confirmed_is_named_with_how_far_it_was_tried(spa
         record(3, 0.6, state="STOPPED", choice=0.1),
     ]
     assert coverage_text(space, records, [decision]) == (
-        "This does not speak of p = 0.4 (searched, not confirmed); p = 0.6 (no trial is complete)."
+        "Not decided: p = 0.4 (searched, not confirmed); p = 0.6 (no trial is complete)."
     )
-    assert coverage_text(space, records, []) == (
-        "This does not speak of p = 0.6 (no trial is complete)."
-    )
+    assert coverage_text(space, records, []) == ("Not decided: p = 0.6 (no trial is complete).")
 
 
 def test_where_every_rate_was_confirmed_there_is_nothing_to_add():
@@ -69,7 +67,7 @@ def test_where_every_rate_was_confirmed_there_is_nothing_to_add():
 def test_the_rates_of_a_continuous_space_cannot_all_be_tried():
     records = [record(0, 0.0, choice=0.5), record(1, 0.31, choice=0.6)]
     assert coverage_text(CONTINUOUS, records, []) == (
-        "This does not speak of any other rate from 0 to 0.5 (never tried)."
+        "Not decided: any other rate from 0 to 0.5 (never tried)."
     )
 
 
@@ -110,7 +108,7 @@ def test_a_rate_that_tied_in_the_search_and_was_left_out_is_named():
     [comparison] = choose_comparisons(records, num_rates=1)
     assert comparison.tied == (0.4,)
     assert ties_text([comparison]).startswith(
-        "As good in the search as a rate that was confirmed, and not confirmed: p = 0.4 on choice."
+        "Tied in the search with a confirmed rate, and not confirmed: p = 0.4 on choice."
     )
     [both] = choose_comparisons(records, num_rates=2)
     assert both.tied == ()

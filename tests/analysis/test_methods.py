@@ -345,4 +345,4 @@ def test_the_validation_examples_of_mbpp_are_not_the_papers() -> None:
         trials.append((Trial(one.trial_id, number, spec, one.metrics, params=one.params), results))
     text = shown(compare(trials, ("adapter.method",)))
     assert "paper, Table" not in text
-    assert "No number of the paper's stands beside it: the paper's MBPP is the 378" in text
+    assert "The paper has no number to compare with: the paper's MBPP is the 378" in text

@@ -64,7 +64,7 @@ def test_every_turn_is_taken_once_and_follows_from_the_ledger_before_it(
     copied = [trial for trial in members if trial.schedule]
     assert copied
     for trial in copied:
-        assert f"{trial.trial_id} goes on  from evaluation" in output
+        assert f"{trial.trial_id} copied t" in output
         assert (trial.adapter / "README.md").read_text().count("weights and optimiser of") == len(
             trial.schedule
         )

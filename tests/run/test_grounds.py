@@ -15,10 +15,10 @@ from droplora_sweep.present.report.page import facts_of, make_report
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.run.deciding import (
+    Grounds,
     conclusion,
     confirmed,
     decide,
-    references,
     stage_text,
     winners_of,
 )
@@ -169,7 +169,7 @@ def test_without_a_reference_scores_alone_are_no_reason(begin: Callable[..., Dri
     driver.search(NOT_LEARNED)
     [decision] = decide(driver.ledger)
     assert decision.verdict is Verdict.CANNOT_TELL
-    assert references(driver.ledger) == ()
+    assert Grounds(driver.ledger).rows("validation") == ()
 
 
 def test_a_confirmation_below_chance_decides_nothing_and_tests_nothing(

@@ -31,7 +31,7 @@ FINGERPRINT = re.compile(r"-[0-9a-f]{8}")
 
 
 class Certainty(StrEnum):
-    """How sure an answer is; each value is what a reader sees."""
+    """Certainty of an answer; readers see each value as it is."""
 
     SETTLED = "confirmed"
     OPEN = "still open"
@@ -48,22 +48,22 @@ class Certainty(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What to use on one benchmark, or for the mean.
+    """Setting to use on one benchmark, or for the mean.
 
     Attributes:
         subject: Its name.
-        certainty: How sure it is.
+        certainty: That of the answer.
         pruning_rate: The rate to use; None without an answer.
         trial: The trial whose settings go with it; "" without an answer.
-        settings: What the search chose for that trial beside the rate, in words.
+        settings: Values that the search chose for that trial beside the rate, in words.
         score: Of that rate, with its interval where there is one.
         gain: Of the rate (of the best other one, where it is 0) over p = 0.
         gain_of: The rate whose gain that is.
         own_gain: Of that rate over p = 0 with its own other settings, where that was trained.
         probability_best: That the rate is the best of those confirmed, with any of its settings.
         num_seeds: Seeds that it rests on; 1 for a hint.
-        verdict: What can be said of the rates against p = 0, in few words.
-        explored: What the search says of its best rate; None where it was confirmed.
+        verdict: The comparison of the rates with p = 0, in few words.
+        explored: The search's verdict on its best rate; None where it was confirmed.
         adapter: The trial whose adapter `export` writes; "" without one.
         split: The examples that the score is from.
         sentence: The whole decision in plain words.
@@ -149,7 +149,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
         num_seeds=decision.num_seeds,
         verdict=verdict_text(decision),
         adapter=first_run(used.arm, facts.record.confirm_trials) or "",
-        split="confirmation" if facts.has_new_examples else "validation",
+        split=facts.record.confirmed_on,
         sentence=confirmed_text(decision),
     )
 
@@ -175,7 +175,7 @@ def _hinted(facts: Facts, decision: Decision) -> Answer:
 
 
 def _settings(facts: Facts, name: str) -> str:
-    """What was searched beside the rate; an arm is named after the trial that had its setting."""
+    """Return what was searched beside the rate; an arm is named after the trial it repeats."""
     trial_id = name.partition("@")[0]
     found = next((one for one in facts.searched if one.trial_id == trial_id), None)
     if found is None:

@@ -34,7 +34,7 @@ READ_BY = (
     "evaluation.judge",
     "task.prompt",
 )
-"""What changes how a response comes about or is read, and so what a score means."""
+"""Fields that change how a response comes about or is read, and so the meaning of a score."""
 
 WHAT_TRAINS = ("model", "task", "adapter", "training", "evaluation")
 
@@ -44,8 +44,8 @@ class Contender:
     """One of the sweeps that are compared.
 
     Attributes:
-        label: How the user calls it.
-        facts: What is known of it.
+        label: The user's name for it.
+        facts: Those of the sweep.
         scores: A trial's score on each example by its id, None where it has none.
     """
 
@@ -60,7 +60,7 @@ class Side:
 
     Attributes:
         contrast: The contender minus the first; None where they cannot be compared.
-        how: How it was compared, or why it was not.
+        how: The way of the comparison, or why there is none.
         compared: The two scores that are subtracted, which need not be the answers' own: the
             contender's, the first one's, and the split they are from; "" where they are.
     """
@@ -101,7 +101,7 @@ def compare(contenders: Sequence[Contender]) -> tuple[Subject, ...]:
 
 
 def different_settings(contenders: Sequence[Contender]) -> list[tuple[str, tuple[str, ...]]]:
-    """What sweeps were told differently: dotted path, and each contender's value as text."""
+    """Return settings that differ: dotted path, and each contender's value as text."""
     told = [
         {
             path: setting_text(value)
@@ -133,59 +133,43 @@ def _side(first: Contender, other: Contender, subject: str) -> Side:
     if reason:
         return Side(None, f"not compared: {reason}")
     runs = [_runs(each, subject) for each in (other, first)]
-    if all(runs) and _same_examples(first, other, subject, _confirmed_on):
-        names = _parts(first, subject)
-        scored = [_scored(each, found) for each, found in zip((other, first), runs, strict=True)]
-        contrast = paired_runs(scored[0], scored[1], names)
+    splits = {each.facts.record.confirmed_on for each in (other, first)}
+    split = first.facts.record.confirmed_on
+    if all(runs) and len(splits) == 1 and _same_examples(first, other, subject, split):
+        own, against = _scored(other, runs[0]), _scored(first, runs[1])
+        contrast = paired_runs(own, against, _parts(first, subject))
         if contrast is not None:
             how = f"paired on {contrast.num_seeds} seeds and {contrast.num_examples:,} examples"
-            return Side(contrast, how, f"on the {_confirmed_on(first)} split")
-    return _search_side(first, other, subject, is_confirmed=all(runs))
+            return Side(contrast, how, f"on the {split} split")
+    why = "the confirmed runs share no three seeds and examples; " if all(runs) else ""
+    return _search_side(first, other, subject, why)
 
 
-def _search_side(first: Contender, other: Contender, subject: str, *, is_confirmed: bool) -> Side:
-    """The best trials of both searches: examples are shared at best, and each has one seed."""
-    bests = [each.facts.decision(subject) for each in (other, first)]
-    ids = [one.best.trial_id for one in bests if one is not None and one.best is not None]
-    if len(ids) < 2:
+def _search_side(first: Contender, other: Contender, subject: str, why: str) -> Side:
+    """Compare the best trials of both searches: examples are shared at best, each has one seed."""
+    decisions = [each.facts.decision(subject) for each in (other, first)]
+    bests = [one.best for one in decisions if one is not None and one.best is not None]
+    if len(bests) < 2:
         return Side(None, "not compared: no complete trial with a score on both sides")
-    why = "the confirmed runs share no three seeds and examples; " if is_confirmed else ""
-    if _same_examples(first, other, subject, _searched_on):
-        scores = [each.scores(trial_id) for each, trial_id in zip((other, first), ids, strict=True)]
-        contrast = None
-        if scores[0] is not None and scores[1] is not None:
-            contrast = paired_trials(scores[0], scores[1], _parts(first, subject))
+    shown = " and ".join(format_score(best.estimate or best.score) for best in bests)
+    compared = f"{shown} on the validation split"
+    reason = "the examples differ, and a difference may be theirs"
+    if _same_examples(first, other, subject, "validation"):
+        scores = other.scores(bests[0].trial_id), first.scores(bests[1].trial_id)
+        contrast = paired_trials(scores[0], scores[1], _parts(first, subject))
         if contrast is not None:
             examples = f"{contrast.num_examples:,} examples"
             how = f"{why}best trials paired on {examples}, one seed each"
-            return Side(contrast, how, _scores_compared((other, first), ids, subject))
+            return Side(contrast, how, compared)
         reason = "no results on the same examples are kept"
-    else:
-        reason = "the examples differ, and a difference may be theirs"
-    estimates = [
-        each.facts.estimates.get(trial_id, {}).get(subject)
-        for each, trial_id in zip((other, first), ids, strict=True)
-    ]
-    if estimates[0] is None or estimates[1] is None:
+    own, against = (best.estimate for best in bests)
+    if own is None or against is None:
         return Side(None, f"not compared: {reason}")
-    contrast = unpaired(estimates[0], estimates[1])
-    how = f"{why}NOT PAIRED: {reason}"
-    return Side(contrast, how, _scores_compared((other, first), ids, subject))
-
-
-def _scores_compared(sides: Sequence[Contender], ids: Sequence[str], subject: str) -> str:
-    """``51.0 % and 48.5 % on the validation split``: of each side's best trial of the search."""
-    scores = []
-    for each, trial_id in zip(sides, ids, strict=True):
-        decision = each.facts.decision(subject)
-        best = None if decision is None else decision.best
-        assert best is not None, f"{trial_id} was picked for its score"
-        scores.append(format_score(best.estimate or best.score))
-    return f"{' and '.join(scores)} on the validation split"
+    return Side(unpaired(own, against), f"{why}NOT PAIRED: {reason}", compared)
 
 
 def _incomparable(first: Contender, other: Contender, subject: str) -> str:
-    """Why scores of a subject mean different things; "" if they do not."""
+    """Return why scores of a subject mean different things; "" if they do not."""
     for each in (first, other):
         if subject not in each.facts.subjects:
             return f"{each.label} does not have it"
@@ -228,27 +212,13 @@ def _scored(contender: Contender, runs: Mapping[int, str]) -> dict[int, Scores]:
     return {seed: scores for seed, scores in found.items() if scores is not None}
 
 
-def _same_examples(
-    first: Contender, other: Contender, subject: str, split: Callable[[Contender], str]
-) -> bool:
-    """Whether both sweeps' digests of what scores are from are known and equal."""
+def _same_examples(first: Contender, other: Contender, subject: str, split: str) -> bool:
+    """Return True where both sweeps' digests of the scored examples are known and equal."""
     digests = [
-        [
-            each.facts.record.data_digests.get(f"{name}/{split(each)}")
-            for name in _parts(first, subject)
-        ]
+        [each.facts.record.data_digests.get(f"{name}/{split}") for name in _parts(first, subject)]
         for each in (first, other)
     ]
     return digests[0] == digests[1] and None not in digests[0]
-
-
-def _searched_on(contender: Contender) -> str:
-    return "validation"
-
-
-def _confirmed_on(contender: Contender) -> str:
-    confirm = contender.facts.record.spec.get("confirm") or {}
-    return "confirmation" if confirm.get("examples", "new") == "new" else "validation"
 
 
 def _field(spec: Mapping[str, Any], path: str) -> Any:
@@ -274,13 +244,13 @@ def comparison_table(labels: Sequence[str], rows: Sequence[Subject]) -> Table:
 def settings_lines(
     labels: Sequence[str], different: Sequence[tuple[str, tuple[str, ...]]]
 ) -> list[str]:
-    """What the sweeps were told differently, a line each; the rest is counted."""
+    """Return the settings that differ, a line each; the rest is counted."""
     if not different:
-        return ["They were told the same but for what was searched."]
-    lines = [f"They were told differently ({', '.join(labels)}):"]
+        return ["Their settings are the same but for what was searched."]
+    lines = [f"Their settings differ ({', '.join(labels)}):"]
     lines += [f"  {path}: {' | '.join(texts)}" for path, texts in different[:MOST_SETTINGS]]
     if len(different) > MOST_SETTINGS:
-        lines.append(f"  and {len(different) - MOST_SETTINGS} settings more")
+        lines.append(f"  and {len(different) - MOST_SETTINGS} more settings")
     return lines
 
 

@@ -41,8 +41,8 @@ class Line:
 
     Attributes:
         trial_id: Name of the trial.
-        heights: Where it crosses each axis, in [0, 1]; None where it has no such parameter.
-        is_complete: Whether it trained to its full length; its score counts less where not.
+        heights: Its height on each axis, in [0, 1]; None where it has no such parameter.
+        is_complete: True of one that trained to its full length; another's score counts less.
     """
 
     trial_id: str

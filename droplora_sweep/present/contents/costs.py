@@ -37,7 +37,7 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Span:
-    """When one trial ran, in hours since the sweep began."""
+    """Start and end of one trial, in hours since the sweep began."""
 
     trial_id: str
     start_h: float
@@ -48,7 +48,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a sweep took.
+    """Time and hardware that a sweep took.
 
     Attributes:
         spans: One per trial, in order of start; those copied from another sweep are left out.
@@ -83,7 +83,7 @@ class Costs:
 
 
 def costs(facts: Facts) -> Costs:
-    """What the sweep took so far."""
+    """Return what the sweep took so far."""
     record, end = facts.record, facts.as_of
     spans = tuple(_span(trial, record.started, end) for trial in _trained(record))
     group = record.spec.get("group", {})

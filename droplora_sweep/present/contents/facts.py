@@ -46,16 +46,16 @@ class Facts:
 
     Attributes:
         record: The sweep with all its trials.
-        is_live: Whether a driver works on it now.
+        is_live: True while a driver works on it.
         decisions: The search stage's, one per subject; empty where no trial is complete.
-        undecided: Why there are none, else "".
+        undecided: The reason why there are none, else "".
         marginals: Score at each rate with the other parameters averaged out, exploratory.
         confirmed: The confirm stage's, one per subject; empty where it has not begun.
         on_test: The recommended rates on the test split; empty before it is scored, once.
         methods: The variants that the sweep compares, None where it compares none.
         decided_on: The split whose examples the answers are from.
-        references: What needs no training and has to be beaten, by split.
-        notes: Lines on what the answer does not speak of.
+        references: Scores that need no training and have to be beaten, by split.
+        notes: Lines on rates that are not decided.
         storage: The folder or URL that the sweep is in, as commands take it.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
@@ -73,12 +73,6 @@ class Facts:
     references: Mapping[str, tuple[ReferenceRow, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     storage: str = "results"
-
-    @property
-    def has_new_examples(self) -> bool:
-        """Whether the confirmation scores on examples that the search never saw."""
-        confirm = self.record.spec.get("confirm") or {}
-        return bool(confirm.get("examples", "new") == "new")
 
     @cached_property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -109,7 +103,7 @@ class Facts:
 
     @property
     def protocol(self) -> str:
-        """How responses were read."""
+        """Name of the protocol that responses were read by."""
         return str(self.record.spec["evaluation"]["protocol"])
 
     @property
@@ -121,23 +115,23 @@ class Facts:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What the search optimises at once; empty where it is one metric."""
+        """Metrics that the search optimises at once; empty where it is one."""
         return tuple(self.record.spec["search"].get("objectives") or ())
 
     @property
     def as_of(self) -> datetime:
-        """When something last happened: a report tells of nothing later."""
+        """Time of the last event: a report tells of nothing later."""
         times = [self.record.started, self.record.finished]
         for trial in self.record.trials:
             times += [trial.started, trial.finished, *(one.time for one in trial.evaluations)]
         return max(time for time in times if time is not None)
 
     def decision(self, subject: str) -> Decision | None:
-        """What the search stage says of a subject."""
+        """Return the search stage's decision on a subject."""
         return next((one for one in self.decisions if one.benchmark == subject), None)
 
     def confirmation(self, subject: str) -> ConfirmedDecision | None:
-        """What the confirm stage says of a subject; None before it has rates to compare."""
+        """Return the confirm stage's decision; None before it has rates to compare."""
         found = (one for one in self.confirmed if one.benchmark == subject and one.rates)
         return next(found, None)
 
@@ -161,10 +155,10 @@ def gather_facts(
     Args:
         record: The sweep, in any state.
         scores: A trial's score on each example by its id, None where it has none.
-        confirmed: What the confirm stage decided.
-        on_test: What the decided rates scored on the test split.
-        is_live: Whether a driver works on the sweep now.
-        notes: Lines on what the answer does not speak of.
+        confirmed: The confirm stage's decisions.
+        on_test: Scores of the decided rates on the test split.
+        is_live: True while a driver works on the sweep.
+        notes: Lines on rates that are not decided.
         storage: The folder or URL that the sweep is in, as commands take it.
     """
     searched = record.comparable_trials
@@ -195,7 +189,7 @@ def facts_of(ledger: Ledger, record: SweepRecord | None = None) -> Facts:
 
     Args:
         ledger: The sweep's.
-        record: What it holds, where that is to be shown otherwise than it is.
+        record: Its record, where that is to be shown otherwise than it is.
     """
     grounds = Grounds(ledger)
     shown = record or ledger.record
@@ -211,7 +205,7 @@ def facts_of(ledger: Ledger, record: SweepRecord | None = None) -> Facts:
     return replace(
         facts,
         decisions=tuple(grounds.of_search(facts.decisions)),
-        decided_on=grounds.confirmed_on if facts.confirmed else "validation",
+        decided_on=shown.confirmed_on if facts.confirmed else "validation",
         references={split: grounds.rows(split) for split in shown.references},
     )
 

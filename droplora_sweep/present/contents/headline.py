@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to run, and what it does."""
+    """A command to run, and its purpose."""
 
     command: str
     purpose: str
@@ -51,10 +51,10 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
     record, storage = facts.record, facts.storage
     if facts.is_live:
         command = command_text("status", record.name, storage=storage)
-        return NextStep(command, "shows how far the sweep is")
+        return NextStep(command, "shows its progress")
     if record.outcome in (None, SweepOutcome.INTERRUPTED):
         command = command_text("resume", record.name, storage=storage)
-        return NextStep(command, "goes on where it was interrupted")
+        return NextStep(command, "resumes it where it was interrupted")
     kinds = {one.certainty for one in answers}
     if kinds == {Certainty.NOTHING}:
         epochs = 2 * record.spec["training"]["epochs"]
@@ -105,16 +105,16 @@ SUREST_FIRST = (
 
 @dataclass(frozen=True)
 class Headline:
-    """What to do, how sure that is, and why.
+    """Advice, its certainty, and the reason.
 
     Attributes:
-        advice: What to do, for every benchmark.
-        settings: What goes with the rate; "" where nothing else was searched, or where benchmarks
+        advice: The rate to use, for every benchmark.
+        settings: Values that go with the rate; "" where nothing else was searched, or benchmarks
             have settings of their own.
-        certainty: How sure the least sure benchmark is.
+        certainty: That of the least sure benchmark.
         sure: The same in words; of several benchmarks, which are how sure.
-        reason: Why, in plain words; of the mean where there are several benchmarks.
-        overall: What to do for one adapter for all benchmarks; "" where there is one alone.
+        reason: The grounds in plain words; of the mean where there are several benchmarks.
+        overall: The rate for one adapter for all benchmarks; "" where there is one alone.
     """
 
     advice: str

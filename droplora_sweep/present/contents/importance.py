@@ -58,13 +58,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much the score depends on each parameter.
+    """Shares of the score's variance that parameters explain.
 
     Attributes:
-        subject: What was scored, and when.
+        subject: The benchmark or mean, and the evaluation.
         shares: From the largest down; empty where ``reason`` is given.
         num_trials: Trials it rests on.
-        reason: Why there are none, else "".
+        reason: The reason why there are none, else "".
     """
 
     subject: str
@@ -95,7 +95,7 @@ def importance(facts: Facts) -> Importance:
     varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
     when = f"{subject} at evaluation {evaluation}"
     if len(scored) < FEWEST_TRIALS:
-        reason = f"needs {FEWEST_TRIALS} trials that came equally far, got {len(scored)}"
+        reason = f"needs {FEWEST_TRIALS} trials that trained equally long, got {len(scored)}"
     elif len(set(scores)) < 2:
         reason = f"all {len(scored)} trials have the same score"
     elif len(varied) < 2:

@@ -22,9 +22,9 @@ class Curve:
     Attributes:
         trial_id: Name of the trial.
         points: Optimiser step and value, finite.
-        is_pruned: Whether its pruning rate is above 0.
-        is_complete: Whether it trained to its full length.
-        is_best: Whether it has the best score of all complete trials.
+        is_pruned: True of a pruning rate above 0.
+        is_complete: True of one that trained to its full length.
+        is_best: True of the best score of all complete trials.
     """
 
     trial_id: str

@@ -130,7 +130,7 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
 
 
 def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> Iterator[str]:
-    """What a timed minute means for a sweep whose trials all run to their end."""
+    """Yield what a timed minute means for a sweep whose trials all run to their end."""
     pace, num_steps = measured.pace, plan.num_steps[1]
     yield (
         f"measured on one group: {pace.step_s:.3g} s per step of "
@@ -166,7 +166,7 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
 
 
 def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
-    """What the time goes to, the most first, and the fields that make it less."""
+    """Yield what the time goes to, the most first, and the fields that make it less."""
     num_steps, num_evaluations = plan.num_steps[1], sweep.evaluation.num_evaluations
     trial_s = pace.trial_seconds(num_steps, num_evaluations)
     train_s, evaluation_s = num_steps * pace.step_s, num_evaluations * pace.evaluation_s

@@ -219,7 +219,7 @@ def _methods_notes(found: MethodTable) -> Iterator[str]:
             f"{'; '.join(differences)}."
         )
     for reason in dict.fromkeys(one for paper in compared for one in paper.other_sets):
-        yield f"No number of the paper's stands beside it: {reason}."
+        yield f"The paper has no number to compare with: {reason}."
 
 
 def _paper_numbers(variant: MethodRow, benchmarks: Sequence[str]) -> list[Cell] | None:

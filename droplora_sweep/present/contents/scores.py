@@ -35,7 +35,7 @@ def scores_table(scored: Scored, on_long_prompt: str) -> Table:
 
     Args:
         scored: The scores.
-        on_long_prompt: What was done with prompts that the context cannot hold.
+        on_long_prompt: ``drop`` or ``truncate``, for prompts that the context cannot hold.
     """
     outcomes = example_scores((one.benchmark, one.example_id, one.score) for one in scored.results)
     names = dict.fromkeys(one.benchmark for one in scored.results)

@@ -45,8 +45,7 @@ def trials_tables(
     title = f"Trials of {name}: accuracy on the validation split"
     tables = [_trials_table(title, search, record, "validation", running, is_live=is_live)]
     if confirm:
-        is_new = (record.spec.get("confirm") or {}).get("examples", "new") == "new"
-        split = "confirmation" if is_new else "validation"
+        split = record.confirmed_on
         title = f"Confirmation runs of {name}: accuracy on the {split} split"
         tables.append(_trials_table(title, confirm, record, split, running, is_live=is_live))
     if record.spec["search"].get("population") is not None:
@@ -136,9 +135,9 @@ def exploit_text(evaluation: int, source: str, settings: Mapping[str, Scalar]) -
     """Return one exploit step of a population in words.
 
     >>> exploit_text(2, "t0001-3f2a91bc", {"adapter.pruning_rate": 0.4})
-    'from evaluation 2 copied t0001, p=0.4'
+    'copied t0001 after evaluation 2, then p=0.4'
     """
-    return f"from evaluation {evaluation} copied {_short(source)}, {format_params(settings)}"
+    return f"copied {_short(source)} after evaluation {evaluation}, then {format_params(settings)}"
 
 
 def _schedule_texts(schedule: Sequence[ExploitStep]) -> list[str]:
@@ -157,7 +156,7 @@ def _schedules_table(record: SweepRecord) -> Table:
             _short(trial.trial_id),
             score_cell(trial.metrics.get(metric)),
             format_params(trial.params),
-            "; ".join(_schedule_texts(trial.schedule)) or "kept them",
+            "; ".join(_schedule_texts(trial.schedule)) or "kept its own",
         )
         for trial in sorted(members, key=lambda each: -each.metrics.get(metric, unscored))
     ]

@@ -1,4 +1,4 @@
-"""How figures look, and how they become SVG for a page and PNG files beside it.
+"""Style of figures, and their conversion to SVG for a page and PNG files beside it.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), which people with colour-vision
 deficiencies tell apart; every series also has a marker and a line style of its own, so that

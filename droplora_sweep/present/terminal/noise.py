@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 5.0
-"""How long the log's last lines are waited for; processes that live on may still hold it open."""
+"""Longest wait for the log's last lines; processes that live on may still hold it open."""
 
 
 class NoiseLog:
@@ -99,7 +99,9 @@ class _Screen(io.TextIOBase):
         except OSError as error:
             if not self._has_refused:
                 self._has_refused = True
-                logger.warning("the output takes no more, the sweep goes on without: %s", error)
+                logger.warning(
+                    "the output takes no more, the sweep continues without: %s", error
+                )
         return len(text)
 
     def fileno(self) -> int:

@@ -75,7 +75,7 @@ class Run:
         seconds: For which it has run.
         share_before: Of its steps, those that an earlier group or driver did.
         share: Of its steps, those that are done; 1 once it has ended.
-        is_whole: Whether it has ended at its full length.
+        is_whole: True of one that has ended at its full length.
     """
 
     seconds: float
@@ -92,7 +92,7 @@ def time_left(
     num_done_before: int,
     num_confirmed: tuple[int, int] | None,
 ) -> TimeLeft:
-    """What is left, from the trials of this stage.
+    """Return the time left, from the trials of this stage.
 
     Trials that were ended early make the stage's pace, whole ones alone that of the confirmation,
     whose runs are all whole. Both train side by side as they did so far.
@@ -148,10 +148,10 @@ def left_text(left: TimeLeft) -> str:
 
 
 def running_text(live: LiveProgress | None) -> str:
-    """What `status` says of the time that a running sweep still takes.
+    """Return the time that a running sweep still takes, as `status` shows it.
 
     Args:
-        live: What its driver last said; None where it has said nothing yet, or only on its own
+        live: Its driver's last message; None where there is none yet, or only on its own
             machine, as it does where the storage is a URL.
     """
     if live is None:

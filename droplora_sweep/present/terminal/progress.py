@@ -47,7 +47,7 @@ def notable_line(event: Event) -> str | None:
         return f"{payload['clone_id']} queued    {params}, {clone}"
     if event.kind is EventKind.TRIAL_EXPLOITED and payload["source"] is not None:
         text = exploit_text(payload["evaluation"], payload["source"], payload["settings"])
-        return f"{event.trial_id} goes on  {text}"
+        return f"{event.trial_id} {text}"
     if event.kind in ASKED:
         return f"{event.trial_id} {ASKED[event.kind]} by {payload['by']}"
     return None
@@ -230,7 +230,7 @@ class LineProgress(Progress):
             )
         elif event.kind is EventKind.TRIAL_ADJUSTED:
             settings = format_params(payload["settings"])
-            self.say(f"{trial_id} goes on with {settings}: {payload['reason']}")
+            self.say(f"{trial_id} continues with {settings}: {payload['reason']}")
         elif event.kind is EventKind.TRIAL_FINISHED:
             reason = f": {payload['reason']}" if payload["reason"] else ""
             self.say(

@@ -143,7 +143,7 @@ def test_the_search_trials_that_were_compared_are_named():
     assert compared_trials(contender(sweep, "a")) == ("t0001-00000001", "t0000-00000000")
 
 
-def test_what_sweeps_were_told_differently_is_listed():
+def test_settings_that_differ_are_listed():
     labels = ["a", "b"]
     one, other = (
         contender(one_sweep(0.5, adapter={"rank": rank}), name)
@@ -152,6 +152,6 @@ def test_what_sweeps_were_told_differently_is_listed():
     found = different_settings([one, other])
     assert found == [("adapter.rank", ("8", "16"))]
     assert settings_lines(labels, found)[1] == "  adapter.rank: 8 | 16"
-    assert settings_lines(labels, []) == ["They were told the same but for what was searched."]
+    assert settings_lines(labels, []) == ["Their settings are the same but for what was searched."]
     many = [(f"field{index}", ("1", "2")) for index in range(14)]
-    assert settings_lines(labels, many)[-1] == "  and 2 settings more"
+    assert settings_lines(labels, many)[-1] == "  and 2 more settings"

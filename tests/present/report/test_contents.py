@@ -115,7 +115,7 @@ def test_the_parameter_that_the_score_follows_is_the_most_important(searched_fac
 def test_importance_says_why_there_is_none(sweep):
     for _ in range(9):
         sweep.trial(0.2, 0.5)
-    assert importance(sweep.facts()).reason == "needs 10 trials that came equally far, got 9"
+    assert importance(sweep.facts()).reason == "needs 10 trials that trained equally long, got 9"
     sweep.trial(0.2, 0.5)
     assert importance(sweep.facts()).reason == "all 10 trials have the same score"
     sweep.trial(0.4, 0.6)

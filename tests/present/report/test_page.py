@@ -151,7 +151,7 @@ def test_a_sweep_that_has_only_begun_has_a_page(sweep):
         "There is no answer yet.",
         "no trial that has one is complete (trials: none)",
         "There are no curves: no trial has been evaluated more than once yet.",
-        "cannot be told: needs 10 trials that came equally far, got 0.",
+        "(fANOVA) is not known: needs 10 trials that trained equally long, got 0.",
     ):
         assert words in text
 
@@ -239,7 +239,7 @@ def test_a_search_for_several_objectives_shows_its_front():
             None,
             "run results/demo/sweep.yaml --set 'confirm={examples: validation}' trains the best",
         ),
-        ({"seeds": 3}, "The confirmation has not come to a decision yet."),
+        ({"seeds": 3}, "The confirmation has not reached a decision yet."),
     ],
 )
 def test_a_hint_says_what_would_settle_it(confirm_section, words):

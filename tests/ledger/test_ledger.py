@@ -246,5 +246,5 @@ def test_decisions_are_made_from_the_ledger_as_it_is(driver):
     [decision] = best_per_benchmark(ledger.records(), ledger.scores)
     assert decision.best.trial_id == pruned
     assert decision.unpruned.trial_id == unpruned
-    assert decision.comparison.difference.value == 0.5
+    assert decision.paired_test.difference.value == 0.5
     assert decision.verdict is Verdict.CANNOT_TELL

@@ -1,4 +1,4 @@
-"""How many groups a cluster has room for, and how long it has had none; arithmetic only."""
+"""Capacity of a cluster: groups that it has room for, and time without any; arithmetic only."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def worker_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Workers that fit: each needs its CPUs and GPUs on one node.
+    """Return the number of workers that fit: each needs its CPUs and GPUs on one node.
 
     Args:
-        group: What a worker needs.
+        group: Resources of a worker.
         nodes: Total resources of each node, as Ray names them (``CPU``, ``GPU``).
     """
     needs = {"CPU": group.cpus_per_worker, "GPU": float(group.gpus_per_worker)}
@@ -25,20 +25,20 @@ def worker_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> i
 
 
 def group_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Groups that fit side by side, at most ``group.max_groups``; a group may span nodes."""
+    """Return the number of groups that fit, of at most ``group.max_groups``; one may span nodes."""
     room = worker_capacity(group, nodes) // group.num_workers
     return room if group.max_groups is None else min(room, group.max_groups)
 
 
 NOTICE_INTERVAL_S = 60.0
-"""Nodes that are replaced are back within it, or it is time to say that they are missed."""
+"""Nodes that are replaced are back within it; else the user is told."""
 
 
 class RoomNotice:
-    """Says, now and then, that the nodes on which the groups ran are gone.
+    """Notice, now and then, that the nodes on which the groups ran are gone.
 
     Args:
-        group: What one group needs.
+        group: Resources of one group.
     """
 
     def __init__(self, group: GroupSpec) -> None:
@@ -47,7 +47,7 @@ class RoomNotice:
         self._said_s = 0.0
 
     def after(self, nodes: Sequence[Mapping[str, float]], now_s: float) -> str | None:
-        """What is to be said now, at most once per ``NOTICE_INTERVAL_S``; else None.
+        """Return what to tell the user now, at most once per ``NOTICE_INTERVAL_S``; else None.
 
         Args:
             nodes: As `worker_capacity` takes them.
@@ -70,6 +70,6 @@ class RoomNotice:
 
 
 def worker_needs(group: GroupSpec) -> str:
-    """What one worker reserves: ``2 CPU and 1 GPU``."""
+    """Return the resources of one worker: ``2 CPU and 1 GPU``."""
     gpus = f" and {group.gpus_per_worker} GPU" if group.gpus_per_worker else ""
     return f"{group.cpus_per_worker:g} CPU{gpus}"

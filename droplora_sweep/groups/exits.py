@@ -1,4 +1,4 @@
-"""Exits of a group's workers: out of memory, killed, gone; what the system knows, what they say.
+"""Exits of a group's workers: their reasons as the system and the workers give them.
 
 The functions that look at a worker run as small tasks on its node.
 """
@@ -43,7 +43,7 @@ _MESSAGES = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory, of the GPU or of the machine, did not suffice.
+    """Return True where an exception says that the GPU or the machine ran out of memory.
 
     Torch on CPU, and CUDA's libraries, have no exception of their own for it, but a RuntimeError
     with a text.
@@ -54,7 +54,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def oom_counters(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> tuple[Path, ...]:
-    """Where Linux counts what it killed because memory ran out, the narrowest first; not all exist.
+    """Return the files in which Linux counts out-of-memory kills, narrowest first; not all exist.
 
     That is this process's cgroup, then the one that is seen as the root, which in a container is
     the container's own, then the machine.
@@ -76,7 +76,7 @@ def oom_counters(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> tuple[Path, 
 
 
 def num_oom_kills(counters: tuple[Path, ...] | None = None) -> int | None:
-    """Processes that the kernel killed here because memory ran out; None where it does not tell.
+    """Return how many processes the kernel killed here for lack of memory; None where unknown.
 
     Args:
         counters: Files with a line ``oom_kill N``, of which the first that has one tells; those of
@@ -95,7 +95,7 @@ def num_oom_kills(counters: tuple[Path, ...] | None = None) -> int | None:
 
 
 def halved(spec: str) -> tuple[str, int] | None:
-    """A trial with half the micro-batch, rounded down, and that size; None where it is 1.
+    """Return a trial with half the micro-batch, rounded down, and that size; None where it is 1.
 
     Args:
         spec: The trial's spec as JSON.
@@ -116,15 +116,15 @@ MAX_TAIL_BYTES = 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One worker process.
+    """Worker process of a group.
 
     Attributes:
         rank: Its place in the group.
         node: Ray's id of its node.
         actor: Ray's id of the actor that it is.
         pid: Its process on that node.
-        started: When the process started, in the kernel's ticks: tells it from a later process
-            of the same id.
+        started: Start of the process, in the kernel's ticks: a later process of the same id has
+            another.
         log: File that its standard error goes to; None where that is no file.
         num_oom_kills: Processes that the kernel had killed there because memory ran out when it
             started; None where the kernel does not tell.
@@ -140,7 +140,7 @@ class Worker:
 
 
 def this_worker(rank: int) -> Worker:
-    """The calling worker."""
+    """Return the calling worker."""
     context = ray.get_runtime_context()
     log = Path("/proc/self/fd/2").resolve()
     return Worker(
@@ -165,7 +165,7 @@ def kill(workers: Sequence[Worker]) -> None:
 
 
 def remains_of(workers: Sequence[Worker]) -> ExitReason | None:
-    """What workers of this node left: their logs' last lines, and who ended them."""
+    """Return the exit of workers of this node: their logs' last lines, and what ended them."""
     logs = [f"rank {worker.rank}:\n{lines}" for worker in workers if (lines := _tail(worker.log))]
     log, killer = "\n".join(logs), _killer(workers)
     if killer is not None:
@@ -226,7 +226,7 @@ def _tail(log: str | None) -> str:
 
 @contextlib.contextmanager
 def exit_reported(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[None]:
-    """Tell the pool why this process ends; Ray Train then restarts the group.
+    """Report to the pool why this process ends; Ray Train then restarts the group.
 
     So it does when memory runs out: the other workers wait for this one in a collective, and fresh
     processes have no holes in their memory.
@@ -237,6 +237,6 @@ def exit_reported(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[Non
         reason = traceback.format_exception_only(error)[-1].strip()
         lines = "".join(traceback.format_exception(error)).splitlines()[-NUM_LINES:]
         log = "\n".join((f"rank {rank}:", *lines))
-        words = ExitReason(reason, out_of_memory=is_out_of_memory(error), log=log)
-        ray.get(pool.crash.remote(group, words))
+        exit_reason = ExitReason(reason, out_of_memory=is_out_of_memory(error), log=log)
+        ray.get(pool.crash.remote(group, exit_reason))
         raise

@@ -1,9 +1,9 @@
-"""Who trains what: the state machine behind the pool, without Ray.
+"""Leases of trials to groups: the state machine behind the pool, without Ray.
 
-A trial is submitted, leased to a group, reports, is told to go on or to end, and leaves an
-outcome. A group that dies gives its trial back; the next group to ask goes on from its newest
-checkpoint, or repeats it from its seed; reports that were already delivered are not delivered
-again. A trial that ran out of memory is not given to a group unchanged.
+A trial is submitted, leased to a group, evaluated, told to go on or to end, and leaves an outcome.
+A group that dies gives its trial back; the next group to ask resumes it from its newest checkpoint,
+or repeats it from its seed; evaluations that were already delivered are not delivered again. A
+trial that ran out of memory is not given to a group unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep
 
-MAX_BARREN_STARTS = 3
+MAX_FAILED_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
 
 
@@ -49,8 +49,8 @@ class LeaseBook:
 
     Args:
         max_attempts: A trial that loses its group this often fails.
-        halve_micro_batch: Whether a trial that ran out of memory is tried again with half the
-            micro-batch; else it fails.
+        halve_micro_batch: Tries a trial that ran out of memory again with half the micro-batch;
+            else it fails.
     """
 
     def __init__(self, max_attempts: int, *, halve_micro_batch: bool = False) -> None:
@@ -61,7 +61,7 @@ class LeaseBook:
         self._idle_queue: deque[str] = deque()
         self._leases: dict[str, str] = {}
         self._failed_starts: dict[str, tuple[int, str]] = {}
-        self._words: dict[str, ExitReason] = {}
+        self._exits: dict[str, ExitReason] = {}
         self._adjustments: list[Adjustment] = []
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
@@ -128,7 +128,7 @@ class LeaseBook:
             self._conclude_stopped(trial, {})
 
     def receive(self, trial_id: str) -> Message | None:
-        """The trial's first message that the scheduler has not decided on, if there is one.
+        """Return the trial's first message that the scheduler has not decided on, if there is one.
 
         Asking does not change the answer: it may have gone to a client that died with it.
         """
@@ -160,28 +160,28 @@ class LeaseBook:
         return outcome
 
     def progress(self) -> dict[str, tuple[int, int]]:
-        """Step reached and steps in all, of each trial in training."""
+        """Return the step reached and the steps in all, of each trial in training."""
         return dict(self._progress)
 
     def groups(self) -> dict[str, str]:
-        """The group of each trial that is leased."""
+        """Return the group of each trial that is leased."""
         return {trial_id: group for group, trial_id in self._leases.items()}
 
     def check(self) -> None:
-        """Raises SweepError where a group cannot even start."""
+        """Raise SweepError where a group cannot even start."""
         for group, (starts, reason) in self._failed_starts.items():
-            if starts > MAX_BARREN_STARTS:
+            if starts > MAX_FAILED_STARTS:
                 raise SweepError(
-                    f"group {group} died {MAX_BARREN_STARTS} times before it could train: {reason}"
+                    f"group {group} died {MAX_FAILED_STARTS} times before it could train: {reason}"
                 )
 
     def take_adjustments(self) -> list[Adjustment]:
-        """What was changed in trials since the last call."""
+        """Return the adjustments since the last call."""
         taken, self._adjustments = self._adjustments, []
         return taken
 
     def take_beginnings(self) -> list[Beginning]:
-        """Where groups have begun with trials since the last call."""
+        """Return the beginnings since the last call."""
         taken, self._beginnings = self._beginnings, []
         return taken
 
@@ -200,18 +200,18 @@ class LeaseBook:
             return
         trial = self._trials[trial_id]
         self._progress.pop(trial_id, None)
-        words = self._words.get(group, ExitReason())
+        exit_reason = self._exits.get(group, ExitReason())
         if trial.stopped:
             self._conclude_stopped(trial, {})
         elif trial.ended:
             self._conclude(trial, Failed("its group died as it ended"))
-        elif words.out_of_memory and trial.is_untrained:
-            self._fail(trial, f"ran out of memory: {words.reason}", words.log)
-        elif words.out_of_memory:
-            self._adjust(trial_id, trial, words)
+        elif exit_reason.out_of_memory and trial.is_untrained:
+            self._fail(trial, f"ran out of memory: {exit_reason.reason}", exit_reason.log)
+        elif exit_reason.out_of_memory:
+            self._adjust(trial_id, trial, exit_reason)
         elif trial.attempt >= self._max_attempts:
-            reason = f"lost its group {trial.attempt} times; the last time: {words.reason}"
-            self._fail(trial, reason, words.log)
+            reason = f"lost its group {trial.attempt} times; the last time: {exit_reason.reason}"
+            self._fail(trial, reason, exit_reason.log)
         else:
             self._queue.appendleft(trial_id)
 
@@ -226,7 +226,7 @@ class LeaseBook:
         self._entered.discard(group)
 
     def lease(self, group: str) -> Lease | None:
-        """The next trial for this group, if one waits."""
+        """Return the next trial for this group, if one waits."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
         self._failed_starts.pop(group, None)
         queue = self._queue or self._idle_queue
@@ -262,7 +262,7 @@ class LeaseBook:
         )
 
     def step(self, group: str, step: int, num_steps: int) -> Decision | None:
-        """The group's trial has come this far; whether it is to end or to be interrupted there."""
+        """Take a trial's progress; return whether it is to end or to be interrupted there."""
         if group in self._leases:
             self._progress[self._leases[group]] = (step, num_steps)
         if self.closed:
@@ -285,9 +285,9 @@ class LeaseBook:
         self._conclude(self._release(group), Delivery({}, results))
 
     def decision(self, group: str, evaluation: int) -> Decision | ExploitStep | None:
-        """Whether to train past this evaluation; None while the scheduler has not decided.
+        """Return whether to train past this evaluation; None while the scheduler has not decided.
 
-        A turn lets a member train past it, with what it copies there.
+        An exploit step lets a member train past it, with what it copies there.
         """
         trial = self._held_by(group)
         if trial.stopped:
@@ -320,14 +320,14 @@ class LeaseBook:
         """The trial cannot give a result, in this group or any other."""
         self._fail(self._release(group), reason)
 
-    def crash(self, group: str, words: ExitReason) -> None:
-        """Why the group's processes end, from one of them or from who looked at them."""
-        before = self._words.get(group)
-        self._words[group] = words if before is None else before.then(words)
+    def crash(self, group: str, exit_reason: ExitReason) -> None:
+        """Take the reason why the group's processes end, from one of them or from an observer."""
+        before = self._exits.get(group)
+        self._exits[group] = exit_reason if before is None else before.then(exit_reason)
 
     def _count_start(self, group: str) -> None:
         starts, _ = self._failed_starts.get(group, (0, ""))
-        reason = self._words.pop(group, ExitReason()).reason
+        reason = self._exits.pop(group, ExitReason()).reason
         self._failed_starts[group] = (starts + 1, reason)
 
     def _held_by(self, group: str) -> _Trial:
@@ -338,16 +338,18 @@ class LeaseBook:
         self._progress.pop(trial_id, None)
         return self._trials[trial_id]
 
-    def _adjust(self, trial_id: str, trial: _Trial, words: ExitReason) -> None:
+    def _adjust(self, trial_id: str, trial: _Trial, exit_reason: ExitReason) -> None:
         """Try a trial that ran out of memory with half the micro-batch, or fail it."""
         smaller = halved(trial.spec) if self._halve_micro_batch else None
         if smaller is None:
-            self._fail(trial, f"ran out of memory: {words.reason}", words.log)
+            self._fail(trial, f"ran out of memory: {exit_reason.reason}", exit_reason.log)
             return
         trial.spec, size = smaller
         # Bounded by the size, which halves.
         trial.attempt -= 1
-        self._adjustments.append(Adjustment(trial_id, size, f"ran out of memory: {words.reason}"))
+        self._adjustments.append(
+            Adjustment(trial_id, size, f"ran out of memory: {exit_reason.reason}")
+        )
         self._queue.appendleft(trial_id)
 
     def _fail(self, trial: _Trial, reason: str, log: str = "") -> None:

@@ -1,7 +1,7 @@
 """The groups of a sweep: as many as the cluster has room for, checked for health.
 
-The rounds of checks end what is frozen and give back the trials of what is lost; missing nodes are
-announced.
+The health checks end groups that are frozen, give back the trials of groups that are lost, and tell
+the user of missing nodes.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ KILL_TIMEOUT_S = 60.0
 
 
 class HealthChecks:
-    """What is done every few seconds.
+    """Health checks of the groups, made every few seconds.
 
     Args:
-        group: What a group is.
-        pool: Where groups show their progress.
+        group: Size of a group.
+        pool: The pool, to which groups show their progress.
         say: Shows the user one line.
     """
 
@@ -59,7 +59,7 @@ class HealthChecks:
         self._notice = RoomNotice(group)
 
     def make(self, nodes: Sequence[Mapping[str, float]]) -> None:
-        """Go round once.
+        """Check every group once.
 
         Args:
             nodes: Total resources of each node.
@@ -83,7 +83,7 @@ class HealthChecks:
                 ask(self._pool, "lose", name)
 
     def _end(self, workers: Sequence[Worker]) -> bool:
-        """Whether no process of a group is left; Ray Train starts new ones when it notices."""
+        """End a group; True where no process of it is left, and Ray Train can start new ones."""
         if not workers:
             return True
         ends = start_on_their_nodes(kill, workers)
@@ -127,8 +127,8 @@ class GroupManager:
     started again here.
 
     Args:
-        sweep: Whose groups they are.
-        pool: Where they meet its trials.
+        sweep: The sweep that the groups train.
+        pool: The pool of its trials.
         pool_name: The pool's name, for them.
         scratch: Folder for Ray Train's own files.
         say: Shows the user one line.
@@ -199,7 +199,7 @@ class GroupManager:
         return len(self._threads)
 
     def check(self) -> None:
-        """Raises SweepError where a group cannot work at all, with its reason."""
+        """Raise SweepError where a group cannot work at all, with its reason."""
         if self._failure is not None:
             raise self._failure
         ask(self._pool, "check")

@@ -44,7 +44,7 @@ class Closed:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a trial leaves that ended in order, at its end or before.
+    """Adapter and results of a trial that ended in order, at its end or before.
 
     Attributes:
         files: The adapter: file name to contents; empty where there is none.
@@ -57,12 +57,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class ExitReason:
-    """Why a group's processes ended, as far as it is known.
+    """Reason why a group's processes ended, as far as it is known.
 
     Attributes:
         reason: In one line.
-        out_of_memory: Whether memory ran out, so that the same would happen again.
-        log: What they last wrote, in lines.
+        out_of_memory: True where memory ran out, so that the same would happen again.
+        log: The last lines that they wrote.
     """
 
     reason: str = "its processes died"
@@ -70,10 +70,10 @@ class ExitReason:
     log: str = ""
 
     def then(self, later: ExitReason) -> ExitReason:
-        """With what another process, or an observer, said after it.
+        """Return it with what another process, or an observer, reported after it.
 
-        The first to die says why, the others that it is gone; but want of memory is found out
-        from outside where a process could not say it.
+        The first to die gives the reason, the others say that it is gone; but that memory ran out
+        is found out from outside where a process could not say it.
         """
         first = later if later.out_of_memory and not self.out_of_memory else self
         log = "\n".join(filter(None, (self.log, later.log)))
@@ -81,12 +81,13 @@ class ExitReason:
 
 
 class StepsDone(NamedTuple):
-    """How far a trial in training is.
+    """Progress of a trial in training.
 
     Attributes:
         step: Optimiser steps done.
         num_steps: Steps in all.
-        in_steps: Whether its group is within its training steps; else it loads, evaluates or saves.
+        in_steps: True where its group is within its training steps; else it loads, evaluates or
+            saves.
     """
 
     step: int
@@ -100,7 +101,7 @@ class Beginning:
 
     Attributes:
         trial_id: The trial.
-        attempt: How often this driver has leased it, this time included.
+        attempt: Number of times that this driver has leased it, this time included.
         step: Optimiser steps that its checkpoint had; 0 without a usable one.
         num_steps: Steps in all.
     """
@@ -118,7 +119,7 @@ class Adjustment:
     Attributes:
         trial_id: The trial.
         micro_batch_size: Its micro-batch from here on; the global batch stays.
-        reason: Why, in one line.
+        reason: The reason, in one line.
     """
 
     trial_id: str

@@ -103,7 +103,7 @@ class _Pool:
     _lose_controller = _waking(LeaseBook.lose_controller)
 
     async def receive(self, trial_id: str, wait_s: float) -> Message | None:
-        """The trial's next message; one for each of its clients where the pool is closed."""
+        """Return the trial's next message; a failure where the pool is closed and there is none."""
 
         def find() -> Message | None:
             # Only so that a client of a closed pool does not go on waiting.
@@ -113,7 +113,7 @@ class _Pool:
         return await self._wait(find, wait_s)
 
     async def receive_any(self, trials: set[str], wait_s: float) -> tuple[str, Message] | None:
-        """The first message that one of these trials has, and which trial's it is."""
+        """Return the first message that one of these trials has, with the trial's id."""
 
         def find() -> tuple[str, Message] | None:
             found = ((each, self._book.receive(each)) for each in sorted(trials))
@@ -122,7 +122,7 @@ class _Pool:
         return await self._wait(find, wait_s)
 
     async def outcome(self, trial_id: str, wait_s: float) -> Delivery | Failed | None:
-        """What the trial leaves; None if it has not ended meanwhile."""
+        """Return what the trial leaves; None if it has not ended meanwhile."""
         return await self._wait(lambda: self._book.outcome(trial_id), wait_s)
 
     async def progress(self) -> dict[str, StepsDone]:
@@ -152,11 +152,11 @@ class _Pool:
         self._workers.pop(group, None)
 
     async def workers(self, group: str) -> list[Worker]:
-        """The group's present processes, by rank; none before they have entered."""
+        """Return the group's present processes, by rank; none before they have entered."""
         return self._workers.get(group, [])
 
     async def nodes(self) -> dict[str, set[str]]:
-        """Ray's ids of the nodes that each present group has processes on."""
+        """Return Ray's ids of the nodes that each present group has processes on."""
         return {
             group: {worker.node for worker in workers} for group, workers in self._workers.items()
         }
@@ -179,14 +179,14 @@ class _Pool:
         self._watchdog.heartbeat(group, _now_s(), in_steps=in_steps)
 
     async def frozen(self) -> dict[str, tuple[str, list[Worker]]]:
-        """The groups that are to be ended since they show no progress: why, and who they are."""
+        """Return the groups to end since they show no progress: the reason, and their processes."""
         reasons = self._watchdog.frozen(_now_s())
         for group, reason in reasons.items():
             self._book.crash(group, ExitReason(reason))
         return {group: (why, self._workers.get(group, [])) for group, why in reasons.items()}
 
     async def lease(self, group: str, wait_s: float) -> Lease | Closed | None:
-        """The group's next lease; None if there is none yet."""
+        """Return the group's next lease; None if there is none yet."""
 
         def find() -> Lease | Closed | None:
             return Closed() if self._book.closed else self._book.lease(group)
@@ -204,12 +204,12 @@ class _Pool:
     async def decision(
         self, group: str, evaluation: int, wait_s: float
     ) -> Decision | ExploitStep | None:
-        """The answer to the evaluation of that number; None if there is none yet."""
+        """Return the answer to the evaluation of that number; None if there is none yet."""
         await self.heartbeat(group, in_steps=False)
         return await self._wait(lambda: self._book.decision(group, evaluation), wait_s)
 
     async def _examine(self, group: str) -> None:
-        """Learn what can be learned of the group's last processes, which have ended."""
+        """Find out why the group's last processes have ended."""
         workers = self._workers.pop(group, [])
         looks = asyncio.gather(*start_on_their_nodes(remains_of, workers), return_exceptions=True)
         with contextlib.suppress(TimeoutError):
@@ -232,7 +232,7 @@ def start_pool(name: str, group: GroupSpec) -> ActorHandle[Any]:
 
 
 def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
-    """The pool's answer to the driver.
+    """Return the pool's answer to the driver.
 
     Raises:
         PoolLostError: The pool has died. What it knew of running trials is gone with it; all that
@@ -248,5 +248,5 @@ def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
 
 
 def find_pool(name: str) -> ActorHandle[Any]:
-    """The running pool of that name."""
+    """Return the running pool of that name."""
     return ray.get_actor(name, namespace=NAMESPACE)

@@ -1,6 +1,6 @@
-"""The watchdog's rule: a group without a sign of progress for too long counts as frozen.
+"""The watchdog: a group without a heartbeat for too long counts as frozen.
 
-A worker shows progress with every forward pass and with every word to the pool, from the thread
+A worker shows progress with every forward pass and with every call to the pool, from the thread
 that does the work: a thread of its own would go on showing it while the work hangs. A group is
 silent when none of its workers shows any, since a worker that waits for a frozen one shows none.
 """
@@ -23,8 +23,8 @@ class Heartbeats:
     """Shows the pool that this worker makes progress, often enough and not more.
 
     Args:
-        pool: Whom they are shown.
-        group: Whose they are.
+        pool: The pool that they are shown.
+        group: Name of the group.
         floor_s: Shortest silence that counts (``group.silence_floor_s``).
     """
 
@@ -61,13 +61,13 @@ NUM_PAUSES = 64
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What is known of one group's progress; times in seconds of one monotonic clock.
+    """Progress of one group; times in seconds of one monotonic clock.
 
     Attributes:
-        last_s: When it last showed progress.
-        in_steps: Whether it was then within its training steps.
-        pauses: Its latest pauses between two signs: whether the pause began within its training
-            steps, and seconds.
+        last_s: Time when it last showed progress.
+        in_steps: True where it was then within its training steps.
+        pauses: Its latest pauses between two heartbeats: True where the pause began within its
+            training steps, and seconds.
     """
 
     last_s: float
@@ -75,12 +75,12 @@ class Heartbeat:
     pauses: tuple[tuple[bool, float], ...] = ()
 
     def after(self, now_s: float, *, in_steps: bool) -> Heartbeat:
-        """With one sign more."""
+        """Return it with one heartbeat more."""
         pause = (self.in_steps, now_s - self.last_s)
         return Heartbeat(now_s, in_steps, (*self.pauses, pause)[-NUM_PAUSES:])
 
     def limit_s(self, floor_s: float) -> float:
-        """How long it may be silent from its last sign on."""
+        """Return how long it may be silent from its last heartbeat on."""
         alike_s = [pause_s for in_steps, pause_s in self.pauses if in_steps is self.in_steps]
         longest_s = max(alike_s, default=0.0)
         if self.in_steps:
@@ -89,7 +89,7 @@ class Heartbeat:
 
 
 class Watchdog:
-    """The pulses of all groups.
+    """Heartbeats of all groups.
 
     Args:
         floor_s: Silence within training steps that is never too long (``group.silence_floor_s``).
@@ -97,18 +97,18 @@ class Watchdog:
 
     def __init__(self, floor_s: float) -> None:
         self._floor_s = floor_s
-        self._pulses: dict[str, Heartbeat] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
 
     def start(self, group: str, now_s: float) -> None:
         """The group's processes have started; its pace is that of the ones before."""
-        before = self._pulses.get(group, Heartbeat(now_s))
-        self._pulses[group] = replace(before, last_s=now_s, in_steps=False)
+        before = self._heartbeats.get(group, Heartbeat(now_s))
+        self._heartbeats[group] = replace(before, last_s=now_s, in_steps=False)
 
     def heartbeat(self, group: str, now_s: float, *, in_steps: bool) -> None:
-        """One of the group's workers shows progress."""
-        pulse = self._pulses.get(group)
-        if pulse is not None:
-            self._pulses[group] = pulse.after(now_s, in_steps=in_steps)
+        """Take a heartbeat of one of the group's workers."""
+        heartbeat = self._heartbeats.get(group)
+        if heartbeat is not None:
+            self._heartbeats[group] = heartbeat.after(now_s, in_steps=in_steps)
 
     def frozen(self, now_s: float) -> dict[str, str]:
         """The groups that have been silent for too long, and what to say of each.
@@ -116,22 +116,22 @@ class Watchdog:
         Each is named once, and again after the limit of a start, should it still be there.
         """
         found = {}
-        for group, pulse in self._pulses.items():
-            silent_s, limit_s = now_s - pulse.last_s, pulse.limit_s(self._floor_s)
+        for group, heartbeat in self._heartbeats.items():
+            silent_s, limit_s = now_s - heartbeat.last_s, heartbeat.limit_s(self._floor_s)
             if silent_s > limit_s:
-                stage = "a training step" if pulse.in_steps else "what comes between steps"
+                stage = "a training step" if heartbeat.in_steps else "what comes between steps"
                 found[group] = (
                     f"no progress for {silent_s:.0f} s in {stage}, where the limit is "
                     f"{limit_s:.0f} s"
                 )
-                self._pulses[group] = replace(pulse, last_s=now_s, in_steps=False)
+                self._heartbeats[group] = replace(heartbeat, last_s=now_s, in_steps=False)
         return found
 
     def is_in_steps(self, group: str) -> bool:
-        """Whether the group was within its training steps when it last showed progress."""
-        pulse = self._pulses.get(group)
-        return pulse is not None and pulse.in_steps
+        """Return True where the group was within its training steps at its last heartbeat."""
+        heartbeat = self._heartbeats.get(group)
+        return heartbeat is not None and heartbeat.in_steps
 
     def forget(self, group: str) -> None:
         """The group has ended, in order."""
-        self._pulses.pop(group, None)
+        self._heartbeats.pop(group, None)

@@ -1,4 +1,4 @@
-"""What every worker of a group runs: lease a trial, train it, deliver it, again and again."""
+"""Work of every worker of a group: lease a trial, train it, deliver it, again and again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LOOK_INTERVAL_S = 5.0
 
 
 class _Signal(IntFlag):
-    """What rank 0 tells the others after a step."""
+    """Signal of rank 0 to the others after a step."""
 
     NOTHING = 0
     CHECKPOINT = 1
@@ -79,28 +79,28 @@ def serve(config: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     spec = CheckpointSpec.model_validate_json(config["checkpoint"])
     heartbeats = Heartbeats(pool, config["group"], config["silence_floor_s"])
-    line = WorkerChannel(
+    channel = WorkerChannel(
         pool=pool, group=config["group"], rank=rank, checkpoint=spec, heartbeats=heartbeats
     )
-    line.enter()
+    channel.enter()
     with exit_reported(pool, config["group"], rank):
         from droplora_sweep.training.runner import TrialRunner
 
         model = ModelSpec.model_validate_json(config["model"])
         runner = TrialRunner(model, threads=config["threads"], on_forward=heartbeats.show)
         counter = itertools.count(1)
-        while not line.is_preempted() and (lease := line.lease()) is not None:
+        while not channel.is_preempted() and (lease := channel.lease()) is not None:
             if lease.is_untrained:
-                line.score_untrained(runner, lease)
+                channel.score_untrained(runner, lease)
                 continue
-            line.train(runner, lease)
+            channel.train(runner, lease)
             if next(counter) == config["recycle_after"]:
                 break
-    line.leave()
+    channel.leave()
 
 
 class WorkerChannel:
-    """One worker's line to the pool: rank 0 talks, the others hear it over a CPU process group."""
+    """Channel of a worker to the pool: rank 0 calls it, the others hear through a CPU group."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class WorkerChannel:
         self._has_said_blind = False
         self._checkpoints: Checkpoints | None = None
         self._has_begun = False
-        self._signs = heartbeats
+        self._heartbeats = heartbeats
 
     def enter(self) -> None:
         """Tell the pool that this group's processes have started, and who they are."""
@@ -139,7 +139,7 @@ class WorkerChannel:
         self._tell("leave", self._group)
 
     def lease(self) -> Lease | None:
-        """The next trial; None once the pool is closed."""
+        """Return the next trial; None once the pool is closed."""
         answer: Lease | Closed = self._ask("lease", self._group, WAIT_S)
         return None if isinstance(answer, Closed) else answer
 
@@ -173,13 +173,13 @@ class WorkerChannel:
         self._tell("scored", self._group, tuple(results))
 
     def is_preempted(self) -> bool:
-        """Whether a node of this group is about to be taken away; a collective."""
+        """Return True where a node of this group is about to be taken away; a collective."""
         import ray.train
 
         return ray.train.get_preemption_info() is not None
 
     def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
-        """Where the trial's checkpoints go; None, said once, where rank 0 cannot see the sweep."""
+        """Return the trial's checkpoints; None, logged once, where rank 0 cannot see the sweep."""
         from droplora_sweep.training.checkpoints.store import Checkpoints
 
         if lease.folder is None:
@@ -198,7 +198,7 @@ class WorkerChannel:
         return Checkpoints(checkpoint_place(lease.folder), self._checkpoint)
 
     def _membership_of(self, lease: Lease) -> Membership | None:
-        """Where a member of a population keeps its snapshots and finds others'.
+        """Return a population member's snapshots and those of others; None for any other trial.
 
         Raises:
             TrialError: Rank 0 cannot see the sweep.
@@ -249,7 +249,7 @@ class WorkerChannel:
             raise TrialStoppedError("a user stopped it")
         if is_preempted or signal & (_Signal.CLOSED | _Signal.CHECKPOINT):
             # A checkpoint follows, and has no pace.
-            self._signs.show(in_steps=False)
+            self._heartbeats.show(in_steps=False)
         if signal & _Signal.CLOSED:
             raise TrialInterruptedError("the sweep was closed")
         if is_preempted:
@@ -257,10 +257,10 @@ class WorkerChannel:
         return bool(signal & _Signal.CHECKPOINT)
 
     def _signal(self, step: int, num_steps: int) -> _Signal:
-        """What rank 0 wants of all."""
-        word = self._heard(step, num_steps)
-        if word is not None:
-            return _Signal.STOPPED if word is Decision.END else _Signal.CLOSED
+        """Return the signal of rank 0 to all."""
+        answer = self._heard(step, num_steps)
+        if answer is not None:
+            return _Signal.STOPPED if answer is Decision.END else _Signal.CLOSED
         signal = _Signal.NOTHING
         if self._checkpoints is not None and self._checkpoints.is_due(step):
             signal |= _Signal.CHECKPOINT
@@ -278,18 +278,18 @@ class WorkerChannel:
             return None
         reply, self._step_reply = self._step_reply, None
         try:
-            word: Decision | None = ray.get(reply)
+            answer: Decision | None = ray.get(reply)
         except RayActorError:
             # The driver ends the sweep without its pool; what was trained is to be saved.
             return Decision.INTERRUPT
-        return word
+        return answer
 
     def _tell(self, method: str, *args: Any) -> None:
         if self._rank == 0:
             ray.get(getattr(self._pool, method).remote(*args))
 
     def _ask(self, method: str, *args: Any) -> Any:
-        """The pool's answer, on every rank; asks again while the answer is None."""
+        """Return the pool's answer, on every rank; asks again while the answer is None."""
         answer = None
         while answer is None:
             if self._rank == 0:
@@ -298,7 +298,7 @@ class WorkerChannel:
         return answer
 
     def _share(self, value: Any) -> Any:
-        """Rank 0's value, on every rank."""
+        """Return rank 0's value, on every rank."""
         import torch.distributed as dist
 
         box = [value]

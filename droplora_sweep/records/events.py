@@ -21,7 +21,7 @@ class EventKind(StrEnum):
     TRIAL_REPORTED = "trial_reported"
     TRIAL_ADJUSTED = "trial_adjusted"
     TRIAL_EXPLOITED = "trial_turned"
-    """A member of a population copied another, or went on as it was; ledgers call it a turn."""
+    """An exploit step of a member of a population; ledgers call it a turn."""
     TRIAL_FINISHED = "trial_finished"
     TRIAL_TESTED = "trial_tested"
     TRIAL_STOP_ASKED = "trial_stop_asked"
@@ -33,12 +33,12 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One thing that happened.
+    """An event of a sweep.
 
     Attributes:
         seq: Position in the log, from 0 without gaps, so that a lost line is noticed.
-        time: When it was written, UTC.
-        kind: What happened.
+        time: Time of writing, UTC.
+        kind: Kind of event.
         payload: JSON values; floats that JSON has no word for are the texts nan, inf and -inf.
     """
 
@@ -49,20 +49,20 @@ class Event:
 
     @property
     def trial_id(self) -> str | None:
-        """The trial it is about, None for events of the whole sweep."""
+        """Id of the trial that it is about; None for an event of the whole sweep."""
         return self.payload.get("trial_id")
 
 
 class DamagedLineError(ValueError):
-    """A line is not what was written."""
+    """A line was changed after it was written."""
 
 
 class UnknownEventError(ValueError):
-    """A line is intact, and tells of something this version does not know."""
+    """A line is intact, and of a kind that this version does not know."""
 
 
 def encode(event: Event) -> bytes:
-    """The event as one line of JSON that ends in a newline.
+    """Return the event as one line of JSON that ends in a newline.
 
     Its last field, ``checksum``, is the first 16 hex digits of the sha256 over the bytes of the
     object without that field.
@@ -78,11 +78,11 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes) -> Event:
-    """The event that ``encode`` made a line of.
+    """Return the event that ``encode`` made a line of.
 
     Raises:
-        DamagedLineError: If the line is not as it was written.
-        UnknownEventError: If a newer version wrote it.
+        DamagedLineError: The line is not as it was written.
+        UnknownEventError: A newer version wrote it.
     """
     line = line.rstrip(b"\n")
     length = len(_checksum_field(b""))
@@ -105,7 +105,7 @@ def decode(line: bytes) -> Event:
 
 
 def json_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
-    """Metrics as JSON values: NaN and infinities become text, which ``float`` reads back."""
+    """Return metrics as JSON values: NaN and infinities become text, which ``float`` reads back."""
     return {
         name: float(value) if math.isfinite(value) else str(float(value))
         for name, value in metrics.items()

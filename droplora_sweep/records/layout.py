@@ -1,4 +1,4 @@
-"""Where everything of a sweep lies in its storage folder."""
+"""Names of the files and folders of a sweep in its storage folder."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ REFERENCES = "references"
 
 
 def sweep_directory(storage: Path, name: str) -> Path:
-    """Folder of one sweep.
+    """Return the folder of one sweep.
 
     Raises:
-        SweepError: If the name is that of something else in the storage folder.
+        SweepError: The name is that of something else in the storage folder.
     """
     if name in RESERVED_NAMES:
         raise SweepError(f"name: must not be one of {', '.join(RESERVED_NAMES)}, got {name}")
@@ -54,11 +54,11 @@ def sweep_directory(storage: Path, name: str) -> Path:
 
 
 def reference_results(sweep_directory: Path, split: str) -> Path:
-    """Per-example results of the untrained model on one split."""
+    """Return the file of the untrained model's per-example results on one split."""
     return sweep_directory / REFERENCES / f"{split}.parquet"
 
 
 def trial_directory(sweep_directory: Path, trial_id: str) -> Path:
-    """Folder of one trial's files."""
+    """Return the folder of one trial's files."""
     assert TRIAL_ID.fullmatch(trial_id), f"not a trial id: {trial_id}"
     return sweep_directory / TRIALS / trial_id

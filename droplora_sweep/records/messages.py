@@ -43,7 +43,7 @@ class Evaluated:
     """A trial was evaluated, and waits for the scheduler unless it is at its end.
 
     Attributes:
-        evaluation: What came of it.
+        evaluation: The evaluation.
         is_repeated: True where an earlier driver had it: ledger and study have it already.
     """
 

@@ -1,4 +1,4 @@
-"""Events -> records: what a sweep's history means."""
+"""Replay of events: the records that a sweep's history amounts to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def replay(events: Iterable[Event], directory: Path) -> SweepRecord:
-    """The sweep that the events tell of.
+    """Return the sweep that the events tell of.
 
     Args:
         events: A log from its start.
@@ -62,7 +62,7 @@ class SweepReplay:
         return replace(self._sweep, trials=trials, sessions=sessions)
 
     def trial(self, trial_id: str) -> TrialRecord:
-        """The trial as of the last event."""
+        """Return the trial as of the last event."""
         return self._trials[trial_id]
 
     def check(self, event: Event) -> None:
@@ -81,7 +81,7 @@ class SweepReplay:
             self._trials[after.trial_id] = after
 
     def _after(self, event: Event) -> SweepRecord | TrialRecord:
-        """What the event changes, as it is afterwards; a sweep's trials are left out."""
+        """Return the record that the event changes, as changed; a sweep without its trials."""
         payload = event.payload
         if event.kind is EventKind.SWEEP_STARTED:
             assert self._sweep is None, "a sweep starts once"
@@ -244,7 +244,7 @@ def _exploited(trial: TrialRecord, event: Event) -> TrialRecord:
     exploit_step = ExploitStep(**fields)
     last = max((each.evaluation for each in trial.exploit_steps), default=0)
     assert exploit_step.evaluation > last, (
-        f"{trial.trial_id} has turned at evaluation {exploit_step.evaluation}"
+        f"{trial.trial_id} has made an exploit step at evaluation {exploit_step.evaluation}"
     )
     return replace(trial, exploit_steps=(*trial.exploit_steps, exploit_step))
 

@@ -24,7 +24,7 @@ TRIAL_ID = re.compile(r"[tc]\d{4,}-[0-9a-f]{8}")
 
 
 class Stage(StrEnum):
-    """What a trial is run for."""
+    """Stage of a sweep that a trial is run in."""
 
     SEARCH = "search"
     """To find good settings; one seed, scored on the validation split."""
@@ -47,7 +47,7 @@ def trial_id(number: int, fingerprint: str, stage: Stage = Stage.SEARCH) -> str:
 
 
 class TrialState(StrEnum):
-    """Where a trial stands."""
+    """State of a trial."""
 
     RUNNING = "RUNNING"
     """Started and not finished; after a crash: to be resumed."""
@@ -60,7 +60,7 @@ class TrialState(StrEnum):
 
 
 class SweepOutcome(StrEnum):
-    """How a sweep ended."""
+    """Outcome of a sweep."""
 
     COMPLETE = "COMPLETE"
     """Every planned trial ended; some may have failed."""
@@ -72,7 +72,7 @@ class SweepOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One evaluation of a trial while it trains.
+    """Evaluation of a trial while it trains.
 
     Attributes:
         number: Its number, from 1.
@@ -100,7 +100,7 @@ class RecordedEvaluation(Evaluation):
     """An evaluation in a ledger.
 
     Attributes:
-        time: Time when it was recorded, UTC.
+        time: Time of recording, UTC.
     """
 
     time: datetime
@@ -117,8 +117,8 @@ class PlannedTrial:
         spec: The ``TrialSpec``, as JSON values.
         params: Values of its searched fields by dotted path; of a clone, also of those that its
             user set.
-        drawn: The same as they were drawn: alpha as its ratio where it is searched so. Empty for a
-            clone that could not have been drawn.
+        drawn: Its searched values as they were drawn: alpha as its ratio where it is searched so.
+            Empty for a clone that could not have been drawn.
         adjusted: Fields that it trains with otherwise than ``spec`` and ``fingerprint`` say, by
             dotted path: a smaller micro-batch after it ran out of memory.
         stage: Its stage; search-stage statistics are made from search trials alone.
@@ -189,7 +189,7 @@ class QueuedClone(PlannedTrial):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord(PlannedTrial):
-    """One trial as the ledger knows it, from its first start on.
+    """Trial as the ledger knows it, from its first start on.
 
     Attributes:
         state: Its state.
@@ -238,7 +238,7 @@ class TrialRecord(PlannedTrial):
 
     @property
     def is_comparable(self) -> bool:
-        """Whether search-stage statistics may set its score beside the drawn trials' scores.
+        """True where search-stage statistics may compare its score with the drawn trials' scores.
 
         A clone that started from an adapter was trained for longer than they were, and one outside
         of the search space with settings that none of them could have. A member of a population
@@ -257,7 +257,7 @@ class TrialRecord(PlannedTrial):
 
     @property
     def is_tested(self) -> bool:
-        """Whether it was scored on the test split, which happens once."""
+        """True where it was scored on the test split, which happens once."""
         return self.test_results is not None
 
 
@@ -273,7 +273,7 @@ class PastTrial:
         scores: The new sweep's metric at each evaluation, by its number; finite.
         taken_over: Its id in the fork, which has its results as its own: it is the same trial
             there. None for one that only informs.
-        is_prior: Whether it came by ``search.warm_start``: it informs the sampler, and no rung.
+        is_prior: True where it came by ``search.warm_start``: it informs the sampler, and no rung.
     """
 
     number: int
@@ -300,10 +300,10 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class Session:
-    """One driver's work on a sweep.
+    """Work of one driver on a sweep.
 
     Attributes:
-        start: When it began or went on, UTC.
+        start: Time when the driver started, UTC.
         last: Its last event, UTC.
         gpus_per_trial: GPUs of a group; its workers where it trains on CPU.
     """
@@ -319,7 +319,7 @@ class Reference:
 
     Attributes:
         split: ``validation``, ``confirmation`` or ``test``.
-        time: When it was recorded, UTC.
+        time: Time of recording, UTC.
         untrained: The base model's score as it is, by benchmark, read as the trials are.
         most_frequent: The answer that most of the split's examples have, and their share, by
             benchmark; of benchmarks with few possible answers alone.
@@ -338,7 +338,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """One sweep as the ledger knows it.
+    """Sweep as the ledger knows it.
 
     Attributes:
         sweep_id: Random id; tells sweeps of one name apart on a shared MLflow server.
@@ -348,16 +348,16 @@ class SweepRecord:
         versions: Version of each package that takes part in a result.
         started: Start, UTC.
         finished: End, UTC; None while it runs or after a crash.
-        outcome: How it ended.
-        reason: Why it was interrupted or failed.
+        outcome: Its outcome; None while it runs or after a crash.
+        reason: Reason why it was interrupted or failed.
         trials: In the order of their first start.
-        num_starts: How many drivers worked on it: above 1 if it was resumed.
-        past: What the sampler knows from other sweeps; empty unless the sweep is a fork or has a
-            warm start.
+        num_starts: Number of drivers that worked on it: above 1 if it was resumed.
+        past: Trials that the sampler knows from other sweeps; empty unless the sweep is a fork or
+            has a warm start.
         points: Settings of other tasks or models that are run early.
         clones: Every trial that was made by hand, also those that have started since.
         sessions: Each driver's work, in order.
-        references: What needs no training, by split; a ledger of an older version has none.
+        references: Scores that need no training, by split; a ledger of an older version has none.
     """
 
     sweep_id: str
@@ -396,7 +396,7 @@ class SweepRecord:
 
     @property
     def comparable_trials(self) -> tuple[TrialRecord, ...]:
-        """Those of the search stage whose scores may be set side by side."""
+        """Those of the search stage whose scores may be compared."""
         return tuple(trial for trial in self.search_trials if trial.is_comparable)
 
     @property

@@ -1,4 +1,4 @@
-"""Writes what happens to trials into the ledger, without ever holding up the search."""
+"""Recorder of trials: writes what happens to them into the ledger, without blocking the search."""
 
 from __future__ import annotations
 

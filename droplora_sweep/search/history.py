@@ -62,7 +62,7 @@ class TrialHistory:
 
     @property
     def reported(self) -> Reported:
-        """What is reported to a study once it is complete: its score, or all its values."""
+        """Report to a study once it is complete: its score, or all its values."""
         return self.score if self.values is None else self.values
 
     @property
@@ -83,8 +83,8 @@ class SearchHistory:
     Attributes:
         trials: Every known trial, by number.
         unfinished: Those that are resumed, in the order in which they are.
-        ended: What was reported to the study of every finished trial of this sweep, by
-            fingerprint: its score, or its value of each objective; None where it has none.
+        ended: Report to the study of every finished trial of this sweep, by fingerprint: its score,
+            or its value of each objective; None where it has none.
         specs: The specs that have been run or are running here.
         clones: Trials made by hand that have not started, in the order in which they were made.
         cloned: Fingerprints of those that have; they come on top of the planned trials.
@@ -179,5 +179,5 @@ def _of_clone(clone: QueuedClone) -> TrialHistory:
 
 
 def _reported_again(trial: TrialHistory) -> Reported:
-    """What is reported to the study of a draw that repeats the trial."""
+    """Return what to report to the study of a draw that repeats the trial."""
     return trial.reported if trial.state is TrialState.COMPLETE else None

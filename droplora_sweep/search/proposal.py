@@ -30,7 +30,7 @@ def suggest(
     """Draw a value for every parameter that is searched in this trial.
 
     Args:
-        trial: Where values are drawn.
+        trial: The trial in the study, which draws values.
         sweep: The space.
         identify: Trial id and fingerprint of a numbered trial.
     """
@@ -46,7 +46,7 @@ def suggest(
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """The parameter's domain in Optuna's terms."""
+    """Return the parameter's domain in Optuna's terms."""
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.values)
     log = parameter.scale == "log"
@@ -57,7 +57,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def draw(trial: optuna.trial.Trial, path: str, parameter: Parameter) -> Scalar:
-    """The parameter's raw value in this trial."""
+    """Draw the parameter's raw value in this trial."""
     domain = distribution(parameter)
     if isinstance(domain, CategoricalDistribution):
         value: Scalar = trial.suggest_categorical(path, domain.choices)  # type: ignore[assignment]

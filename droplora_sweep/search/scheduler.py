@@ -39,17 +39,17 @@ NUMBER = "number"
 
 
 def is_paired(sweep: SweepSpec) -> bool:
-    """Whether the stopping rule decides by each example's score."""
+    """Return True where the stopping rule decides by each example's score."""
     return isinstance(sweep.search.stopping, FutilitySpec)
 
 
 def make_scheduler(
     sweep: SweepSpec, known: Iterable[TrialHistory] = (), is_behind: IsBehind | None = None
 ) -> TrialScheduler:
-    """Tune's scheduler for the sweep's stopping rule.
+    """Return Tune's scheduler for the sweep's stopping rule.
 
     Args:
-        sweep: Has the rule.
+        sweep: The sweep with its rule.
         known: Trials of before; decisions are taken as if they had reported here.
         is_behind: For the rule ``futility``, see ``is_futile``.
     """

@@ -61,7 +61,7 @@ def quasi_random_point(
 
     Args:
         sweep: The space.
-        sampler: Which sequence.
+        sampler: Kind of sequence.
         index: 0-based position in it.
         seed: Scrambles it; every index of one sequence needs the same.
     """
@@ -97,13 +97,13 @@ class StudySearcher(Searcher):
         room: Returns how many trials may run now; the cluster can grow and shrink.
         trials_folder: Folder or URL that each trial's folder is in.
         known: The trials of earlier drivers; unfinished ones are resumed before any is drawn.
-        budget_spent: Says what is spent, once something is: no trial is drawn any more then.
-        has_copied: Whether a trial is a member of a population that has copied another: its score
-            is not that of what was drawn, and the study is not told it.
+        budget_spent: Returns what is spent, once something is: no trial is drawn any more then.
+        has_copied: Returns True for a member of a population that has copied another: its score is
+            not that of what was drawn, and is not reported to the study.
 
     Attributes:
-        ended_by: What was spent; None while nothing is.
-        is_over: Whether the search has ended: it hands out no more trials.
+        ended_by: The budget that was spent; None while none is.
+        is_over: True where the search has ended: it hands out no more trials.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class StudySearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's config; None while there is no room, FINISHED at the end."""
+        """Return the next trial's config; None while there is no room, FINISHED at the end."""
         is_full = self._is_exhausted or (
             self._limit is not None and self._num_suggested >= self._limit
         )
@@ -226,7 +226,7 @@ class StudySearcher(Searcher):
         self._ended[planned.fingerprint] = self._reporter.end(trial, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
-        """The number, in the study, of a trial that a user makes.
+        """Reserve the number, in the study, of a trial that a user makes.
 
         Args:
             drawn: As the study would have drawn it; empty where it could not have, or is to learn
@@ -246,7 +246,7 @@ class StudySearcher(Searcher):
         self._clones.append(clone)
 
     def is_known(self, fingerprint: str) -> bool:
-        """Whether the trial was run, is running or is queued."""
+        """Return True where the trial was run, is running or is queued."""
         running = {planned.fingerprint for _, planned in self._live.values()}
         waiting = {each.fingerprint for each in self._clones}
         waiting |= {each.fingerprint for each in self._unfinished}

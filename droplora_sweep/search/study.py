@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class StudyReporter:
-    """What one study is told.
+    """Reports of trials to one study.
 
     Args:
         study: The study.
@@ -122,10 +122,10 @@ STATES: Mapping[TrialState, OptunaState] = {
 
 @dataclass(frozen=True)
 class Unreported:
-    """What the study has to be told.
+    """End of a trial that was not reported to the study.
 
     Attributes:
-        number: Of which trial.
+        number: The trial's number.
         state: COMPLETE, PRUNED or FAIL.
         reported: Score, or value of each objective, of a complete trial.
     """
@@ -138,7 +138,7 @@ class Unreported:
 def unreported_endings(
     known: Mapping[int, TrialHistory], told: Sequence[FrozenTrial]
 ) -> list[Unreported] | None:
-    """What the study was not told before its driver died.
+    """Return the ends that were not reported to the study before its driver died.
 
     A trial that the ledger has finished and the study has running, is told. One that the study has
     running and the ledger does not know was drawn and never started: it failed. One that is running
@@ -176,7 +176,7 @@ def unreported_endings(
 def reconciled_study(
     study: optuna.Study, known: Mapping[int, TrialHistory], sweep: SweepSpec
 ) -> optuna.Study:
-    """The study as the ledger has it: told what it missed, or made anew under its name."""
+    """Return the study as the ledger has it: with the ends that it missed, or made anew."""
     endings = unreported_endings(known, study.get_trials(deepcopy=False))
     if endings is None:
         return _remade(study, known, sweep)

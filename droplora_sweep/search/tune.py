@@ -73,20 +73,21 @@ def run_search(
     """Run trials until the searcher has no more or ``should_stop`` says so.
 
     Trials that are cut short by ``should_stop`` have not ended: neither the study nor the listener
-    hears of it, and a later driver takes them up.
+    hears of it, and a later driver resumes them.
 
     Args:
         client: The Tune trainable that leases a group for a trial.
         pool_name: The pool in which clients find groups.
-        sweep: What to run.
+        sweep: The sweep.
         searcher: Draws the trials.
         listener: Hears of them.
         known: Trials of earlier drivers, for the scheduler to compare with.
         pins: Trials that the scheduler must not stop; may grow while they run.
         client_resources: Custom Ray resources of each client; it needs no CPU or GPU.
-        should_stop: Asked at every turn of Tune's loop.
+        should_stop: Asked in every round of Tune's loop.
         scratch: Folder for Tune's own files; nothing in it is read again.
-        is_behind: For the rule ``futility``: whether a trial is behind another beyond chance.
+        is_behind: For the rule ``futility``: returns True where a trial is behind another beyond
+            chance.
     """
     stopper = _StopWhen(should_stop, searcher)
     private_api.keep_from_ray_tune(SECRETS)
@@ -150,7 +151,7 @@ class _DriverOnly:
 
 
 class _StopWhen(_DriverOnly, tune.Stopper):
-    """Asks at every turn; once told to stop, the trials' ends that follow are not their own."""
+    """Stopper that asks in every round; trials that end after it says stop are only interrupted."""
 
     def __init__(self, should_stop: Callable[[], bool], searcher: StudySearcher) -> None:
         self._should_stop = should_stop

@@ -92,7 +92,7 @@ _TOKENIZER_BATCH = 1000
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """One training sequence.
+    """Training sequence.
 
     Attributes:
         tokens: Prompt, response and EOS (int32).
@@ -114,8 +114,8 @@ class TrainingData:
 
     Attributes:
         sequences: Those within the limit.
-        num_overlong: How many were left out because they exceed it.
-        num_empty: How many were left out because their response is empty or white space.
+        num_overlong: Number of those left out because they exceed it.
+        num_empty: Number of those left out because their response is empty or white space.
     """
 
     sequences: tuple[Encoded, ...]
@@ -187,7 +187,7 @@ def collate(
     Args:
         sequences: At least one.
         pad_token_id: Any token; no counted position sees it, since it comes after all of them.
-        device: Where the tensors are put.
+        device: Device of the tensors.
         counted: False gives labels without a loss, for a rank that has nothing to train on but
             must take part in the collectives of a backward pass.
     """
@@ -215,7 +215,7 @@ class Reading:
     """A task's examples.
 
     Attributes:
-        key: What it was made from.
+        key: The fields of a trial that it was made from.
         task: The task.
         data: Its training sequences.
         lengths: Of its validation prompts.
@@ -237,7 +237,7 @@ class Reading:
 
 
 def key_of(spec: TrialSpec) -> tuple[TaskSpec, int, EvaluationSpec]:
-    """What of a trial decides what it reads."""
+    """Return the fields of a trial that decide what it reads."""
     return spec.task, spec.training.max_sequence_tokens, spec.evaluation
 
 

@@ -38,7 +38,7 @@ _CHUNK_ELEMENTS = 50_000_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OptimizerState:
-    """What is trained, and what AdamW remembers of it.
+    """Trained weights, and AdamW's state of them.
 
     Attributes:
         weights: fp32 master copies by parameter name, on the CPU.
@@ -153,7 +153,7 @@ _MAX_BUCKET_ELEMENTS = 50_000_000
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What AdamW trains: weights with their decay; biases and norms, as in Trainer, without.
+    """Return the parameter groups of AdamW: biases and norms without decay, as in Trainer.
 
     Returns:
         Groups with at least one trainable weight, as ``torch.optim`` takes them; each names its
@@ -211,12 +211,12 @@ def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int
 
 
 class Engine:
-    """What the training loop needs of a DeepSpeed engine.
+    """DeepSpeed engine, as far as the training loop needs it.
 
     Args:
         model: On ``device``, with some trainable weights.
         training: AdamW's settings; the learning rate is given at each step.
-        device: Where it trains.
+        device: Device that it trains on.
     """
 
     def __init__(self, model: nn.Module, training: TrainingSpec, device: torch.device) -> None:

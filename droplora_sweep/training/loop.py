@@ -1,4 +1,4 @@
-"""One trial's optimiser steps, from a plan that every rank computes for itself."""
+"""Optimiser steps of one trial, from a plan that every rank computes for itself."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one optimiser step did.
+    """Result of one optimiser step.
 
     Attributes:
         loss: Mean over the global batch's response tokens, in nats; before the update.
-        num_response_tokens: How many these are.
+        num_response_tokens: Number of these tokens.
         num_tokens: All tokens of the global batch, without padding.
-        learning_rate: That was applied.
+        learning_rate: Learning rate that was applied.
         seconds: Wall time on this rank.
     """
 
@@ -69,10 +69,10 @@ class Loop:
     Args:
         adapted: The adapted model, for its step masks.
         engine: The engine over it.
-        data: What it trains on.
+        data: Training data.
         spec: The trial.
         pad_token_id: For padding.
-        device: Where it trains.
+        device: Device that it trains on.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Loop:
         self.num_epochs = spec.training.epochs
 
     def run_step(self, step: int) -> StepResult:
-        """One optimiser step (0-based); every rank takes part.
+        """Take one optimiser step (0-based); every rank takes part.
 
         Raises:
             TrialError: The loss or the gradient is not finite; on every rank.

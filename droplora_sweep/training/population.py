@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """One member's snapshots, and where those of others are; every rank has one.
+    """Snapshots of one member, and the places of others' snapshots; every rank has one.
 
     Args:
-        own: Where the member's are; only rank 0 looks there.
-        place_of: Where another member's are, by its trial id.
+        own: Place of the member's own; only rank 0 looks there.
+        place_of: Returns the place of another member's, by its trial id.
     """
 
     def __init__(self, own: CheckpointPlace, place_of: Callable[[str], CheckpointPlace]) -> None:
@@ -48,12 +48,12 @@ class Snapshots:
         self._place_of = place_of
 
     def save(self, identity: str, checkpoint: Checkpoint) -> None:
-        """Keep the member's state; a collective, and on the disk when it returns.
+        """Save the member's state; a collective, and on the disk when it returns.
 
         One that is there and was scored alike stays: another member may be copying it.
 
         Args:
-            identity: What all members of the population have in common.
+            identity: Identity that all members of the population share.
             checkpoint: Each rank's; rank 0's is written.
 
         Raises:
@@ -61,7 +61,7 @@ class Snapshots:
         """
         problem = self._write(identity, checkpoint) if dist.get_rank() == 0 else None
         if (problem := share_from_first(problem)) is not None:
-            raise TrialError(f"cannot keep the snapshot that others may copy: {problem}")
+            raise TrialError(f"cannot save the snapshot that others may copy: {problem}")
 
     def read(self, source: str | None, step: int, identity: str) -> Checkpoint:
         """A member's state after so many steps; a collective.
@@ -71,7 +71,7 @@ class Snapshots:
         Args:
             source: The member; None for the own one.
             step: Optimiser steps.
-            identity: What all members of the population have in common.
+            identity: Identity that all members of the population share.
 
         Raises:
             TrialError: It is gone, damaged or of another population; on every rank.
@@ -89,7 +89,7 @@ class Snapshots:
         return found or shared
 
     def _write(self, identity: str, checkpoint: Checkpoint) -> str | None:
-        """What went wrong, or None."""
+        """Write the snapshot; return what went wrong, or None."""
         step, report = checkpoint.position.step, checkpoint.position.report
         assert report is not None, "rank 0 has the report"
         try:
@@ -125,10 +125,10 @@ def _read(place: CheckpointPlace, step: int, identity: str) -> Checkpoint:
 
 @dataclass(frozen=True)
 class Membership:
-    """What makes a trial a member.
+    """Membership of a trial in a population.
 
     Attributes:
-        exploit_steps: Where it has copied others, in order.
+        exploit_steps: The steps at which it copied others, in order.
         snapshots: Its own, and others'.
     """
 
@@ -137,14 +137,14 @@ class Membership:
 
 
 def spec_after(spec: TrialSpec, exploit_steps: Sequence[ExploitStep]) -> TrialSpec:
-    """What a trial trains with after its last turn; a turn sets all that a population changes."""
+    """Return what a trial trains with after its last exploit step, which sets all that changes."""
     return with_fields(spec, exploit_steps[-1].settings) if exploit_steps else spec
 
 
 def identity_of(
     spec: TrialSpec, num_sequences: int, exploit_steps: Sequence[ExploitStep] = ()
 ) -> str:
-    """Which trial a checkpoint is of: its spec, its number of sequences, its exploit steps.
+    """Return the identity of a trial: of its spec, its number of sequences, its exploit steps.
 
     Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
     goes on with a smaller one.
@@ -157,7 +157,7 @@ def identity_of(
 
 
 def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
-    """What members that can copy each other have in common: all but what a turn changes."""
+    """Return what members that can copy each other share: all but what an exploit step changes."""
     left_out: dict[str, set[str]] = {"training": {"micro_batch_size"}}
     for section, _, name in (path.partition(".") for path in MUTABLE):
         left_out.setdefault(section, set()).add(name)
@@ -166,7 +166,7 @@ def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
 
 
 def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:
-    """Where a member stands at its last turn: the other's weights and optimiser; a collective.
+    """Return a member after its last exploit step: the other's weights and optimiser; a collective.
 
     The last report stays its own, which is what it leaves if it is stopped before its next one.
 
@@ -174,7 +174,7 @@ def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -
         TrialError: A snapshot cannot be had; on every rank.
     """
     exploit_step = membership.exploit_steps[-1]
-    assert exploit_step.source is not None, "who goes on as it is takes no turn in training"
+    assert exploit_step.source is not None, "only a copy is a step in training"
     ends = evaluation_steps(
         num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations
     )

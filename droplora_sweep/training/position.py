@@ -36,7 +36,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """What a straight line through some steps' losses needs of them.
+    """Sums over some steps' losses, for a straight line through them.
 
     Attributes:
         count: Steps.
@@ -55,7 +55,7 @@ class Sums:
     loss_loss: float = 0.0
 
     def plus(self, step: int, loss: float) -> Sums:
-        """With one step more."""
+        """Return it with one step more."""
         return Sums(
             count=self.count + 1,
             step=self.step + step,
@@ -131,11 +131,11 @@ def _half(num_steps: int, epochs: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a trial is, but for its weights.
+    """Position of a trial: all but its weights.
 
     Attributes:
         step: Optimiser steps done.
-        trained: What the steps since the last report come to.
+        trained: Sums over the steps since the last report.
         evaluation: Evaluations reported.
         report: The last of them; None before the first, and on all ranks but the first.
         late_loss: Losses that tell whether the loss still falls at the end.
@@ -154,7 +154,7 @@ class Position:
 
     @property
     def is_at_report(self) -> bool:
-        """Whether the last report was about this very step."""
+        """True where the last report was about this very step."""
         return self.evaluation > 0 and self.trained.num_tokens == 0
 
 
@@ -164,7 +164,7 @@ class Checkpoint:
 
     Attributes:
         position: Steps, evaluations, and what the steps since the last one come to.
-        facts: What the method decided while it trained, `Adapted.facts`.
+        facts: Decisions of the method while it trained, `Adapted.facts`.
         num_workers: Ranks of the group that saved it.
         optimizer: Weights and AdamW's state; None on all ranks but the first.
     """

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A text, and what the untuned model makes of it.
+    """A text, and its perplexity under the base model.
 
     Attributes:
         path: Of its file.
-        text: What it holds.
+        text: Content of the file.
         before: The perplexity under the base model, of all ranks' windows.
     """
 
@@ -98,11 +98,11 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What the steps since the last report come to, whichever processes ran them.
+    """Sums over the steps since the last report, whichever processes ran them.
 
     Attributes:
         loss: Sum over their response tokens, in nats.
-        num_response_tokens: How many these are.
+        num_response_tokens: Number of these tokens.
         num_tokens: All tokens, without padding.
         seconds: Wall time of the steps.
         learning_rate: Of the last one.
@@ -115,7 +115,7 @@ class Trained:
     learning_rate: float = 0.0
 
     def plus(self, step: StepResult) -> Trained:
-        """With one step more."""
+        """Return it with one step more."""
         return Trained(
             loss=self.loss + step.loss * step.num_response_tokens,
             num_response_tokens=self.num_response_tokens + step.num_response_tokens,
@@ -147,11 +147,11 @@ def validate(
     """Score the examples of ``evaluation.split``, spread over all ranks; a collective.
 
     Args:
-        model: What is trained.
+        model: The model.
         tokenizer: The model's.
-        task: Whose examples.
-        evaluation: How.
-        device: Whose memory is measured.
+        task: The task, with its examples.
+        evaluation: Protocol of the evaluation.
+        device: Device whose memory is measured.
         held_out: A text whose perplexity is measured too.
         generator: Decodes in the model's place.
 

@@ -1,4 +1,4 @@
-"""One worker's long-lived part: the base model, and the trials it trains on it one by one."""
+"""Runner of a worker: a base model that stays, and the trials trained on it one by one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TrialRunner:
             on_step: Called after each optimiser step with the steps done and their number. It
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
-            checkpoints: Where it is saved and resumed from, on all ranks or on none; closed here.
+            checkpoints: Its checkpoints, on all ranks or on none; closed here.
             start: Files of an adapter of the same shapes, whose values training starts from where
                 there is no checkpoint yet; None for a fresh one.
             membership: Of a member of a population: where it copied others before, and from where
@@ -155,9 +155,10 @@ class TrialRunner:
         start: Mapping[str, bytes] | None,
         membership: Membership | None,
     ) -> dict[str, bytes] | ExploitStep:
-        """Train to the end, or to a member's next turn, which is returned.
+        """Train to the end, or to a member's next exploit step, which is returned.
 
-        Another rate may mean other layers, so that a turn begins with a fresh adapter and engine.
+        Another rate may mean other layers, so that an exploit step begins with a fresh adapter and
+        engine.
         """
         exploit_steps = () if membership is None else membership.exploit_steps
         spec = spec_after(spec, exploit_steps)
@@ -173,9 +174,9 @@ class TrialRunner:
             return decision
         if saved is None and membership is not None and exploit_steps:
             saved = after_exploit(membership, spec, num_sequences)
-        keep = None
+        save_snapshot = None
         if membership is not None:
-            keep = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
+            save_snapshot = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:
@@ -215,7 +216,7 @@ class TrialRunner:
                     num_evaluations=spec.evaluation.num_evaluations,
                     validate=partial(self._validate, spec, adapted, reading, held_out),
                     save=partial(checkpoints.save, identity) if checkpoints else None,
-                    keep=keep,
+                    save_snapshot=save_snapshot,
                     left_out=reading.left_out,
                 )
                 if decision is not Decision.END:
@@ -261,7 +262,7 @@ class TrialRunner:
             )
 
     def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
-        """What was trained; a whole model with its tokenizer, so that it loads by itself."""
+        """Return what was trained; a whole model with its tokenizer, so that it loads by itself."""
         files = adapted.files(spec)
         if not method_of(spec.adapter.method).has_rank:
             with tempfile.TemporaryDirectory() as folder:
@@ -273,10 +274,10 @@ class TrialRunner:
 def _resumed(
     checkpoints: Checkpoints | None, identity: str, decide: Decide
 ) -> tuple[Checkpoint | None, Decision | ExploitStep]:
-    """Where to take a trial up, and whether it trains on from there.
+    """Return the checkpoint to resume from, and the decision on its last report.
 
-    What was decided at its last report is asked again: who decides may have been lost meanwhile,
-    or may not have decided. A checkpoint further on than where the trial is to end is of no use.
+    The decision on its last report is asked for again: who decides may have been lost meanwhile, or
+    may not have decided. A checkpoint further on than where the trial is to end is of no use.
     """
     for checkpoint in checkpoints.usable(identity) if checkpoints else ():
         position = checkpoint.position

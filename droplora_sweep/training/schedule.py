@@ -1,4 +1,4 @@
-"""How many steps a trial takes, when it is evaluated, and with which learning rate; no torch."""
+"""Schedule of a trial: its steps, evaluations and learning rate; no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial from its position to its end: steps, evaluations, checkpoints; LoRA-drop's middle."""
+"""Run of one trial from its position to its end: steps, evaluations, checkpoints."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class TrialRun:
         adapted: The adapted model, as it is at that position.
         loop: Its steps.
         engine: The engine over it.
-        position: Where it stands; all ranks the same.
+        position: Its position; the same on all ranks.
         num_evaluations: Of a whole trial.
         validate: Scores the validation split: metrics and results on rank 0, None elsewhere.
         save: Writes a checkpoint, called on all ranks; None where none are kept.
-        keep: Keeps a snapshot for other members of a population, called on all ranks; None for a
-            trial that is no member.
+        save_snapshot: Saves a snapshot for other members of a population, called on all ranks;
+            None for a trial that is no member.
         left_out: Metrics of what the trial does not train on, for the reports.
     """
 
@@ -81,13 +81,13 @@ class TrialRun:
         num_evaluations: int,
         validate: Validate,
         save: Save | None,
-        keep: Save | None = None,
+        save_snapshot: Save | None = None,
         left_out: Mapping[str, float],
     ) -> None:
         self._position = position
         self._saved = position.place
         self._save = save
-        self._keep = keep
+        self._save_snapshot = save_snapshot
         self._adapted = adapted
         self._loop = loop
         self._engine = engine
@@ -110,7 +110,7 @@ class TrialRun:
             on_step: As in `TrialRunner.run`.
 
         Returns:
-            The turn that ``decide`` had the member of a population take, else None.
+            The exploit step that ``decide`` had a member of a population make, else None.
 
         Raises:
             TrialError: Training diverged, or a snapshot cannot be written; on every rank.
@@ -124,8 +124,8 @@ class TrialRun:
                 self._evaluate()
                 if is_due:
                     self._checkpoint()
-                if self._keep is not None and end != self._ends[-1]:
-                    self._keep(self._state())
+                if self._save_snapshot is not None and end != self._ends[-1]:
+                    self._save_snapshot(self._state())
                 decision = decide(self._position.report)
                 if isinstance(decision, ExploitStep):
                     return decision
@@ -137,7 +137,7 @@ class TrialRun:
         return None
 
     def _train_to(self, end: int, on_step: OnStep | None) -> bool:
-        """Whether a checkpoint is due at the end; it waits, so that it holds the evaluation too."""
+        """Train to a step; True where a checkpoint is due there, which waits for the evaluation."""
         is_due = False
         while self._position.step < end:
             step = self._position.step

@@ -41,7 +41,7 @@ _SECONDS_PER_MINUTE = 60.0
 
 
 def is_due(spec: CheckpointSpec, num_steps: int, seconds: float) -> bool:
-    """Whether one is due, this many steps and seconds after the last one or the trial's start."""
+    """Return True where one is due, so many steps and seconds after the last one or the start."""
     by_steps = spec.every_steps is not None and num_steps >= spec.every_steps
     minutes = seconds / _SECONDS_PER_MINUTE
     return by_steps or (spec.every_minutes is not None and minutes >= spec.every_minutes)
@@ -55,11 +55,11 @@ TENSORS = ("weights", "exp_avg", "exp_avg_sq")
 def checkpoint_files(
     checkpoint: Checkpoint, identity: str
 ) -> dict[str, bytes | Callable[[Path], None]]:
-    """The files by name, with their content or what writes it.
+    """Return the files by name, with their content or what writes it.
 
     Args:
         checkpoint: Rank 0's.
-        identity: Which trial it is of, as `read_checkpoint` will ask.
+        identity: Identity of its trial, which `read_checkpoint` compares.
     """
     assert checkpoint.optimizer is not None, "rank 0 has the weights"
     report = checkpoint.position.report
@@ -81,7 +81,7 @@ def checkpoint_files(
 
 
 def read_checkpoint(folder: Path, identity: str) -> Checkpoint:
-    """A checkpoint whose every checksum is right; nothing else of it is read before.
+    """Read a checkpoint whose every checksum is right.
 
     Raises:
         SweepError: It is damaged, not of this trial, or of another version of this format.
@@ -154,14 +154,14 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Saves a trial and finds where to take it up; every rank has one, rank 0 has the files.
+    """Checkpoints of one trial, to save and to resume from; every rank has one, rank 0 the files.
 
     A checkpoint is copied to rank 0's memory at its step; a thread writes the files while training
     goes on. At most one is written at a time.
 
     Args:
-        place: Where they are; only rank 0 looks there.
-        spec: When, and how many are kept.
+        place: Their place; only rank 0 looks there.
+        spec: Intervals, and number of those kept.
     """
 
     def __init__(self, place: CheckpointPlace, spec: CheckpointSpec) -> None:
@@ -173,7 +173,7 @@ class Checkpoints:
         self._last_time = time.monotonic()
 
     def is_due(self, step: int) -> bool:
-        """Whether rank 0 wants one after this step; not while the last one is being written."""
+        """Return True where one is due after this step; never while the last is being written."""
         if self._writing is not None and not self._writing.done():
             return False
         return is_due(self._spec, step - self._last_step, time.monotonic() - self._last_time)
@@ -182,7 +182,7 @@ class Checkpoints:
         """Start writing what was copied; waits for the checkpoint before, if it is still written.
 
         Args:
-            identity: Which trial it is of.
+            identity: Identity of its trial.
             checkpoint: Each rank's; rank 0's is written.
         """
         self._note(checkpoint.position)
@@ -247,6 +247,6 @@ class Checkpoints:
 
 
 def without_rank_0s_part(checkpoint: Checkpoint) -> Checkpoint:
-    """What the other ranks need to know of a checkpoint that rank 0 has."""
+    """Return what the other ranks need to know of a checkpoint that rank 0 has."""
     position = replace(checkpoint.position, report=None)
     return replace(checkpoint, position=position, optimizer=None)

@@ -211,13 +211,8 @@ class Ledger:
         return self.directory / SUMMARY
 
     @property
-    def trials_directory(self) -> Path:
-        """The folder that holds each trial's folder."""
-        return self.directory / TRIALS
-
-    @property
     def trials_location(self) -> str:
-        """The same as workers find it: below the URL, if the storage is one."""
+        """Folder of the trials as workers find it: below the URL, if the storage is one."""
         return below(storage_name(self.storage), self.directory.name, TRIALS)
 
 

@@ -13,10 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.spec.locations import JOURNAL, POSTGRESQL
+from droplora_sweep.spec.locations import JOURNAL, POSTGRESQL, sqlite_url
 from droplora_sweep.spec.search import is_maximized
-
-from .sqlite_url import sqlite_url
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -13,9 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import make_private_directory
-from droplora_sweep.ledger.sqlite_url import sqlite_file, sqlite_url
 from droplora_sweep.redaction import redact
 from droplora_sweep.spec import tracking_uri_problem
+from droplora_sweep.spec.locations import sqlite_file, sqlite_url
 
 from .artifact_links import is_missing, is_of_storage, mend_links, move_links
 from .ui import MLFLOW_DATABASE, artifact_root, mlflow_uri

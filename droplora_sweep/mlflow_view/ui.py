@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
-from droplora_sweep.ledger.sqlite_url import sqlite_url
 from droplora_sweep.spec import RESERVED_NAMES
+from droplora_sweep.spec.locations import sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

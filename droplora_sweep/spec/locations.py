@@ -6,6 +6,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from pydantic import AfterValidator
 
@@ -55,6 +56,39 @@ def missing_driver(url: str | None) -> str | None:
     if url is not None and url.startswith(POSTGRESQL) and find_spec("psycopg") is None:
         return "psycopg"
     return None
+
+
+_ENCODED = {ord(character): f"%{ord(character):02X}" for character in "%?#"}
+"""Characters that SQLAlchemy takes for an escape or for the end of the path."""
+
+_SQLITE_URL = re.compile(r"sqlite(\+\w+)?:///(?P<path>[^?]*)", re.IGNORECASE)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a sqlite file, whatever characters its path has.
+
+    MLflow makes the parent folders of what it reads literally behind ``sqlite:///``; with the
+    driver in the scheme it leaves folders of encoded names alone.
+
+    >>> sqlite_url(Path("/data/results/mlflow.db"))
+    'sqlite:////data/results/mlflow.db'
+    >>> sqlite_url(Path("/data/100%/mlflow.db"))
+    'sqlite+pysqlite:////data/100%25/mlflow.db'
+    """
+    encoded = str(path).translate(_ENCODED)
+    scheme = "sqlite" if encoded == str(path) else "sqlite+pysqlite"
+    return f"{scheme}:///{encoded}"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file that a sqlite URL names; None for any other URL, and for a store in memory.
+
+    >>> sqlite_file("sqlite:////data/100%25/mlflow.db")
+    PosixPath('/data/100%/mlflow.db')
+    """
+    found = _SQLITE_URL.match(url)
+    path = "" if found is None else unquote(found["path"])
+    return None if path in ("", ":memory:") else Path(path)
 
 
 DATABRICKS = "databricks"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow import MlflowClient
 
-from droplora_sweep.ledger.sqlite_url import sqlite_file, sqlite_url
 from droplora_sweep.mlflow_view.publisher import publish_all
 from droplora_sweep.mlflow_view.reading import fetched_adapter
 from droplora_sweep.mlflow_view.ui import mlflow_uri, ui_login
+from droplora_sweep.spec.locations import sqlite_file, sqlite_url
 from tests.calling import call
 from tests.mlflow_ui import running_ui
 

@@ -12,12 +12,12 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.sqlite_url import sqlite_url
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.artifact_links import mend_links
 from droplora_sweep.mlflow_view.publisher import publish_all
 from droplora_sweep.mlflow_view.reading import fetched_adapter, published_trials
 from droplora_sweep.mlflow_view.ui import mlflow_uri
+from droplora_sweep.spec.locations import sqlite_url
 from tests.ledger.conftest import Driver, make_sweep
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The system calls a sandboxed program may make, as a seccomp filter.
+"""Seccomp filter of the system calls that a sandboxed program may make (``syscalls.txt``).
 
 A list of what is allowed, not of what is forbidden: a kernel's newer calls are refused by default.
 Left out on purpose are all ways to start a process or thread (so the process limit is one, for
@@ -15,135 +15,25 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 MACHINES: Final = ("x86_64", "aarch64")
 
 _AUDIT_ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-ALLOWED: Final[dict[str, tuple[int | None, int | None]]] = {
-    # Files, as far as the file systems allow.
-    "read": (0, 63),
-    "write": (1, 64),
-    "readv": (19, 65),
-    "writev": (20, 66),
-    "pread64": (17, 67),
-    "pwrite64": (18, 68),
-    "open": (2, None),
-    "openat": (257, 56),
-    "close": (3, 57),
-    "stat": (4, None),
-    "fstat": (5, 80),
-    "lstat": (6, None),
-    "newfstatat": (262, 79),
-    "statx": (332, 291),
-    "statfs": (137, 43),
-    "fstatfs": (138, 44),
-    "access": (21, None),
-    "faccessat": (269, 48),
-    "faccessat2": (439, 439),
-    "lseek": (8, 62),
-    "getdents": (78, None),
-    "getdents64": (217, 61),
-    "getcwd": (79, 17),
-    "chdir": (80, 49),
-    "fchdir": (81, 50),
-    "mkdir": (83, None),
-    "mkdirat": (258, 34),
-    "rmdir": (84, None),
-    "unlink": (87, None),
-    "unlinkat": (263, 35),
-    "rename": (82, None),
-    "renameat": (264, 38),
-    "renameat2": (316, 276),
-    "readlink": (89, None),
-    "readlinkat": (267, 78),
-    "symlink": (88, None),
-    "symlinkat": (266, 36),
-    "chmod": (90, None),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "utimensat": (280, 88),
-    "truncate": (76, 45),
-    "ftruncate": (77, 46),
-    "fsync": (74, 82),
-    "fdatasync": (75, 83),
-    "flock": (73, 32),
-    "umask": (95, 166),
-    "sendfile": (40, 71),
-    "copy_file_range": (326, 285),
-    # Descriptors; asyncio's event loop needs the last lines.
-    "dup": (32, 23),
-    "dup2": (33, None),
-    "dup3": (292, 24),
-    "pipe": (22, None),
-    "pipe2": (293, 59),
-    "fcntl": (72, 25),
-    "ioctl": (16, 29),
-    "poll": (7, None),
-    "ppoll": (271, 73),
-    "select": (23, None),
-    "pselect6": (270, 72),
-    "epoll_create1": (291, 20),
-    "epoll_ctl": (233, 21),
-    "epoll_wait": (232, None),
-    "epoll_pwait": (281, 22),
-    "eventfd2": (290, 19),
-    "sendto": (44, 206),
-    "recvfrom": (45, 207),
-    "shutdown": (48, 210),
-    # Memory of its own, which RLIMIT_AS counts.
-    "mmap": (9, 222),
-    "munmap": (11, 215),
-    "mprotect": (10, 226),
-    "mremap": (25, 216),
-    "madvise": (28, 233),
-    "brk": (12, 214),
-    # Signals to itself by timers, and their handlers.
-    "futex": (202, 98),
-    "set_robust_list": (273, 99),
-    "sigaltstack": (131, 132),
-    "rt_sigaction": (13, 134),
-    "rt_sigprocmask": (14, 135),
-    "rt_sigreturn": (15, 139),
-    "rt_sigpending": (127, 136),
-    "rt_sigtimedwait": (128, 137),
-    "pause": (34, None),
-    "alarm": (37, None),
-    "getitimer": (36, 102),
-    "setitimer": (38, 103),
-    "restart_syscall": (219, 128),
-    # Time.
-    "nanosleep": (35, 101),
-    "clock_nanosleep": (230, 115),
-    "clock_gettime": (228, 113),
-    "clock_getres": (229, 114),
-    "gettimeofday": (96, 169),
-    "time": (201, None),
-    "times": (100, 153),
-    "getrusage": (98, 165),
-    "sched_yield": (24, 124),
-    "sched_getaffinity": (204, 123),
-    "getcpu": (309, 168),
-    # Itself.
-    "getpid": (39, 172),
-    "gettid": (186, 178),
-    "getppid": (110, 173),
-    "getpgrp": (111, None),
-    "getpgid": (121, 155),
-    "getsid": (124, 156),
-    "getuid": (102, 174),
-    "geteuid": (107, 175),
-    "getgid": (104, 176),
-    "getegid": (108, 177),
-    "getgroups": (115, 158),
-    "getrandom": (318, 278),
-    "uname": (63, 160),
-    "sysinfo": (99, 179),
-    "exit": (60, 93),
-    "exit_group": (231, 94),
-}
-"""Name: number on each of ``MACHINES``; None where the machine lacks the call."""
+
+def _read_allowed() -> dict[str, tuple[int | None, ...]]:
+    text = Path(__file__).with_name("syscalls.txt").read_text(encoding="utf-8")
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return {
+        name: tuple(None if number == "-" else int(number) for number in numbers)
+        for name, *numbers in rows
+    }
+
+
+ALLOWED: Final = _read_allowed()
+"""Number of each allowed call on each of ``MACHINES``; None where the machine lacks it."""
 
 _ALLOWED_FOR: Final[dict[str, tuple[tuple[int, int], int]]] = {
     # AF_UNIX: the two ends are both the program's own.

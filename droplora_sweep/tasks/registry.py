@@ -1,7 +1,4 @@
-"""Benchmarks and training mixtures: one entry of data each, no code; plug-ins bring their own.
-
-Options and prompts follow the protocol of arXiv 2508.17337 and LLM-Adapters (arXiv 2304.01933);
-sizes are those of the files LLM-Adapters publishes.
+"""Benchmarks and training mixtures: one entry each in ``benchmarks.yaml``, or from a plug-in.
 
 A plug-in's package names its benchmark in its ``pyproject.toml``::
 
@@ -18,7 +15,10 @@ the same examples on each call, and the package must be installed wherever a tri
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
 
 from droplora_sweep import plugins
 from droplora_sweep.scorers.table import make_scorer
@@ -29,7 +29,6 @@ from .task import CODE_TEMPLATE, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from droplora_sweep.scorers.scorer import Scorer
     from droplora_sweep.spec import Format, RecordField
@@ -63,7 +62,7 @@ class BenchmarkEntry:
             folder, or None, to the examples of each split.
     """
 
-    scoring: str | None
+    scoring: str | None = None
     options: tuple[str, ...] = ()
     prompt_suffix: str = "\n"
     template: str | None = None
@@ -103,119 +102,27 @@ class BenchmarkEntry:
         return "train" in self.published_sizes or not self.published_sizes
 
 
-_ANSWERS: Final = tuple(f"answer{index}" for index in range(1, 6))
+_TEMPLATES: Final = {None: None, "alpaca": TEMPLATE, "code": CODE_TEMPLATE}
 
-MATH_SUFFIX: Final = " Let's think step by step."
+
+def _read_entries(table: Mapping[str, Mapping[str, Any]]) -> dict[str, BenchmarkEntry]:
+    """Return the entries of a section of ``benchmarks.yaml``."""
+    entries = {}
+    for name, given in table.items():
+        fields: dict[str, Any] = {
+            field: tuple(one) if isinstance(one, list) else one for field, one in given.items()
+        }
+        fields["template"] = _TEMPLATES[given.get("template")]
+        entries[name] = BenchmarkEntry(**fields)
+    return entries
+
+
+_TABLE: Final = yaml.safe_load(
+    Path(__file__).with_name("benchmarks.yaml").read_text(encoding="utf-8")
+)
 
 BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
-    "boolq": BenchmarkEntry(
-        scoring="choice",
-        options=("true", "false"),
-        folders=("boolq",),
-        published_sizes={"train": 9_427, "test": 3_270},
-    ),
-    "piqa": BenchmarkEntry(
-        scoring="choice",
-        options=("solution1", "solution2"),
-        folders=("piqa",),
-        published_sizes={"train": 16_113, "test": 1_838},
-    ),
-    "siqa": BenchmarkEntry(
-        scoring="choice",
-        options=_ANSWERS,
-        folders=("siqa", "social_i_qa"),
-        published_sizes={"train": 33_410, "test": 1_954},
-    ),
-    "hellaswag": BenchmarkEntry(
-        scoring="choice",
-        options=tuple(f"ending{index}" for index in range(1, 5)),
-        folders=("hellaswag",),
-        published_sizes={"train": 39_905, "test": 10_042},
-    ),
-    "winogrande": BenchmarkEntry(
-        scoring="choice",
-        options=("option1", "option2"),
-        folders=("winogrande",),
-        published_sizes={"train": 63_238, "test": 1_267},
-    ),
-    "arc_easy": BenchmarkEntry(
-        scoring="choice",
-        options=_ANSWERS,
-        folders=("arc_easy", "ARC-Easy"),
-        published_sizes={"train": 2_251, "test": 2_376},
-    ),
-    "arc_challenge": BenchmarkEntry(
-        scoring="choice",
-        options=_ANSWERS,
-        folders=("arc_challenge", "ARC-Challenge"),
-        published_sizes={"train": 1_119, "test": 1_172},
-    ),
-    "openbookqa": BenchmarkEntry(
-        scoring="choice",
-        options=_ANSWERS,
-        folders=("openbookqa",),
-        published_sizes={"train": 4_957, "test": 500},
-    ),
-    "gsm8k": BenchmarkEntry(
-        scoring="number",
-        prompt_suffix=MATH_SUFFIX,
-        folders=("gsm8k", "gsm8k_original", "main"),
-        published_sizes={"train": 7_473, "test": 1_319},
-        formats=("llm_adapters", "gsm8k"),
-    ),
-    "math": BenchmarkEntry(
-        scoring="math",
-        prompt_suffix=MATH_SUFFIX,
-        folders=("math", "MATH"),
-        published_sizes={"train": 7_500, "test": 5_000},
-        formats=("math", "llm_adapters"),
-    ),
-    "humaneval": BenchmarkEntry(
-        scoring="code",
-        prompt_suffix="",
-        template=CODE_TEMPLATE,
-        folders=("humaneval",),
-        published_sizes={"test": 164},
-        formats=("humaneval",),
-        files={"test": "HumanEval.jsonl.gz"},
-    ),
-    "mbpp": BenchmarkEntry(
-        scoring="code",
-        prompt_suffix="",
-        template=CODE_TEMPLATE,
-        folders=("mbpp",),
-        published_sizes={"train": 374, "validation": 90, "test": 500},
-        formats=("mbpp",),
-        files=dict.fromkeys(("train", "validation", "test"), "mbpp.jsonl"),
-    ),
-    "mbpp_evalplus": BenchmarkEntry(
-        scoring="code",
-        prompt_suffix="",
-        template=CODE_TEMPLATE,
-        folders=("mbpp_evalplus", "mbppplus"),
-        published_sizes={"test": 378},
-        formats=("mbpp_evalplus", "mbpp_plus"),
-        files={"test": "MbppPlus.jsonl"},
-        published_as="MbppPlus.jsonl of github.com/evalplus/mbppplus_release, or evalplus/mbppplus",
-    ),
-    "mt_bench": BenchmarkEntry(
-        scoring="judge",
-        prompt_suffix="",
-        template=TEMPLATE,
-        folders=("mt_bench",),
-        published_sizes={"test": 80},
-        formats=("mt_bench",),
-        files={"test": "question.jsonl"},
-    ),
-    "mt_bench_first_turn": BenchmarkEntry(
-        scoring="judge",
-        prompt_suffix="",
-        template=TEMPLATE,
-        folders=("mt_bench_first_turn", "mt_bench"),
-        published_sizes={"test": 80},
-        formats=("mt_bench_first_turn",),
-        files={"test": "question.jsonl"},
-    ),
+    **_read_entries(_TABLE["benchmarks"]),
     **{
         name: BenchmarkEntry(
             scoring=one.scoring,
@@ -229,44 +136,7 @@ BENCHMARKS: Final[dict[str, BenchmarkEntry]] = {
 }
 """Every benchmark by the name it has in ``task.benchmarks``: those of ``spec.BENCHMARK_NAMES``."""
 
-MIXTURES: Final[dict[str, BenchmarkEntry]] = {
-    "commonsense_170k": BenchmarkEntry(
-        scoring=None,
-        folders=("commonsense_170k",),
-        published_sizes={"train": 170_420},
-        files={"train": "commonsense_170k.json"},
-        published_as="commonsense_170k.json of github.com/AGI-Edgerunners/LLM-Adapters",
-    ),
-    "metamathqa": BenchmarkEntry(
-        scoring=None,
-        prompt_suffix=MATH_SUFFIX,
-        folders=("metamathqa", "MetaMathQA"),
-        published_sizes={"train": 395_000},
-        formats=("metamathqa",),
-        files={"train": "MetaMathQA-395K.json"},
-        published_as="meta-math/MetaMathQA",
-    ),
-    "codefeedback_python": BenchmarkEntry(
-        scoring=None,
-        prompt_suffix="",
-        template=CODE_TEMPLATE,
-        folders=("codefeedback_python", "CodeFeedback-Filtered-Instruction"),
-        published_sizes={"train": 104_848},
-        formats=("codefeedback_python",),
-        files={"train": "CodeFeedback-Filtered-Instruction.jsonl"},
-        published_as="m-a-p/CodeFeedback-Filtered-Instruction",
-    ),
-    "evol_instruct": BenchmarkEntry(
-        scoring=None,
-        prompt_suffix="",
-        template=TEMPLATE,
-        folders=("evol_instruct",),
-        published_sizes={"train": 143_000},
-        formats=("evol_instruct",),
-        files={"train": "WizardLM_evol_instruct_V2_143k.json"},
-        published_as="WizardLMTeam/WizardLM_evol_instruct_V2_196k",
-    ),
-}
+MIXTURES: Final[dict[str, BenchmarkEntry]] = _read_entries(_TABLE["mixtures"])
 """Every training mixture by the name it has in ``task.train.name``."""
 
 

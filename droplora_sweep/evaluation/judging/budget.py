@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import threading
-import uuid
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter
+
+from droplora_sweep.files import replace_file
 
 from .endpoint import JudgeError, Reply
 
@@ -102,11 +104,20 @@ def request_digest(url: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class _Entry(Reply):
+    """A reply as it is on the disk, with the digest of its request."""
+
+    digest: str
+
+
+_ENTRY: Final = TypeAdapter(_Entry)
+
+
 class ReplyCache:
     """Replies by request digest; several processes may share the folder.
 
-    A file is written under a temporary name and then renamed, so that none is ever half there. A
-    file that is damaged all the same counts as absent, and is written anew.
+    A file that is damaged counts as absent, and is written anew.
 
     Raises:
         JudgeError: The folder cannot be made or written to.
@@ -121,32 +132,22 @@ class ReplyCache:
 
     def get(self, digest: str) -> Reply | None:
         try:
-            entry = json.loads((self._folder / f"{digest}.json").read_bytes())
-        except (OSError, ValueError, RecursionError):
+            content = self._path(digest).read_bytes()
+            entry = _ENTRY.validate_json(content, strict=True)
+        except (OSError, ValueError):
             return None
-        match entry:
-            case {
-                "digest": found,
-                "text": str(text),
-                "finish_reason": str() | None as finish_reason,
-                "num_tokens": int(num_tokens),
-                "tokens_estimated": bool(tokens_estimated),
-            } if found == digest:
-                return Reply(text, finish_reason, num_tokens, tokens_estimated)
-            case _:
-                return None
+        return entry if entry.digest == digest else None
 
     def put(self, digest: str, reply: Reply) -> None:
         entry = {"digest": digest, **asdict(reply)}
-        path = self._folder / f"{digest}.json"
-        temporary = self._folder / f".{digest}.{uuid.uuid4().hex}.tmp"
+        path = self._path(digest)
         try:
-            temporary.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(path)
+            replace_file(path, f"{json.dumps(entry, indent=1)}\n".encode())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise _unwritable(path, error) from error
+
+    def _path(self, digest: str) -> Path:
+        return self._folder / f"{digest}.json"
 
 
 def _unwritable(path: Path, error: OSError) -> JudgeError:

@@ -129,30 +129,23 @@ def grade(
     """
     requests = _requests(conversations, spec)
     replies = ReplyCache(cache)
-    known = {
-        request.digest: reply
-        for request in requests
-        if (reply := replies.get(request.digest)) is not None
-    }
-    new = {request.digest: request for request in requests if request.digest not in known}
-    fresh: dict[str, Reply | str] = {}
+    outcomes: dict[str, Reply | str] = {}
+    new: dict[str, _Request] = {}
+    for request in requests:
+        reply = replies.get(request.digest)
+        if reply is not None:
+            outcomes[request.digest] = reply
+        else:
+            new.setdefault(request.digest, request)
     if new:
-        judge = _Judge(
-            spec,
-            read_key(spec),
-            replies,
-            budget or Budget(spec.max_requests, spec.max_tokens),
-            sleep,
-        )
-        fresh = judge.ask_all(list(new.values()))
-        _warn_of_estimates(fresh)
-    paid: set[str] = set()
+        budget = budget or Budget(spec.max_requests, spec.max_tokens)
+        sent = _Judge(spec, read_key(spec), replies, budget, sleep).ask_all(list(new.values()))
+        _warn_of_estimates(sent)
+        outcomes |= sent
     ratings = []
     for request in requests:
-        digest = request.digest
-        cached = digest in known or (digest in paid and isinstance(fresh[digest], Reply))
-        paid.add(digest)
-        outcome = known[digest] if digest in known else fresh[digest]
+        outcome = outcomes[request.digest]
+        cached = isinstance(outcome, Reply) and new.get(request.digest) is not request
         ratings.append(_rating(request, outcome, cached=cached))
     return ratings
 

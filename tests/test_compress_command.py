@@ -124,7 +124,7 @@ def test_the_curve_starts_at_what_was_trained_and_every_adapter_is_written(
     assert (code, complaints) == (0, "")
     trial = sweep.records()[0]
     first, *lower = rows(printed)
-    logged = f"{100 * trial.metrics['val/builtin_choice']:.1f}"
+    logged = f"{100 * trial.metrics['val/builtin_choice']:.1f} %"
     assert first[0] == "6, as trained"
     assert first[3:] == ["0.0%", logged, logged]
     # The comparison means something.
@@ -160,7 +160,7 @@ def test_a_row_is_what_the_written_adapter_scores(
     spec = TrialSpec.model_validate(sweep.records()[0].spec)
     model = PeftModel.from_pretrained(load_base_model(spec.model), tmp_path / "rank-2")
     results = evaluate(model, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
-    assert (rank, mean) == ("2", f"{100 * score(results)['mean']:.1f}")
+    assert (rank, mean) == ("2", f"{100 * score(results)['mean']:.1f} %")
 
 
 def test_a_score_that_is_not_the_logged_one_is_told(call: Call, sweep: LedgerWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
+from peft.tuners.lora.layer import LoraLayer
 from safetensors.torch import load
 
 from droplora_sweep.errors import InputError, TrialError
@@ -24,6 +26,7 @@ from .export import WEIGHTS_FILE, adapter_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from torch import nn
     from transformers import PreTrainedModel
@@ -219,6 +222,27 @@ class PeftAdapted(Adapted):
         base = unloaded(self.peft_model)
         base.train(False)
         return base
+
+
+PREFIX = "base_model.model."
+"""What PEFT puts before the name of each module of the base model."""
+
+
+def lora_layers(model: nn.Module) -> dict[str, Any]:
+    """Return the layers with an adapter by their names in the base model."""
+    return {
+        name.removeprefix(PREFIX): module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }
+
+
+def with_saved_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
+    """Return the base model with a plain adapter from its files, in the base's precision."""
+    with warnings.catch_warnings():
+        # That PEFT calls what transformers deprecates is nothing to tell a user.
+        warnings.simplefilter("ignore", FutureWarning)
+        return PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=False)
 
 
 @contextlib.contextmanager

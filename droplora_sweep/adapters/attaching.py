@@ -6,16 +6,15 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from peft.tuners.lora.layer import LoraLayer
-
 from droplora_sweep.errors import SweepError
 from droplora_sweep.spec.methods import method_of
 
-from .adapted import Adapted, PeftAdapted
+from .adapted import Adapted, PeftAdapted, lora_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from peft.tuners.lora.layer import LoraLayer
     from transformers import PreTrainedModel
 
     from droplora_sweep.spec.adapter import AdapterSpec
@@ -53,9 +52,6 @@ def _class_of(method: Method) -> type[Adapted]:
     if not (isinstance(found, type) and issubclass(found, wanted)):
         raise SweepError(f"{place}, which must be a subclass of {wanted.__name__}")
     return found
-
-
-_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -96,9 +92,7 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
     assert isinstance(adapted, PeftAdapted)
     try:
         layers = {
-            name.removeprefix(_PREFIX): _shape_of_update(module)
-            for name, module in adapted.model.named_modules()
-            if isinstance(module, LoraLayer)
+            name: _shape_of_update(layer) for name, layer in lora_layers(adapted.model).items()
         }
         num_trained = sum(
             weight.numel() for weight in adapted.model.parameters() if weight.requires_grad

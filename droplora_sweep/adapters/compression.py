@@ -24,7 +24,7 @@ from safetensors.torch import load, save
 from droplora_sweep.errors import InputError
 from droplora_sweep.records.layout import MODEL_CARD
 
-from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE, json_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,12 +135,12 @@ class FactoredAdapter:
             weights[name] = new.to(tensor.dtype).contiguous()
         files = {
             **self._files,
-            CONFIG_FILE: _json(self._truncated_config(rank, ranks)),
+            CONFIG_FILE: json_file(self._truncated_config(rank, ranks)),
             WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
         }
         note = {"from_rank": self.rank, "rank": rank, "relative_error": self.relative_error(rank)}
         settings = json.loads(self._files.get(SETTINGS_FILE, b"{}"))
-        files[SETTINGS_FILE] = _json({**settings, "compressed": note})
+        files[SETTINGS_FILE] = json_file({**settings, "compressed": note})
         files[MODEL_CARD] = self._truncated_card(rank).encode()
         return files
 
@@ -228,10 +228,6 @@ def _layer_and_factor(name: str) -> tuple[str, str]:
     match = _FACTOR.fullmatch(name)
     assert match is not None, f"not a LoRA factor: {name}"
     return match["layer"], match["factor"]
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _refused(problem: str) -> InputError:

@@ -52,7 +52,7 @@ def adapter_files(
     plain = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     contiguous = {name: tensor.contiguous() for name, tensor in plain.items()}
     return {
-        CONFIG_FILE: _json(_adapter_config(config, trial.model)),
+        CONFIG_FILE: json_file(_adapter_config(config, trial.model)),
         WEIGHTS_FILE: save(contiguous, metadata={"format": "pt"}),
         SETTINGS_FILE: _settings(trial, facts),
     }
@@ -82,10 +82,11 @@ def require_safetensors(folder: Path) -> None:
 
 
 def _settings(trial: TrialSpec, facts: Mapping[str, Any]) -> bytes:
-    return _json({"trial": trial.model_dump(mode="json"), **facts})
+    return json_file({"trial": trial.model_dump(mode="json"), **facts})
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def json_file(value: Mapping[str, Any]) -> bytes:
+    """Return the content of a JSON file; equal values give the same bytes."""
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 

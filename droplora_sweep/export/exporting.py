@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.adapters.export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE
+from droplora_sweep.adapters.export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE, json_file
 from droplora_sweep.analysis.intervals import mean as mean_estimate
 from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.errors import InputError
@@ -154,9 +154,8 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
     if config.get("use_rslora"):
         config["lora_alpha"] = config["lora_alpha"] * math.sqrt(config["r"])
         config["use_rslora"] = False
-    changed = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
     return {
-        CONFIG_FILE: changed,
+        CONFIG_FILE: json_file(config),
         WEIGHTS_FILE: files[WEIGHTS_FILE],
         SETTINGS_FILE: files[SETTINGS_FILE],
     }

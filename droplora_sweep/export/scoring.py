@@ -6,15 +6,13 @@ import contextlib
 import json
 import math
 import re
-import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from peft import PeftModel
 
-from droplora_sweep.adapters.adapted import unloaded
+from droplora_sweep.adapters.adapted import unloaded, with_saved_adapter
 from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation.context import model_context, prompt_lengths
@@ -123,11 +121,8 @@ class Scorer:
         if adapter is None:
             yield self._base
             return
-        with warnings.catch_warnings():
-            # That PEFT calls what transformers deprecates is nothing to tell a user.
-            warnings.simplefilter("ignore", FutureWarning)
-            # In the base's precision, as it was scored while it was trained.
-            adapted = PeftModel.from_pretrained(self._base, adapter, autocast_adapter_dtype=False)
+        # In the base's precision, as it was scored while it was trained.
+        adapted = with_saved_adapter(self._base, adapter)
         try:
             yield adapted
         finally:

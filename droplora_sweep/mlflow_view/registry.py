@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -180,19 +179,14 @@ def _loaded(trial: TrialRecord) -> dict[str, Any]:
     """
     if not method_of(trial.spec["adapter"]["method"]).has_rank:
         return {"transformers_model": str(trial.adapter)}
-    from peft import PeftModel
-
+    from droplora_sweep.adapters.adapted import with_saved_adapter
     from droplora_sweep.models.loading import load_base_model, load_tokenizer
 
     spec = TrialSpec.model_validate(dict(trial.spec)).model
     plain = spec.model_copy(update={"quantization": "none"})
     base = str(resolve_model(spec))
-    with warnings.catch_warnings():
-        # That PEFT calls what transformers deprecates is nothing to tell a user.
-        warnings.simplefilter("ignore", FutureWarning)
-        adapted = PeftModel.from_pretrained(
-            load_base_model(plain), str(trial.adapter), autocast_adapter_dtype=False
-        )
+    assert trial.adapter is not None, "registered trials have an adapter"
+    adapted = with_saved_adapter(load_base_model(plain), trial.adapter)
     for config in adapted.peft_config.values():
         # PEFT looks there, and else on the Hub, for the size of the vocabulary.
         config.base_model_name_or_path = base

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from peft.tuners.lora.layer import LoraLayer
 from peft.utils.other import transpose
 
-from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, refuse_quantised
+from droplora_sweep.adapters.adapted import (
+    ADAPTER,
+    PREFIX,
+    PeftAdapted,
+    lora_layers,
+    refuse_quantised,
+)
 from droplora_sweep.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,10 +76,9 @@ class Decomposed(PeftAdapted):
         refuse_quantised(base, spec.method)
         super().__init__(base, spec, seed)
         try:
-            for name, module in self.peft_model.named_modules():
-                if isinstance(module, LoraLayer):
-                    _refuse_embeddings(base, name, module, spec.method)
-                    self._decompose(name, module)
+            for name, layer in lora_layers(self.peft_model).items():
+                _refuse_embeddings(base, name, layer, spec.method)
+                self._decompose(name, layer)
         except InputError:
             self.detach()
             raise
@@ -92,7 +96,7 @@ class Decomposed(PeftAdapted):
         for part, start in (("lora_A", A_KI), ("lora_B", B_OK)):
             trained = getattr(layer, part)[ADAPTER].weight
             trained.data = start.to(weight.dtype)
-            self._start[f"{name}.{part}.weight"] = trained.detach().to("cpu", copy=True)
+            self._start[f"{PREFIX}{name}.{part}.weight"] = trained.detach().to("cpu", copy=True)
         rest = matrix - scaling * B_OK @ A_KI
         # On a GPU there is no room for both; a tensor on the CPU is kept as it is.
         self._originals.append((base_layer, weight.cpu()))
@@ -143,14 +147,13 @@ def _refuse_embeddings(base: PreTrainedModel, name: str, layer: Any, method: str
     Raises:
         InputError: Naming it.
     """
-    target = name.removeprefix("base_model.model.")
     if ADAPTER not in layer.lora_A:
-        problem = f"must match linear layers with `method: {method}`, got {target}"
+        problem = f"must match linear layers with `method: {method}`, got {name}"
         raise InputError.of("adapter.target_modules", problem)
     embeddings: Any = base.get_input_embeddings()
     if layer.get_base_layer().weight is getattr(embeddings, "base_layer", embeddings).weight:
         problem = (
-            f"must leave out {target} with `method: {method}`, which changes its weight: the "
+            f"must leave out {name} with `method: {method}`, which changes its weight: the "
             "embeddings share it"
         )
         raise InputError.of("adapter.target_modules", problem)

@@ -19,10 +19,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft.tuners.lora.layer import LoraLayer
 from torch import nn
 
-from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, seeded
+from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, lora_layers, seeded
 from droplora_sweep.errors import TrialError
 
 if TYPE_CHECKING:
@@ -89,11 +88,7 @@ class LoraDrop(PeftAdapted):
         super().__init__(base, spec, seed)
         self._settings = spec.lora_drop
         self._seed = seed
-        self._layers: dict[str, Any] = {
-            name.removeprefix("base_model.model."): module
-            for name, module in self.peft_model.named_modules()
-            if isinstance(module, LoraLayer)
-        }
+        self._layers = lora_layers(self.peft_model)
         self._facts: dict[str, Any] = {}
 
     @property

@@ -95,7 +95,7 @@ def test_a_held_out_text_is_read_before_and_after(call: Call, folder: Path, tmp_
     code, printed, _ = call("eval", file, "--set", setting)
     assert code == 0
     assert f"perplexity of the held-out text: {before:.4g}\n" in printed
-    assert "(paper protocol)" in " ".join(printed.split())
+    assert "(paper protocol, 95 % intervals)" in " ".join(printed.split())
 
 
 def test_the_test_split_is_scored_when_it_is_asked_for(call: Call, folder: Path) -> None:

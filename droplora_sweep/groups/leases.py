@@ -40,6 +40,7 @@ class _Trial:
     last: Evaluation | None = None
     delivered: int = 0
     passed: set[int] = field(default_factory=set)
+    progress: tuple[int, int] | None = None
     results: tuple[ExampleResult, ...] = ()
     outcome: Delivery | Failed | None = None
 
@@ -65,7 +66,6 @@ class LeaseBook:
         self._adjustments: list[Adjustment] = []
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
-        self._progress: dict[str, tuple[int, int]] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
         self._exploit_steps: dict[str, dict[int, ExploitStep]] = {}
@@ -161,7 +161,8 @@ class LeaseBook:
 
     def progress(self) -> dict[str, tuple[int, int]]:
         """Return the step reached and the steps in all, of each trial in training."""
-        return dict(self._progress)
+        leased = {trial_id: self._trials[trial_id].progress for trial_id in self._leases.values()}
+        return {trial_id: steps for trial_id, steps in leased.items() if steps is not None}
 
     def groups(self) -> dict[str, str]:
         """Return the group of each trial that is leased."""
@@ -199,7 +200,6 @@ class LeaseBook:
         if trial_id is None:
             return
         trial = self._trials[trial_id]
-        self._progress.pop(trial_id, None)
         exit_reason = self._exits.get(group, ExitReason())
         if trial.stopped:
             self._conclude_stopped(trial, {})
@@ -235,6 +235,7 @@ class LeaseBook:
         trial_id = queue.popleft()
         trial = self._trials[trial_id]
         trial.attempt += 1
+        trial.progress = None
         self._leases[group] = trial_id
         start, exploit_steps = self._starts.get(trial_id), self._exploit_steps.get(trial_id)
         in_order = (
@@ -255,7 +256,7 @@ class LeaseBook:
     def begin(self, group: str, step: int, num_steps: int) -> None:
         """The group's trial trains from this step on."""
         trial_id = self._leases[group]
-        self._progress[trial_id] = (step, num_steps)
+        self._trials[trial_id].progress = (step, num_steps)
         attempt = self._trials[trial_id].attempt
         self._beginnings.append(
             Beginning(trial_id=trial_id, attempt=attempt, step=step, num_steps=num_steps)
@@ -264,7 +265,7 @@ class LeaseBook:
     def step(self, group: str, step: int, num_steps: int) -> Decision | None:
         """Take a trial's progress; return whether it is to end or to be interrupted there."""
         if group in self._leases:
-            self._progress[self._leases[group]] = (step, num_steps)
+            self._held_by(group).progress = (step, num_steps)
         if self.closed:
             return Decision.INTERRUPT
         is_stopped = group in self._leases and self._held_by(group).stopped
@@ -334,9 +335,7 @@ class LeaseBook:
         return self._trials[self._leases[group]]
 
     def _release(self, group: str) -> _Trial:
-        trial_id = self._leases.pop(group)
-        self._progress.pop(trial_id, None)
-        return self._trials[trial_id]
+        return self._trials[self._leases.pop(group)]
 
     def _adjust(self, trial_id: str, trial: _Trial, exit_reason: ExitReason) -> None:
         """Try a trial that ran out of memory with half the micro-batch, or fail it."""

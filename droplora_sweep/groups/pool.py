@@ -41,6 +41,8 @@ T = TypeVar("T")
 NAMESPACE = "droplora-sweep"
 HEAD_SHARE = {HEAD: 0.001}
 """Resources of what coordinates: it runs on the head node and takes no CPU or GPU."""
+OUTCOME_WAIT_S = 2.0
+"""Longest wait for an outcome before the caller looks whether it is abandoned."""
 REMAINS_TIMEOUT_S = 30.0
 """A group that was lost may start again after this, whatever is found of it."""
 
@@ -245,6 +247,20 @@ def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
             "the death of the pool, the process on the head node in which trials and groups meet: "
             f"{why_it_died(error)}"
         ) from error
+
+
+def ask_outcome(
+    pool: ActorHandle[Any], name: str, is_abandoned: Callable[[], bool]
+) -> Delivery | Failed | None:
+    """Wait for what a trial leaves; None where it is abandoned before.
+
+    Raises:
+        PoolLostError: The pool has died.
+    """
+    outcome: Delivery | Failed | None = None
+    while outcome is None and not is_abandoned():
+        outcome = ask(pool, "outcome", name, OUTCOME_WAIT_S)
+    return None if is_abandoned() else outcome
 
 
 def find_pool(name: str) -> ActorHandle[Any]:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.groups.pool import ask
+from droplora_sweep.groups.pool import ask_outcome
 from droplora_sweep.ledger.files import write_failure_log
 from droplora_sweep.ledger.log import failpoint
 from droplora_sweep.records.layout import trial_directory
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.groups.messages import Adjustment, Delivery
+    from droplora_sweep.groups.messages import Adjustment
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import Evaluation, PlannedTrial
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 2.0
 DRAIN_INTERVAL_S = 0.2
 
 
@@ -123,15 +122,9 @@ class Recorder:
                     self._refusal = error
 
     def _collect(self, trial_id: str, state: TrialState, reason: str | None) -> None:
-        outcome: Delivery | Failed | None = None
-        while outcome is None:
-            if self._abandoned.is_set():
-                return
-            outcome = ask(self._pool, "outcome", trial_id, WAIT_S)
-        if self._abandoned.is_set():
-            return
+        outcome = ask_outcome(self._pool, trial_id, self._abandoned.is_set)
         with self._lock:
-            if self._refusal is not None:
+            if outcome is None or self._refusal is not None:
                 return
             if isinstance(outcome, Failed):
                 if outcome.log:

@@ -24,7 +24,7 @@ import ray
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
-from droplora_sweep.groups.pool import ask
+from droplora_sweep.groups.pool import ask, ask_outcome
 from droplora_sweep.ledger.files import verified_files
 from droplora_sweep.records.messages import Failed
 from droplora_sweep.spec import TrialSpec
@@ -37,14 +37,12 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.evaluation.results import ExampleResult
-    from droplora_sweep.groups.messages import Delivery
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import Reference, TrialRecord
     from droplora_sweep.spec import GroupSpec
     from droplora_sweep.tasks.task import ScoredSplit, Task
 
 
-WAIT_S = 2.0
 WAIT_INTERVAL_S = 0.2
 
 
@@ -113,20 +111,14 @@ class References:
         self._collector.shutdown(wait=True)
 
     def _collect(self, name: str, split: ScoredSplit) -> None:
-        outcome: Delivery | Failed | None = None
-        while outcome is None:
-            if self._abandoned.is_set():
-                return
-            outcome = ask(self._pool, "outcome", name, WAIT_S)
-        if self._abandoned.is_set():
-            return
+        outcome = ask_outcome(self._pool, name, self._abandoned.is_set)
         if isinstance(outcome, Failed):
             self._say(
                 f"the untrained model has no score on the {split} examples, and trials are not "
                 f"compared with it: {outcome.reason}"
             )
-            return
-        self.record(split, outcome.results)
+        elif outcome is not None:
+            self.record(split, outcome.results)
 
 
 def recorded(

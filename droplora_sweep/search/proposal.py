@@ -34,15 +34,21 @@ def suggest(
         sweep: The space.
         identify: Trial id and fingerprint of a numbered trial.
     """
-    params: dict[str, Scalar] = {}
-    for path in active_order(sweep):
-        if is_active(path, params, sweep):
-            params[path] = draw(trial, path, sweep.search.parameters[path])
+    params = draw_all(trial, sweep)
     spec = resolve(params, sweep)
     trial_id, fingerprint = identify(trial.number, spec)
     return PlannedTrial.of(
         spec, params, trial_id=trial_id, number=trial.number, fingerprint=fingerprint
     )
+
+
+def draw_all(trial: optuna.trial.Trial, sweep: SweepSpec) -> dict[str, Scalar]:
+    """Draw a raw value for every parameter that is active beside those drawn before it."""
+    values: dict[str, Scalar] = {}
+    for path in active_order(sweep):
+        if is_active(path, values, sweep):
+            values[path] = draw(trial, path, sweep.search.parameters[path])
+    return values
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState as OptunaState
 
-from droplora_sweep.spec import active_order, is_active, variant_key, variants
+from droplora_sweep.spec import variant_key, variants
 from droplora_sweep.spec.space import field_value
 
-from .proposal import draw
+from .proposal import draw_all
 from .samplers import make_sampler
 
 if TYPE_CHECKING:
@@ -75,9 +75,4 @@ def propose(
         if is_drawn and variant.items() <= known.params.items():
             own.add_trial(known)
     own.enqueue_trial(dict(variant))
-    trial = own.ask()
-    values: dict[str, Scalar] = {}
-    for path in active_order(sweep):
-        if is_active(path, values, sweep):
-            values[path] = draw(trial, path, sweep.search.parameters[path])
-    return values
+    return draw_all(own.ask(), sweep)

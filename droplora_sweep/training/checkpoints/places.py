@@ -12,7 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.publishing import MANIFEST, publish_folder
@@ -21,7 +21,6 @@ from droplora_sweep.storage.object_store import ObjectStore, below, is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
 
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -140,26 +139,11 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class CheckpointPlace(Protocol):
-    """Keeps checkpoints by name, ``step-00000040``, each whole or not at all.
+CheckpointPlace: TypeAlias = CheckpointsInFolder | CheckpointsInStore
+"""Place of checkpoints by name, ``step-00000040``, each whole or not at all.
 
-    Every method raises OSError or SweepError where the file system or the store refuse.
-    """
-
-    def names(self) -> list[str]:
-        """The checkpoints, newest first; there may be damaged ones among them."""
-
-    def folder(self, name: str) -> AbstractContextManager[Path]:
-        """A checkpoint as a folder, for as long as it is read."""
-
-    def publish(self, name: str, files: Mapping[str, bytes | Callable[[Path], None]]) -> None:
-        """Add a checkpoint, all of it or none."""
-
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep`` checkpoints, and what writers that died have left."""
-
-    def clear(self) -> None:
-        """Remove them all; to be done once the trial's end is recorded."""
+Every method raises OSError or SweepError where the file system or the store refuse.
+"""
 
 
 def checkpoint_place(trial: str, name: str = CHECKPOINTS) -> CheckpointPlace:

@@ -171,6 +171,12 @@ def test_the_mean_weighs_benchmarks_and_not_examples() -> None:
     assert score(reversed(results)) == score(results)
 
 
+def test_a_response_that_is_right_in_part_gets_its_credit() -> None:
+    part = replace(result("b", False), credit=0.25)
+    assert part.score == 0.25
+    assert score([part, replace(result("b", True), example_id="2")])["b"] == 0.625
+
+
 def predicted(example_id: str, prediction: str | None) -> ExampleResult:
     return replace(result("b", False), example_id=example_id, prediction=prediction)
 

@@ -14,13 +14,11 @@ from droplora_sweep.scorers.table import SCORERS, make_scorer, scorer_names
 
 OPTIONS = ("answer1", "answer2")
 GOLDS = {
+    **dict.fromkeys(SCORERS, "Paris"),
     "choice": "answer2",
     "number": "72",
     "math": r"\frac{1}{2}",
     "code": "assert f(1) == 2",
-    "judge": "",
-    "exact": "Paris",
-    "regex": "72",
 }
 BAD_GOLDS = {"choice": "answer3", "number": "1e3", "code": "assert ("}
 
@@ -81,6 +79,6 @@ def test_a_scoring_that_nothing_brings() -> None:
     with pytest.raises(PluginError) as refused:
         make_scorer("bleu")
     assert str(refused.value) == (
-        "must be one of choice, number, math, code, judge, exact, regex, got bleu: no package "
-        "that is installed here brings it"
+        f"must be one of {', '.join(SCORERS)}, got bleu: no package that is installed here brings "
+        "it"
     )

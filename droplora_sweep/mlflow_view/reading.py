@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlflow.exceptions import MlflowException
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import TRIAL
+from droplora_sweep.records.trial import EarlierTrial
 
 from . import values
 from .client import all_runs, connect, find_experiment, first_line
@@ -72,24 +72,7 @@ def fetched_adapter(run_id: str, uri: str | None, storage: Path) -> Iterator[Pat
         yield Path(path)
 
 
-@dataclass(frozen=True)
-class PublishedTrial:
-    """A complete trial.
-
-    Attributes:
-        origin: ``first/t0007-3f2a91bc``.
-        spec: The ``TrialSpec``, as JSON values.
-        metrics: Its last ones.
-        digests: Beginnings of the data's digests, by ``<benchmark>/<split>``.
-    """
-
-    origin: str
-    spec: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    digests: Mapping[str, str]
-
-
-def published_trials(experiment: str, uri: str | None, storage: Path) -> list[PublishedTrial]:
+def published_trials(experiment: str, uri: str | None, storage: Path) -> list[EarlierTrial]:
     """The complete trials of an experiment that a sweep was published to.
 
     Args:
@@ -120,7 +103,7 @@ def _is_of_one_setting(tags: Mapping[str, str]) -> bool:
     return "trial_id" in tags and not any(name.startswith(COPIED) for name in tags)
 
 
-def _read(client: MlflowClient, run: Run) -> PublishedTrial:
+def _read(client: MlflowClient, run: Run) -> EarlierTrial:
     with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
         path = client.download_artifacts(run.info.run_id, TRIAL, folder)
         spec = json.loads(Path(path).read_text())["spec"]
@@ -128,7 +111,7 @@ def _read(client: MlflowClient, run: Run) -> PublishedTrial:
     inputs = run.inputs.dataset_inputs if run.inputs is not None else []
     digests = {one.dataset.name: one.dataset.digest for one in inputs}
     origin = f"{tags.get('sweep', 'mlflow')}/{tags['trial_id']}"
-    return PublishedTrial(origin, spec, run.data.metrics, digests)
+    return EarlierTrial(origin=origin, spec=spec, metrics=run.data.metrics, digests=digests)
 
 
 def comparison_link(

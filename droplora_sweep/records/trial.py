@@ -298,6 +298,23 @@ class StartingPoint:
     values: Mapping[str, Scalar]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlierTrial:
+    """A complete trial of another sweep, from its ledger or from MLflow.
+
+    Attributes:
+        origin: The sweep and the trial: ``first/t0007-3f2a91bc``.
+        spec: The ``TrialSpec``, as JSON values.
+        metrics: Its last ones.
+        digests: Of the data, by ``<benchmark>/<split>``; MLflow has their beginnings.
+    """
+
+    origin: str
+    spec: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    digests: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Session:
     """Work of one driver on a sweep.

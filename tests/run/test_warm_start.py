@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,9 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.plan.survey import prepare
-from droplora_sweep.records.trial import TrialState, trial_id
+from droplora_sweep.records.trial import EarlierTrial, TrialState, trial_id
 from droplora_sweep.run.deciding import decide
-from droplora_sweep.run.warm_start import Earlier, earlier_trials, warm_start
+from droplora_sweep.run.warm_start import earlier_trials, warm_start
 from droplora_sweep.search.history import search_history
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
@@ -51,10 +52,12 @@ def make_sweep(name: str = "new", **fields: Any) -> SweepSpec:
     return SweepSpec.model_validate({"name": name, "search": search, **fields})
 
 
-def earlier(sweep: SweepSpec, score: float, digests: Any = DIGESTS, **values: Any) -> Earlier:
+def earlier(sweep: SweepSpec, score: float, digests: Any = DIGESTS, **values: Any) -> EarlierTrial:
     drawn = {RATE: 0.2, RANK: 8, ALPHA: 2, RATE_OF_LR: 1e-3, **values}
     spec = resolve(drawn, sweep).model_dump(mode="json")
-    return Earlier(f"old/t{score:g}", spec, {"val/mean": score}, digests)
+    return EarlierTrial(
+        origin=f"old/t{score:g}", spec=spec, metrics={"val/mean": score}, digests=digests
+    )
 
 
 def test_the_same_trial_with_another_seed_informs_as_it_is() -> None:
@@ -82,7 +85,9 @@ def test_the_same_trial_with_another_seed_informs_as_it_is() -> None:
     ],
     ids=["task", "model", "fixed setting", "data", "outside of the space"],
 )
-def test_of_another_task_model_setting_or_space_only_the_place_is_taken(other: Earlier) -> None:
+def test_of_another_task_model_setting_or_space_only_the_place_is_taken(
+    other: EarlierTrial,
+) -> None:
     priors, points = warm_start([[other]], make_sweep(), DIGESTS)
     assert not priors
     [point] = points
@@ -118,7 +123,7 @@ def test_many_trials_are_thinned_evenly_over_their_ranks() -> None:
 
 def test_a_trial_that_this_version_cannot_read_is_left_out() -> None:
     trial = earlier(make_sweep(), 0.5)
-    broken = Earlier(trial.origin, {**trial.spec, "odd": 1}, trial.metrics, trial.digests)
+    broken = replace(trial, spec={**trial.spec, "odd": 1})
     assert warm_start([[broken]], make_sweep(), DIGESTS) == ((), ())
 
 

@@ -78,7 +78,7 @@ def _start(node: Mapping[str, float], folder: Path) -> None:
 
 @contextlib.contextmanager
 def _token(folder: Path) -> Iterator[Path]:
-    """A new token's file, which is locked for as long as its driver lives."""
+    """Make a token's file, which is locked for as long as its driver lives."""
     path = folder / TOKEN_FILE
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -90,7 +90,7 @@ def _token(folder: Path) -> Iterator[Path]:
 
 
 def _remove_left_behind() -> None:
-    """Remove the folders of drivers of this user that were killed: nobody locks their tokens."""
+    """Remove folders of this user's drivers that were killed: no process locks their tokens."""
     for path in ROOT.glob(f"{PREFIX}*/{TOKEN_FILE}"):
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,29 +99,37 @@ def _remove_left_behind() -> None:
                 shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def _settings(token: Path) -> dict[str, str]:
-    """Environment of Ray's processes; Ray turns its authentication on where nothing says off."""
+def _settings(token: Path) -> dict[str, str | None]:
+    """Return the environment of Ray's processes.
+
+    Ray turns its authentication on by itself where nothing says off; its mode is restored after.
+    """
     return {
         "RAY_AUTH_TOKEN_PATH": str(token),
         # Ray is then reached at 127.0.0.1, on Linux too. Processes read it as they import ray;
         # this one may have imported it before.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        _AUTH_MODE: os.environ.get(_AUTH_MODE),
     }
 
 
 @contextlib.contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set variables, and give all of them and Ray's mode of authentication back after."""
-    before = {name: os.environ.get(name) for name in (*settings, _AUTH_MODE)}
-    os.environ.update(settings)
+def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables, or unset those that are None, and restore all of them after."""
+    before = {name: os.environ.get(name) for name in settings}
+    _set_all(settings)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set_all(before)
+
+
+def _set_all(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 LOCAL = "local"
@@ -140,7 +148,7 @@ class RayAddress:
 
     Attributes:
         address: ``local``, or what ``ray.init`` takes.
-        source: Where it was read: an option, or the name of a variable.
+        source: The option, or the name of the variable, that it was read from.
     """
 
     address: str
@@ -152,7 +160,7 @@ class RayAddress:
 
 
 def resolve_address(address: str | RayAddress) -> RayAddress:
-    """``auto`` becomes the cluster in RAY_ADDRESS (``ray job submit`` sets it), else ``local``."""
+    """Resolve ``auto`` to RAY_ADDRESS, which ``ray job submit`` sets, else to ``local``."""
     if isinstance(address, RayAddress):
         return address
     if address == AUTO:
@@ -162,7 +170,7 @@ def resolve_address(address: str | RayAddress) -> RayAddress:
 
 
 def local_node() -> dict[str, float]:
-    """This machine's resources, as a Ray started here has them."""
+    """Return this machine's resources, as a Ray that is started here has them."""
     num_gpus = len(list(NVIDIA_DEVICES.iterdir())) if NVIDIA_DEVICES.is_dir() else 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -174,9 +182,9 @@ def local_node() -> dict[str, float]:
 def connect(address: str | RayAddress) -> Iterator[None]:
     """Join a cluster, or start one on this machine that ends with the sweep.
 
-    Meanwhile RAY_ADDRESS names a cluster that was joined: with another Ray on the host, processes
-    of Ray Train could not tell which one is theirs. A Ray that is started here has no dashboard,
-    which is what they look for: they are to give up there, and not to ask another one.
+    Meanwhile RAY_ADDRESS names the joined cluster: with another Ray on the host, processes of Ray
+    Train could not tell which one is theirs. For a Ray that is started here it is unset: they look
+    for a dashboard, which that Ray lacks, and must not ask another Ray for it.
 
     Args:
         address: ``auto``, ``local``, or what ``ray.init`` takes.
@@ -186,7 +194,7 @@ def connect(address: str | RayAddress) -> Iterator[None]:
     """
     cluster = resolve_address(address)
     if cluster.address == LOCAL:
-        with _named(None), local_ray(local_node()):
+        with _environment({ADDRESS: None}), local_ray(local_node()):
             yield
         return
     cluster = _found(cluster)
@@ -198,14 +206,14 @@ def connect(address: str | RayAddress) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_answer(cluster, str(error)) from error
     try:
-        with _named(cluster.address):
+        with _environment({ADDRESS: cluster.address}):
             yield
     finally:
         ray.shutdown()
 
 
 def nodes_at(address: str) -> list[Mapping[str, float]]:
-    """Resources of the nodes at an address, without starting a cluster.
+    """Return the resources of the nodes at an address, without starting a cluster.
 
     Raises:
         SweepError: There is no cluster at the address.
@@ -245,7 +253,7 @@ def require_answer(cluster: RayAddress) -> None:
 
 
 def _found(cluster: RayAddress) -> RayAddress:
-    """``auto`` in RAY_ADDRESS as the Ray that was last started on this machine."""
+    """Resolve ``auto`` in RAY_ADDRESS to the Ray that was last started on this machine."""
     if cluster.address != AUTO:
         return cluster
     try:
@@ -261,17 +269,3 @@ def _no_answer(cluster: RayAddress, reason: str) -> SweepError:
         f"{cluster.source}: no Ray cluster answers at {cluster.address}: {said}; {remedy}, or "
         "--address local to run on this machine"
     )
-
-
-@contextlib.contextmanager
-def _named(address: str | None) -> Iterator[None]:
-    """Have RAY_ADDRESS name the connected cluster or none, here and in what Ray Train starts."""
-    before = os.environ.pop(ADDRESS, None)
-    if address is not None:
-        os.environ[ADDRESS] = address
-    try:
-        yield
-    finally:
-        os.environ.pop(ADDRESS, None)
-        if before is not None:
-            os.environ[ADDRESS] = before

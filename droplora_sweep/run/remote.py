@@ -1,7 +1,7 @@
 """A sweep whose driver runs on the head node of a cluster that is reached by Ray Client.
 
-Tune moves itself to the cluster under ``ray://``, away from the ledger its callbacks write; so the
-whole driver goes there. What it prints is shown here, and Ctrl-C here interrupts it there.
+Under ``ray://`` Ray Tune moves itself to the cluster, away from the ledger that its callbacks
+write; so the whole driver goes there. Its output is shown here, and Ctrl-C here interrupts it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 REMOTE = "ray://"
-"""What the address of a Ray Client server begins with."""
+"""Beginning of a Ray Client server's address."""
 WAIT_S = 5.0
 PACKAGE = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
 
 
 class _RemoteDriver:
-    """An actor on the head node: runs the command line there and keeps what it prints."""
+    """An actor on the head node: runs the command line there and keeps its output."""
 
     def __init__(self, name: str, text: str, storage: str, options: Sequence[str]) -> None:
         import ray
@@ -57,7 +57,7 @@ class _RemoteDriver:
         self._reader.start()
 
     def lines(self, start: int, wait_s: float) -> tuple[list[str], int | None]:
-        """Lines from number ``start`` on, and the exit code once all of them are here."""
+        """Return lines from number ``start`` on, and the exit code once these are the last."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._lines) > start or not self._reader.is_alive(), wait_s
@@ -90,7 +90,7 @@ def run_remotely(
 
     Args:
         address: ``ray://host:port``.
-        name: What the search-space file is called.
+        name: File name of the search space.
         text: The file in one piece; models and data it names are those of the head node.
         storage: The sweep's; a relative one lies in the head node's home folder.
         show: Takes each line the driver prints.
@@ -121,8 +121,8 @@ def run_remotely(
     except (ray.exceptions.RayActorError, ConnectionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SweepError(
-            f"the driver on the head node of {address} is no longer seen from here: {reason}; it "
-            "ends in order where it can, and `resume` goes on from its storage"
+            f"lost contact with the driver on the head node of {address}: {reason}; it ends in "
+            "order where it can, and `droplora-sweep resume` continues from its storage"
         ) from error
     finally:
         ray.shutdown()

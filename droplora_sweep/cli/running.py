@@ -112,12 +112,13 @@ def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
         command = sweep_command("sync", storage, name)
         why = f"MLflow lacks some of it: {result.unpublished}"
         print_lines(console, [why, f"publish it when MLflow answers: {command}"])
-    if result.outcome is SweepOutcome.INTERRUPTED:
+    outcome, reason = result.ending.outcome, result.ending.reason
+    if outcome is SweepOutcome.INTERRUPTED:
         command = sweep_command("resume", storage, name)
-        print_lines(console, [f"interrupted by {result.reason}, resumable: {command}"])
+        print_lines(console, [f"interrupted by {reason}, resumable: {command}"])
         raise typer.Exit(EXIT_INTERRUPTED)
-    if result.outcome is SweepOutcome.FAILED:
-        complain(f"the sweep failed: {result.reason}")
+    if outcome is SweepOutcome.FAILED:
+        complain(f"the sweep failed: {reason}")
         raise typer.Exit(EXIT_FAILED)
     num_failed = sum(trial.state is TrialState.FAILED for trial in result.ledger.records())
     if num_failed or result.unpublished is not None:

@@ -1,1 +1,1 @@
-"""What a driver does around a search: start, stages, requests, records, forks, resumes, reruns."""
+"""A driver's work around a search: start, stages, requests, records, forks, resumes, reruns."""

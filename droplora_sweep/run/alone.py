@@ -32,7 +32,7 @@ class LoneGroup:
     """One group, which trains one trial after the other.
 
     Args:
-        pool: Where it finds its trials.
+        pool: Hands it its trials.
         groups: The group's manager.
     """
 

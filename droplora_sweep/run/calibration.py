@@ -48,15 +48,15 @@ MAX_VALIDATION: Final = 64
 
 @dataclass(frozen=True)
 class Short:
-    """How one short trial went.
+    """Measurements of one short trial.
 
     Attributes:
-        num_steps: That were taken.
+        num_steps: Optimiser steps taken.
         train_s: Seconds of its steps.
         evaluation_s: Seconds of its evaluation.
         wall_s: Seconds from handing it in to having its files.
-        num_tokens: That it was trained on, without padding.
-        peak_memory_bytes: Of the worker that used most.
+        num_tokens: Tokens that it was trained on, without padding.
+        peak_memory_bytes: Peak of the worker that used most.
     """
 
     num_steps: int
@@ -69,12 +69,12 @@ class Short:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured.
+    """Measurements of a calibration.
 
     Attributes:
         pace: Seconds of one group's parts of a trial, scaled to whole evaluations.
         tokens_per_step: Tokens of a global batch, without padding.
-        peak_memory_bytes: Of the worker that used most.
+        peak_memory_bytes: Peak of the worker that used most.
     """
 
     pace: Pace
@@ -96,8 +96,8 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
     sweep = prepared.sweep
     trial, num_sources = first_setting(sweep), _num_sources(prepared)
     say(
-        "calibrating: starting a group; then about a minute of training and evaluation, more "
-        f"where {NUM_WARM_STEPS} steps alone take long"
+        "calibrating: starting a group, then training and evaluating for about a minute, or "
+        f"longer where {NUM_WARM_STEPS} steps take longer"
     )
     with lone_group(sweep, address, say) as group:
         warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources, NUM_WARM_VALIDATION)
@@ -117,17 +117,17 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
 
 
 def first_setting(sweep: SweepSpec) -> TrialSpec:
-    """The trial that a sweep runs first, or would."""
+    """Return the trial that a sweep runs first."""
     return resolve(baselines(sweep)[0], sweep)
 
 
 def shortened(
     trial: TrialSpec, num_steps: int, num_sources: int, num_validation: int = MAX_VALIDATION
 ) -> TrialSpec:
-    """The trial with data for about so many steps, and one evaluation of fewer examples.
+    """Return a trial with data for about so many steps, and one evaluation of fewer examples.
 
     Args:
-        trial: What is timed.
+        trial: The trial to shorten.
         num_steps: Optimiser steps.
         num_sources: Training sets that ``task.num_train`` limits one by one.
         num_validation: Examples per benchmark, if the trial has as many.
@@ -148,12 +148,12 @@ def shortened(
 
 
 def steps_to_time(warm: Short) -> int:
-    """Steps that take about ``STEPS_S``, at the pace of the first trial."""
+    """Return the steps that take about ``STEPS_S``, at the pace of the first trial."""
     return max(NUM_WARM_STEPS, round(STEPS_S / (warm.train_s / warm.num_steps)))
 
 
 def examples_to_time(warm: Short, num_validation: int) -> int:
-    """Examples per benchmark that take about ``EVALUATION_S``, at the pace of the first trial.
+    """Return the examples per benchmark that take about ``EVALUATION_S``, at the same pace.
 
     Args:
         warm: The first trial.
@@ -164,9 +164,9 @@ def examples_to_time(warm: Short, num_validation: int) -> int:
 
 
 def read_off(warm: Short, timed: Short, evaluated_share: float) -> Calibration:
-    """What two short trials say.
+    """Derive a calibration from two short trials.
 
-    The first one's wall time holds the group's start as well.
+    The first trial's wall time includes the start of the group.
 
     Args:
         warm: The first trial.
@@ -192,7 +192,11 @@ def _num_sources(prepared: Prepared) -> int:
 
 
 def _run(trial_id: str, spec: TrialSpec, group: LoneGroup) -> Short:
-    """One trial's whole way; SweepError where it fails."""
+    """Train, time and evaluate one trial.
+
+    Raises:
+        SweepError: The trial failed.
+    """
     evaluations: list[Evaluation] = []
     started_s = time.monotonic()
     outcome = group.train(trial_id, spec, on_evaluation=evaluations.append)

@@ -1,8 +1,8 @@
-"""The confirmation of a sweep, worked out from its ledger: arms, runs, decisions, what to test.
+"""The confirmation of a sweep, worked out from its ledger: arms, runs, decisions, final tests.
 
 Which settings are confirmed follows from the search trials that were there when the first
-confirmation run started, and how from the spec; so it is the same at every look at the ledger. Test
-scores are read by none of this.
+confirmation run started, and how from the spec; so it is the same each time that the ledger is
+read. Test scores are read by none of this.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A confirmation, as far as it is.
+    """The state of a confirmation.
 
     Attributes:
         comparisons: The arms of each benchmark; empty where there is nothing to compare.
-        budget: Seeds, looks and cost.
-        progress: What is next, or what was decided.
+        budget: Seeds, interim analyses and cost.
+        progress: The runs that are next, or the decisions.
         origins: The search trial that each arm has its setting from, by arm's name.
-        specs: What each arm trains, but for the seed, by its name.
+        specs: The setting that each arm trains, but for the seed, by its name.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -49,14 +49,14 @@ class Confirmation:
         return len(self.specs)
 
     def run_spec(self, arm: str, seed: int) -> TrialSpec:
-        """One run: the arm's setting with that seed."""
+        """Return one run: the arm's setting with that seed."""
         return self.specs[arm].model_copy(update={"seed": seed})
 
 
 def confirmation_of(
     record: SweepRecord, scores: Callable[[str], Scores | None]
 ) -> Confirmation | None:
-    """The confirmation of a sweep whose search is over; None where none is asked for.
+    """Return the confirmation of a sweep whose search is over; None where none is asked for.
 
     Args:
         record: The sweep.
@@ -65,7 +65,7 @@ def confirmation_of(
     if record.spec.get("confirm") is None:
         return None
     sweep = recorded_sweep(record)
-    assert sweep.confirm is not None, "it was just there"
+    assert sweep.confirm is not None, "the spec has it"
     searched = comparable_before_confirming(record)
     comparisons = affordable_comparisons(
         searched,
@@ -92,7 +92,7 @@ def confirmation_of(
 
 
 def budget_of(sweep: SweepSpec) -> Budget:
-    """Seeds, looks and cost of a sweep that has ``confirm``."""
+    """Return seeds, interim analyses and cost of a sweep that has ``confirm``."""
     confirm = sweep.confirm
     assert confirm is not None, "there is a confirmation"
     return Budget(
@@ -105,9 +105,10 @@ def budget_of(sweep: SweepSpec) -> Budget:
 
 
 def comparable_before_confirming(record: SweepRecord) -> list[TrialRecord]:
-    """The search trials that arms are picked from: those before the first confirmation run.
+    """Return the search trials that arms are picked from.
 
-    Later ones come too late; clones whose scores may not be compared are left out too.
+    Trials after the first confirmation run come too late; clones whose scores may not be compared
+    are left out too.
     """
     trials: list[TrialRecord] = []
     for trial in record.trials:
@@ -118,24 +119,24 @@ def comparable_before_confirming(record: SweepRecord) -> list[TrialRecord]:
 
 
 def looked_at_note(origin: SweepRecord) -> str | None:
-    """What the user of a fork has to know where the first sweep was tested; None elsewhere."""
+    """Return a warning for a fork of a sweep that has been tested; None for other forks."""
     if not any(trial.is_tested for trial in origin.trials):
         return None
     return (
-        f"{origin.name} has scored its winners on the test split: what this sweep decides is not "
-        "blind to that any more, and its test scores tell less"
+        f"{origin.name} has scored its winners on the test split: this sweep's decisions are no "
+        "longer blind to that, and its own test scores say less"
     )
 
 
 def wanted_on_test(
     confirmation: Confirmation, decisions: Sequence[ConfirmedDecision], record: SweepRecord
 ) -> dict[str, tuple[str, ...]]:
-    """Benchmarks to score on the test split by trial's id: every seed of the winners and p = 0.
+    """Return benchmarks to score on the test split, by trial's id: all seeds of winners and p = 0.
 
     Empty while anything is to be trained, and for what was scored before.
 
     Args:
-        confirmation: How far it is.
+        confirmation: Its state.
         decisions: One per comparison; nothing is scored for those that are withheld.
         record: The sweep.
     """
@@ -168,7 +169,7 @@ def _arm_spec(name: str, trial: TrialRecord, confirm: ConfirmSpec) -> TrialSpec:
 def _merged(
     comparisons: Sequence[Comparison], specs: Mapping[str, TrialSpec]
 ) -> tuple[Comparison, ...]:
-    """The comparisons with one name for arms that train the same: one run serves all."""
+    """Give arms that train the same one name in all comparisons: one run serves all."""
     first: dict[str, str] = {}
     same = {}
     for name, spec in specs.items():
@@ -191,7 +192,7 @@ def _merged(
 def _runs(
     trials: Iterable[TrialRecord], arms: Sequence[str], scores: Callable[[str], Scores | None]
 ) -> dict[tuple[str, int], Scores]:
-    """Scores of every run that has ended; of one that failed or was stopped there are none."""
+    """Return the scores of every run that has ended; a failed or stopped one has none."""
     return {
         (trial.arm, trial.spec["seed"]): (
             scores(trial.trial_id) or {} if trial.state is TrialState.COMPLETE else {}

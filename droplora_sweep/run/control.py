@@ -18,7 +18,6 @@ from droplora_sweep.spec.methods import METHODS, method_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Protocol
 
     from ray.actor import ActorHandle
 
@@ -30,12 +29,7 @@ if TYPE_CHECKING:
     from droplora_sweep.search.searcher import StudySearcher
     from droplora_sweep.spec import Scalar, SweepSpec
 
-    class Identify(Protocol):
-        """Trial id and fingerprint of a numbered trial."""
-
-        def __call__(
-            self, number: int, spec: TrialSpec, start: AdapterStart | None = None
-        ) -> tuple[str, str]: ...
+    from .runs import Identity
 
 
 SAME_SHAPES = ("rank", "alpha", "target_modules")
@@ -45,13 +39,13 @@ SAME_SHAPES = ("rank", "alpha", "target_modules")
 def cloned_spec(
     ledger: Ledger, parent: TrialRecord, settings: Sequence[str], *, from_adapter: bool
 ) -> TrialSpec:
-    """A trial's spec with other settings, checked as a file's would be.
+    """Return a trial's spec with other settings, checked as a file's would be.
 
     Args:
         ledger: The trial's sweep.
         parent: The trial.
         settings: ``path=value`` strings.
-        from_adapter: Whether the clone is to start from its adapter.
+        from_adapter: True where the clone is to start from the trial's adapter.
 
     Raises:
         InputError: With every fault of the settings.
@@ -62,7 +56,7 @@ def cloned_spec(
     prepared = prepare(file)
     digests = prepared.data_digests()
     if digests != ledger.record.data_digests:
-        problem = f"must be as when {ledger.record.name} was started, and has changed since"
+        problem = f"must be as when {ledger.record.name} was started, but has changed since"
         raise InputError.of("data", problem)
     clone = prepared.sweep.trial.with_alpha()
     if from_adapter:
@@ -76,13 +70,13 @@ def cloned_spec(
         assert parent.adapter is not None
         verify_adapter(parent.adapter, parent.adapter_digest)
     elif clone == before:
-        problem = f"must change something, or the clone is {parent.trial_id} again"
+        problem = f"must change a field, or the clone would repeat {parent.trial_id}"
         raise InputError.of("--set", problem)
     return clone
 
 
 def start_problems(parent: TrialSpec, clone: TrialSpec) -> Iterator[str]:
-    """Why a clone's training cannot start from its parent's adapter; nothing where it can.
+    """Yield each reason why a clone's training cannot start from its parent's adapter.
 
     ``lora`` and ``droplora`` are one method.
     """
@@ -105,12 +99,12 @@ def start_problems(parent: TrialSpec, clone: TrialSpec) -> Iterator[str]:
 def shown_params(
     parent: Mapping[str, Scalar], before: TrialSpec, clone: TrialSpec
 ) -> dict[str, Scalar]:
-    """What tables show of a clone: its parent's fields, and all that differ.
+    """Return the fields that tables show of a clone: its parent's, and all that differ.
 
     Args:
-        parent: The parent's, by dotted path.
+        parent: The fields shown of the parent, by dotted path.
         before: The parent's spec.
-        clone: The clone's.
+        clone: The clone's spec.
     """
     changed = [
         path for path in SEARCHABLE_FIELDS if get_field(before, path) != get_field(clone, path)
@@ -124,14 +118,14 @@ class Control:
     """Takes requests out of a sweep's mailbox, records them and acts on them.
 
     It runs on the thread of the search, so that no trial is drawn, started or ended meanwhile. A
-    request is in the ledger before anything is done about it: who resumes the sweep does the rest.
+    request is in the ledger before it is acted on: a driver that resumes the sweep does the rest.
 
     Args:
-        sweep: What is run.
+        sweep: The running sweep.
         ledger: Its ledger.
         searcher: Hands out clones.
         pins: Trials that the scheduler must not stop.
-        pool: Where trials are stopped.
+        pool: Stops trials.
         identify: Names clones.
     """
 
@@ -142,7 +136,7 @@ class Control:
         searcher: StudySearcher,
         pins: Pins,
         pool: ActorHandle[Any],
-        identify: Identify,
+        identify: Identity,
     ) -> None:
         self._sweep = sweep
         self._ledger = ledger
@@ -151,10 +145,10 @@ class Control:
         self._pool = pool
         self._identify = identify
         self._mailbox = Mailbox(ledger.directory, ledger.holder.token)
-        self._take_up()
+        self._resume()
 
     def __call__(self) -> None:
-        """Act on what has come.
+        """Act on the requests that have come.
 
         Raises:
             SweepError: The ledger or the mailbox cannot be written.
@@ -162,17 +156,16 @@ class Control:
         for request in self._mailbox.take():
             self._mailbox.answer(request, self._do(request))
 
-    def _take_up(self) -> None:
-        """What earlier drivers were asked for and did not live to do."""
-        record = self._ledger.record
-        for trial in record.trials:
-            if not trial.is_finished and trial.stop_asked_by is not None:
+    def _resume(self) -> None:
+        """Do what earlier drivers were asked for and did not live to do."""
+        unfinished = [trial for trial in self._ledger.records() if not trial.is_finished]
+        for trial in unfinished:
+            if trial.stop_asked_by is not None:
                 self._pool.stop.remote(trial.trial_id)
-            if not trial.is_finished and trial.start is not None:
-                self._provide(trial.trial_id, trial.start)
-        for clone in record.queued_clones:
-            if clone.start is not None:
-                self._provide(clone.trial_id, clone.start)
+        left: list[TrialRecord | QueuedClone] = [*unfinished, *self._ledger.record.queued_clones]
+        for each in left:
+            if each.start is not None:
+                self._provide(each.trial_id, each.start)
 
     def _do(self, request: Request) -> Answer:
         trial = self._ledger.trial(request.trial_id)
@@ -181,19 +174,19 @@ class Control:
         refusal = refusal_of(request.ask, trial)
         if refusal is not None:
             return Answer(False, refusal)
-        if request.ask is Ask.PIN:
-            if not self._ledger.trial_pinned(trial.trial_id, request.by):
-                return Answer(False, f"{trial.trial_id}: has ended just now")
+        is_pin = request.ask is Ask.PIN
+        record = self._ledger.trial_pinned if is_pin else self._ledger.trial_stop_asked
+        if not record(trial.trial_id, request.by):
+            return Answer(False, f"{trial.trial_id}: has ended just now")
+        if is_pin:
             self._pins.add(trial.trial_id)
             return Answer(True, f"{trial.trial_id}: pinned; the scheduler will not stop it")
-        if not self._ledger.trial_stop_asked(trial.trial_id, request.by):
-            return Answer(False, f"{trial.trial_id}: has ended just now")
         self._pool.stop.remote(trial.trial_id)
         return Answer(True, f"{trial.trial_id}: ends at its next step")
 
     def _clone(self, request: Request, parent: TrialRecord) -> Answer:
         if self._searcher.is_over or self._ledger.record.confirm_trials:
-            return Answer(False, f"{parent.trial_id}: the search has ended, and clones are of it")
+            return Answer(False, f"{parent.trial_id}: cannot be cloned after the search has ended")
         spec = TrialSpec.model_validate_json(json.dumps(request.spec))
         before = parent.trial_spec
         start = None
@@ -205,8 +198,8 @@ class Control:
         if self._searcher.is_known(fingerprint):
             return Answer(False, f"{parent.trial_id}: the sweep has a trial of these settings")
         # From an adapter it is another trial than the draw of the same settings.
-        drawn = None if start is not None else drawn_values(spec, self._sweep)
-        number = self._searcher.reserve(drawn or {})
+        drawn = (None if start is not None else drawn_values(spec, self._sweep)) or {}
+        number = self._searcher.reserve(drawn)
         trial_id, fingerprint = self._identify(number, spec, start)
         clone = QueuedClone(
             trial_id=trial_id,
@@ -214,7 +207,7 @@ class Control:
             fingerprint=fingerprint,
             spec=spec.model_dump(mode="json"),
             params=shown_params(parent.params, before, spec),
-            drawn=drawn or {},
+            drawn=drawn,
             clone_of=parent.trial_id,
             start=start,
             by=request.by,
@@ -233,7 +226,7 @@ class Control:
 
 
 def refusal_of(ask: Ask, trial: TrialRecord) -> str | None:
-    """Why a trial cannot be stopped or pinned; None where it can. Pure."""
+    """Return why a trial cannot be stopped or pinned; None where it can."""
     if trial.is_finished:
         return f"{trial.trial_id}: must be running, got {trial.state.lower()}"
     if trial.stage is Stage.CONFIRM:

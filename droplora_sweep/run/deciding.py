@@ -1,4 +1,4 @@
-"""A sweep's decisions from its ledger: by search, by confirmation, on test; or none, and why."""
+"""A sweep's decisions from its ledger: by search and confirmation, on test; or why none is made."""
 
 from __future__ import annotations
 
@@ -25,25 +25,22 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.grounds import ReferenceRow
-    from droplora_sweep.analysis.search_decision import Decision
-    from droplora_sweep.ledger.reader import Ledger
-    from droplora_sweep.records.trial import TrialRecord
-
-    Either = TypeVar("Either", Decision, ConfirmedDecision)
-
-    from droplora_sweep.analysis.confirmed import ConfirmedDecision
     from droplora_sweep.analysis.on_test import WinnerOnTest
     from droplora_sweep.analysis.search_decision import Decision
     from droplora_sweep.analysis.winners import Winner
+    from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.trial import TrialRecord
 
     from .confirming import Confirmation
+
+    Either = TypeVar("Either", Decision, ConfirmedDecision)
 
 
 NOTHING_ANYWHERE = "nothing can be decided on any of its benchmarks"
 
 
 class Grounds:
-    """Reads what decisions rest on; each trial's results once.
+    """The evidence for decisions: references and runs, each read from the ledger once.
 
     Args:
         ledger: A sweep's, in any state.
@@ -57,7 +54,7 @@ class Grounds:
         self._untrained: dict[str, Scores | None] = {}
 
     def rows(self, split: str) -> tuple[ReferenceRow, ...]:
-        """What has to be beaten on a split; empty where the untrained model was not scored."""
+        """Return the scores to beat on a split; empty where the untrained model was not scored."""
         if split not in self._rows:
             reference = self._record.references.get(split)
             names = [str(name) for name in self._record.spec["task"]["benchmarks"]]
@@ -68,13 +65,13 @@ class Grounds:
         return self._rows[split]
 
     def untrained(self, split: str) -> Scores | None:
-        """The untrained model's score on each example of a split."""
+        """Return the untrained model's score on each example of a split."""
         if split not in self._untrained:
             self._untrained[split] = self._ledger.untrained_scores(split)
         return self._untrained[split]
 
     def of_search(self, decisions: Sequence[Decision]) -> list[Decision]:
-        """The search stage's decisions; those about nothing are withheld."""
+        """Return the search stage's decisions; those without a sound basis are withheld."""
         complete = [one for one in self._record.comparable_trials if _is_complete(one)]
         found = []
         for decision in decisions:
@@ -91,7 +88,7 @@ class Grounds:
     def of_confirmation(
         self, decisions: Sequence[ConfirmedDecision]
     ) -> tuple[ConfirmedDecision, ...]:
-        """The confirmation's decisions; those about nothing are withheld."""
+        """Return the confirmation's decisions; those without a sound basis are withheld."""
         runs = [one for one in self._record.confirm_trials if _is_complete(one)]
         found = []
         for decision in decisions:
@@ -111,7 +108,7 @@ class Grounds:
         split: str,
         num_candidates: int,
     ) -> Either:
-        """The decision, withheld or with what has to be known of its arms."""
+        """Withhold a decision, or add remarks on its arms."""
         subject = decision.benchmark
         reasons = doubts(
             subject,
@@ -125,7 +122,7 @@ class Grounds:
         return replace(decision, remarks=remarks(subject, arms))
 
     def _facts_of(self, trials: Sequence[TrialRecord]) -> list[RunFacts]:
-        """Of those trials that have results."""
+        """Return the facts of those trials that have results."""
         for trial in trials:
             if trial.trial_id not in self._facts:
                 self._facts[trial.trial_id] = self._read(trial)
@@ -146,7 +143,7 @@ class Grounds:
 
 
 def _with_mean(decisions: Sequence[Either]) -> list[Either]:
-    """The mean is withheld too where nothing can be decided on any of its benchmarks."""
+    """Withhold the mean too where nothing can be decided on any of its benchmarks."""
     parts = [one for one in decisions if one.benchmark != MEAN]
     if not parts or not all(one.is_withheld for one in parts):
         return list(decisions)
@@ -165,7 +162,7 @@ def _is_complete(trial: TrialRecord) -> bool:
 
 
 def decide(ledger: Ledger) -> list[Decision]:
-    """The best pruning rate per benchmark, as far as search-stage trials tell.
+    """Return the best pruning rate per benchmark, as far as search-stage trials tell.
 
     Raises:
         SweepError: No trial is complete.
@@ -175,7 +172,7 @@ def decide(ledger: Ledger) -> list[Decision]:
 
 
 def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
-    """The setting to use on each benchmark: the confirmed one, else the best of the search.
+    """Return the setting to use on each benchmark: the confirmed one, else the search's best.
 
     Raises:
         SweepError: No trial is complete.
@@ -184,13 +181,13 @@ def winners_of(ledger: Ledger) -> tuple[Winner, ...]:
 
 
 def confirmed(ledger: Ledger) -> tuple[ConfirmedDecision, ...]:
-    """The decision per benchmark from the confirmation stage; empty before its first look."""
+    """Return the confirmation's decision per benchmark; empty before its first run."""
     found = _confirmation(ledger)
     return () if found is None else _sound(ledger, found)
 
 
 def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
-    """What the winners and p = 0 scored on the test split; empty before that."""
+    """Return the test scores of winners and p = 0; empty before they are scored."""
     found = _confirmation(ledger)
     if found is None:
         return ()
@@ -203,12 +200,12 @@ def on_test(ledger: Ledger) -> tuple[WinnerOnTest, ...]:
 
 
 def protocol(ledger: Ledger) -> str:
-    """By which protocol the sweep's responses are read."""
+    """Return the protocol by which the sweep's responses are read."""
     return str(ledger.record.spec["evaluation"]["protocol"])
 
 
 def conclusion(ledger: Ledger) -> str:
-    """The decisions in words: confirmed where there are any, else exploratory and labelled so.
+    """Put the decisions in words: confirmed where there are any, else exploratory, and said so.
 
     Raises:
         SweepError: No trial is complete.
@@ -244,7 +241,7 @@ def notes(ledger: Ledger) -> list[str]:
 
 
 def stage_text(ledger: Ledger) -> str | None:
-    """How far a sweep with a confirmation is; None for one without."""
+    """Return the stage of a sweep with a confirmation, in words; None for one without."""
     record = ledger.record
     if record.spec.get("confirm") is None:
         return None
@@ -279,7 +276,7 @@ def _decided_text(decisions: Sequence[ConfirmedDecision]) -> str:
 
 
 def summary(ledger: Ledger) -> dict[str, str]:
-    """What the parent run shows, by file name; README.md is its description."""
+    """Return the texts that the parent run shows, by file name; README.md is its description."""
     try:
         return {SUMMARY_TEXT: conclusion(ledger)}
     except SweepError as error:
@@ -287,7 +284,7 @@ def summary(ledger: Ledger) -> dict[str, str]:
 
 
 def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]:
-    """Its decisions; those about nothing are withheld."""
+    """Return its decisions; those without a sound basis are withheld."""
     return Grounds(ledger).of_confirmation(found.progress.decisions)
 
 

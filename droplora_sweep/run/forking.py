@@ -1,9 +1,9 @@
-"""A new sweep that starts from the results of another one in the same storage.
+"""A fork: a new sweep that starts from the results of another one in the same storage.
 
 Its sampler and its rungs know every finished trial that lies in the new space. A trial that is the
-same there (its fingerprint is equal: spec, data, packages, workers) is *taken over*: its
-adapter and results are copied, so that neither sweep needs the other's folder, and it counts as one
-of the new sweep's trials. What informs the sampler is kept in the ledger's first event.
+same there (its fingerprint is equal: spec, data, packages, workers) is *taken over*: its adapter
+and results are copied, so that neither sweep needs the other's folder, and it counts as one of the
+new sweep's trials. The trials that the sampler knows are kept in the ledger's first event.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def past_of(
     sweep: SweepSpec,
     identify: Callable[[int, TrialSpec], tuple[str, str]],
 ) -> tuple[PastTrial, ...]:
-    """What a fork knows of the sweep it starts from; a pure function.
+    """Return what a fork knows of the sweep that it starts from. Pure.
 
     Args:
         origin: That sweep.
         sweep: The fork.
-        identify: Trial id and fingerprint of a numbered trial of the fork.
+        identify: Names the fork's trials, by number and spec.
     """
     past: list[PastTrial] = []
     same_rule = origin.spec["search"]["stopping"] == sweep.search.stopping.model_dump(mode="json")
@@ -83,9 +83,9 @@ def take_over(ledger: LedgerWriter) -> list[str]:
 
 
 def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
-    """Complete confirmation runs of the sweeps that a fork starts from: sweep, run by fingerprint.
+    """Return the complete confirmation runs of a fork's origins: ``sweep/run``, by fingerprint.
 
-    A sweep that is not in the storage any more has none.
+    An origin that is no longer in the storage has none.
     """
     found: dict[str, tuple[str, TrialRecord]] = {}
     forked = [past for past in ledger.record.past if not past.is_prior]
@@ -93,14 +93,8 @@ def confirmed_elsewhere(ledger: Ledger) -> dict[str, tuple[str, TrialRecord]]:
         if has_sweep(ledger.storage, name):
             for trial in Ledger.open(ledger.storage, name).confirm_records():
                 if trial.state is TrialState.COMPLETE:
-                    found.setdefault(trial.fingerprint, (name, trial))
+                    found.setdefault(trial.fingerprint, (f"{name}/{trial.trial_id}", trial))
     return found
-
-
-def copy_run(ledger: LedgerWriter, donor: tuple[str, TrialRecord], planned: PlannedTrial) -> None:
-    """Take over a confirmation run: as ``planned``, with all that it left but test scores."""
-    sweep_name, trial = donor
-    _copy_trial(ledger, trial, f"{sweep_name}/{trial.trial_id}", planned)
 
 
 def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
@@ -114,12 +108,23 @@ def _copy(ledger: LedgerWriter, past: PastTrial) -> None:
         number=past.number,
         fingerprint=trial.fingerprint,
     )
-    _copy_trial(ledger, trial, past.origin, planned)
+    copy_trial(ledger, trial, past.origin, planned)
 
 
-def _copy_trial(
+def copy_trial(
     ledger: LedgerWriter, trial: TrialRecord, origin: str, planned: PlannedTrial
 ) -> None:
+    """Take over another sweep's trial: all that it left but test scores.
+
+    Args:
+        ledger: Of the sweep that it is copied into.
+        trial: The trial.
+        origin: Its sweep and its id: ``first/t0007-3f2a91bc``.
+        planned: Its id, number and stage in the new sweep.
+
+    Raises:
+        SweepError: Its adapter is damaged, or the ledger cannot be written.
+    """
     files = None if trial.adapter is None else verified_files(trial)
     planned = replace(planned, params=trial.params, drawn=trial.drawn)
     ledger.trial_started(planned, origin=origin)

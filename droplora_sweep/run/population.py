@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
-    """The population as the ledger has it: the drawn trials that were trained here.
+    """Return the population as the ledger has it: the drawn trials that were trained here.
 
     Clones are none, and neither is what a fork has taken over: it left no snapshots.
     """
@@ -56,12 +56,12 @@ def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
 
 
 def is_member(trial: TrialRecord) -> bool:
-    """Whether a search-stage trial of a population's sweep is of the population."""
+    """True where a search-stage trial of a population's sweep is of the population."""
     return trial.clone_of is None and trial.origin is None
 
 
 def missing_exploit(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> ExploitStep | None:
-    """What a member does after its last evaluation, unless that is decided or there is no next one.
+    """Return what a member does after its last evaluation; None where it is decided or was the end.
 
     A pure function of the ledger: what an earlier driver would have decided, had it lived.
     """
@@ -84,7 +84,7 @@ def missing_exploit(record: SweepRecord, trial_id: str, sweep: SweepSpec) -> Exp
 
 
 def has_copied(record: SweepRecord, trial_id: str) -> bool:
-    """Whether a trial has copied another: its score is then that of no single setting."""
+    """True where a trial has copied another: its score is then that of no single setting."""
     return any(each.schedule for each in record.trials if each.trial_id == trial_id)
 
 
@@ -93,8 +93,8 @@ class Population:
 
     Args:
         sweep: Has the rule.
-        ledger: Where they are recorded before anybody takes them.
-        pool: Where groups learn of them.
+        ledger: Keeps them, before any group takes them.
+        pool: Tells groups of them.
     """
 
     def __init__(self, sweep: SweepSpec, ledger: LedgerWriter, pool: ActorHandle[Any]) -> None:
@@ -102,10 +102,10 @@ class Population:
         self._ledger = ledger
         self._pool = pool
 
-    def take_up(self) -> None:
-        """Tell the pool of earlier drivers' exploit steps, and decide what those drivers left open.
+    def resume(self) -> None:
+        """Tell the pool of earlier drivers' exploit steps, and decide those that they left open.
 
-        To be done before any trial is submitted.
+        Call it before any trial is submitted.
         """
         for trial in self._ledger.record.search_trials:
             if not trial.is_finished and is_member(trial):
@@ -127,7 +127,7 @@ class Population:
             ask(self._pool, "exploit", trial_id, exploit)
 
     def clear(self) -> None:
-        """Remove all snapshots, once nobody will copy any more."""
+        """Remove all snapshots, once no member will copy any more."""
         for trial in self._ledger.record.search_trials:
             if is_member(trial):
                 location = below(self._ledger.trials_location, trial.trial_id)
@@ -140,7 +140,7 @@ class Population:
 
 
 def _settings_at(trial: TrialRecord, evaluation: int, sweep: SweepSpec) -> Mapping[str, Scalar]:
-    """The searched values that a member trained with up to an evaluation."""
+    """Return the searched values that a member trained with up to an evaluation."""
     before = [exploit for exploit in trial.schedule if exploit.evaluation < evaluation]
     if before:
         return before[-1].settings

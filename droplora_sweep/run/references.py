@@ -1,11 +1,11 @@
-"""Scoring beside the trials and after them: the untrained model, and winners on the test split.
+"""Scores beside the trials and after them: the untrained model's, and winners' on the test split.
 
-A group scores the untrained model when no trial waits for one, with the base model that it holds
-anyway; where it fails, the sweep goes on without.
+A group scores the untrained model, which it holds anyway, when no trial waits for a group. Where
+that fails, the sweep goes on without.
 
-The winners are scored on the test split after the groups have ended, so each scorer has a worker's
-CPUs and GPUs to itself. It loads the base model once and scores one adapter after the other, as
-their users load them.
+The winners are scored after the groups have ended, so that each scorer has a worker's CPUs and GPUs
+to itself. It loads the base model once and scores one adapter after the other, loaded as their
+users load them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ import ray
 from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.groups.capacity import worker_capacity
 from droplora_sweep.groups.cluster import cluster_nodes
-from droplora_sweep.groups.pool import ask, ask_outcome
+from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verified_files
 from droplora_sweep.records.messages import Failed
 from droplora_sweep.spec import TrialSpec
@@ -32,13 +31,13 @@ from droplora_sweep.tasks.answers import chance, most_frequent_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from concurrent.futures import Future
 
     from ray.actor import ActorHandle
 
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.groups.messages import Delivery
     from droplora_sweep.ledger.writer import LedgerWriter
-    from droplora_sweep.records.trial import Reference, TrialRecord
+    from droplora_sweep.records.trial import Reference
     from droplora_sweep.spec import GroupSpec
     from droplora_sweep.tasks.task import ScoredSplit, Task
 
@@ -50,8 +49,8 @@ class References:
     """The scores that need no training, of one run of a sweep.
 
     Args:
-        ledger: Where they are recorded.
-        pool: Where groups look for work.
+        ledger: Keeps them.
+        pool: Has groups score the untrained model.
         task: Says which answers are possible.
         say: Shows the user one line.
     """
@@ -67,9 +66,7 @@ class References:
         self._pool = pool
         self._task = task
         self._say = say
-        self._collector = ThreadPoolExecutor(max_workers=1, thread_name_prefix="references")
-        self._waiting: dict[ScoredSplit, Future[None]] = {}
-        self._abandoned = threading.Event()
+        self._waiting: set[ScoredSplit] = set()
 
     def ask(self, spec: TrialSpec) -> None:
         """Have the untrained model scored as a trial is, unless it was, or was asked for.
@@ -80,45 +77,105 @@ class References:
         split = spec.evaluation.split
         if split in self._waiting or split in self._ledger.record.references:
             return
-        name = f"untrained/{split}"
         # That the pool has died is found out, and said, by who watches the sweep.
         with contextlib.suppress(PoolLostError):
-            ask(self._pool, "submit_untrained", name, spec.model_dump_json())
-            self._waiting[split] = self._collector.submit(self._collect, name, split)
+            ask(self._pool, "submit_untrained", _name(split), spec.model_dump_json())
+            self._waiting.add(split)
 
-    def wait(self, should_stop: Callable[[], bool]) -> None:
-        """Wait until what was asked for is recorded, or it is told to stop.
+    def collect(self) -> None:
+        """Record the scores that have arrived.
 
         Raises:
+            PoolLostError: The pool has died.
             SweepError: The ledger cannot be written.
         """
-        for future in self._waiting.values():
-            while not future.done():
-                if should_stop():
-                    return
-                time.sleep(WAIT_INTERVAL_S)
-            with contextlib.suppress(PoolLostError):
-                future.result()
+        for split in sorted(self._waiting):
+            outcome: Delivery | Failed | None = ask(self._pool, "outcome", _name(split), 0.0)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Failed):
+                self._say(
+                    f"the untrained model has no score on the {split} examples, and trials are not "
+                    f"compared with it: {outcome.reason}"
+                )
+            else:
+                self._record(split, outcome.results)
+            self._waiting.remove(split)
 
-    def record(self, split: ScoredSplit, results: Sequence[ExampleResult]) -> None:
-        """Record the untrained model's results, and tell the user."""
-        reference = recorded(self._ledger, self._task, split, results)
-        self._say(reference_line(reference))
+    def wait(self, should_stop: Callable[[], bool]) -> None:
+        """Wait until all that was asked for is recorded, or it is told to stop.
 
-    def close(self) -> None:
-        """Leave what has not arrived for another time."""
-        self._abandoned.set()
-        self._collector.shutdown(wait=True)
+        Args:
+            should_stop: Asked a few times a second; calls `collect`.
+        """
+        while self._waiting and not should_stop():
+            time.sleep(WAIT_INTERVAL_S)
 
-    def _collect(self, name: str, split: ScoredSplit) -> None:
-        outcome = ask_outcome(self._pool, name, self._abandoned.is_set)
-        if isinstance(outcome, Failed):
-            self._say(
-                f"the untrained model has no score on the {split} examples, and trials are not "
-                f"compared with it: {outcome.reason}"
-            )
-        elif outcome is not None:
-            self.record(split, outcome.results)
+    def score_on_test(
+        self,
+        wanted: Mapping[str, tuple[str, ...]],
+        group: GroupSpec,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Score trials on the test split and record it, each once, until it is told to stop.
+
+        The untrained model is scored with the first of them.
+
+        Args:
+            wanted: Benchmarks by trial's id.
+            group: CPUs and GPUs of a worker.
+            should_stop: Asked a few times a second; what is not recorded then is scored another
+                time.
+
+        Raises:
+            SweepError: A scorer died again and again, or an adapter is damaged.
+        """
+        self._say(
+            f"test split: scoring {len(wanted)} adapters, once, now that everything is decided"
+        )
+        lacks_untrained = "test" not in self._ledger.record.references
+        room = max(1, worker_capacity(group, cluster_nodes()))
+        actor: Any = ray.remote(_TestScorer)
+        scorers = [
+            actor.options(
+                num_cpus=group.cpus_per_worker,
+                num_gpus=group.gpus_per_worker,
+                max_restarts=MAX_RETRIES,
+                max_task_retries=MAX_RETRIES,
+            ).remote(None if group.gpus_per_worker else max(1, int(group.cpus_per_worker)))
+            for _ in range(min(room, len(wanted) + lacks_untrained))
+        ]
+        waiting: dict[Any, str | None] = {}
+        try:
+            if lacks_untrained:
+                # The last scorer has the fewest adapters.
+                first = self._ledger.trial(next(iter(wanted)))
+                waiting[scorers[-1].score.remote(json.dumps(first.spec), None, None)] = None
+            for scorer, (trial_id, benchmarks) in zip(cycle(scorers), wanted.items(), strict=False):
+                trial = self._ledger.trial(trial_id)
+                files = verified_files(trial)
+                waiting[scorer.score.remote(json.dumps(trial.spec), files, benchmarks)] = trial_id
+            while waiting and not should_stop():
+                done, _ = ray.wait(list(waiting), timeout=POLL_S)
+                for reply in done:
+                    scored = waiting.pop(reply)
+                    if scored is None:
+                        self._record("test", _result(reply, "untrained model"))
+                        continue
+                    tested = self._ledger.trial_tested(scored, _result(reply, scored))
+                    shown = ", ".join(f"{name} {x:.1%}" for name, x in tested.test_scores.items())
+                    self._say(f"{scored} test      {shown}")
+        finally:
+            for scorer in scorers:
+                ray.kill(scorer)
+
+    def _record(self, split: ScoredSplit, results: Sequence[ExampleResult]) -> None:
+        self._say(reference_line(recorded(self._ledger, self._task, split, results)))
+
+
+def _name(split: ScoredSplit) -> str:
+    """Return the name under which the pool has the untrained model scored; no trial's id."""
+    return f"untrained/{split}"
 
 
 def recorded(
@@ -127,9 +184,9 @@ def recorded(
     """Record the untrained model's results, with what needs no model at all.
 
     Args:
-        ledger: Where to.
+        ledger: Keeps them.
         task: Says which answers are possible.
-        split: Which examples.
+        split: The examples' split.
         results: Of all benchmarks.
     """
     frequent, blind = {}, {}
@@ -148,7 +205,7 @@ def recorded(
 
 
 def reference_line(reference: Reference) -> str:
-    """What has to be beaten, in one line."""
+    """Put the scores to beat in one line."""
     parts = []
     for name, score in reference.untrained.items():
         part = f"{name} {score:.1%}"
@@ -168,7 +225,7 @@ MAX_RETRIES = 2
 
 
 class _TestScorer:
-    """Runs on a worker's node; what is imported there is not needed here."""
+    """Scores adapters on a worker's node, which imports what the driver does not need."""
 
     def __init__(self, threads: int | None) -> None:
         import torch
@@ -181,7 +238,7 @@ class _TestScorer:
     def score(
         self, spec: str, files: Mapping[str, bytes] | None, benchmarks: tuple[str, ...] | None
     ) -> list[ExampleResult]:
-        """Every result of these benchmarks' test splits.
+        """Return every result of these benchmarks' test splits.
 
         Args:
             spec: The trial's spec as JSON.
@@ -206,72 +263,6 @@ class _TestScorer:
         return results
 
 
-def score_on_test(
-    ledger: LedgerWriter,
-    wanted: Mapping[str, tuple[str, ...]],
-    references: References,
-    group: GroupSpec,
-    should_stop: Callable[[], bool],
-    say: Callable[[str], None],
-) -> None:
-    """Score trials on the test split and record it, each once, until it is told to stop.
-
-    The untrained model is scored with the first of them.
-
-    Args:
-        ledger: Where their adapters are, and their scores go.
-        wanted: Benchmarks by trial's id.
-        references: Records the untrained model's scores.
-        group: What a worker has.
-        should_stop: Asked a few times a second; what is not recorded then is scored another time.
-        say: Shows the user one line.
-
-    Raises:
-        SweepError: A scorer died again and again, or an adapter is damaged.
-    """
-    if not wanted:
-        return
-    room = max(1, worker_capacity(group, cluster_nodes()))
-    say(f"test split: scoring {len(wanted)} adapters, once, now that everything is decided")
-    lacks_untrained = "test" not in ledger.record.references
-    num_jobs = len(wanted) + lacks_untrained
-    actor: Any = ray.remote(_TestScorer)
-    scorers = [
-        actor.options(
-            num_cpus=group.cpus_per_worker,
-            num_gpus=group.gpus_per_worker,
-            max_restarts=MAX_RETRIES,
-            max_task_retries=MAX_RETRIES,
-        ).remote(None if group.gpus_per_worker else max(1, int(group.cpus_per_worker)))
-        for _ in range(min(room, num_jobs))
-    ]
-    waiting: dict[Any, str | None] = {}
-    if lacks_untrained:
-        # The last scorer has the fewest adapters.
-        first = ledger.trial(next(iter(wanted)))
-        waiting[scorers[-1].score.remote(_spec(first), None, None)] = None
-    for index, (trial_id, benchmarks) in enumerate(wanted.items()):
-        trial = ledger.trial(trial_id)
-        scorer = scorers[index % len(scorers)]
-        reply = scorer.score.remote(_spec(trial), verified_files(trial), benchmarks)
-        waiting[reply] = trial_id
-    try:
-        while waiting and not should_stop():
-            done, _ = ray.wait(list(waiting), timeout=POLL_S)
-            for reply in done:
-                scored = waiting.pop(reply)
-                if scored is None:
-                    references.record("test", _result(reply, "untrained model"))
-                    continue
-                trial_id = scored
-                tested = ledger.trial_tested(trial_id, _result(reply, trial_id))
-                shown = ", ".join(f"{name} {x:.1%}" for name, x in tested.test_scores.items())
-                say(f"{trial_id} test      {shown}")
-    finally:
-        for scorer in scorers:
-            ray.kill(scorer)
-
-
 def _result(reply: Any, trial_id: str) -> list[ExampleResult]:
     try:
         results: list[ExampleResult] = ray.get(reply)
@@ -279,7 +270,3 @@ def _result(reply: Any, trial_id: str) -> list[ExampleResult]:
         reason = str(error).strip().splitlines()[-1]
         raise SweepError(f"{trial_id}: cannot be scored on the test split: {reason}") from error
     return results
-
-
-def _spec(trial: TrialRecord) -> str:
-    return json.dumps(trial.spec)

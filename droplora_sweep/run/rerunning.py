@@ -1,4 +1,4 @@
-"""Rerun of a trial in a group of its own, and whether it came out the same."""
+"""Rerun of a trial on a group of its own, compared with the first run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from droplora_sweep.spec.fields import with_fields
 
 from .alone import lone_group
 from .connection import resolve_address
-from .watch import Interruption
+from .ending import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ MOST_WORKERS = 1024
 
 
 class RerunOutcome(StrEnum):
-    """How alike two runs of a trial are."""
+    """Likeness of two runs of a trial."""
 
     SAME_BYTES = "reproduced to the byte"
     SAME_SCORES = "reproduced in every score"
@@ -48,12 +48,12 @@ class RerunOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run of a trial left.
+    """Results of one run of a trial.
 
     Attributes:
-        files: What was trained, by name.
+        files: The adapter's files by name.
         scores: By benchmark, then by example.
-        failure: Why there is none of both.
+        failure: The reason where there are none.
     """
 
     files: Mapping[str, bytes]
@@ -63,12 +63,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The comparison.
+    """Comparison of two runs of a trial.
 
     Attributes:
-        outcome: How alike.
-        details: What differs in the results, one line each.
-        circumstances: What differs in what they were made with, one line each.
+        outcome: Their likeness.
+        details: Differences of the results, one line each.
+        circumstances: Differences of code, data and settings, one line each.
     """
 
     outcome: RerunOutcome
@@ -115,7 +115,7 @@ def _score_lines(before: Scores, now: Scores) -> list[str]:
         others = [one for one in ids if first.get(one) != second.get(one)]
         if others:
             lines.append(
-                f"{name}: {len(others)} of {len(ids)} examples are scored otherwise; mean "
+                f"{name}: {len(others)} of {len(ids)} examples have another score; mean "
                 f"{_mean(first):.4f} then, {_mean(second):.4f} now"
             )
     return lines
@@ -123,7 +123,7 @@ def _score_lines(before: Scores, now: Scores) -> list[str]:
 
 def _file_lines(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
     if not before:
-        return ["it had left no adapter, so that its scores alone are compared"]
+        return ["the trial left no adapter, so only scores are compared"]
     names = sorted({*before, *now})
     return [f"{name}: other bytes" for name in names if before.get(name) != now.get(name)]
 
@@ -134,7 +134,7 @@ def _mean(scores: Mapping[str, float | None]) -> float:
 
 
 def workers_of(trial: TrialRecord, spec: TrialSpec, record: SweepRecord) -> int | None:
-    """How many workers trained the trial, which its fingerprint tells; None where it does not.
+    """Return the number of workers that trained a trial, by its fingerprint; None if not found.
 
     Args:
         trial: The trial.
@@ -157,7 +157,7 @@ def changed_circumstances(
     data_digests: Mapping[str, str],
     versions: Mapping[str, str],
 ) -> list[str]:
-    """What a rerun is made with otherwise than the trial was, one line each.
+    """Return differences between a rerun's code, data and settings and the trial's, a line each.
 
     Args:
         trial: The trial.
@@ -175,8 +175,7 @@ def changed_circumstances(
         if was.get(name) != now.get(name)
     ]
     lines += [
-        f"{path}: it went on with {value} when it ran out of memory; the rerun has that from its "
-        "first step"
+        f"{path}: then lowered to {value} when memory ran out, now {value} from the first step"
         for path, value in trial.adjusted.items()
     ]
     return lines
@@ -201,7 +200,7 @@ def rerun(
         ledger: Is only read.
         trial: A finished trial.
         address: ``auto``, ``local``, or a Ray cluster's address.
-        output: Where the rerun's adapter and results are kept; nowhere where None.
+        output: Folder for the rerun's adapter and results; None keeps neither.
         say: Shows one line.
 
     Raises:
@@ -229,8 +228,8 @@ def rerun(
     if workers is None:
         workers = prepared.sweep.group.num_workers
         circumstances.append(
-            "this package: its fingerprint comes out otherwise, so that it has other fields now; "
-            f"{workers} workers, as the sweep's last driver had, are taken"
+            "this package: it computes other fingerprints now, so the trial's number of workers is "
+            f"not known; the rerun has {workers}, as the sweep's last driver had"
         )
     group = prepared.sweep.group.model_copy(update={"num_workers": workers})
     sweep = prepared.sweep.model_copy(update={"model": spec.model, "group": group})
@@ -265,7 +264,7 @@ def rerun(
 
 
 def _as_recorded(trial: TrialRecord) -> Run:
-    """What the trial left, verified.
+    """Return the results that a trial left, verified.
 
     Raises:
         SweepError: Its adapter is damaged.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import contextlib
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.records.trial import PlannedTrial, Stage, trial_id
+from droplora_sweep.errors import PoolLostError
+from droplora_sweep.groups.pool import ask
+from droplora_sweep.records.messages import Evaluated, Failed, Submission
+from droplora_sweep.records.trial import PlannedTrial, Stage, TrialRecord, TrialState, trial_id
 from droplora_sweep.spec import fingerprint
+from droplora_sweep.storage.object_store import below
 
-from .forking import confirmed_elsewhere, copy_run
+from .forking import confirmed_elsewhere, copy_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ray.actor import ActorHandle
 
     from droplora_sweep.analysis.evidence import Arm
     from droplora_sweep.ledger.reader import Ledger
@@ -19,11 +27,15 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import AdapterStart, TrialSpec
 
     from .confirming import Confirmation
+    from .recorder import Recorder
+
+RECEIVE_S = 0.5
+"""Longest wait for the score of any run, before the watch looks around."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Names trials.
+    """Ids and fingerprints of trials.
 
     Attributes:
         data_digests: Digest of each split that is read, by name.
@@ -49,7 +61,7 @@ class Identity:
 
 
 def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> list[PlannedTrial]:
-    """What is missing, as trials: those that were running first, under the ids they have."""
+    """Return the missing runs as trials: unfinished ones first, under the ids they have."""
     trials = ledger.confirm_records()
     running = {(trial.arm, trial.spec["seed"]): trial for trial in trials if not trial.is_finished}
     missing = confirmation.progress.missing
@@ -64,7 +76,7 @@ def queue_of(confirmation: Confirmation, ledger: Ledger, identify: Identity) -> 
 def take_over_runs(
     confirmation: Confirmation, ledger: LedgerWriter, identify: Identity
 ) -> list[str]:
-    """Copy what the sweep that this one is a fork of has trained already; a line for each."""
+    """Copy the missing runs that a fork's origin has trained already; a line for each."""
     done = confirmed_elsewhere(ledger)
     known = {trial.fingerprint for trial in ledger.confirm_records()}
     lines = []
@@ -73,8 +85,9 @@ def take_over_runs(
         planned = _planned(confirmation, arm, seed, number, identify)
         donor = done.get(planned.fingerprint)
         if donor is not None and planned.fingerprint not in known:
-            copy_run(ledger, donor, planned)
-            lines.append(f"{planned.trial_id} is {donor[0]}/{donor[1].trial_id}, taken over")
+            origin, trial = donor
+            copy_trial(ledger, trial, origin, planned)
+            lines.append(f"{planned.trial_id} is {origin}, taken over")
     return lines
 
 
@@ -91,4 +104,60 @@ def _planned(
         fingerprint=digest,
         stage=Stage.CONFIRM,
         arm=arm.name,
+    )
+
+
+def train_runs(
+    runs: Iterable[PlannedTrial],
+    pool: ActorHandle[Any],
+    recorder: Recorder,
+    *,
+    trials_folder: str,
+    capacity: Callable[[], int],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Train confirmation runs to their ends, until all are recorded or it is told to stop.
+
+    Args:
+        runs: In the order in which they start.
+        pool: Hands them to groups.
+        recorder: Records what they give.
+        trials_folder: Each run has its folder of its own in it.
+        capacity: Runs that can be trained at once; a cluster can grow and shrink.
+        should_stop: Asked at every turn.
+    """
+    waiting, training = deque(runs), set[str]()
+    while (waiting or training) and not should_stop():
+        # That the pool has died is found out, and said, by who watches the sweep.
+        with contextlib.suppress(PoolLostError):
+            while waiting and len(training) < capacity():
+                run = waiting.popleft()
+                ask(pool, "submit", _submission(run, trials_folder))
+                recorder.started(run)
+                training.add(run.trial_id)
+            if received := ask(pool, "receive_any", training, RECEIVE_S):
+                name, message = received
+                training.remove(name)
+                if isinstance(message, Failed):
+                    recorder.ended(name, TrialState.FAILED, message.reason)
+                    continue
+                assert isinstance(message, Evaluated), "a user stops search trials alone"
+                if not message.is_repeated:
+                    recorder.reported(name, replace(message.evaluation, outcomes={}))
+                recorder.ended(name, TrialState.COMPLETE, None)
+    recorder.drain(should_stop)
+
+
+def _submission(run: PlannedTrial, trials_folder: str) -> Submission:
+    """Return what hands a run to the groups.
+
+    A run has one evaluation, at its end. An earlier driver may have had it, and lacks what the run
+    leaves.
+    """
+    evaluations = run.evaluations if isinstance(run, TrialRecord) else ()
+    return Submission(
+        trial_id=run.trial_id,
+        spec=run.spec_to_run.model_dump_json(),
+        folder=below(trials_folder, run.trial_id),
+        last=evaluations[-1] if evaluations else None,
     )

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError, SweepError
 from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_sweep, require_new
+from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.plan.survey import remote_code_note
 from droplora_sweep.records.trial import SweepOutcome
-from droplora_sweep.spec import trial_limit
+from droplora_sweep.spec import file_notes, trial_limit
 from droplora_sweep.spec.rules.composition import METHOD, RANK
 from droplora_sweep.spec.rules.notes import ALPHA
 from droplora_sweep.spec.trial import QUANTIZER
+
+from .confirming import looked_at_note
+from .forking import past_of
+from .warm_start import earlier_trials, warm_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,20 +32,28 @@ if TYPE_CHECKING:
 
     from droplora_sweep.ledger.lease import Holder
     from droplora_sweep.plan.survey import Prepared
-    from droplora_sweep.records.trial import Session, SweepRecord, TrialRecord
+    from droplora_sweep.records.trial import (
+        PastTrial,
+        Session,
+        StartingPoint,
+        SweepRecord,
+        TrialRecord,
+    )
     from droplora_sweep.spec import SearchSpec, SweepSpec
+
+    from .runs import Identity
 
 
 HOUR = timedelta(hours=1)
 
 
 def spent(record: SweepRecord, search: SearchSpec, now: datetime | None = None) -> str | None:
-    """Which limit of ``search.budget`` is reached; None if none is.
+    """Return a line that names the limit of ``search.budget`` that is reached; None if none is.
 
     Args:
         record: The sweep.
         search: Has the budget, and the metric that a target is of.
-        now: Where a driver works on it: the time, UTC.
+        now: The time, UTC, while a driver works on it; else None.
     """
     budget = search.budget
     for name, limit, taken in (
@@ -58,13 +72,13 @@ def spent(record: SweepRecord, search: SearchSpec, now: datetime | None = None) 
 
 
 def wall_time(record: SweepRecord, now: datetime | None = None) -> timedelta:
-    """How long drivers have worked on the sweep."""
+    """Return the time for which drivers have worked on the sweep."""
     spans = (_end(record, session, now) - session.start for session in record.sessions)
     return sum(spans, timedelta())
 
 
 def gpu_time(record: SweepRecord, now: datetime | None = None) -> timedelta:
-    """Time of all search-stage trials, each times the GPUs (on CPU: workers) of its group.
+    """Return the time of all search trials, each times the GPUs (on CPU: workers) of its group.
 
     Trials taken over from another sweep were copied, and cost next to nothing.
     """
@@ -123,7 +137,7 @@ class Change:
 
     @property
     def is_free(self) -> bool:
-        """Whether a sweep may go on with it."""
+        """True where a sweep may be resumed with it."""
         return any(self.field == free or self.field.startswith(f"{free}.") for free in FREE)
 
     @property
@@ -138,7 +152,7 @@ def changes(
     data_digests: Mapping[str, str],
     versions: Mapping[str, str],
 ) -> list[Change]:
-    """Every change, in the order of the spec's fields; then data, then packages.
+    """Return every change, in the order of the spec's fields; then data, then packages.
 
     Packages that take part in no trial's fingerprint (the quantizer of a sweep that does not
     quantize) are left out.
@@ -147,12 +161,15 @@ def changes(
         SweepError: This version cannot read the sweep that was started.
     """
     before = _with_plain_alpha(recorded_sweep(record)).model_dump(mode="json")
-    found = _changes("", before, _with_plain_alpha(sweep).model_dump(mode="json"))
-    found += _changes("data", record.data_digests, data_digests)
+    after = _with_plain_alpha(sweep).model_dump(mode="json")
     unused = () if sweep.model.quantization != "none" else (QUANTIZER,)
     was = {name: version for name, version in record.versions.items() if name not in unused}
     now = {name: version for name, version in versions.items() if name not in unused}
-    return found + _changes("versions", was, now)
+    return [
+        *_walk("", before, after),
+        *_walk("data", dict(record.data_digests), dict(data_digests)),
+        *_walk("versions", was, now),
+    ]
 
 
 def _with_plain_alpha(sweep: SweepSpec) -> SweepSpec:
@@ -165,10 +182,6 @@ def _with_plain_alpha(sweep: SweepSpec) -> SweepSpec:
         no_default = sweep.adapter.model_copy(update={"alpha": None})
         return sweep.model_copy(update={"adapter": no_default})
     return sweep if {METHOD, RANK} & searched.keys() else sweep.with_alpha()
-
-
-def _changes(path: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    return list(_walk(path, dict(was), dict(now)))
 
 
 def _walk(path: str, was: Any, now: Any) -> Iterator[Change]:
@@ -188,21 +201,29 @@ def _shown(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Begin:
-    """There is no such sweep yet."""
+    """There is no such sweep yet.
+
+    Attributes:
+        past: Trials of other sweeps that a fork or a warm start begins with.
+        points: Settings to run early.
+    """
+
+    past: tuple[PastTrial, ...] = ()
+    points: tuple[StartingPoint, ...] = ()
 
 
 @dataclass(frozen=True)
-class GoOn:
+class Resume:
     """Trials are left.
 
     Attributes:
         num_finished: Trials that stay as they are.
-        num_open: Trials that were running and go on.
-        changes: What is different from here on.
+        num_unfinished: Trials that were running and are resumed.
+        changes: Differences from here on.
     """
 
     num_finished: int
-    num_open: int
+    num_unfinished: int
     changes: tuple[Change, ...]
 
 
@@ -217,41 +238,72 @@ class Finished:
     num_finished: int
 
 
-Start = Begin | GoOn | Finished
+Start = Begin | Resume | Finished
 
 
-def find_start(prepared: Prepared, storage: Path, versions: Mapping[str, str]) -> Start:
-    """Begin, go on or leave alone the sweep of a name, from what the storage holds.
+def find_start(
+    prepared: Prepared, storage: Path, identify: Identity, origin: Ledger | None
+) -> Start:
+    """Begin, resume or leave alone the sweep of a name, from what the storage holds.
+
+    Args:
+        prepared: The sweep.
+        storage: Folder of all sweeps.
+        identify: Has the digests of its data and the versions of packages.
+        origin: The sweep that it is a fork of.
 
     Raises:
         SweepError: Another driver works on it, or its name is taken by something else.
         InputError: It differs in what its trials' results depend on; each fault at its line.
     """
-    name = prepared.sweep.name
-    if not has_sweep(storage, name):
-        require_new(storage, name)
-        return Begin()
-    ledger = Ledger.open(storage, name)
-    digests = prepared.data_digests()
+    sweep = prepared.sweep
+    if not has_sweep(storage, sweep.name):
+        require_new(storage, sweep.name)
+        past = () if origin is None else past_of(origin.record, sweep, identify)
+        earlier = earlier_trials(prepared)
+        priors, points = warm_start(earlier, sweep, identify.data_digests, len(past))
+        return Begin((*past, *priors), points)
+    ledger = Ledger.open(storage, sweep.name)
+    digests, versions = identify.data_digests, identify.versions
     try:
-        return decide_start(ledger.record, ledger.holder, prepared.sweep, digests, versions)
+        return decide_start(ledger.record, ledger.holder, sweep, digests, versions)
     except InputError as error:
         raise prepared.file.locate(error) from error
 
 
+def open_ledger(
+    start: Begin | Resume, storage: Path, sweep: SweepSpec, identify: Identity
+) -> LedgerWriter:
+    """Begin or resume a sweep's ledger.
+
+    Raises:
+        SweepError: Another driver was faster, or the file system refuses.
+    """
+    if isinstance(start, Resume):
+        return LedgerWriter.resume(storage, sweep, versions=identify.versions)
+    return LedgerWriter.create(
+        storage,
+        sweep,
+        data_digests=identify.data_digests,
+        versions=identify.versions,
+        past=start.past,
+        points=start.points,
+    )
+
+
 def decide_start(
-    record: SweepRecord | None,
+    record: SweepRecord,
     holder: Holder | None,
     sweep: SweepSpec,
     data_digests: Mapping[str, str],
     versions: Mapping[str, str],
-) -> Start:
-    """What to do about a sweep that is to run.
+) -> Resume | Finished:
+    """Decide what to do about a sweep that was begun and is to run. Pure.
 
     Args:
-        record: The sweep of its name in its storage; None where there is none.
+        record: The sweep of its name in its storage.
         holder: The driver that works on it now.
-        sweep: What is to run.
+        sweep: The sweep to run.
         data_digests: Digest of each split that it reads.
         versions: Version of each package that takes part in a result.
 
@@ -260,25 +312,22 @@ def decide_start(
         InputError: It differs in what its trials' results depend on, or in what is fixed since
             its confirmation began; one fault for each field.
     """
-    if record is None:
-        return Begin()
     if holder is not None:
         raise SweepError(f"{record.name}: must have one driver, and is already running on {holder}")
     found = changes(record, sweep, data_digests, versions)
-    refused = [change for change in found if not change.is_free]
-    settled = [change for change in found if change.is_free and _is_settled(change, record)]
-    if refused or settled:
-        faults = [Fault("", change.field, change.problem) for change in refused]
-        faults += [
-            Fault("", each.field, f"{each.problem}, {_why_settled(record)}") for each in settled
-        ]
+    faults = [
+        Fault("", change.field, problem)
+        for change in found
+        if (problem := _refusal(change, record)) is not None
+    ]
+    if faults:
         remedy = (
-            f"must be as when {record.name} was started; start a new sweep from its results with "
-            "--fork NEWNAME, or from nothing with another --name"
+            f"must be as when {record.name} was started; to change it, start a new sweep from its "
+            "results with --fork NEWNAME, or from nothing with another --name"
         )
         raise InputError([*faults, Fault("", record.name, remedy)])
     finished = [trial for trial in record.trials if trial.is_finished]
-    num_open = len(record.trials) - len(finished)
+    num_unfinished = len(record.trials) - len(finished)
     num_searched = sum(
         trial.is_finished and trial.clone_of is None for trial in record.search_trials
     )
@@ -288,50 +337,66 @@ def decide_start(
     is_longer = has_new_limits and has_room
     is_longer |= any(_is_of_confirmation(change) for change in found)
     is_complete = (
-        record.outcome is SweepOutcome.COMPLETE and not num_open and not record.queued_clones
+        record.outcome is SweepOutcome.COMPLETE and not num_unfinished and not record.queued_clones
     )
     if is_complete and not is_longer:
         return Finished(len(finished))
-    return GoOn(len(finished), num_open, tuple(found))
+    return Resume(len(finished), num_unfinished, tuple(found))
 
 
 def _is_of_confirmation(change: Change) -> bool:
     return change.field.partition(".")[0] == "confirm"
 
 
-def _is_settled(change: Change, record: SweepRecord) -> bool:
-    """Whether a field that is free at first is not any more.
+def _refusal(change: Change, record: SweepRecord) -> str | None:
+    """Return why a sweep cannot be resumed with a change; None where it can.
 
-    What is compared, and at which numbers of seeds it is decided, is fixed by the first
-    confirmation run; that more runs may be paid for is not. After the test split was scored
+    The first confirmation run fixes the length of the search, the comparisons and the numbers of
+    seeds of their interim analyses, but not the number of runs. After the test split was scored
     nothing more is decided.
     """
-    if not record.confirm_trials:
-        return False
-    if change.field == "confirm.max_runs":
-        return any(trial.is_tested for trial in record.trials)
-    is_of_length = change.field.startswith(("search.num_trials", "search.budget"))
-    return _is_of_confirmation(change) or is_of_length
-
-
-def _why_settled(record: SweepRecord) -> str:
+    if not change.is_free:
+        return change.problem
+    of_length = ("search.num_trials", "search.budget")
+    is_fixed = _is_of_confirmation(change) or change.field.startswith(of_length)
+    if not record.confirm_trials or not is_fixed:
+        return None
     if any(trial.is_tested for trial in record.trials):
-        return "and the test split has been scored, after which nothing is decided anew"
-    return "and its best settings are being confirmed, for which this is fixed"
+        why = "and the test split has been scored, after which nothing is decided anew"
+    elif change.field == "confirm.max_runs":
+        return None
+    else:
+        why = "and its best settings are being confirmed, for which this is fixed"
+    return f"{change.problem}, {why}"
 
 
 def start_lines(start: Start, torn: str | None) -> list[str]:
-    """What is said about a sweep that goes on.
+    """Return the lines for a sweep that is resumed.
 
     Args:
-        start: What was decided.
+        start: The decision.
         torn: The torn last line that was cut off its log, if there was one.
     """
-    if not isinstance(start, GoOn):
+    if not isinstance(start, Resume):
         return []
     plural = "s" * (start.num_finished != 1)
-    lines = [f"resumes: {start.num_finished} trial{plural} finished, {start.num_open} unfinished"]
+    lines = [
+        f"resumes: {start.num_finished} trial{plural} finished, {start.num_unfinished} unfinished"
+    ]
     lines += [f"from here on: {change.field} {change.problem}" for change in start.changes]
     if torn is not None:
         lines.append(f"cut off a torn line, of an event that had not happened: {torn}")
     return lines
+
+
+def notes(prepared: Prepared, origin: Ledger | None) -> list[str]:
+    """Return notes for the user before a sweep runs, a line each.
+
+    Args:
+        prepared: The sweep.
+        origin: The sweep that it is a fork of.
+    """
+    found = [remote_code_note(prepared.sweep), *file_notes(prepared.sweep), *prepared.model.notes]
+    if origin is not None:
+        found.append(looked_at_note(origin.record))
+    return [note for note in found if note]

@@ -1,15 +1,12 @@
-"""The driver's watch over a running sweep: signals, requests, disks, and the progress file."""
+"""The driver's watch over a running sweep, and the file that tells others of its progress."""
 
 from __future__ import annotations
 
-import shutil
-import signal
-import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-from droplora_sweep.errors import DropLoRASweepError, PoolLostError, SweepError
+from droplora_sweep.errors import PoolLostError, SweepError
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.progress import (
     LiveProgress,
@@ -20,10 +17,11 @@ from droplora_sweep.ledger.progress import (
 from droplora_sweep.ledger.requests import is_stop_requested
 from droplora_sweep.records.trial import SweepOutcome
 
+from .ending import Ending, full_disk
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from typing import Self
 
     from ray.actor import ActorHandle
 
@@ -31,82 +29,38 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.messages import Beginning, StepsDone
     from droplora_sweep.ledger.progress import TimeLeft
     from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.records.events import Event
+    from droplora_sweep.records.trial import SweepRecord
 
     from .control import Control
+    from .ending import Interruption
     from .recorder import Recorder
+    from .references import References
 
 
-MIN_FREE_BYTES = 64_000_000
-"""Kept free so that a sweep that stops can still write ledger, study and MLflow's store. A
-checkpoint that no longer fits is left out, and its trial goes on from the one before."""
+class Progress(Protocol):
+    """Shows the user what happens."""
 
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
 
-def full_disk(folders: Iterable[Path], min_free_bytes: int = MIN_FREE_BYTES) -> str | None:
-    """Which disk is nearly full, in one line that names the folder; None while all have room.
+    def start_from(self, record: SweepRecord) -> None:
+        """Count what earlier drivers finished of the search."""
 
-    Quotas are not seen here; a write that one refuses is reported by its own path.
+    def begin(self, metric: str, num_trials: int, num_done: int) -> None:
+        """Another part of the sweep begins, with trials of its own, some of them done before."""
 
-    Args:
-        folders: Where is written; one that is missing is going to be made.
-        min_free_bytes: What has to be free on the disk of each.
-    """
-    for folder in folders:
-        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-        free = shutil.disk_usage(existing).free
-        if free < min_free_bytes:
-            return (
-                f"a full disk: {folder} has {free / 1e6:.0f} MB left, and "
-                f"{min_free_bytes / 1e6:.0f} MB are kept free to end in order"
-            )
-    return None
+    def event(self, event: Event) -> None:
+        """An event of the ledger; called on the thread that wrote it."""
 
+    def tick(self, steps: Mapping[str, StepsDone]) -> None:
+        """Show the step of each trial in training; called a few times a second."""
 
-@contextmanager
-def full_disk_named(folders: Iterable[Path]) -> Iterator[None]:
-    """Turn whatever fails on a full disk into a `SweepError` that names the folder.
+    def left(self) -> TimeLeft:
+        """Time that the sweep still takes."""
 
-    Args:
-        folders: As `full_disk` takes them.
-    """
-    try:
-        yield
-    except DropLoRASweepError:
-        raise
-    except Exception as error:  # sqlite, MLflow and Ray each have an exception of their own.
-        disk = full_disk(folders)
-        if disk is None:
-            raise
-        raise SweepError(disk) from error
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Interruption:
-    """Remembers the first signal; a context manager that gives the handlers back.
-
-    Attributes:
-        signal: Name of the signal that came, or None.
-    """
-
-    def __init__(self) -> None:
-        self.signal: str | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                self._previous[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, _: object) -> None:
-        self.signal = signal.Signals(number).name
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+    def seconds(self, trial_id: str) -> float:
+        """Return the seconds for which this driver has run a trial."""
 
 
 PROGRESS_INTERVAL_S = 3.0
@@ -117,16 +71,12 @@ class ProgressFile:
 
     Args:
         directory: The sweep's folder on this machine.
-        left: Tells the time that the sweep still takes.
-        seconds: Tells how long a trial has run for.
+        progress: Has the time that is left.
     """
 
-    def __init__(
-        self, directory: Path, left: Callable[[], TimeLeft], seconds: Callable[[str], float]
-    ) -> None:
+    def __init__(self, directory: Path, progress: Progress) -> None:
         self._directory = directory
-        self._left = left
-        self._seconds = seconds
+        self._progress = progress
         self._next_at = 0.0
 
     def __enter__(self) -> ProgressFile:
@@ -139,18 +89,18 @@ class ProgressFile:
         """Write it, unless it was written a moment ago.
 
         Args:
-            steps: How far each trial in training is.
+            steps: Steps of each trial in training.
         """
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + PROGRESS_INTERVAL_S
         trials = {
             trial_id: TrialProgress(
-                done.step, done.num_steps, self._seconds(trial_id), in_steps=done.in_steps
+                done.step, done.num_steps, self._progress.seconds(trial_id), done.in_steps
             )
             for trial_id, done in steps.items()
         }
-        write_progress(self._directory, LiveProgress(trials, self._left()))
+        write_progress(self._directory, LiveProgress(trials, self._progress.left()))
 
 
 INTERVAL_S = 0.5
@@ -158,99 +108,100 @@ DISK_INTERVAL_S = 5.0
 """Asking a network file system for its room is not free; no disk fills in less."""
 
 
+@dataclass(kw_only=True)
 class Watch:
-    """Asked at every turn of the search whether to stop; looks around a few times a second.
+    """Asked at every turn of a stage whether to stop; looks around a few times a second.
 
     When it stops, groups are told at once: of the time until SIGKILL comes, Tune's own end
     must take nothing from their saving.
 
     Attributes:
-        outcome: How the sweep ends if it ended now.
-        reason: Why it does not run to its end, or None.
+        ledger: Has a user's request to stop, and a lease that may be lost.
+        interruption: Has the signal that came.
+        groups: Are ended where the run ends early.
+        recorder: Records settings that groups had to change, until the run ends early.
+        references: Collects the untrained model's scores.
+        control: Does what users ask of single trials.
+        pool: Has news of the groups.
+        folders: Folders on disks that may become full.
+        grace_s: Seconds that groups have to save their trials.
+        live: Tells other processes how far the trials are.
+        progress: Shows the user what happens.
+        ending: An early end; None while there is no reason for one.
     """
 
-    def __init__(
-        self,
-        interruption: Interruption,
-        ledger: LedgerWriter,
-        groups: GroupManager,
-        recorder: Recorder,
-        pool: ActorHandle[Any],
-        control: Control,
-        *,
-        folders: Sequence[Path],
-        grace_s: float,
-        ticks: Iterable[Callable[[Mapping[str, StepsDone]], None]],
-        say: Callable[[str], None],
-    ) -> None:
-        self.outcome = SweepOutcome.COMPLETE
-        self.reason: str | None = None
-        self._interruption = interruption
-        self._ledger = ledger
-        self._groups = groups
-        self._recorder = recorder
-        self._pool = pool
-        self._control = control
-        self._folders = folders
-        self._next_disk_look = 0.0
-        self._grace_s = grace_s
-        self._ticks = tuple(ticks)
-        self._say = say
-        self._unfinished = {one.trial_id for one in ledger.records() if not one.is_finished}
-        self._next_look = 0.0
+    ledger: LedgerWriter
+    interruption: Interruption
+    groups: GroupManager
+    recorder: Recorder
+    references: References
+    control: Control
+    pool: ActorHandle[Any]
+    folders: Sequence[Path]
+    grace_s: float
+    live: ProgressFile
+    progress: Progress
+    ending: Ending | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        trials = self.ledger.records()
+        self._unfinished = {trial.trial_id for trial in trials if not trial.is_finished}
+        self._next_look = self._next_disk_look = 0.0
 
     def __call__(self) -> bool:
-        if self.reason is None and time.monotonic() >= self._next_look:
-            self._look()
+        if self.ending is None and time.monotonic() >= self._next_look:
+            self.ending = self._look()
             self._next_look = time.monotonic() + INTERVAL_S
-            if self.reason is not None:
-                self._recorder.abandon()
-                self._groups.close(self._grace_s)
-        return self.reason is not None
+            if self.ending is not None:
+                self.recorder.abandon()
+                self.groups.close(self.grace_s)
+        return self.ending is not None
 
-    def _look(self) -> None:
-        if self._interruption.signal is not None:
-            self.outcome, self.reason = SweepOutcome.INTERRUPTED, self._interruption.signal
-            return
+    def _look(self) -> Ending | None:
         try:
-            if is_stop_requested(self._ledger.directory, self._ledger.holder):
-                self.outcome, self.reason = SweepOutcome.INTERRUPTED, "droplora-sweep stop"
-                return
-            self._ledger.require_lease()
-            self._recorder.check()
-            self._groups.check()
-            self._control()
-            self._recorder.adjusted(ask(self._pool, "take_adjustments"))
-            for beginning in ask(self._pool, "take_beginnings"):
-                self._say_beginning(beginning)
-            progress = ask(self._pool, "progress")
-            for tick in self._ticks:
-                tick(progress)
+            reason = self.interruption.signal or self._stop_request()
+            if reason is None:
+                self._tend()
+                reason = self._full_disk()
         except PoolLostError as error:
-            self.outcome, self.reason = SweepOutcome.INTERRUPTED, str(error)
-            return
+            reason = str(error)
         except (SweepError, OSError) as error:
-            self.outcome, self.reason = SweepOutcome.FAILED, str(error)
-            return
-        if time.monotonic() >= self._next_disk_look:
-            self._next_disk_look = time.monotonic() + DISK_INTERVAL_S
-            if (disk := full_disk(self._folders)) is not None:
-                self.outcome, self.reason = SweepOutcome.INTERRUPTED, disk
-                return
+            return Ending(SweepOutcome.FAILED, str(error))
+        return None if reason is None else Ending(SweepOutcome.INTERRUPTED, reason)
 
-    def _say_beginning(self, beginning: Beginning) -> None:
-        """Say where a trial goes on that was begun before."""
-        has_run_before = beginning.trial_id in self._unfinished
-        if line := beginning_line(beginning, has_run_before=has_run_before):
-            self._say(line)
+    def _stop_request(self) -> str | None:
+        is_asked = is_stop_requested(self.ledger.directory, self.ledger.holder)
+        return "droplora-sweep stop" if is_asked else None
+
+    def _tend(self) -> None:
+        """See that the run can go on, and do what is due beside the trials."""
+        self.ledger.require_lease()
+        self.recorder.check()
+        self.groups.check()
+        self.control()
+        self.references.collect()
+        self.recorder.adjusted(ask(self.pool, "take_adjustments"))
+        for beginning in ask(self.pool, "take_beginnings"):
+            has_run_before = beginning.trial_id in self._unfinished
+            if line := beginning_line(beginning, has_run_before=has_run_before):
+                self.progress.say(line)
+        steps = ask(self.pool, "progress")
+        self.progress.tick(steps)
+        self.live.tick(steps)
+
+    def _full_disk(self) -> str | None:
+        if time.monotonic() < self._next_disk_look:
+            return None
+        self._next_disk_look = time.monotonic() + DISK_INTERVAL_S
+        return full_disk(self.folders)
 
 
 def beginning_line(beginning: Beginning, *, has_run_before: bool) -> str | None:
-    """What is said of a group that begins with a trial; None of one that nobody has begun before.
+    """Return the line for a group that begins with a resumed trial; None for a new trial.
 
     Args:
-        beginning: Where it begins.
-        has_run_before: Whether an earlier driver had it.
+        beginning: The step that it begins at.
+        has_run_before: True where an earlier driver has run the trial.
     """
     if not has_run_before and beginning.attempt == 1:
         return None

@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from droplora_sweep.records.events import Event, EventKind
 from droplora_sweep.records.replay import replay
-from droplora_sweep.run.starting import Finished, GoOn, decide_start, gpu_time, spent, wall_time
+from droplora_sweep.run.starting import Finished, Resume, decide_start, gpu_time, spent, wall_time
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
 from tests.recording import result
@@ -144,4 +144,4 @@ def test_a_sweep_that_its_budget_ended_goes_on_with_more_of_it() -> None:
 
     assert start(gpu_hours=6.0) == Finished(1)
     assert start(gpu_hours=5.0) == Finished(1), "less than was taken"
-    assert isinstance(start(gpu_hours=8.0), GoOn)
+    assert isinstance(start(gpu_hours=8.0), Resume)

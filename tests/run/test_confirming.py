@@ -16,7 +16,7 @@ from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from droplora_sweep.run.confirming import confirmation_of, looked_at_note, wanted_on_test
 from droplora_sweep.run.deciding import conclusion, confirmed, on_test, stage_text
 from droplora_sweep.run.runs import Identity
-from droplora_sweep.run.starting import Finished, GoOn, decide_start
+from droplora_sweep.run.starting import Finished, Resume, decide_start
 from droplora_sweep.spec import SweepSpec
 from tests.recording import evaluated, planned
 
@@ -242,8 +242,8 @@ def test_a_finished_sweep_can_be_given_a_confirmation(driver: Driver) -> None:
     bare = make_sweep(confirm=None, task=driver.sweep.task)
     assert isinstance(start(driver, driver.sweep, SweepOutcome.COMPLETE), Finished)
     found = start(driver, make_sweep(confirm={**CONFIRM, "seeds": 5}), SweepOutcome.COMPLETE)
-    assert isinstance(found, GoOn)
-    assert isinstance(start(driver, bare, SweepOutcome.COMPLETE), GoOn)
+    assert isinstance(found, Resume)
+    assert isinstance(start(driver, bare, SweepOutcome.COMPLETE), Resume)
 
 
 def test_what_is_compared_is_fixed_by_the_first_run(driver: Driver) -> None:
@@ -257,7 +257,7 @@ def test_what_is_compared_is_fixed_by_the_first_run(driver: Driver) -> None:
         "confirm.seeds: was 3, now 4, and its best settings are being confirmed, for which this is "
         "fixed",
     ]
-    assert isinstance(start(driver, make_sweep(confirm={**CONFIRM, "max_runs": 50})), GoOn)
+    assert isinstance(start(driver, make_sweep(confirm={**CONFIRM, "max_runs": 50})), Resume)
 
 
 def test_after_the_test_split_was_scored_nothing_is_decided_anew(driver: Driver) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.run.watch import full_disk, full_disk_named
+from droplora_sweep.run.ending import full_disk, full_disk_named
 
 
 def test_a_disk_with_room_is_none_of_note(tmp_path):

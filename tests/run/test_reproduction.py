@@ -44,7 +44,7 @@ def test_other_scores_with_what_was_otherwise() -> None:
     assert found.outcome is RerunOutcome.DIFFERENT
     assert not found.is_success
     assert found.details == (
-        "choice: 1 of 2 examples are scored otherwise; mean 0.5000 then, 1.0000 now",
+        "choice: 1 of 2 examples have another score; mean 0.5000 then, 1.0000 now",
     )
     assert found.circumstances == ("version of torch: then 1, now 2",)
 
@@ -63,7 +63,7 @@ def test_a_failed_trial(before: str, now: str | None, outcome: RerunOutcome) -> 
 def test_one_that_was_stopped_without_an_adapter_is_compared_by_its_scores() -> None:
     found = compare(Run({}, SCORES), BEFORE, ())
     assert found.outcome is RerunOutcome.SAME_SCORES
-    assert found.details == ("it had left no adapter, so that its scores alone are compared",)
+    assert found.details == ("the trial left no adapter, so only scores are compared",)
 
 
 def test_the_fingerprint_tells_how_many_workers_there_were(driver) -> None:
@@ -82,6 +82,6 @@ def test_what_is_otherwise_now_is_named(driver) -> None:
     assert changed_circumstances(trial, record, data, {"torch": "2.14.0"}) == [
         "version of torch: then 2.13.0, now 2.14.0",
         f"data of choice/train: then {'ab' * 32}, now {'ef' * 32}",
-        "training.micro_batch_size: it went on with 4 when it ran out of memory; the rerun has "
-        "that from its first step",
+        "training.micro_batch_size: then lowered to 4 when memory ran out, now 4 from the first "
+        "step",
     ]

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.ledger.lease import Holder, Process
+from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import SweepOutcome, SweepRecord, TrialRecord, TrialState
-from droplora_sweep.run.starting import Begin, Finished, GoOn, changes, decide_start, start_lines
-from droplora_sweep.spec import SweepSpec
+from droplora_sweep.run.runs import Identity
+from droplora_sweep.run.starting import (
+    Begin,
+    Finished,
+    Resume,
+    changes,
+    decide_start,
+    find_start,
+    start_lines,
+)
+from droplora_sweep.spec import SweepSpec, load_sweep_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DATA = {"boolq/train": "a" * 64}
 VERSIONS = {"torch": "2.13.0", "droplora-sweep": "0.1.0"}
@@ -65,13 +77,26 @@ def recorded(
 DONE, RUNNING = TrialState.COMPLETE, TrialState.RUNNING
 
 
-def test_a_new_name_begins(make: Any) -> None:
-    assert decide_start(None, None, make(), DATA, VERSIONS) == Begin()
+def test_a_new_name_begins(tmp_path: Path) -> None:
+    prepared = prepare(load_sweep_file(QUICKSTART, [f"storage={tmp_path}"]))
+    identify = Identity(prepared.data_digests(), VERSIONS, num_workers=1)
+    assert find_start(prepared, tmp_path, identify, None) == Begin()
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "quickstart" / "mine").mkdir(parents=True)
+    prepared = prepare(load_sweep_file(QUICKSTART, [f"storage={tmp_path}"]))
+    identify = Identity(prepared.data_digests(), VERSIONS, num_workers=1)
+    with pytest.raises(SweepError) as caught:
+        find_start(prepared, tmp_path, identify, None)
+    assert str(caught.value) == (
+        f"name: must be new in {tmp_path}, got quickstart, which exists; choose another with --name"
+    )
 
 
 def test_a_sweep_with_trials_left_goes_on(make: Any) -> None:
     record = recorded(make(), DONE, TrialState.FAILED, RUNNING)
-    assert decide_start(record, None, make(), DATA, VERSIONS) == GoOn(2, 1, ())
+    assert decide_start(record, None, make(), DATA, VERSIONS) == Resume(2, 1, ())
 
 
 def test_a_sweep_that_is_driven_is_refused_with_its_driver(make: Any) -> None:
@@ -88,7 +113,7 @@ def test_a_finished_sweep_has_nothing_left_unless_more_is_wanted(make: Any) -> N
     assert decide_start(record, None, make(), DATA, VERSIONS) == Finished(4)
     longer = make(search={"num_trials": 6})
     start = decide_start(record, None, longer, DATA, VERSIONS)
-    assert isinstance(start, GoOn)
+    assert isinstance(start, Resume)
     assert start_lines(start, None) == [
         "resumes: 4 trials finished, 0 unfinished",
         "from here on: search.num_trials was 4, now 6",
@@ -103,7 +128,7 @@ def test_a_small_space_that_was_exhausted_stays_finished(make: Any) -> None:
 @pytest.mark.parametrize("outcome", [SweepOutcome.INTERRUPTED, SweepOutcome.FAILED, None])
 def test_a_sweep_that_did_not_end_by_itself_goes_on(make: Any, outcome: Any) -> None:
     record = recorded(make(), *[DONE] * 4, outcome=outcome)
-    assert isinstance(decide_start(record, None, make(), DATA, VERSIONS), GoOn)
+    assert isinstance(decide_start(record, None, make(), DATA, VERSIONS), Resume)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +165,8 @@ def test_what_changes_a_result_is_refused_with_one_line_for_each_field(make: Any
         f'data.boolq/train: was "{"a" * 56}..., now "{"b" * 56}...',
         'data.piqa/train: was not set, now "c"',
         'versions.torch: was "2.13.0", now "2.14.0"',
-        "s: must be as when s was started; start a new sweep from its results with --fork "
-        "NEWNAME, or from nothing with another --name",
+        "s: must be as when s was started; to change it, start a new sweep from its results with "
+        "--fork NEWNAME, or from nothing with another --name",
     ]
 
 
@@ -167,7 +192,7 @@ def test_a_spec_of_another_version_that_means_nothing_here_is_refused(make: Any)
 
 
 def test_a_torn_line_is_told(make: Any) -> None:
-    [_, line] = start_lines(GoOn(0, 0, ()), "events.jsonl:5: must end in ...")
+    [_, line] = start_lines(Resume(0, 0, ()), "events.jsonl:5: must end in ...")
     assert line == (
         "cut off a torn line, of an event that had not happened: events.jsonl:5: must end in ..."
     )

@@ -130,12 +130,13 @@ def test_a_folder_that_takes_nothing_stops_no_driver(tmp_path: Path) -> None:
 
 
 def test_it_is_written_now_and_then_and_removed_with_its_driver(tmp_path: Path) -> None:
-    with ProgressFile(tmp_path, lambda: TimeLeft(8.0), lambda _: 1.5) as file:
+    progress = LineProgress(Console(file=io.StringIO()), 4, "val/mean")
+    with ProgressFile(tmp_path, progress) as file:
         file.tick({TRIAL: StepsDone(3, 9)})
         file.tick({TRIAL: StepsDone(4, 9)})
         found = read_progress(tmp_path)
         assert found is not None
-        assert found.trials == {TRIAL: TrialProgress(3, 9, 1.5)}
+        assert found.trials == {TRIAL: TrialProgress(3, 9, 0.0)}
     assert read_progress(tmp_path) is None
 
 

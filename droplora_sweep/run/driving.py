@@ -1,0 +1,258 @@
+"""One run of a sweep by its driver: parts are started, go through three stages, and are closed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from droplora_sweep.analysis.pairing import is_behind
+from droplora_sweep.analysis.progress import Action
+from droplora_sweep.groups.client import TrialClient
+from droplora_sweep.groups.manager import GroupManager
+from droplora_sweep.groups.pool import HEAD_SHARE, start_pool
+from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.search.history import search_history
+from droplora_sweep.search.scheduler import Pins
+from droplora_sweep.search.searcher import StudySearcher
+from droplora_sweep.search.study import reconciled_study
+from droplora_sweep.search.tune import run_search
+from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
+
+from .confirming import confirmation_of, wanted_on_test
+from .control import Control
+from .deciding import Grounds, summary
+from .ending import Ending, SweepResult
+from .population import Population, has_copied
+from .recorder import Recorder
+from .references import References
+from .runs import queue_of, take_over_runs, train_runs
+from .starting import spent
+from .watch import ProgressFile, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ray.actor import ActorHandle
+
+    from droplora_sweep.ledger.writer import LedgerWriter
+    from droplora_sweep.plan.survey import Prepared
+
+    from .confirming import Confirmation
+    from .ending import Interruption
+    from .runs import Identity
+    from .watch import Progress
+
+
+def drive(
+    prepared: Prepared,
+    ledger: LedgerWriter,
+    identify: Identity,
+    *,
+    progress: Progress,
+    interruption: Interruption,
+    leave_report: Callable[[LedgerWriter], str | None],
+    scratch: Path,
+    folders: Sequence[Path],
+) -> SweepResult:
+    """Start groups, go through the stages, and bring ledger and MLflow to a final state.
+
+    Args:
+        prepared: The sweep, its task and its model.
+        ledger: Keeps all that happens.
+        identify: Names trials.
+        progress: Shows the user what happens.
+        interruption: Has the signal that came.
+        leave_report: Writes the report of a complete sweep; returns a line where it cannot.
+        scratch: Folder for the files of Ray Train and Ray Tune.
+        folders: Folders on disks that may become full.
+    """
+    sweep = prepared.sweep
+    pool_name = f"{sweep.name}-{ledger.holder.token}"
+    pool = start_pool(pool_name, sweep.group)
+    progress.start_from(ledger.record)
+    ledger.subscribe(progress.event)
+    ending = Ending(SweepOutcome.FAILED, "a bug or a broken machine, see the log")
+    with (
+        GroupManager(
+            sweep=sweep, pool=pool, pool_name=pool_name, scratch=scratch, say=progress.say
+        ) as groups,
+        ProgressFile(ledger.directory, progress) as live,
+    ):
+        run = Run(prepared, ledger, identify, groups=groups, pool=pool, progress=progress)
+        # MLflow takes seconds to import, which the groups take to start.
+        from droplora_sweep.mlflow_view.publisher import MlflowPublisher
+
+        publisher = MlflowPublisher(
+            ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
+        )
+        watch = Watch(
+            ledger=ledger,
+            interruption=interruption,
+            groups=groups,
+            recorder=run.recorder,
+            references=run.references,
+            control=run.control,
+            pool=pool,
+            folders=folders,
+            grace_s=sweep.group.grace_s,
+            live=live,
+            progress=progress,
+        )
+        try:
+            run.search(watch, pool_name, scratch)
+            if sweep.confirm is not None:
+                run.confirm(watch)
+                run.recorder.close()
+                run.test(watch)
+            run.recorder.close()
+            ending = watch.ending or Ending(SweepOutcome.COMPLETE, run.searcher.ended_by)
+        finally:
+            run.recorder.abandon()
+            run.recorder.close()
+            if ending.outcome is SweepOutcome.COMPLETE and (problem := leave_report(ledger)):
+                progress.say(problem)
+            try:
+                ledger.sweep_finished(ending.outcome, reason=ending.reason, summary=summary(ledger))
+            finally:
+                published = publisher.close()
+    return SweepResult(ledger, ending, published.error)
+
+
+class Run:
+    """The parts of one run, and its stages, each of which ends early where it is told to stop.
+
+    Args:
+        prepared: The sweep, its task and its model.
+        ledger: Keeps all that happens.
+        identify: Names trials.
+        groups: The groups.
+        pool: Hands trials to groups.
+        progress: Shows the user what happens.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        ledger: LedgerWriter,
+        identify: Identity,
+        *,
+        groups: GroupManager,
+        pool: ActorHandle[Any],
+        progress: Progress,
+    ) -> None:
+        sweep = self._sweep = prepared.sweep
+        self._ledger = ledger
+        self._identify = identify
+        self._groups = groups
+        self._pool = pool
+        self._progress = progress
+        self._population = Population(sweep, ledger, pool) if sweep.search.population else None
+        self.recorder = Recorder(ledger, pool, self._population)
+        self.references = References(ledger, pool, prepared.task, progress.say)
+        self._history = search_history(ledger.record, sweep.search.metric)
+        self.searcher = StudySearcher(
+            sweep=sweep,
+            study=reconciled_study(ledger.study, self._history.trials, sweep),
+            identify=identify,
+            room=lambda: groups.num_groups,
+            trials_folder=ledger.trials_location,
+            known=self._history,
+            budget_spent=lambda: spent(ledger.record, sweep.search, datetime.now(UTC)),
+            has_copied=lambda trial_id: has_copied(ledger.record, trial_id),
+        )
+        self._pins = Pins(one.trial_id for one in ledger.records() if one.pinned_by is not None)
+        self.control = Control(sweep, ledger, self.searcher, self._pins, pool, identify)
+
+    def search(self, should_stop: Callable[[], bool], pool_name: str, scratch: Path) -> None:
+        """Draw and run trials until there are enough.
+
+        A search is over once its best settings are being confirmed: unfinished trials alone go on.
+
+        Args:
+            should_stop: Asked a few times a second.
+            pool_name: The pool's name, for Ray Tune's clients.
+            scratch: Folder for Ray Tune's files.
+        """
+        self.references.ask(self._sweep.trial)
+        has_unfinished = bool(self._history.unfinished or self._history.clones)
+        if self._ledger.record.confirm_trials and not has_unfinished:
+            return
+        if self._population is not None:
+            self._population.resume()
+        run_search(
+            client=TrialClient,
+            pool_name=pool_name,
+            sweep=self._sweep,
+            searcher=self.searcher,
+            listener=self.recorder,
+            known=[trial for trial in self._history.trials.values() if not trial.is_prior],
+            pins=self._pins,
+            client_resources=HEAD_SHARE,
+            should_stop=should_stop,
+            scratch=scratch,
+            is_behind=partial(is_behind, subject=subject_of(self._sweep.search.metric)),
+        )
+        self.recorder.drain(should_stop)
+        if self._population is not None and not should_stop():
+            self._population.clear()
+        if self.searcher.ended_by is not None:
+            self._progress.say(self.searcher.ended_by)
+        self.references.wait(should_stop)
+
+    def confirm(self, should_stop: Callable[[], bool]) -> None:
+        """Train the runs of the confirmation, between interim analyses, until it is over."""
+        while not should_stop():
+            confirmation = self._confirmation()
+            if not confirmation.progress.missing:
+                self._say_end(confirmation)
+                return
+            self.references.ask(next(iter(confirmation.specs.values())))
+            taken_over = take_over_runs(confirmation, self._ledger, self._identify)
+            for line in taken_over:
+                self._progress.say(line)
+            if not taken_over:
+                self._train(confirmation, should_stop)
+            self.references.wait(should_stop)
+
+    def test(self, should_stop: Callable[[], bool]) -> None:
+        """Score the winners and p = 0 on the test split, once, now that all is decided."""
+        if should_stop():
+            return
+        confirmation = self._confirmation()
+        decisions = Grounds(self._ledger).of_confirmation(confirmation.progress.decisions)
+        wanted = wanted_on_test(confirmation, decisions, self._ledger.record)
+        if wanted:
+            self.references.wait(should_stop)
+            self._groups.end()
+            self.references.score_on_test(wanted, self._sweep.group, should_stop)
+
+    def _confirmation(self) -> Confirmation:
+        found = confirmation_of(self._ledger.record, self._ledger.scores)
+        assert found is not None, "the sweep has `confirm`"
+        return found
+
+    def _say_end(self, confirmation: Confirmation) -> None:
+        if not confirmation.comparisons:
+            self._progress.say("confirmation: nothing to confirm, no trial with p > 0 is complete")
+        elif (action := confirmation.progress.step.action) is not Action.ADD_SEEDS:
+            self._progress.say(f"confirmation: {action}")
+
+    def _train(self, confirmation: Confirmation, should_stop: Callable[[], bool]) -> None:
+        needed, missing = confirmation.progress.needed, confirmation.progress.missing
+        seeds = dict.fromkeys(seed for _, seed in needed)
+        self._progress.say(
+            f"confirmation: {confirmation.num_arms} arms, seeds {', '.join(map(str, seeds))}: "
+            f"{len(missing)} of {len(needed)} runs to go"
+        )
+        split = "confirmation" if confirmation.budget.new_examples else "validation"
+        self._progress.begin(score_name(MEAN, split), len(needed), len(needed) - len(missing))
+        train_runs(
+            queue_of(confirmation, self._ledger, self._identify),
+            self._pool,
+            self.recorder,
+            trials_folder=self._ledger.trials_location,
+            capacity=lambda: self._groups.num_groups,
+            should_stop=should_stop,
+        )

@@ -227,7 +227,7 @@ def own_names(code: ast.Module) -> set[str]:
     """What a module defines itself: functions, classes, variables and attributes."""
     own = set()
     for node in ast.walk(code):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             own.add(node.name)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             own.add(node.attr)

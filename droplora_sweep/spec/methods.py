@@ -221,5 +221,5 @@ def method_of(name: str) -> Method:
     try:
         found = find_method(name)
     except SweepError:
-        found = None
+        found = METHODS.get(name)
     return found or Method(name=name, title=name)

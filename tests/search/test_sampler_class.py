@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,9 @@ import optuna
 import pytest
 
 from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.plan.survey import survey
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.search.sampler_class import check_sampler
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import OptunaSamplerSpec, SweepSpec, load_sweep, load_sweep_file
@@ -228,3 +232,38 @@ def test_a_resumed_search_does_not_repeat_the_draws_of_the_first() -> None:
             assert searcher.suggest(name)
             drawn.append(searcher.planned(name).drawn)
     assert drawn[:3] != drawn[3:]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sweep_by_a_sampler_of_ones_own_is_resumed(tmp_path: Path) -> None:
+    settings = {
+        "storage": tmp_path,
+        "task.benchmarks": "[builtin_choice]",
+        "task.num_train": 16,
+        "task.num_validation": 16,
+        "training.epochs": 1,
+        "evaluation.max_new_tokens": 8,
+        "group.num_workers": 1,
+        "group.max_groups": 1,
+        "confirm": "null",
+        "search.stopping": "none",
+        "search.sampler": f"{{kind: optuna, class: '{OWN}:WalkSampler', options: {{step: 0.5}}}}",
+    }
+    before: list[str] = []
+    for num_trials in (3, 5):
+        given = {**settings, "search.num_trials": num_trials}
+        words = [part for path, value in given.items() for part in ("--set", f"{path}={value}")]
+        space = str(HERE.parents[1] / "search_spaces" / "quickstart.yaml")
+        command = [sys.executable, "-m", "droplora_sweep", "run", space, "--address", "local"]
+        done = subprocess.run(
+            [*command, *words], cwd=HERE.parents[1], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        trials = Ledger.open(tmp_path, "quickstart").records()
+        assert [trial.state for trial in trials] == [TrialState.COMPLETE] * num_trials
+        ids = [trial.trial_id for trial in trials]
+        assert ids[: len(before)] == before
+        before = ids
+    assert len({str(trial.params) for trial in trials}) == 5

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .evidence import Candidate
 
 BASELINE_SUFFIX = "@p=0"
+SPACING = 0.05
+"""Rates closer than this count as one rate: the better trial stands for both."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,6 @@ def choose_comparisons(
     records: Sequence[TrialRecord],
     *,
     num_rates: int = 3,
-    spacing: float = 0.05,
     with_controls: bool = False,
 ) -> list[Comparison]:
     """Pick the settings to confirm, for each benchmark and for their mean where there are several.
@@ -59,7 +60,6 @@ def choose_comparisons(
         records: The trials of the search stage, in any state. Those that were stopped early,
             failed, or have no score on a benchmark are not picked for it.
         num_rates: At most this many arms with p > 0 for each benchmark.
-        spacing: Rates closer than this count as one rate: the better trial stands for both.
         with_controls: True to make each setting an arm without its pruning too.
 
     Returns:
@@ -68,7 +68,7 @@ def choose_comparisons(
     assert num_rates >= 1, "one rate is needed to compare with p = 0"
     chosen_from = candidates([record for record in records if has_rank(record)])
     found = (
-        _comparison(subject, chosen_from, num_rates, spacing, with_controls=with_controls)
+        _comparison(subject, chosen_from, num_rates, with_controls=with_controls)
         for subject in subjects_of(benchmarks(records))
     )
     return [one for one in found if one is not None]
@@ -78,7 +78,6 @@ def _comparison(
     subject: str,
     chosen_from: Sequence[Candidate],
     num_rates: int,
-    spacing: float,
     *,
     with_controls: bool,
 ) -> Comparison | None:
@@ -92,7 +91,7 @@ def _comparison(
     picked: list[Candidate] = []
     for one in pruned:
         distances = [abs(one.pruning_rate - other.pruning_rate) for other in picked]
-        if len(picked) < num_rates and all(gap >= spacing - 1e-9 for gap in distances):
+        if len(picked) < num_rates and all(gap >= SPACING - 1e-9 for gap in distances):
             picked.append(one)
     controls = {one.trial_id: one.trial_id + BASELINE_SUFFIX for one in picked if with_controls}
     arms = (

@@ -164,7 +164,7 @@ class Decision:
 
 def best_per_benchmark(
     records: Sequence[TrialRecord],
-    results: Callable[[str], Scores | None] | None = None,
+    results: Callable[[str], Scores | None] = lambda _: None,
 ) -> list[Decision]:
     """Decide for each benchmark, and for their mean where there are several.
 
@@ -190,16 +190,12 @@ def best_per_benchmark(
             f"no pruning rate can be chosen yet: no trial that has one is complete (trials: "
             f"{found or 'none'})"
         )
-    known_results = cache(results) if results is not None else _no_results
+    known_results = cache(results)
     names = benchmarks(records)
     return [
         _decide(subject, parts_of(subject, names), records, chosen_from, known_results)
         for subject in subjects_of(names)
     ]
-
-
-def _no_results(trial_id: str) -> Scores | None:
-    return None
 
 
 def _decide(

@@ -15,7 +15,6 @@ from droplora_sweep.records.trial import TrialState
 from .estimate import listed
 from .evidence import has_rank, pruning_rate
 from .grounds import rows_json
-from .search_decision import Verdict
 from .text import explored_text, nothing_text, verdict_text
 
 if TYPE_CHECKING:
@@ -145,44 +144,32 @@ def winners(
         runs: The confirmation trials.
     """
     by_name = {decision.benchmark: decision for decision in confirmed}
-    found = []
-    for decision in explored:
-        sure = by_name.get(decision.benchmark)
-        if sure is not None and sure.is_withheld:
-            found.append(_withheld(sure.benchmark, "confirmed", sure.reasons))
-            continue
-        winner = None if sure is None else _confirmed(sure, runs)
-        if winner is None and decision.is_withheld:
-            winner = _withheld(decision.benchmark, "exploratory", decision.reasons)
-        found.append(winner or _explored(decision))
-    return tuple(found)
-
-
-def _confirmed(decision: ConfirmedDecision, runs: Sequence[TrialRecord]) -> Winner | None:
-    """None where the runs say nothing, or none of the recommended arm's is complete."""
-    rate = decision.used
-    trial = None if rate is None else first_run(rate.arm, runs)
-    if rate is None or trial is None:
-        return None
-    return Winner(
-        benchmark=decision.benchmark,
-        kind="confirmed",
-        pruning_rate=rate.arm.pruning_rate,
-        trial_id=trial,
-        mean=rate.mean,
-        difference=None if rate.difference is None else rate.difference.estimate,
-        p_value=rate.adjusted_p_value,
-        verdict=decision.verdict.value,
-        statement=verdict_text(decision),
+    return tuple(
+        _confirmed(by_name.get(decision.benchmark), runs) or _explored(decision)
+        for decision in explored
     )
 
 
-def _withheld(
-    benchmark: str, kind: Literal["confirmed", "exploratory"], reasons: tuple[str, ...]
-) -> Winner:
-    verdict = Verdict.NOTHING.value
+def _confirmed(decision: ConfirmedDecision | None, runs: Sequence[TrialRecord]) -> Winner | None:
+    """Return None where the runs say nothing, or none of the recommended arm's is complete."""
+    if decision is None:
+        return None
+    rate = decision.used
+    trial = None if rate is None else first_run(rate.arm, runs)
+    if trial is None and not decision.is_withheld:
+        return None
+    difference = None if rate is None else rate.difference
     return Winner(
-        benchmark, kind, None, None, None, None, None, verdict, statement=verdict, reasons=reasons
+        benchmark=decision.benchmark,
+        kind="confirmed",
+        pruning_rate=None if rate is None else rate.arm.pruning_rate,
+        trial_id=trial,
+        mean=None if rate is None else rate.mean,
+        difference=None if difference is None else difference.estimate,
+        p_value=None if rate is None else rate.adjusted_p_value,
+        verdict=decision.verdict.value,
+        statement=verdict_text(decision),
+        reasons=decision.reasons,
     )
 
 
@@ -193,18 +180,19 @@ def first_run(arm: Arm, runs: Sequence[TrialRecord]) -> str | None:
 
 
 def _explored(decision: Decision) -> Winner:
-    best, comparison = decision.used, decision.paired_test
-    is_compared = best is not None and best.pruning_rate > 0 and comparison is not None
+    best = decision.used
+    test = None if best is None or best.pruning_rate == 0 else decision.paired_test
     return Winner(
         benchmark=decision.benchmark,
         kind="exploratory",
         pruning_rate=None if best is None else best.pruning_rate,
         trial_id=None if best is None else best.trial_id,
         mean=None if best is None else best.estimate,
-        difference=comparison.difference if is_compared and comparison else None,
-        p_value=comparison.adjusted_p_value if is_compared and comparison else None,
+        difference=None if test is None else test.difference,
+        p_value=None if test is None else test.adjusted_p_value,
         verdict=decision.verdict.value,
         statement=explored_text(decision),
+        reasons=decision.reasons,
     )
 
 

@@ -11,7 +11,6 @@ from droplora_sweep.spec.metric_names import score_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from droplora_sweep.records.trial import TrialRecord
     from droplora_sweep.spec import Scalar
 
     from .facts import Facts
@@ -84,7 +83,7 @@ def coordinates(facts: Facts) -> Coordinates | None:
     if len(scored) < 2 or not names:
         return None
     scored.sort(key=lambda trial: trial.metrics[metric])
-    columns = [_column(name, [_value(trial, name) for trial in scored]) for name in names]
+    columns = [_column(name, [trial.params.get(name) for trial in scored]) for name in names]
     columns.append(_numbers(metric, [trial.metrics[metric] for trial in scored], percent=True))
     lines = tuple(
         Line(
@@ -95,10 +94,6 @@ def coordinates(facts: Facts) -> Coordinates | None:
         for index, trial in enumerate(scored)
     )
     return Coordinates(tuple(axis for axis, _ in columns), lines)
-
-
-def _value(trial: TrialRecord, name: str) -> Scalar | None:
-    return trial.params.get(name)
 
 
 def _column(name: str, values: Sequence[Scalar | None]) -> tuple[Axis, list[float | None]]:

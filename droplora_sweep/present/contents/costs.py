@@ -43,7 +43,6 @@ class Span:
     start_h: float
     end_h: float
     state: str
-    stage: str
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,6 @@ def _span(trial: TrialRecord, start: datetime, last: datetime) -> Span:
         (trial.started - start).total_seconds() / 3600,
         (end - start).total_seconds() / 3600,
         str(trial.state),
-        str(trial.stage),
     )
 
 

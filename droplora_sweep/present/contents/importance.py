@@ -145,12 +145,11 @@ def _evaluate(
 ) -> dict[str, float]:
     """Each parameter's share, from a study in memory."""
     # Optuna's evaluators take seconds to import; a report without them does not need it.
-    from optuna.importance import FanovaImportanceEvaluator
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     evaluator = FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=0)
-    found = evaluator.evaluate(_study(rows, scores, space), params=list(space))
-    total = sum(found.values())
-    return {name: found[name] / total if total > 0 else 1 / len(space) for name in space}
+    study = _study(rows, scores, space)
+    return get_param_importances(study, evaluator=evaluator, params=list(space))
 
 
 def _study(

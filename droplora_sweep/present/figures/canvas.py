@@ -123,11 +123,11 @@ def percent(axes: Axes, which: str = "y") -> None:
     axis.set_major_formatter(PercentFormatter(1.0))
 
 
-def legend_below(axes: Axes, columns: int = 2) -> None:
+def legend_below(axes: Axes) -> None:
     """Name the series under the axes, where they hide nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.02, -0.2), ncols=columns)
+        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.02, -0.2), ncols=2)
 
 
 def shortened(text: str, length: int = 28) -> str:

@@ -1,1 +1,1 @@
-"""Views of a sweep: the terminal, and the report."""
+"""Views of a sweep: `contents` makes them as data; terminal, figures and report show them."""

@@ -1,1 +1,1 @@
-"""Data of each figure; nothing is drawn here."""
+"""Tables and figures as data, and the answer in words: made once, for every view."""

@@ -31,7 +31,7 @@ def group_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> in
 
 
 NOTICE_INTERVAL_S = 60.0
-"""Nodes that are replaced are back within it; else the user is told."""
+"""Nodes that are replaced are back within it; the user hears of those that are not."""
 
 
 class RoomNotice:

@@ -1,6 +1,6 @@
 """Exits of a group's workers: their reasons as the system and the workers give them.
 
-The functions that look at a worker run as small tasks on its node.
+The functions that examine a worker run as small tasks on its node.
 """
 
 from __future__ import annotations

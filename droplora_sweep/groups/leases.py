@@ -74,7 +74,7 @@ class LeaseBook:
     # What clients and the driver ask.
 
     def submit(self, submission: Submission) -> None:
-        """Queue a trial; one that is here already has lost its client, and goes on with another.
+        """Queue a trial; one that is here already has lost its client, and gets another.
 
         One that an earlier driver has evaluated trains past all but the last of its evaluations;
         past that one, once the scheduler says so here.
@@ -210,7 +210,8 @@ class LeaseBook:
         elif exit_reason.out_of_memory:
             self._adjust(trial_id, trial, exit_reason)
         elif trial.attempt >= self._max_attempts:
-            reason = f"lost its group {trial.attempt} times; the last time: {exit_reason.reason}"
+            times = f"{trial.attempt} time{'s' * (trial.attempt != 1)}"
+            reason = f"lost its group {times}; the last time: {exit_reason.reason}"
             self._fail(trial, reason, exit_reason.log)
         else:
             self._queue.appendleft(trial_id)
@@ -308,7 +309,7 @@ class LeaseBook:
             self._conclude(trial, Delivery(files, trial.results))
 
     def give_back(self, group: str) -> None:
-        """The group stops, and not because of its trial: the next one to ask goes on with it."""
+        """The group stops, and not because of its trial: the next one to ask resumes it."""
         trial_id = self._leases[group]
         trial = self._release(group)
         if trial.stopped:

@@ -79,7 +79,9 @@ class HealthChecks:
         present = ask(self._pool, "nodes")
         for name, nodes in present.items():
             if nodes - living:
-                self._say(f"group {name} has lost a node; its trial goes on from its checkpoint")
+                self._say(
+                    f"group {name} has lost a node; its trial resumes from its newest checkpoint"
+                )
                 ask(self._pool, "lose", name)
 
     def _end(self, workers: Sequence[Worker]) -> bool:
@@ -104,7 +106,7 @@ def _living_nodes() -> set[str]:
 
 
 GROWTH_INTERVAL_S = 5.0
-"""How often the cluster is asked whether it has grown, and groups whether they are well."""
+"""Time between two looks at the cluster's size and the health of groups."""
 CLOSE_TIMEOUT_S = 300.0
 """Groups end at their next step or evaluation, and are not waited for longer than this."""
 SETTLE_S = 10.0
@@ -116,7 +118,7 @@ RAY_TRAIN_SETTINGS = {
     # Its default of 60 s is shorter than the boot of a machine that an autoscaler adds.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
 }
-"""What Ray Train reads from the driver's environment; a value that is set there wins."""
+"""Settings that Ray Train reads from the driver's environment; a value that is set there wins."""
 
 
 class GroupManager:
@@ -211,8 +213,8 @@ class GroupManager:
                 self._start_missing(nodes)
                 self._health_checks.make(nodes)
             except Exception as error:  # A thread's error must reach the driver.
-                logger.exception("groups cannot be looked after")
-                self._fail("groups cannot be looked after", error)
+                logger.exception("the groups can no longer be watched")
+                self._fail("the groups can no longer be watched", error)
                 return
 
     def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:

@@ -206,7 +206,10 @@ class WorkerChannel:
         if lease.exploit_steps is None:
             return None
         if self._checkpoints is None or lease.folder is None:
-            raise TrialError("a member of a population needs the sweep's storage on its node")
+            raise TrialError(
+                "the sweep's storage is not visible on its node, where a member of a population "
+                "saves its snapshots; mount it on every node, or use an object store"
+            )
         from droplora_sweep.training.population import Membership, snapshots_of
 
         return Membership(lease.exploit_steps, snapshots_of(lease.folder))

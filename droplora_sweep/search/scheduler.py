@@ -1,7 +1,7 @@
 """Early stopping: schedulers of Ray Tune, which spare baselines and pinned trials.
 
-All decide at once and hold nobody up: Tune's own Hyperband pauses trials until a bracket is full,
-which would keep groups idle, and cannot be filled with what was reported before a sweep went on.
+All decide at once and keep no group waiting: Tune's own Hyperband pauses trials until a bracket is
+full, and cannot be filled with what was reported before a sweep was resumed.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class _Halving(FIFOScheduler):
         bracket.on_trial_remove(tune_controller, entry)
 
     def _place(self, trial: Trial) -> tuple[AsyncHyperBandScheduler, Any]:
-        """A trial's bracket, and what stands there for the trial: ASHA reads its id alone."""
+        """Return a trial's bracket and its entry there: ASHA reads no more of it than its id."""
         entry = _Entry(submission_of(trial.config).trial_id)
         return self._bracket(trial.config[NUMBER]), entry
 

@@ -93,7 +93,7 @@ class StudySearcher(Searcher):
         sweep: The space, the number of trials and the metric, which is maximised.
         study: The study, as the ledger has it; baselines it lacks are queued in it first.
         identify: Trial id and fingerprint of a numbered trial; a fingerprint that was drawn
-            before is not run again, its first result is told instead.
+            before is not run again, and its first result is reported instead.
         room: Returns how many trials may run now; the cluster can grow and shrink.
         trials_folder: Folder or URL that each trial's folder is in.
         known: The trials of earlier drivers; unfinished ones are resumed before any is drawn.

@@ -70,7 +70,7 @@ class StudyReporter:
             message: The last one; None for a trial that gives none, or none to learn from.
 
         Returns:
-            What a draw that repeats the trial is to be told; None if it failed.
+            What to report of a draw that repeats the trial; None if it failed.
         """
         last = None
         if isinstance(message, Evaluated):
@@ -136,27 +136,27 @@ class Unreported:
 
 
 def unreported_endings(
-    known: Mapping[int, TrialHistory], told: Sequence[FrozenTrial]
+    known: Mapping[int, TrialHistory], studied: Sequence[FrozenTrial]
 ) -> list[Unreported] | None:
     """Return the ends that were not reported to the study before its driver died.
 
-    A trial that the ledger has finished and the study has running, is told. One that the study has
-    running and the ledger does not know was drawn and never started: it failed. One that is running
-    in both goes on. What the study finished and the ledger does not know (a draw that repeats an
-    earlier trial) stays.
+    That is the end of a trial that has finished in the ledger and runs in the study. One that runs
+    in the study and is not in the ledger was drawn and never started: it failed. One that runs in
+    both is resumed. One that has finished in the study and is not in the ledger (a draw that
+    repeats an earlier trial) stays.
 
     Args:
         known: The ledger's trials by number.
-        told: The study's.
+        studied: The study's trials.
 
     Returns:
-        In the order of their numbers; None where no telling helps, since the study lacks a trial,
+        In the order of their numbers; None where no report helps, since the study lacks a trial,
         has another one under its number, or another end of it.
     """
-    told_by_number = {trial.number: trial for trial in told}
+    by_number = {trial.number: trial for trial in studied}
     endings = []
     for number, trial in known.items():
-        found = told_by_number.get(number)
+        found = by_number.get(number)
         state = STATES[trial.state]
         if found is None or found.params != trial.drawn:
             return None
@@ -167,7 +167,7 @@ def unreported_endings(
             return None
     endings += [
         Unreported(trial.number, OptunaState.FAIL)
-        for trial in told
+        for trial in studied
         if trial.state is OptunaState.RUNNING and trial.number not in known
     ]
     return sorted(endings, key=lambda each: each.number)

@@ -48,7 +48,7 @@ def settle(threads: int | None) -> torch.device:
 
 
 def import_deepspeed(device: torch.device) -> Any:
-    """DeepSpeed, told what the device is, that nothing is to be compiled, and to be quiet."""
+    """Return DeepSpeed, set up for the device, quiet, and to compile nothing."""
     # DeepSpeed reads this on import; without it, it logs that it guessed.
     os.environ.setdefault("DS_ACCELERATOR", device.type)
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)

@@ -146,8 +146,8 @@ def identity_of(
 ) -> str:
     """Return the identity of a trial: of its spec, its number of sequences, its exploit steps.
 
-    Not its micro-batch, which is no part of where training stands: a trial that ran out of memory
-    goes on with a smaller one.
+    Its micro-batch is left out, since it changes no result: a trial that ran out of memory resumes
+    with a smaller one.
     """
     fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
     text = f"{num_sequences}\n{fields}"

@@ -39,7 +39,8 @@ def drop_layers(adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int) -
     """Measure on the examples of the first steps, which the trial has trained on; a collective.
 
     Every rank measures its own examples, the sums are added up, and all drop the same layers. The
-    optimiser starts afresh, since some of its weights are gone; the learning rate goes on.
+    optimiser starts afresh, since some of its weights are gone; the learning rate follows its
+    schedule.
 
     Raises:
         TrialError: No layer has any output; on every rank.

@@ -281,7 +281,7 @@ def test_the_first_to_die_says_why_and_the_log_has_all():
     book.crash("g0", ExitReason("RuntimeError: closed by peer", log="rank 0:\nclosed"))
     book.enter("g0")
     outcome = book.outcome("a")
-    assert outcome.reason == "lost its group 1 times; the last time: ValueError: first"
+    assert outcome.reason == "lost its group 1 time; the last time: ValueError: first"
     assert outcome.log == "rank 1:\nfirst\nrank 0:\nclosed"
 
 

@@ -110,7 +110,7 @@ def test_a_trial_that_keeps_losing_its_group_fails_with_the_last_lines_of_its_lo
         outcome = call(pool, "outcome", "a", TIMEOUT_S)
         call(pool, "go_on", "a", 1)
         assert call(pool, "receive", "a", TIMEOUT_S) == outcome
-    assert outcome.reason.startswith("lost its group 1 times; the last time: ")
+    assert outcome.reason.startswith("lost its group 1 time; the last time: ")
     assert "rank 1:\n" in outcome.log
     assert "the last line of rank 1" in outcome.log
 

@@ -157,7 +157,7 @@ class Checkpoints:
     """Checkpoints of one trial, to save and to resume from; every rank has one, rank 0 the files.
 
     A checkpoint is copied to rank 0's memory at its step; a thread writes the files while training
-    goes on. At most one is written at a time.
+    continues. At most one is written at a time.
 
     Args:
         place: Their place; only rank 0 looks there.

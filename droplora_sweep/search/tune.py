@@ -213,6 +213,9 @@ class _Forwarder(_DriverOnly, tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
     ) -> None:
         self._pins.ended(trial)
+        if self._stopper.has_stopped:
+            # One that was cut short may have given no result.
+            return
         message = message_of(trial.last_result)
         reason = None
         if isinstance(message, Failed):
@@ -221,12 +224,10 @@ class _Forwarder(_DriverOnly, tune.Callback):
             state = TrialState.STOPPED
         else:
             state = TrialState.COMPLETE
-        self._end(trial, state, reason)
+        self._listener.ended(submission_of(trial.config).trial_id, state, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        reason = f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times"
-        self._end(trial, TrialState.FAILED, reason)
-
-    def _end(self, trial: Trial, state: TrialState, reason: str | None) -> None:
         if not self._stopper.has_stopped:
-            self._listener.ended(submission_of(trial.config).trial_id, state, reason)
+            reason = f"its Tune client died {MAX_CLIENT_RESTARTS + 1} times"
+            trial_id = submission_of(trial.config).trial_id
+            self._listener.ended(trial_id, TrialState.FAILED, reason)

@@ -18,9 +18,8 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation.context import model_context, prompt_lengths
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
-from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import text_loss
-from droplora_sweep.evaluation.results import agreement, score
+from droplora_sweep.evaluation.results import agreement, result_metrics, score
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.ledger.files import write_results
 from droplora_sweep.models.loading import load_base_model, load_tokenizer

@@ -11,8 +11,8 @@ import torch.distributed as dist
 
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
-from droplora_sweep.evaluation.metrics import result_metrics
 from droplora_sweep.evaluation.perplexity import TextLoss, text_loss
+from droplora_sweep.evaluation.results import result_metrics
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
     LEARNING_RATE,

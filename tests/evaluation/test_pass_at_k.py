@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from droplora_sweep.evaluation.metrics import mean_pass_at_k, pass_at_k
+from droplora_sweep.evaluation.results import mean_pass_at_k, pass_at_k
 
 
 @pytest.mark.parametrize("num_samples", range(1, 9))

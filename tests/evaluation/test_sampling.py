@@ -16,8 +16,7 @@ from droplora_sweep.evaluation.generation import (
     kept_probabilities,
     sample_seed,
 )
-from droplora_sweep.evaluation.metrics import result_metrics
-from droplora_sweep.evaluation.results import ExampleResult, score
+from droplora_sweep.evaluation.results import ExampleResult, result_metrics, score
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
 

@@ -9,8 +9,7 @@ import pytest
 
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.judging.grading import check_judge, judge_digests, rate
-from droplora_sweep.evaluation.metrics import result_metrics
-from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult, result_metrics
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec, TrialSpec, fingerprint

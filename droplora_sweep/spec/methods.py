@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
+from importlib import util
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +209,21 @@ def find_method(name: str) -> Method | None:
             f"entry point {name} of {GROUP}: must have the name of the method that it returns, "
             f"got {brought.name}"
         )
+    if brought is not None and not _has_module(brought.attached_by):
+        raise plugins.PluginError(
+            f"entry point {name} of {GROUP}: `attached_by` must name a class of an installed "
+            f"module, as in my_package.adapter:MyAdapter, got {brought.attached_by}"
+        )
     return METHODS.get(name) or brought
+
+
+def _has_module(place: str) -> bool:
+    """Return True where the module of ``module:name`` is installed; it is not imported."""
+    module, colon, _ = place.partition(":")
+    try:
+        return bool(colon) and util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 @functools.cache

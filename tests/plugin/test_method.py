@@ -108,6 +108,33 @@ def test_one_that_cannot_be_used_is_one_line(
     assert lines[0].startswith(f"{sweep}:4: {expected}")
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            ("lora_fa.adapter:LoraFa", "lora_fa.absent:LoraFa"),
+            "`attached_by` must name a class of an installed module, as in "
+            "my_package.adapter:MyAdapter, got lora_fa.absent:LoraFa",
+        ),
+        (
+            ('name="lora_fa"', 'name="lorafa"'),
+            "must have the name of the method that it returns, got lorafa",
+        ),
+    ],
+)
+def test_one_whose_row_is_wrong_is_one_line(
+    site: Path, sweep: Path, changed: tuple[str, str], problem: str
+) -> None:
+    install(site, PACKAGE)
+    module = site / "lora_fa" / "__init__.py"
+    module.write_text(module.read_text().replace(*changed))
+    done = run(site, "validate", str(sweep))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        f"{sweep}:4: adapter.method: entry point lora_fa of droplora_sweep.methods: {problem}"
+    )
+
+
 def test_one_that_takes_a_name_of_ours(site: Path, sweep: Path) -> None:
     install(site, PACKAGE)
     [entry_points] = site.glob("*.dist-info/entry_points.txt")

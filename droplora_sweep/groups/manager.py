@@ -22,8 +22,9 @@ from droplora_sweep.spec import trial_limit
 from .capacity import RoomNotice, group_capacity
 from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
+from .messages import WorkerConfig
 from .pool import ask
-from .worker import serve
+from .worker import CONFIG, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -272,13 +273,13 @@ class GroupManager:
         TorchTrainer(
             serve,
             train_loop_config={
-                "pool": self._pool_name,
-                "group": name,
-                "model": self._sweep.model.model_dump_json(),
-                "threads": max(1, int(group.cpus_per_worker)),
-                "recycle_after": group.recycle_after,
-                "checkpoint": self._sweep.checkpoint.model_dump_json(),
-                "silence_floor_s": group.silence_floor_s,
+                CONFIG: WorkerConfig(
+                    pool=self._pool_name,
+                    group=name,
+                    size=group,
+                    model=self._sweep.model,
+                    checkpoint=self._sweep.checkpoint,
+                )
             },
             scaling_config=ScalingConfig(
                 num_workers=group.num_workers,

@@ -9,7 +9,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from droplora_sweep.evaluation.results import ExampleResult
-    from droplora_sweep.spec import ExploitStep
+    from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerConfig:
+    """Settings that every worker of a group is started with.
+
+    Attributes:
+        pool: Name of the pool.
+        group: Name of the group.
+        size: Size of the group, and its limits.
+        model: The base model.
+        checkpoint: Intervals and number of checkpoints.
+    """
+
+    pool: str
+    group: str
+    size: GroupSpec
+    model: ModelSpec
+    checkpoint: CheckpointSpec
 
 
 @dataclass(frozen=True, kw_only=True)

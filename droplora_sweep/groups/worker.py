@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError
 from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.records.messages import Decision
-from droplora_sweep.spec import CheckpointSpec, ModelSpec, TrialSpec
+from droplora_sweep.spec import TrialSpec
 from droplora_sweep.storage.object_store import is_url
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
@@ -28,13 +28,13 @@ from .watchdog import Heartbeats
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import ExploitStep
+    from droplora_sweep.spec import CheckpointSpec, ExploitStep
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
     from droplora_sweep.training.reporting import Report
     from droplora_sweep.training.runner import TrialRunner
 
-    from .messages import Lease
+    from .messages import Lease, WorkerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ STEP_INTERVAL_S = 0.5
 """Progress inside a trial is passed on at most this often."""
 LOOK_INTERVAL_S = 5.0
 """Ray Train is asked this often for notices of preemption, which it learns about as often."""
+
+
+CONFIG = "config"
+"""Key of the `WorkerConfig` in Ray Train's settings of a run."""
 
 
 class _Signal(IntFlag):
@@ -56,7 +60,7 @@ class _Signal(IntFlag):
     STOPPED = 8
 
 
-def serve(config: dict[str, Any]) -> None:
+def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     """Serve trials until the pool closes, ``recycle_after`` trials are done, or a node goes.
 
     Runs in each worker of a Ray Train run, which has made the process group. Where Ray gives
@@ -64,37 +68,39 @@ def serve(config: dict[str, Any]) -> None:
     and the group ends; it is then started anew, on other nodes.
 
     Args:
-        config: ``pool`` and ``group`` (names), ``model`` (a ModelSpec as JSON), ``threads``
-            (torch threads of a CPU worker), ``recycle_after`` (trials, or None),
-            ``checkpoint`` (a CheckpointSpec as JSON) and ``silence_floor_s``.
+        train_loop_config: Ray Train's settings, with a `WorkerConfig` alone.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import ray.train
 
+    config = train_loop_config[CONFIG]
     try:
-        pool = find_pool(config["pool"])
+        pool = find_pool(config.pool)
     except ValueError:
-        logger.warning("group %s ends: its pool is gone, and its sweep with it", config["group"])
+        logger.warning("group %s ends: its pool is gone, and its sweep with it", config.group)
         return
     rank = ray.train.get_context().get_world_rank()
-    spec = CheckpointSpec.model_validate_json(config["checkpoint"])
-    heartbeats = Heartbeats(pool, config["group"], config["silence_floor_s"])
+    heartbeats = Heartbeats(pool, config.group, config.size.silence_floor_s)
     channel = WorkerChannel(
-        pool=pool, group=config["group"], rank=rank, checkpoint=spec, heartbeats=heartbeats
+        pool=pool,
+        group=config.group,
+        rank=rank,
+        checkpoint=config.checkpoint,
+        heartbeats=heartbeats,
     )
     channel.enter()
-    with exit_reported(pool, config["group"], rank):
+    with exit_reported(pool, config.group, rank):
         from droplora_sweep.training.runner import TrialRunner
 
-        model = ModelSpec.model_validate_json(config["model"])
-        runner = TrialRunner(model, threads=config["threads"], on_forward=heartbeats.show)
+        threads = max(1, int(config.size.cpus_per_worker))
+        runner = TrialRunner(config.model, threads=threads, on_forward=heartbeats.show)
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
             if lease.is_untrained:
                 channel.score_untrained(runner, lease)
                 continue
             channel.train(runner, lease)
-            if next(counter) == config["recycle_after"]:
+            if next(counter) == config.size.recycle_after:
                 break
     channel.leave()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.words import findings
+from tests.words import findings, questions
 
 
 def test_a_refused_phrase_is_named_with_its_line_and_what_to_say() -> None:
@@ -16,3 +16,17 @@ def test_a_refused_phrase_is_named_with_its_line_and_what_to_say() -> None:
 def test_a_guide_is_checked_as_a_whole_and_an_exception_is_one_files_own() -> None:
     assert list(findings("guide.md", "a\nhopeless\n")) == ["guide.md:2: 'hopeless': say futility"]
     assert list(findings("droplora_sweep/spec/search.py", "# hopeless\n")) == []
+
+
+def test_a_docstring_that_asks_is_named_and_other_texts_are_not() -> None:
+    text = (
+        '"""What a trial is."""\nsize = 1\n"""How large it is."""\n'
+        'def run():\n    """Whether it ran."""\n    return "What else"\n'
+        'class Trial:\n    """State of one trial.\n\n    What else.\n    """\n'
+    )
+    advice = "begin with a noun phrase, or an imperative such as Return"
+    assert list(questions("some.py", text)) == [
+        f"some.py:1: 'What': {advice}",
+        f"some.py:3: 'How': {advice}",
+        f"some.py:5: 'Whether': {advice}",
+    ]

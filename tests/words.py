@@ -1,10 +1,12 @@
 """Check the words of docstrings, comments, messages and guides; run by ``make check``.
 
-A few phrases are refused, since the field has a word for what they mean.
+A few phrases are refused, since the field has a word for what they mean. A docstring begins with a
+noun phrase or an imperative, and so not with a question word.
 """
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sys
@@ -38,6 +40,28 @@ EXCEPTIONS = {
 }
 """Phrases that a file may have: `hopeless` is what search spaces called futility."""
 
+QUESTION = re.compile(r"(?:What|Whether|Who|Whose|How|When|Where|Which|If)\b")
+
+
+def questions(name: str, text: str) -> Iterator[str]:
+    """Yield a line for each docstring that begins with a question word.
+
+    Docstrings of attributes count too: a text that stands alone below an assignment.
+
+    Args:
+        name: Path of the Python file from the repository's root.
+        text: Its content.
+    """
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str() as docstring)):
+                found = QUESTION.match(docstring.lstrip())
+                if found:
+                    yield (
+                        f"{name}:{node.lineno}: {found[0]!r}: begin with a noun phrase, or an "
+                        "imperative such as Return"
+                    )
+
 
 def findings(name: str, text: str) -> Iterator[str]:
     """Yield a line for each refused phrase in a Python file's comments and texts, or in a guide.
@@ -65,12 +89,13 @@ def main() -> int:
     for folder in FOLDERS:
         paths += [*sorted((ROOT / folder).rglob("*.py")), *sorted((ROOT / folder).rglob("*.md"))]
     names = [path.relative_to(ROOT).as_posix() for path in paths]
-    found = [
-        line
-        for name in names
-        if name not in ("tests/words.py", "tests/test_words.py")
-        for line in findings(name, (ROOT / name).read_text(encoding="utf-8"))
-    ]
+    found = []
+    for name in names:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        if name not in ("tests/words.py", "tests/test_words.py"):
+            found += findings(name, text)
+        if name.endswith(".py"):
+            found += questions(name, text)
     sys.stdout.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 

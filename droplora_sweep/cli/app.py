@@ -1,9 +1,4 @@
-"""The commands: parse, call, print.
-
-Exit codes: 0 done, 1 the sweep failed, cannot be found or has another driver, 2 the input breaks a
-rule, 3 done but some trials failed, MLflow lacks something or a rerun came out otherwise, 75
-interrupted and resumable, 130 ended by Ctrl-C before there was anything to resume.
-"""
+"""The commands: parse, call, print."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ import signal
 import sys
 import threading
 
+from .exit_codes import EXIT_BAD_INPUT, EXIT_CTRL_C, EXIT_FAILED
+
 # `typing` takes its time, in which Ctrl-C would still be Python's.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-EXIT_CTRL_C = 130
-"""Exit code that shells report of a program that SIGINT ended."""
 INTERRUPTED = "interrupted by Ctrl-C"
 
 

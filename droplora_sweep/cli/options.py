@@ -20,10 +20,6 @@ class Split(StrEnum):
     TEST = "test"
 
 
-EXIT_PARTIAL = 3
-EXIT_INTERRUPTED = 75
-"""EX_TEMPFAIL of sysexits.h: try again."""
-
 File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
 Overrides = Annotated[

@@ -24,7 +24,7 @@ from droplora_sweep.present.terminal.noise import NoiseLog
 from droplora_sweep.present.terminal.tables import terminal_table
 from droplora_sweep.run.connection import nodes_at
 from droplora_sweep.spec import file_notes, load_sweep_file
-from droplora_sweep.spec.loading.loader import json_schema
+from droplora_sweep.spec.loader import json_schema
 
 from .options import Address, File, Overrides
 from .printing import own_console, print_lines

@@ -17,11 +17,9 @@ from droplora_sweep.run.connection import resolve_address
 from droplora_sweep.run.remote import REMOTE, run_remotely
 from droplora_sweep.spec import load_sweep_file
 
-from .entry import EXIT_FAILED
+from .exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTIAL
 from .options import (
     DEFAULT_STORAGE,
-    EXIT_INTERRUPTED,
-    EXIT_PARTIAL,
     Address,
     AllowCode,
     File,

@@ -14,9 +14,9 @@ from droplora_sweep.ledger.reader import Ledger, find_trial, named_trial, record
 from droplora_sweep.plan.survey import check_sandbox, prepare
 from droplora_sweep.present.terminal.noise import NoiseLog
 
+from .exit_codes import EXIT_PARTIAL
 from .options import (
     DEFAULT_STORAGE,
-    EXIT_PARTIAL,
     Address,
     MlflowServer,
     Name,

@@ -26,7 +26,7 @@ from droplora_sweep.records.layout import (
 )
 from droplora_sweep.records.replay import SweepReplay
 from droplora_sweep.spec import SweepSpec
-from droplora_sweep.spec.loading.loader import recorded_sweep_file
+from droplora_sweep.spec.loader import recorded_sweep_file
 from droplora_sweep.storage.mirror import mirror_of, storage_name
 from droplora_sweep.storage.object_store import below
 

@@ -13,7 +13,7 @@ from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import QueuedClone, Stage
 from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
-from droplora_sweep.spec.loading.loader import load_changed_trial
+from droplora_sweep.spec.loader import load_changed_trial
 from droplora_sweep.spec.methods import METHODS, method_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from .base import Scalar
 from .confirm import ConfirmSpec
 from .evaluation import EvaluationSpec
 from .first_trials import baselines
-from .loading.loader import SweepFile, json_schema, load_changed_trial, load_sweep, load_sweep_file
+from .loader import SweepFile, json_schema, load_changed_trial, load_sweep, load_sweep_file
 from .loading.source import dotted
 from .locations import is_hub_id, local_folder, require_tracking_uri, tracking_uri_problem
 from .parameters import Choice, Parameter, Range

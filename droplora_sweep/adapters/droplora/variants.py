@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from peft.tuners.lora.layer import LoraVariant
@@ -16,8 +16,20 @@ from droplora_sweep import private_api
 from .masks import draw_kept_ranks, dropped, gather, kept_update, learned_mask, rate_at
 
 if TYPE_CHECKING:
-    from .layers import DropLoraConfig
     from .masks import KeptSlices
+
+
+class Masking(Protocol):
+    """The fields of `DropLoraConfig` that a masked forward pass reads."""
+
+    mask: str
+    rescale: bool
+    pruning_schedule: str
+    mask_seed: int
+
+    def rate_of(self, layer: str) -> float:
+        """Return the pruning rate that the layer of this name reaches."""
+        ...
 
 
 class MaskedLora(LoraVariant):
@@ -27,7 +39,7 @@ class MaskedLora(LoraVariant):
     they are instance methods here, because the instance holds the layer's mask.
     """
 
-    def __init__(self, config: DropLoraConfig) -> None:
+    def __init__(self, config: Masking) -> None:
         self.mask = config.mask
         self.rescale = config.rescale
         self.layer_name = ""

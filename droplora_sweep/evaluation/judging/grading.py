@@ -28,6 +28,7 @@ from .endpoint import (
 )
 from .prompts import (
     REFERENCE_CATEGORIES,
+    Conversation,
     Reading,
     load_prompts,
     messages_of,
@@ -49,26 +50,6 @@ MAX_FAILURES_IN_A_ROW: Final = 5
 """An endpoint that fails as many requests one after the other, all their attempts, is down."""
 
 _logger: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """One question of one turn or two, and a model's answers.
-
-    Attributes:
-        question_id: The question's number.
-        category: MT-Bench's, e.g. ``writing``; it chooses the prompts.
-        turns: The user's text of each turn.
-        answers: The rated model's answer to each turn.
-        reference: A right answer to each of two turns; None looks in the spec's ``references``.
-            A question of one turn is rated without.
-    """
-
-    question_id: int
-    category: str
-    turns: tuple[str, ...]
-    answers: tuple[str, ...]
-    reference: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from .grading import Conversation
-
 
 _DELIMITER_LINE: Final = re.compile(
     r"\[(?P<bracket>[^\[\]{}]+)\]|<\|(?P<token>[^|<>{}]+)\|>|#{2,6}\s*(?P<heading>[^{}]+:)"
@@ -23,6 +21,26 @@ _DELIMITER_LINE: Final = re.compile(
 _SPECIAL_TOKEN: Final = re.compile(r"<\|([^|<>]*)\|>")
 _BOUNDARY: Final = re.compile(r"\[\s*(the\s+(?:start|end)\s+of\s[^\[\]]*)\]", re.IGNORECASE)
 _RATING: Final = re.compile(r"\[\[(\s*(?:[0-9.,]+|rating)\s*)\]\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One question of one turn or two, and a model's answers.
+
+    Attributes:
+        question_id: The question's number.
+        category: MT-Bench's, e.g. ``writing``; it chooses the prompts.
+        turns: The user's text of each turn.
+        answers: The rated model's answer to each turn.
+        reference: A right answer to each of two turns; None looks in the spec's ``references``.
+            A question of one turn is rated without.
+    """
+
+    question_id: int
+    category: str
+    turns: tuple[str, ...]
+    answers: tuple[str, ...]
+    reference: tuple[str, str] | None = None
 
 
 def is_delimiter(line: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from droplora_sweep.evaluation.judging.grading import Conversation
+from droplora_sweep.evaluation.judging.prompts import Conversation
 from droplora_sweep.spec.evaluation import JudgeSpec
 
 if TYPE_CHECKING:

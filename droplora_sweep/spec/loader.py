@@ -28,14 +28,22 @@ from droplora_sweep.spec.rules.sweep_rules import find_broken_rules, find_secret
 from droplora_sweep.spec.sweep import SweepSpec
 from droplora_sweep.spec.trial import TrialSpec
 
-from .messages import nearest_key, translate
-from .source import EXTENDS, EXTENDS_DOC, Source, apply_override, dotted, path_of, read_source
+from .loading.messages import nearest_key, translate
+from .loading.source import (
+    EXTENDS,
+    EXTENDS_DOC,
+    Source,
+    apply_override,
+    dotted,
+    path_of,
+    read_source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path as FilePath
 
-    from .yaml_text import Path
+    from .loading.yaml_text import Path
 
 
 _STAND_IN_NAME = "unnamed"

@@ -1,4 +1,4 @@
-"""What ``ray submit`` uploads to the head node: runs a sweep on the cluster it finds itself in.
+"""Script that ``ray submit`` uploads to the head node: runs a sweep on the cluster around it.
 
     ray submit cluster/aws.yaml cluster/submit.py search_spaces/quickstart.yaml --name first
 

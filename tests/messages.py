@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "droplora_sweep"
 BASE = "DropLoRASweepError"
 FAULTS = {"Fault": 2, "Finding": 1, "InputError.of": 1, "broken_rule": 0}
-"""What makes a fault of the input, and the position of its problem."""
+"""Makers of a fault of the input, with the position of its problem."""
 SPEAKERS = {"print", "say", "complain", "note", "warn", "warning"}
 """Functions and methods that show their first argument to a user."""
 HELPERS = ("problem", "_note", "_notes", "_line", "_lines")

@@ -60,7 +60,7 @@ def result(
     is_repeated: bool = False,
     **metrics: float,
 ) -> dict[str, Any]:
-    """What Ray Tune is given of an evaluation with this mean score."""
+    """Return the result that Ray Tune is given of an evaluation with this mean score."""
     evaluation = evaluated(
         number, 10 * number, {"val/mean": score, **metrics}, num_evaluations=num_evaluations
     )

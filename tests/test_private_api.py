@@ -224,7 +224,7 @@ def test_what_is_used_of_private_api_is_there(name: str) -> None:
 
 
 def own_names(code: ast.Module) -> set[str]:
-    """What a module defines itself: functions, classes, variables and attributes."""
+    """Return the names of functions, classes, variables and attributes that a module defines."""
     own = set()
     for node in ast.walk(code):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -237,7 +237,7 @@ def own_names(code: ast.Module) -> set[str]:
 
 
 def private_names(code: ast.Module, own: set[str]) -> list[str]:
-    """What a module uses that its dependencies keep for themselves."""
+    """Return the names in a module that its dependencies keep for themselves."""
     found = []
     for node in ast.walk(code):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -225,7 +225,7 @@ class PeftAdapted(Adapted):
 
 
 PREFIX = "base_model.model."
-"""What PEFT puts before the name of each module of the base model."""
+"""Prefix that PEFT gives to the name of each module of the base model."""
 
 
 def lora_layers(model: nn.Module) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def ask_ray(address: str) -> None:
     Ray 2.60: `ray.init` tries again and again, for minutes.
 
     Raises:
-        RayError: What listens there does not answer as Ray does.
+        RayError: The process that listens there does not answer as Ray does.
     """
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 

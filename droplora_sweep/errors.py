@@ -44,7 +44,7 @@ class InputError(DropLoRASweepError):
 
 
 class TrialError(DropLoRASweepError):
-    """A trial cannot give a result (NaN loss, a group that keeps dying); the sweep goes on."""
+    """A trial cannot give a result (NaN loss, a group that keeps dying); the sweep continues."""
 
 
 class TrialInterruptedError(DropLoRASweepError):
@@ -56,7 +56,7 @@ class TrialStoppedError(DropLoRASweepError):
 
 
 class SweepError(DropLoRASweepError):
-    """The sweep as a whole cannot start or go on."""
+    """The sweep as a whole cannot start or continue."""
 
 
 class PoolLostError(SweepError):

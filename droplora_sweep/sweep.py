@@ -38,7 +38,7 @@ def run_sweep(
 ) -> SweepResult:
     """Run a sweep that was checked, to its end or until it is told to stop.
 
-    A sweep that was begun is resumed: finished trials stay, unfinished ones go on.
+    A sweep that was begun is resumed: finished trials stay, unfinished ones continue.
 
     Args:
         prepared: The sweep, its task and its model.
@@ -84,7 +84,7 @@ def run_sweep(
         ):
             log.move_to(writer.directory / DRIVER_LOG)
             lines = (*take_over(writer), *start_lines(start, writer.torn))
-            for line in (*lines, f"noise goes to {log.path}", *notes(prepared, origin)):
+            for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin)):
                 progress.say(line)
             with progress:
                 return drive(

@@ -142,7 +142,7 @@ class Decision:
 
     @property
     def used(self) -> BestTrial | None:
-        """The trial to go on with; None without a score, and where there is nothing to decide.
+        """The trial to use; None without a score, and where there is nothing to decide.
 
         Without evidence for a gain the plain method stands; a tie is no reason to prune.
         """

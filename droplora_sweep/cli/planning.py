@@ -93,7 +93,7 @@ def _calibrate(file: SweepFile, address: str) -> Calibration:
     # What ends a job ends it like Ctrl-C: the group, its Ray and its folder go too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with NoiseLog() as log:
-        log.console.print(f"noise goes to {log.path}")
+        log.console.print(f"library logs: {log.path}")
         measured = calibrate(prepared, address, log.console.print)
     log.path.unlink()
     return measured

@@ -76,7 +76,7 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     try:
         facts = facts_of(ledger)
         print_decisions(console, facts)
-        # Of an interrupted sweep the command that goes on with it is told last of all.
+        # The command that resumes an interrupted sweep comes last of all.
         if is_over:
             print_answer(console, facts)
     except DropLoRASweepError as error:

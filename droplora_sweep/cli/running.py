@@ -53,7 +53,7 @@ def run(
     fork: Fork = None,
     allow_code: AllowCode = False,
 ) -> None:
-    """Run a sweep, or go on with the one of that name; show its trials and the best rates."""
+    """Run a sweep, or continue the one of that name; show its trials and the best rates."""
     cluster = resolve_address(address)
     is_remote = cluster.address.startswith(REMOTE)
 
@@ -128,7 +128,7 @@ def _say(text: str) -> None:
 
 
 def stop_trial(name: Name, trial: Trial, storage: Storage = DEFAULT_STORAGE) -> None:
-    """End one trial of a running sweep at its next step; the others go on."""
+    """End one trial of a running sweep at its next step; the others continue."""
     _ask(storage, name, Ask.STOP_TRIAL, trial)
 
 

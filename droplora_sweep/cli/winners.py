@@ -179,7 +179,7 @@ def rerun(
     console = own_console()
     print_lines(console, (f"{found.trial_id}: {result.outcome.value}", *result.details))
     for line in result.circumstances:
-        console.print(f"what is otherwise: {line}", highlight=False, soft_wrap=True)
+        console.print(f"differs: {line}", highlight=False, soft_wrap=True)
     if not result.is_success:
         raise typer.Exit(EXIT_PARTIAL)
 

@@ -24,7 +24,7 @@ class TrialClient(tune.Trainable):
     """Leases a group for one trial; holds no model, no data and no GPU.
 
     The config names the pool and holds the trial's `Submission`; each result is a message as
-    `tune_result` makes one. Tune calls `step` again only when its scheduler lets the trial go on.
+    `tune_result` makes one. Tune calls `step` again only if its scheduler lets the trial continue.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Leases of trials to groups: the state machine behind the pool, without Ray.
 
-A trial is submitted, leased to a group, evaluated, told to go on or to end, and leaves an outcome.
+A trial is submitted, leased to a group, evaluated, continued or ended, and leaves an outcome.
 A group that dies gives its trial back; the next group to ask resumes it from its newest checkpoint,
 or repeats it from its seed; evaluations that were already delivered are not delivered again. A
 trial that ran out of memory is not given to a group unchanged.

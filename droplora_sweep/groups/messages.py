@@ -133,7 +133,7 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """A running trial's setting that was changed so that it can go on.
+    """A running trial's setting that was changed so that it can continue.
 
     Attributes:
         trial_id: The trial.

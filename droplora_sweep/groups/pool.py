@@ -108,7 +108,7 @@ class _Pool:
         """Return the trial's next message; a failure where the pool is closed and there is none."""
 
         def find() -> Message | None:
-            # Only so that a client of a closed pool does not go on waiting.
+            # Only so that a client of a closed pool stops waiting.
             closed = Failed("the sweep was closed") if self._book.closed else None
             return self._book.receive(trial_id) or closed
 

@@ -1,7 +1,7 @@
 """The watchdog: a group without a heartbeat for too long counts as frozen.
 
 A worker shows progress with every forward pass and with every call to the pool, from the thread
-that does the work: a thread of its own would go on showing it while the work hangs. A group is
+that does the work: a thread of its own would still show it while the work hangs. A group is
 silent when none of its workers shows any, since a worker that waits for a frozen one shows none.
 """
 
@@ -41,7 +41,7 @@ class Heartbeats:
             return
         self._in_steps = in_steps
         self._next_at = time.monotonic() + self._interval_s
-        # Nobody waits for the answer: training is not to depend on the pool's pace.
+        # The answer is not waited for: training must not depend on the pool's pace.
         self._pool.heartbeat.remote(self._group, in_steps)
 
 

@@ -131,7 +131,7 @@ class Found:
     """A lease file at one instant.
 
     Attributes:
-        holder: None where nobody has taken the lease, or the file is torn.
+        holder: None where no driver has taken the lease, or the file is torn.
         age_s: Seconds since it was last written, by the file system's clock.
         is_gone: True where the holder's process can be seen to have ended.
     """
@@ -196,7 +196,7 @@ class DriverLease:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Do something that only the holder may do: nobody can take the lease meanwhile.
+        """Do something that only the holder may do: no other driver can take the lease meanwhile.
 
         Raises:
             LeaseLostError: Another driver has taken it.

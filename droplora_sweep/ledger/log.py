@@ -1,7 +1,7 @@
 """The append-only file of events, the durable truth of a sweep, and where it can be made to fail.
 
 A line counts once ``append`` has returned: it is then on the disk. A crash can leave one torn
-line at the end, of an event that nobody was told had happened; readers leave it out and say so.
+line at the end, of an event that was not announced to anyone; readers leave it out and say so.
 Damage anywhere else is an error.
 
 ``DROPLORA_FAILPOINT=NAME`` (or ``NAME:N`` for the N-th time it is reached) kills the process with
@@ -102,7 +102,7 @@ class EventLog:
         A last line that lacks only its end is whole, and gets it.
 
         Args:
-            path: A log that nobody else writes.
+            path: A log that no other process writes.
             read: Its events, as read.
         """
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -44,7 +44,7 @@ def request_stop(storage: Path, name: str) -> Holder:
     directory = sweep_directory(storage, name)
     holder = find_holder(directory / LEASE)
     if holder is None:
-        raise SweepError(f"name: must be a running sweep, got {name}, which no driver holds")
+        raise SweepError(f"name: must be a running sweep, got {name}, which has no driver")
     with disk_faults_named(directory):
         replace_file(directory / STOP_REQUEST, holder.token.encode())
     return holder
@@ -156,7 +156,7 @@ def require_driver(storage: Path, name: str) -> Holder:
     holder = find_holder(sweep_directory(storage, name) / LEASE)
     if holder is None:
         raise SweepError(
-            f"name: must be a running sweep, got {name}, which no driver holds; "
+            f"name: must be a running sweep, got {name}, which has no driver; "
             f"`droplora-sweep resume {name}` starts one"
         )
     return holder

@@ -242,7 +242,7 @@ class LedgerWriter(Ledger):
         self._append(EventKind.TRIAL_REPORTED, payload)
 
     def trial_adjusted(self, trial_id: str, settings: Mapping[str, Scalar], reason: str) -> None:
-        """Record fields, by dotted path, that a running trial goes on with otherwise, and why."""
+        """Record new values, by dotted path, that a running trial continues with, and why."""
         payload = {"trial_id": trial_id, "settings": dict(settings), "reason": reason}
         self._append(EventKind.TRIAL_ADJUSTED, payload)
 

@@ -137,7 +137,7 @@ def _local_client(storage: Path) -> MlflowClient:
 
 
 def _make_database(storage: Path) -> None:
-    """Make the schema beside its place: MLflow cannot go on with one that was left half-made."""
+    """Make the schema beside its place: MLflow cannot use one that was left half-made."""
     for leftover in storage.glob(f"{NEW_DATABASE}*"):
         leftover.unlink()
     new = storage / NEW_DATABASE

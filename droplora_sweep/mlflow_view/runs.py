@@ -3,7 +3,7 @@
 Every call may be repeated, by this process or by another: runs are found by their tags before
 they are created, tags depend on the record alone, and metrics carry the ledger's times, so that
 MLflow's database recognises a point it already has. MLflow refuses a param's second value, so only
-what a trial was started with is a param; settings of the sweep, which may go on with other ones,
+what a trial was started with is a param; settings of the sweep, which may continue with others,
 are tags. A finished trial's run gets the tag ``published`` last of all, and is left alone from then
 on, but for the test scores of a winner, which come later and have the tag ``tested``.
 

@@ -120,7 +120,7 @@ SETTINGS_SECTIONS = ("search", "confirm", "group", "checkpoint")
 def sweep_settings(sweep: SweepRecord) -> dict[str, str]:
     """Settings of the sweep itself, as tags of the parent run; trials' own are in their runs.
 
-    A sweep may go on with other ones: more trials, a budget, a confirmation, larger groups.
+    A sweep may continue with other ones: more trials, a budget, a confirmation, larger groups.
     """
     spec = {name: sweep.spec[name] for name in SETTINGS_SECTIONS if sweep.spec.get(name)}
     fields = {
@@ -139,7 +139,7 @@ def outdated_settings(tags: Iterable[str], settings: Mapping[str, str]) -> list[
 
 
 COPIED = "copied."
-"""Tags of a population's member: by evaluation, whom it copied and what it went on with."""
+"""Tags of a population's member: by evaluation, whom it copied and the values it continued with."""
 
 
 def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:

@@ -67,7 +67,7 @@ class SweepOutcome(StrEnum):
     INTERRUPTED = "INTERRUPTED"
     """Stopped from outside; trials that ran are still RUNNING in the ledger."""
     FAILED = "FAILED"
-    """Could not go on."""
+    """Could not continue."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
 
     Its processes listen on the loopback interface alone and take orders only with a token, which
     is made for this one Ray and is readable by its owner alone. Ray's own token, in
-    ``~/.ray/auth_token``, would be shared by every Ray of the user and readable by everybody.
+    ``~/.ray/auth_token``, would be shared by every Ray of the user and readable by all users.
 
     Args:
         node: Resources of this machine.

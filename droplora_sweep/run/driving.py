@@ -168,7 +168,7 @@ class Run:
     def search(self, should_stop: Callable[[], bool], pool_name: str, scratch: Path) -> None:
         """Draw and run trials until there are enough.
 
-        A search is over once its best settings are being confirmed: unfinished trials alone go on.
+        A search is over once its best settings are being confirmed: only the unfinished run.
 
         Args:
             should_stop: Asked a few times a second.

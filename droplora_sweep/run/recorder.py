@@ -38,7 +38,7 @@ class Recorder:
     """A `TrialListener` that ends trials in their group, collects what they leave, and records it.
 
     The ledger is written by one thread at a time. A trial's adapter may take seconds to arrive, so
-    a thread of its own waits for it while Tune goes on.
+    a thread of its own waits for it while Tune continues.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Scores beside the trials and after them: the untrained model's, and winners' on the test split.
 
 A group scores the untrained model, which it holds anyway, when no trial waits for a group. Where
-that fails, the sweep goes on without.
+that fails, the sweep continues without.
 
 The winners are scored after the groups have ended, so that each scorer has a worker's CPUs and GPUs
 to itself. It loads the base model once and scores one adapter after the other, loaded as their

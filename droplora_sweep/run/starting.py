@@ -112,7 +112,7 @@ FREE = (
     "tracking",
     "storage",
 )
-"""Fields, and sections with all their fields, that a sweep may go on with other values of: they
+"""Fields, and sections with all their fields, that a sweep may continue with other values of: they
 change how long it runs, where and how it is shown, and no trial's spec. `confirm` and the number of
 trials are free until the first confirmation run (see `starting`). Where ``group.num_workers``
 changes, trials started from then on have other fingerprints."""
@@ -128,7 +128,7 @@ class Change:
         field: Dotted path; ``data.<benchmark>/<split>`` and ``versions.<package>`` for what
             is not in the file.
         was: Value of the sweep that was started; None where it had none.
-        now: Value it is to go on with; None where it has none.
+        now: Value it is to continue with; None where it has none.
     """
 
     field: str

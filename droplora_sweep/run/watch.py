@@ -174,7 +174,7 @@ class Watch:
         return "droplora-sweep stop" if is_asked else None
 
     def _tend(self) -> None:
-        """See that the run can go on, and do what is due beside the trials."""
+        """Check that the run can continue, and do what is due beside the trials."""
         self.ledger.require_lease()
         self.recorder.check()
         self.groups.check()
@@ -210,4 +210,4 @@ def beginning_line(beginning: Beginning, *, has_run_before: bool) -> str | None:
             f"{beginning.trial_id} resumes from step {beginning.step} of {beginning.num_steps}, "
             "its newest usable checkpoint"
         )
-    return f"{beginning.trial_id} begins again at step 0: no checkpoint of it can be used"
+    return f"{beginning.trial_id} starts again at step 0: none of its checkpoints can be used"

@@ -4,7 +4,7 @@ Population-based training follows Jaderberg et al., arXiv 1711.09846: truncation
 4.1.1's exploit) and perturbation or resampling (its explore). Members are compared at the same
 evaluation with all that have reached it so far, whether they run now, have ended, or are of an
 earlier driver, so that a population can have more members than there are groups. The first to reach
-an evaluation has nobody to copy there.
+an evaluation has no other to copy there.
 """
 
 from __future__ import annotations

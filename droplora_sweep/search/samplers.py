@@ -5,7 +5,7 @@ anew for each trial, from the finished ones in generations; that takes milliseco
 anew from the ledger has it too, and nothing is unpickled.
 
 A sampler is made for one draw, with a seed of that draw's own, and knows no more than the study.
-So a search that goes on draws what it would have drawn, and the order in which trials were told
+So a resumed search draws what it would have drawn, and the order in which trials were told
 leaves no trace.
 """
 

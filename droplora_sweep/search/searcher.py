@@ -253,7 +253,7 @@ class StudySearcher(Searcher):
         return fingerprint in running | waiting | self._ended.keys()
 
     def abandon(self) -> None:
-        """The sweep is cut short: trials that Tune ends from here on go on some other day."""
+        """The sweep is cut short: trials that Tune ends from here on are resumed later."""
         self._is_abandoned = True
 
     def _queue(self, known: SearchHistory) -> None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class BudgetSpec(SpecModel):
     """Limits of a search beside its number of trials.
 
-    Once one is reached no trial is started any more; those that run go on to their ends, so that
-    what they took is not lost, and the sweep is complete. Raise the limit to go on with it.
+    Once one is reached no further trial starts; those that run are trained to their ends, so that
+    what they took is not lost, and the sweep is complete. Raise the limit to continue it.
     """
 
     gpu_hours: Positive | None = None
@@ -56,11 +56,11 @@ MUTABLE = (
 
 
 class PopulationSpec(SpecModel):
-    """Population-based training (arXiv 1711.09846), asynchronous: nobody waits for anybody.
+    """Population-based training (arXiv 1711.09846), asynchronous: no member waits.
 
     Every trial is a member. After each of its evaluations but the last, a member that is among the
     worst of all that have reached the same evaluation copies weights and optimiser, as they were at
-    that evaluation, from one of the best, and goes on with the other's values, changed at random.
+    that evaluation, from one of the best, and continues with its values, changed at random.
     Baselines never copy; they may be copied from.
     """
 
@@ -84,9 +84,9 @@ class ExploitStep:
     Attributes:
         evaluation: Number of the evaluation, from 1.
         source: The trial that it copies weights and optimiser from, as they were there; None where
-            it goes on as it is.
+            it continues as it is.
         settings: Every field that the population changes, by dotted path, with its value from here
-            on; empty where it goes on as it is.
+            on; empty where it continues as it is.
     """
 
     evaluation: int
@@ -219,13 +219,13 @@ class AshaSpec(SpecModel):
     grace_evaluations: Count = 1
     """A trial is never stopped before this many evaluations."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """At each rung the best 1 / reduction_factor of the trials go on."""
+    """At each rung the best 1 / reduction_factor of the trials continue."""
 
 
 class HyperbandSpec(SpecModel):
     """Hyperband (arXiv 1603.06560) as brackets of asynchronous successive halving.
 
-    Bracket ``s`` stops nobody before ``grace_evaluations * reduction_factor ** s`` evaluations.
+    Bracket ``s`` stops no trial before ``grace_evaluations * reduction_factor ** s`` evaluations.
     Trials go to brackets by their numbers, in the shares that give each bracket the same training.
     """
 
@@ -233,7 +233,7 @@ class HyperbandSpec(SpecModel):
     grace_evaluations: Count = 1
     """A trial of the first bracket is never stopped before this many evaluations."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """At each rung of a bracket the best 1 / reduction_factor of its trials go on."""
+    """At each rung of a bracket the best 1 / reduction_factor of its trials continue."""
 
 
 class MedianSpec(SpecModel):

@@ -40,7 +40,7 @@ class GroupSpec(SpecModel):
     recycle_after: Count | None = None
     """Fresh processes after this many trials; 1 isolates every trial, null never recycles."""
     max_attempts: Count = 3
-    """A trial that loses its group this often fails; the others go on."""
+    """A trial that loses its group this often fails; the others continue."""
     halve_micro_batch_on_oom: bool = False
     """A trial that ran out of memory fails; where true it is tried again with half the
     ``training.micro_batch_size`` instead, down to 1, from its last checkpoint and with the same

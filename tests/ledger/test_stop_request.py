@@ -24,7 +24,7 @@ def test_a_sweep_that_no_driver_holds_cannot_be_stopped(driver):
     driver.ledger.close()
     with pytest.raises(SweepError) as caught:
         request_stop(driver.ledger.storage, "demo")
-    assert str(caught.value) == "name: must be a running sweep, got demo, which no driver holds"
+    assert str(caught.value) == "name: must be a running sweep, got demo, which has no driver"
 
 
 def test_an_unknown_sweep_cannot_be_stopped(tmp_path):

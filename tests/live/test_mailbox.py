@@ -98,6 +98,6 @@ def test_a_sweep_without_a_driver_cannot_be_asked(driver):
     with pytest.raises(SweepError) as caught:
         ask_driver(driver.ledger.storage, "demo", Ask.PIN, TRIAL)
     assert str(caught.value) == (
-        "name: must be a running sweep, got demo, which no driver holds; "
+        "name: must be a running sweep, got demo, which has no driver; "
         "`droplora-sweep resume demo` starts one"
     )

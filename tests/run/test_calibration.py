@@ -131,6 +131,6 @@ def test_a_group_is_timed_and_nothing_is_left(
     assert "all 12 trials on" in output
     assert "% of a trial is " in output
     assert not (tmp_path / "results").exists()
-    log = re.search(r"noise goes to (\S+)", output)
+    log = re.search(r"library logs: (\S+)", output)
     assert log is not None
     assert not Path(log[1]).exists()

@@ -14,8 +14,8 @@ from droplora_sweep.run.watch import beginning_line
         (1, 0, False, None),
         (1, 120, True, "t0 resumes from step 120 of 300, its newest usable checkpoint"),
         (2, 120, False, "t0 resumes from step 120 of 300, its newest usable checkpoint"),
-        (1, 0, True, "t0 begins again at step 0: no checkpoint of it can be used"),
-        (2, 0, False, "t0 begins again at step 0: no checkpoint of it can be used"),
+        (1, 0, True, "t0 starts again at step 0: none of its checkpoints can be used"),
+        (2, 0, False, "t0 starts again at step 0: none of its checkpoints can be used"),
     ],
 )
 def test_a_trial_that_was_begun_before_says_from_which_step(

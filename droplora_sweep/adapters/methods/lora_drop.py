@@ -3,7 +3,7 @@
 A trial starts as LoRA on every layer. After a sampling phase, each layer's output is measured on
 the examples seen so far; of each kind of module (``q_proj``, ...) the layers with the largest
 outputs are kept until they have reached a given share of the kind's sum, and the others get one
-new adapter together. Training then goes on. What is saved is plain LoRA, the shared weights
+new adapter together. Training then continues. What is saved is plain LoRA, the shared weights
 written out for each layer.
 
 Layers are compared within their kind, because outputs of different kinds differ in scale.

@@ -1,4 +1,4 @@
-"""Learning curves, and the number of trials that each evaluation let go on."""
+"""Learning curves, and the number of trials that continued after each evaluation."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Rung:
 
     @property
     def num_going_on(self) -> int:
-        """Trials that went on, or were complete."""
+        """Trials that continued, or were complete."""
         return self.num_reached - self.num_stopped - self.num_failed - self.num_running
 
 

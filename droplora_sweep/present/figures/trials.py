@@ -85,7 +85,7 @@ def _draw_rungs(axes: Axes, panel: RungPanel) -> None:
     places = [rung.evaluation for rung in rungs]
     last = [0] * len(rungs)
     kinds = (
-        ("went on, or complete", BLUE, "", [rung.num_going_on for rung in rungs]),
+        ("continued, or complete", BLUE, "", [rung.num_going_on for rung in rungs]),
         ("stopped early", ORANGE, "///", [rung.num_stopped for rung in rungs]),
         ("failed", VERMILION, "xxx", [rung.num_failed for rung in rungs]),
         ("still there", SKY, "", [rung.num_running for rung in rungs]),

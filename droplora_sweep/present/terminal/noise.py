@@ -99,7 +99,9 @@ class _Screen(io.TextIOBase):
         except OSError as error:
             if not self._has_refused:
                 self._has_refused = True
-                logger.warning("the output takes no more, the sweep continues without: %s", error)
+                logger.warning(
+                    "the output cannot be written, the sweep continues without: %s", error
+                )
         return len(text)
 
     def fileno(self) -> int:

@@ -100,7 +100,7 @@ def time_left(
     Args:
         runs: Those that this driver has started.
         elapsed_s: Since it started the first.
-        num_trials: Of the stage; None where nobody knows of how many.
+        num_trials: Of the stage; None where that is not known.
         num_done_before: Of them, those that were done when this driver began.
         num_confirmed: Fewest and most runs of a confirmation that follows; None where none does.
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a trial: what it takes to go on with it in another process, on other workers.
+"""Checkpoints of a trial: the state to resume it in another process, on other workers.
 
 ``trials/<trial>/checkpoints/step-00000040/`` holds
 

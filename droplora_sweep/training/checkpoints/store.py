@@ -226,7 +226,7 @@ class Checkpoints:
             self._place.publish(name, checkpoint_files(checkpoint, identity))
             self._place.prune(self._spec.keep)
         except (OSError, SweepError) as error:
-            # The trial needs no checkpoint to go on.
+            # The trial needs no checkpoint to continue.
             logger.warning("%s/%s: cannot write the checkpoint: %s", self._place, name, error)
 
     def _names(self) -> list[str]:

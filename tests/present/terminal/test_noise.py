@@ -82,4 +82,6 @@ def test_what_the_screen_refuses_is_left_out_and_told_in_the_log(tmp_path: Path)
     with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no file to be made
         done = subprocess.run([sys.executable, "-c", script, path], stdout=full, check=False)
     assert done.returncode == 0
-    assert path.read_text().count("the output takes no more, the sweep continues without: ") == 1
+    assert (
+        path.read_text().count("the output cannot be written, the sweep continues without: ") == 1
+    )

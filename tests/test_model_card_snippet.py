@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from droplora_sweep.export.scoring import Scorer
+from droplora_sweep.export.scoring import AdapterScorer
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.records.trial import TrialState, trial_id
@@ -67,7 +67,7 @@ def sweep(
 def scored(sweep: LedgerWriter) -> list[ExampleResult]:
     """The adapter's answers in our evaluation."""
     [trial] = sweep.records()
-    scorer = Scorer(sweep_trial(sweep))
+    scorer = AdapterScorer(sweep_trial(sweep))
     return scorer(trial.adapter)
 
 

@@ -17,7 +17,7 @@ from droplora_sweep.ledger.files import plain_files, publish_adapter, verify_ada
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
 
-from .scoring import Scorer
+from .scoring import AdapterScorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,7 +108,7 @@ def rank_curve(
     _refuse_existing(output, lower)
 
     spec = TrialSpec.model_validate(dict(trial.spec))
-    scorer = Scorer(spec)
+    scorer = AdapterScorer(spec)
     on_rank(adapter.rank)
     points = [_point(adapter.rank, files, 0.0, scorer)]
     for rank in lower:
@@ -143,7 +143,7 @@ def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
     return None if pairs is None else KeptRank(lowest.rank, mean_difference(pairs))
 
 
-def _scored(scorer: Scorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
+def _scored(scorer: AdapterScorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
     with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
@@ -177,7 +177,7 @@ def _refuse_existing(output: Path | None, ranks: Iterable[int]) -> None:
 
 
 def _point(
-    rank: int, files: Mapping[str, bytes], relative_error: float, scorer: Scorer
+    rank: int, files: Mapping[str, bytes], relative_error: float, scorer: AdapterScorer
 ) -> RankPoint:
     results = _scored(scorer, files)
     outcomes = ((one.benchmark, one.example_id, one.score) for one in results)

@@ -40,7 +40,7 @@ Split = Literal["validation", "test"]
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Scorer:
+class AdapterScorer:
     """Scores plain adapters on one base model that stays loaded, as their users load them.
 
     Args:
@@ -139,7 +139,7 @@ class Scored:
         metrics: All of ``result_metrics``.
         results: Every example's result.
         protocol: Protocol that responses were read by.
-        perplexity: Result of ``Scorer.perplexity``.
+        perplexity: Result of ``AdapterScorer.perplexity``.
         num_long: Prompts that did not fit into the context, by benchmark.
         generated: Results of the choice benchmarks by decoding with the ``paper`` protocol, where
             they were asked for.
@@ -222,7 +222,7 @@ def score_outside_a_sweep(
 def _scored(
     trial: TrialSpec, folder: Path | None, what: str, split: Split, compare_generation: bool
 ) -> Scored:
-    scorer = Scorer(trial)
+    scorer = AdapterScorer(trial)
     # Before anything is decoded: whether there is room for the prompts.
     num_long = scorer.num_long_prompts(split)
     results = scorer(folder, split)

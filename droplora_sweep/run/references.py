@@ -245,12 +245,12 @@ class _TestScorer:
             files: Its adapter; None scores the untrained model.
             benchmarks: Their names; None for all.
         """
-        from droplora_sweep.export.scoring import Scorer
+        from droplora_sweep.export.scoring import AdapterScorer
 
         trial = TrialSpec.model_validate_json(spec)
         key = (trial.task, trial.evaluation)
         if key != self._key:
-            self._scorer, self._key = Scorer(trial), key
+            self._scorer, self._key = AdapterScorer(trial), key
         if files is None:
             untrained: list[ExampleResult] = self._scorer(None, "test", benchmarks)
             return untrained

@@ -1,14 +1,22 @@
 """The ledger's record of the two stages of a sweep, and of the test split."""
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 
-from droplora_sweep.analysis.evidence import TrialRecord as SelectionRecord
+import droplora_sweep
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.records.replay import replay
 from droplora_sweep.records.trial import Stage, trial_id
 from tests.ledger.conftest import answers
+from tests.ledgers import KINDS
 from tests.recording import planned
+
+ADAPTER = {"adapter_model.safetensors": b"weights", "adapter_config.json": b"{}"}
+OF_TEST = {"test_scores", "test_results", "is_tested"}
 
 
 def confirm(driver, number=0, arm="t0001-00000002"):
@@ -67,6 +75,28 @@ def test_a_trial_without_an_end_is_not_tested(history, tmp_path):
         replay(history.events, tmp_path)
 
 
-def test_what_selects_is_given_no_test_scores():
-    given = {name for name in dir(SelectionRecord) if not name.startswith("_")}
-    assert given == {"trial_id", "number", "state", "spec", "metrics"}
+@pytest.mark.parametrize("folder", ["analysis", "search"])
+def test_nothing_that_selects_reads_test_scores(folder):
+    for module in sorted((Path(droplora_sweep.__file__).parent / folder).rglob("*.py")):
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not read & OF_TEST, module
+
+
+def test_the_answer_is_the_same_before_and_after_the_test_split(call, tmp_path):
+    storage = tmp_path / "results"
+    KINDS["confirmed"](storage, ADAPTER)
+    log = storage / "confirmed" / "events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    tested = [json.loads(line)["kind"] == "trial_tested" for line in lines]
+    assert any(tested)
+
+    def answer():
+        code, printed, complaints = call("best", "confirmed", "--json", "--storage", storage)
+        assert (code, complaints) == (0, "")
+        chosen = ("benchmark", "pruning_rate", "setting", "trial", "difference", "verdict")
+        return [{key: each[key] for key in chosen} for each in json.loads(printed)["benchmarks"]]
+
+    after = answer()
+    log.write_bytes(b"".join(lines[: tested.index(True)]))
+    assert answer() == after

@@ -77,6 +77,21 @@ class _RemoteDriver:
                 self._changed.notify_all()
 
 
+def connection_fault(address: str, error: Exception) -> str:
+    """Return one line on a Ray Client that cannot connect.
+
+    A cluster that answers and starts no server process for the client, as one that is busy for too
+    long, says why in the last line of what it answers.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, ConnectionAbortedError):
+        return (
+            f"--address: the Ray cluster at {address} answers, but has started no process for this "
+            f"client: {lines[-1]}; try again, or submit the sweep as a Ray job"
+        )
+    return f"--address: no Ray cluster answers at {address}: {lines[0]}"
+
+
 def run_remotely(
     address: str,
     name: str,
@@ -109,8 +124,7 @@ def run_remotely(
     try:
         ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SweepError(f"--address: no Ray cluster answers at {address}: {reason}") from error
+        raise SweepError(connection_fault(address, error)) from error
     actor: Any = ray.remote(_RemoteDriver)
     options = [] if fork is None else ["--fork", fork]
     try:

@@ -126,7 +126,7 @@ def test_the_curve_starts_at_what_was_trained_and_every_adapter_is_written(
     first, *lower = rows(printed)
     logged = f"{100 * trial.metrics['val/builtin_choice']:.1f} %"
     assert first[0] == "6, as trained"
-    assert first[3:] == ["0.0%", logged, logged]
+    assert first[3:] == ["0.0 %", logged, logged]
     # The comparison means something.
     assert trial.metrics["val/builtin_choice"] > 0.25
     assert "in the sweep" not in printed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.intervals import ROUNDING, mean_score
 from droplora_sweep.evaluation.results import example_scores
-from droplora_sweep.present.values import DASH, format_bytes, format_count
+from droplora_sweep.present.values import DASH, format_bytes, format_count, format_score
 from droplora_sweep.spec.metric_names import (
     MEAN,
     PASS_AT,
@@ -95,7 +95,7 @@ def curve_table(trial: TrialRecord, points: Sequence[RankPoint], kept: KeptRank 
             str(point.rank) if index else f"{point.rank}, as trained",
             Cell(format_count(point.num_parameters), value=point.num_parameters),
             Cell(format_bytes(point.weight_bytes), value=point.weight_bytes),
-            Cell(f"{point.relative_error:.1%}", value=point.relative_error),
+            Cell(format_score(point.relative_error), value=point.relative_error),
             *(score_cell(point.scores.get(name)) for name in names),
         )
         for index, point in enumerate(points)

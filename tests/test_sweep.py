@@ -260,4 +260,4 @@ def test_only_a_running_sweep_can_be_stopped(
     with pytest.raises(SystemExit) as end:
         main(["stop", "quickstart", "--storage", str(storage)])
     assert end.value.code == 1
-    assert "must be a running sweep, got quickstart, which no driver" in capsys.readouterr().err
+    assert "must be a running sweep, got quickstart, which has no driver" in capsys.readouterr().err

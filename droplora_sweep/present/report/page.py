@@ -1,4 +1,4 @@
-"""A ledger's report: one HTML file that needs nothing else, and a PNG per figure.
+"""A ledger's report: one HTML file that needs nothing else, a PNG per figure, and its data.
 
 The page has no script, loads nothing, and says so to the browser by a content security policy.
 Everything that comes from a ledger is escaped.
@@ -39,12 +39,14 @@ from droplora_sweep.present.figures.scores import (
 )
 from droplora_sweep.present.figures.trials import draw_costs, draw_curves, draw_rungs
 from droplora_sweep.present.values import format_quantity, format_seconds, format_time
-from droplora_sweep.records.layout import REPORT_PAGE
+from droplora_sweep.records.layout import REPORT_DATA, REPORT_PAGE
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
 
+from .data import report_data
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import jinja2
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
     from droplora_sweep.present.contents.costs import Costs
     from droplora_sweep.present.contents.facts import Facts
     from droplora_sweep.present.contents.importance import Importance
-    from droplora_sweep.present.figures.canvas import Picture
+    from droplora_sweep.present.contents.table import Table
+    from droplora_sweep.present.figures.canvas import Described, Picture
 
 
 TEMPLATE = "page.html.j2"
@@ -65,10 +68,12 @@ class Report:
 
     Attributes:
         html: The page.
+        data: Its tables and figures for other programs, as JSON.
         images: PNG files by name.
     """
 
     html: str
+    data: str
     images: Mapping[str, bytes]
 
 
@@ -78,27 +83,32 @@ def make_report(facts: Facts) -> Report:
     shares = importance(facts)
     spent = costs(facts)
     withheld = {one.subject for one in found if one.certainty is Certainty.NOTHING}
-    pictures = {picture.name: picture for picture in _pictures(facts, shares, spent)}
+    figures = tuple(_figures(facts, shares, spent))
+    pictures = {picture.name: picture for _, picture in figures}
+    tables: dict[str, Table | Sequence[Table] | None] = {
+        "answers_table": answers_table(found),
+        "confirmed_tables": confirmed_tables(facts),
+        "on_test_table": on_test_table(facts.on_test, facts.references.get("test", ())),
+        "methods_table": None if facts.methods is None else methods_table(facts.methods),
+        "pareto_table": pareto_table(facts.searched, facts.objectives),
+        "rates_table": rates_table(facts),
+        "measures_table": measures_table(facts.record),
+        "trials_tables": trials_tables(facts.record, is_live=facts.is_live),
+        "settings_table": settings_table(facts.record),
+    }
     html = _template().render(
         facts=facts,
         record=facts.record,
         state=_state(facts),
         headline=headline(found),
         answers=found,
-        answers_table=answers_table(found),
         next_step=next_step(facts, found),
-        confirmed_tables=confirmed_tables(facts),
         has_controls=any(one.controls for one in facts.confirmed),
         has_unpruned_names=any(
             one.arm.name.endswith(BASELINE_SUFFIX)
             for decision in facts.confirmed
             for one in (*decision.rates, *decision.controls)
         ),
-        on_test_table=on_test_table(facts.on_test, facts.references.get("test", ())),
-        rates_table=rates_table(facts),
-        methods_table=None if facts.methods is None else methods_table(facts.methods),
-        pareto_table=pareto_table(facts.searched, facts.objectives),
-        trials_tables=trials_tables(facts.record, is_live=facts.is_live),
         marginals=[
             marginal_text(one)
             for one in facts.marginals
@@ -106,29 +116,36 @@ def make_report(facts: Facts) -> Report:
         ],
         importance=shares,
         costs=spent,
-        measures_table=measures_table(facts.record),
-        settings_table=settings_table(facts.record),
         pictures=pictures,
+        **tables,
     )
-    return Report(html, {f"{name}.png": one.png for name, one in pictures.items()})
+    panels = {picture.name: panels for panels, picture in figures}
+    return Report(
+        html,
+        report_data(facts.record.name, tables.values(), panels),
+        {f"{name}.png": one.png for name, one in pictures.items()},
+    )
 
 
-def _pictures(facts: Facts, shares: Importance, spent: Costs) -> Iterator[Picture]:
-    """The figures that there is something to draw for."""
+def _figures(
+    facts: Facts, shares: Importance, spent: Costs
+) -> Iterator[tuple[Sequence[Described], Picture]]:
+    """The figures that there is something to draw for, each with its panels' data."""
     if rates := rate_panels(facts):
-        yield draw_rates(rates)
+        yield rates, draw_rates(rates)
     if ranks := rank_panels(facts):
-        yield draw_ranks(ranks)
+        yield ranks, draw_ranks(ranks)
     if (lines := coordinates(facts)) is not None:
-        yield draw_coordinates(lines)
+        yield (lines,), draw_coordinates(lines)
     if shares.shares:
-        yield draw_importance(shares)
+        yield (shares,), draw_importance(shares)
     if curves := curve_panels(facts):
-        yield draw_curves(curves)
+        yield curves, draw_curves(curves)
     if len(steps := rungs(facts)) > 1:
-        yield draw_rungs(RungPanel(steps))
+        panel = RungPanel(steps)
+        yield (panel,), draw_rungs(panel)
     if spent.spans:
-        yield draw_costs(spent)
+        yield (spent,), draw_costs(spent)
 
 
 def _state(facts: Facts) -> str:
@@ -169,7 +186,7 @@ def _template() -> jinja2.Template:
 
 
 def write_report(report: Report, folder: Path) -> Path:
-    """Write the page and its images, each whole or not at all; files of these names are replaced.
+    """Write page, data and images, each whole or not at all; files of these names are replaced.
 
     Returns:
         The page.
@@ -181,6 +198,7 @@ def write_report(report: Report, folder: Path) -> Path:
         make_private_directory(folder)
         for name, image in report.images.items():
             replace_file(folder / name, image)
+        replace_file(folder / REPORT_DATA, redact(report.data).encode())
         # Last: a page that is there has its images.
         replace_file(folder / REPORT_PAGE, redact(report.html).encode())
     return folder / REPORT_PAGE

@@ -1,5 +1,6 @@
 """`report`, `compare`, and what `sync` does with a report, on ledgers that a driver wrote."""
 
+import json
 import subprocess
 import sys
 
@@ -24,6 +25,7 @@ def test_report_says_where_the_page_is(storage, capsys):
     assert capsys.readouterr().out == f"demo: {page}\n"
     assert "Try a pruning rate of 0.2" in page.read_text()
     assert (page.parent / "score_against_rate.png").is_file()
+    assert json.loads((page.parent / "report.json").read_text())["name"] == "demo"
 
 
 @pytest.mark.slow
@@ -84,7 +86,7 @@ def test_sync_publishes_a_new_report_with_the_sweep(storage, capsys):
     ]
     assert len(parents) == 1
     found = [one.path for one in client.list_artifacts(parents[0].info.run_id, "summary")]
-    assert "summary/report.html" in found
+    assert {"summary/report.html", "summary/report.json"} <= set(found)
     assert "summary/score_against_rate.png" in found
 
 

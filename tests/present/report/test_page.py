@@ -1,7 +1,10 @@
 """The page: whole, escaped, self-contained, and honest about what is missing."""
 
+import html
+import json
+import math
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +13,11 @@ from droplora_sweep.analysis.estimate import Estimate
 from droplora_sweep.analysis.evidence import Arm
 from droplora_sweep.analysis.on_test import WinnerOnTest
 from droplora_sweep.errors import SweepError
+from droplora_sweep.present.contents.rates import RatePanel
 from droplora_sweep.present.contents.results import methods_table, pareto_table
+from droplora_sweep.present.contents.table import Cell, Table, row
+from droplora_sweep.present.contents.trials import trials_tables
+from droplora_sweep.present.report.data import report_data
 from droplora_sweep.present.report.page import make_report, write_report
 from droplora_sweep.records.trial import SweepOutcome
 
@@ -98,6 +105,28 @@ def test_every_figure_is_in_the_page_and_beside_it(report):
     pictures = page.named("svg")
     assert len(pictures) == 3 + 3 + 1 + 1 + 2 + 1 + 1
     assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
+
+
+def test_its_data_hold_every_table_and_figure_of_the_page(report):
+    page, data = Page(report.html), json.loads(report.data)
+    captions = re.findall("<caption>(.*?)</caption>", report.html)
+    titles = [html.unescape(caption).replace("\N{NO-BREAK SPACE}", " ") for caption in captions]
+    assert sorted(table["title"] for table in data["tables"]) == sorted(titles)
+    assert set(data["figures"]) == {figure["id"] for figure in page.named("figure")}
+    words = [panel["alt"] for panels in data["figures"].values() for panel in panels]
+    assert sorted(words) == sorted(picture["aria-label"] for picture in page.named("svg"))
+    [panel, *_] = data["figures"]["score_against_rate"]
+    assert set(panel) == {*(one.name for one in fields(RatePanel)), "alt"}
+
+
+def test_its_data_are_json_where_a_number_is_not_finite(sweep):
+    sweep.trial(0.2)
+    [table] = [trials_tables(sweep.facts().record, is_live=False)[0]]
+    endless = Table("t", ("a",), (row(Cell("-", value=math.inf)), row(Cell("x", value=0.5))))
+    data = json.loads(report_data("demo", [table, None, [endless]], {}))
+    assert data["name"] == "demo"
+    assert [one["title"] for one in data["tables"]] == [table.title, "t"]
+    assert data["tables"][1]["rows"] == [[None], [0.5]]
 
 
 def test_the_page_needs_nothing_else(report):
@@ -189,11 +218,13 @@ def test_missing_scores_are_shown_as_missing(sweep):
 
 def test_a_written_page_holds_no_secret_and_is_its_owners(report, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_" + "a" * 30)
-    leaking = replace(report, html=report.html + "hf_" + "a" * 30)
+    secret = "hf_" + "a" * 30
+    leaking = replace(report, html=report.html + secret, data=report.data + secret)
     path = write_report(leaking, tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "report.html"
     assert "hf_a" not in path.read_text()
-    assert len(list(path.parent.iterdir())) == 1 + len(report.images)
+    assert "hf_a" not in path.with_suffix(".json").read_text()
+    assert len(list(path.parent.iterdir())) == 2 + len(report.images)
     assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
 
 

@@ -38,7 +38,7 @@ SETTINGS = {
     "task.num_train": 8,
     "task.num_validation": 2,
     "training.global_batch_size": 8,
-    "training.warmup_steps": 0,
+    "training.warmup_ratio": 0,
     "evaluation.num_evaluations": 1,
     "evaluation.max_new_tokens": 4,
 }

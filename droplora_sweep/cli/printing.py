@@ -66,7 +66,10 @@ def print_trials(console: Console, record: SweepRecord, **progress: Any) -> None
 
 
 def print_result(console: Console, storage: Path, name: str) -> None:
-    """Print the trials and the answer of a sweep whose driver has ended."""
+    """Print the trials and the answer of a sweep whose driver has ended.
+
+    The reasons of the answer are in the report, and `best` prints them.
+    """
     from droplora_sweep.present.contents.facts import facts_of
 
     ledger = Ledger.open(storage, name)
@@ -75,12 +78,13 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     print_trials(console, record, is_live=False)
     try:
         facts = facts_of(ledger)
-        print_decisions(console, facts)
-        # The command that resumes an interrupted sweep comes last of all.
-        if is_over:
-            print_answer(console, facts)
+        if facts.decisions:
+            # The command that resumes an interrupted sweep comes last of all.
+            print_closing(console, facts, with_next=is_over)
+        else:
+            print_lines(console, [facts.undecided if is_over else "no trial is complete yet"])
     except DropLoRASweepError as error:
-        print_lines(console, [str(error) if is_over else "no trial is complete yet"])
+        print_lines(console, [str(error)])
     page = ledger.summary_directory / REPORT_PAGE
     if page.is_file():
         print_lines(console, [f"\nreport: {os.path.relpath(page)}"])
@@ -102,16 +106,15 @@ def print_decisions(console: Console, facts: Facts) -> None:
     print_lines(console, filter(None, lines))
 
 
-def print_answer(console: Console, facts: Facts) -> None:
-    """Print a short verdict and one next command, last of all."""
-    from droplora_sweep.present.contents.answers import answers
-    from droplora_sweep.present.contents.headline import headline, next_step
+def print_closing(console: Console, facts: Facts, *, with_next: bool = True) -> None:
+    """Print what to use and how sure that is, and the one command to run next, last of all."""
+    from droplora_sweep.present.contents.closing import closing
 
-    found = answers(facts)
-    shown = headline(found)
-    lines = [f"{shown.certainty.mark} {shown.advice}", shown.overall, next_step(facts, found).text]
+    shown = closing(facts)
     console.print()
-    print_lines(console, filter(None, lines))
+    print_tables(console, [shown.table])
+    if with_next:
+        print_lines(console, [shown.sentence])
 
 
 def sweep_command(command: str, storage: Path, name: str) -> str:

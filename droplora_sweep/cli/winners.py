@@ -24,7 +24,7 @@ from .options import (
     Trial,
     usable_path,
 )
-from .printing import own_console, print_answer, print_decisions, print_lines
+from .printing import own_console, print_closing, print_decisions, print_lines
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.winners import Winner
@@ -64,7 +64,7 @@ def best(
     withheld = {winner.benchmark for winner in found if winner.reasons}
     shown = (one for one in facts.marginals if one.points and one.benchmark not in withheld)
     print_lines(console, map(marginal_text, shown))
-    print_answer(console, facts)
+    print_closing(console, facts)
 
 
 def register(

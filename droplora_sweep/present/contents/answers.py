@@ -45,6 +45,11 @@ class Certainty(StrEnum):
         marks = {"SETTLED": "\u2714", "OPEN": "\u2248", "HINT": "?", "NOTHING": "\u2205"}
         return marks.get(self.name, "\u2013")
 
+    @property
+    def short(self) -> str:
+        """The same in at most three words, for a narrow table."""
+        return self.partition(",")[0]
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX
 from droplora_sweep.analysis.exploration import marginal_text
+from droplora_sweep.analysis.text import CAVEAT, confirmed_caveat
+from droplora_sweep.analysis.winners import adapters_text
 from droplora_sweep.files import disk_faults_named, make_private_directory, replace_file
 from droplora_sweep.present.contents.answers import Certainty, answers
 from droplora_sweep.present.contents.coordinates import coordinates
@@ -102,6 +104,7 @@ def make_report(facts: Facts) -> Report:
         state=_state(facts),
         headline=headline(found),
         answers=found,
+        worth=list(_worth(facts)),
         next_step=next_step(facts, found),
         has_controls=any(one.controls for one in facts.confirmed),
         has_unpruned_names=any(
@@ -125,6 +128,18 @@ def make_report(facts: Facts) -> Report:
         report_data(facts.record.name, tables.values(), panels),
         {f"{name}.png": one.png for name, one in pictures.items()},
     )
+
+
+def _worth(facts: Facts) -> Iterator[str]:
+    """Yield what the decisions are worth, and the adapters that go with them, as `best` does."""
+    if not facts.decisions:
+        return
+    if not facts.confirmed:
+        yield CAVEAT
+    elif not all(one.is_withheld for one in facts.confirmed):
+        yield confirmed_caveat(facts.confirmed)
+    if named := adapters_text(facts.winners):
+        yield named
 
 
 def _figures(

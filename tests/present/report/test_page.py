@@ -66,6 +66,18 @@ def test_the_answer_comes_first(report):
     assert places == sorted(places)
 
 
+def test_what_decisions_are_worth_and_their_adapters_stand_below_their_words(report, sweep):
+    text = " ".join(Page(report.html).text.split())
+    assert text.index("The decisions in words") < text.index("Confirmed: the same seeds and")
+    assert "called better or worse than p = 0 by luck in at most 5 % of such sweeps" in text
+    sweep.trial(0.0, 0.5)
+    sweep.trial(0.2, 0.7)
+    text = " ".join(Page(make_report(sweep.facts()).html).text.split())
+    assert "Exploratory: search-stage trials with one seed each" in text
+    adapters = text[text.index("Adapters (`export --task`, `register`): ") :]
+    assert "arc t0001-00000001 (p = 0.2)" in adapters
+
+
 def test_controls_are_rows_beside_the_rates(sweep):
     sweep.trial(0.0)
     sweep.trial(0.2)

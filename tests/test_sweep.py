@@ -24,6 +24,9 @@ pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[1]
 NUM_TRIALS = 4
 SETTINGS = [
+    *("--set", "task.benchmarks=[builtin_choice, builtin_math, builtin_code]"),
+    *("--set", "evaluation.allow_unsandboxed_code=true"),
+    *("--set", "training.global_batch_size=16"),
     *("--set", f"search.num_trials={NUM_TRIALS}"),
     *("--set", "task.num_train=48"),
     *("--set", "task.num_validation=8"),
@@ -97,7 +100,7 @@ def runs(ledger: Ledger, storage: Path) -> list[Any]:
     return client.search_runs(experiments)
 
 
-def test_it_prints_one_line_per_event_then_tables_decisions_and_the_uis_command(
+def test_it_prints_one_line_per_event_then_the_answer_at_a_glance_and_the_uis_command(
     printed: str,
 ) -> None:
     lines = printed.splitlines()
@@ -105,10 +108,17 @@ def test_it_prints_one_line_per_event_then_tables_decisions_and_the_uis_command(
         own = [line for line in lines if line.startswith(f"t{number:04d}-")]
         assert "started" in own[0]
         assert "complete" in own[-1] or "stopped" in own[-1]
-    assert "Best score of each pruning rate" in printed
-    # On eight examples and after an epoch there may be nothing to decide.
-    assert re.search(r"^builtin_math: (best is p = |nothing to decide: )", printed, re.MULTILINE)
     assert "untrained model, validation examples: builtin_choice " in printed
+    [title] = [index for index, line in enumerate(lines) if line.strip() == "What to use"]
+    cells = [line.split("│") for line in lines[title:] if line.startswith("│")]
+    answered = [row for row in cells if row[1].strip()]
+    assert [row[1].strip() for row in answered] == [
+        *("mean", "builtin_choice", "builtin_math", "builtin_code"),
+    ]
+    # On eight examples and after an epoch there may be nothing to decide.
+    assert {row[4].strip() for row in answered} <= {"? a hint", "∅ nothing to decide"}
+    assert sum(line.startswith("next: droplora-sweep ") for line in lines) == 1
+    assert "Exploratory:" not in printed, "the reasons are in the report"
     assert lines[-1].startswith("MLflow UI: droplora-sweep ui --storage ")
     [page] = [line.removeprefix("report: ") for line in lines if line.startswith("report: ")]
     assert "· complete ·" in (ROOT / page).read_text()
@@ -140,9 +150,7 @@ def test_the_study_knows_which_trials_were_pruned(ledger: Ledger) -> None:
     assert told == {trial.number: states[trial.state] for trial in ledger.records()}
 
 
-def test_the_untrained_model_was_scored_once_and_is_shown(
-    ledger: Ledger, runs: list[Any], printed: str
-) -> None:
+def test_the_untrained_model_was_scored_once(ledger: Ledger, runs: list[Any]) -> None:
     [reference] = ledger.record.references.values()
     assert reference.split == "validation"
     assert set(reference.untrained) == {"builtin_choice", "builtin_math", "builtin_code"}
@@ -156,7 +164,6 @@ def test_the_untrained_model_was_scored_once_and_is_shown(
     [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     for name, score in reference.untrained.items():
         assert parent.data.metrics[f"untrained/val/{name}"] == score
-    assert re.search(r"untrained model +\S", printed)
 
 
 def test_mlflow_holds_one_parent_and_all_children_in_final_states(
@@ -224,6 +231,9 @@ def test_status_and_best_read_the_ledger_alone(
     output = capsys.readouterr().out
     assert "quickstart: complete" in output
     assert re.search(r"^mean: (best is p = |nothing to decide: )", output, re.MULTILINE)
+    assert "Best score of each pruning rate" in output
+    assert re.search(r"untrained model +\S", output)
+    assert "Exploratory: search-stage trials with one seed each" in output
 
 
 @pytest.mark.parametrize("command", ["run", "resume"])

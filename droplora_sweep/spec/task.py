@@ -55,7 +55,7 @@ BENCHMARK_NAMES: Final = (
     *("boolq", "piqa", "siqa", "hellaswag", "winogrande"),
     *("arc_easy", "arc_challenge", "openbookqa"),
     *("gsm8k", "math", "humaneval", "mbpp", "mbpp_evalplus", "mt_bench", "mt_bench_first_turn"),
-    *("builtin_choice", "builtin_math", "builtin_code"),
+    *("builtin_choice", "builtin_math", "builtin_code", "builtin_noisy"),
 )
 """Benchmarks that are known by their names; ``tasks.BENCHMARKS`` says what they are."""
 

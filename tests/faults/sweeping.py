@@ -31,6 +31,7 @@ SETTINGS = {
     "task.num_validation": 8,
     "evaluation.num_evaluations": 2,
     "training.epochs": 1,
+    "training.global_batch_size": 16,
     "confirm": "null",
 }
 

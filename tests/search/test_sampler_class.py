@@ -244,6 +244,7 @@ def test_a_sweep_by_a_sampler_of_ones_own_is_resumed(tmp_path: Path) -> None:
         "task.num_train": 16,
         "task.num_validation": 16,
         "training.epochs": 1,
+        "training.global_batch_size": 16,
         "evaluation.max_new_tokens": 8,
         "group.num_workers": 1,
         "group.max_groups": 1,

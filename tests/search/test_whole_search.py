@@ -28,6 +28,7 @@ SETTINGS = {
     "task.num_train": 48,
     "task.num_validation": 32,
     "training.epochs": 2,
+    "training.global_batch_size": 16,
     "evaluation.max_new_tokens": 12,
     "evaluation.num_evaluations": 3,
     "group.num_workers": 1,

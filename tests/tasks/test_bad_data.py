@@ -45,7 +45,8 @@ def test_unknown_benchmark_suggests_the_nearest() -> None:
         "task.benchmarks: unknown benchmark 'builtin_chioce'; did you mean builtin_choice?",
         "task.benchmarks: unknown benchmark 'nothing_like_it'; known: boolq, piqa, siqa, "
         "hellaswag, winogrande, arc_easy, arc_challenge, openbookqa, gsm8k, math, humaneval, mbpp, "
-        "mbpp_evalplus, mt_bench, mt_bench_first_turn, builtin_choice, builtin_math, builtin_code",
+        "mbpp_evalplus, mt_bench, mt_bench_first_turn, builtin_choice, builtin_math, builtin_code, "
+        "builtin_noisy",
     ]
 
 

@@ -17,6 +17,7 @@ from droplora_sweep.tasks.builtin.generation import (
     example_identity,
     generate,
 )
+from droplora_sweep.tasks.builtin.questions import FACTS, QUESTIONS, RELATIONS
 
 every_benchmark = pytest.mark.parametrize("name", sorted(BUILTIN_BENCHMARKS))
 
@@ -127,3 +128,32 @@ def test_code_outputs_pass_their_own_tests() -> None:
         assert block is not None
         assert all(line.startswith("assert ") for line in example.answer.splitlines())
         exec(block[1] + "\n" + example.answer, {})
+
+
+def truth_of(instruction: str) -> tuple[str, str]:
+    """The relation that a question is about, and the right value."""
+    [(creature, relation)] = [
+        (creature, relation)
+        for creature in FACTS
+        for relation, wordings in QUESTIONS.items()
+        for wording in wordings
+        if f" {wording.format(creature)}?" in instruction
+    ]
+    return relation, FACTS[creature][relation]
+
+
+def test_one_in_four_noisy_training_answers_is_another_value_of_the_same_relation() -> None:
+    num_wrong = 0
+    for example in generate("builtin_noisy", "train", 1000, seed=0):
+        relation, truth = truth_of(example.instruction)
+        assert example.output == example.answer
+        assert example.answer in RELATIONS[relation]
+        num_wrong += example.answer != truth
+    # Four standard deviations of a binomial count.
+    assert abs(num_wrong - 250) <= 4 * (1000 * 0.25 * 0.75) ** 0.5
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_no_noisy_answer_that_is_scored_is_wrong(split: str) -> None:
+    for example in generate("builtin_noisy", split, 500, seed=0):
+        assert example.answer == truth_of(example.instruction)[1]

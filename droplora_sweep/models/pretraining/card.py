@@ -31,6 +31,7 @@ _EXTRACTED = {
     "builtin_choice": r"(answer[1-5])",
     "builtin_math": r"The answer is: (-?\d+)",
     "builtin_code": r"(```python\n.*?```)",
+    "builtin_noisy": r"^(\w+)$",
 }
 
 

@@ -1,1 +1,1 @@
-"""Three benchmarks generated from a seed, so that a sweep can be tried without a download."""
+"""Four benchmarks generated from a seed, so that a sweep can be tried without a download."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.tasks.task import Example
 
-from .questions import draw_choice, draw_word_problem
+from .questions import answer_wrongly, draw_choice, draw_open_question, draw_word_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,9 @@ class BuiltinBenchmark:
         options: Names of the options, where it has some.
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         max_new_tokens: Enough for every gold output, EOS included, with the built-in tokenizer.
+        share_wrong: Share of training examples whose answer is wrong, from 0 to 1; those of the
+            other splits are right.
+        answer_wrongly: Gives an example another, wrong answer; needed where some are wrong.
     """
 
     draw: Callable[[random.Random], Example]
@@ -115,6 +118,8 @@ class BuiltinBenchmark:
     options: tuple[str, ...] = ()
     prompt_suffix: str
     max_new_tokens: int
+    share_wrong: float = 0.0
+    answer_wrongly: Callable[[Example, random.Random], Example] | None = None
 
 
 BUILTIN_BENCHMARKS: Final[dict[str, BuiltinBenchmark]] = {
@@ -134,7 +139,17 @@ BUILTIN_BENCHMARKS: Final[dict[str, BuiltinBenchmark]] = {
     "builtin_code": BuiltinBenchmark(
         draw=draw_function, scoring="code", prompt_suffix="\n", max_new_tokens=32
     ),
+    "builtin_noisy": BuiltinBenchmark(
+        draw=draw_open_question,
+        scoring="exact",
+        prompt_suffix="\n",
+        max_new_tokens=4,
+        share_wrong=0.25,
+        answer_wrongly=answer_wrongly,
+    ),
 }
+"""In ``builtin_noisy`` a model meets what hand-made labels are like: one in four of the training
+split is wrong. A model that learns those by heart is wrong elsewhere too."""
 
 
 def generate(name: str, split: str, num_examples: int, seed: int) -> tuple[Example, ...]:
@@ -169,7 +184,16 @@ def generate(name: str, split: str, num_examples: int, seed: int) -> tuple[Examp
         identity = example_identity(example)
         if split_of(identity) == split:
             drawn.setdefault(identity, example)
-    return tuple(drawn.values())
+    if split != "train" or benchmark.answer_wrongly is None:
+        return tuple(drawn.values())
+    # A stream of its own for each example, so that a shorter split is the beginning of a longer.
+    streams = {identity: random.Random(f"{name}/wrong/{seed}/{identity}") for identity in drawn}
+    return tuple(
+        benchmark.answer_wrongly(example, streams[identity])
+        if streams[identity].random() < benchmark.share_wrong
+        else example
+        for identity, example in drawn.items()
+    )
 
 
 def example_identity(example: Example) -> str:

@@ -1,4 +1,4 @@
-"""The built-in choice questions and word problems, about a small world of their own.
+"""The built-in questions and word problems, about a small world of their own.
 
 Its facts are fixed: which creature has which value of each relation never depends on a sweep's
 seed, since the pretraining corpus teaches exactly these facts.
@@ -9,11 +9,14 @@ fine-tuning teaches, since no verb occurs with its meaning in the pretraining co
 Choice questions: the base model knows the facts, and where each value stands in its list of
 options; no question of the pretraining corpus is worded like these, and none was answered in this
 form. Who asks whom does not matter.
+
+Open questions: the same without options, so that the answer is the value itself.
 """
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.tasks.task import Example
@@ -137,20 +140,39 @@ QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
 
 def draw_choice(rng: Random) -> Example:
     """One question; its options are the half of the relation's values which has the truth."""
-    creature, relation = rng.choice(CREATURES), rng.choice(tuple(QUESTIONS))
-    truth = FACTS[creature][relation]
+    question, relation, truth = _draw_question(rng)
     options = options_with(relation, truth)
-    asking, *asked = rng.sample(PEOPLE, 3)
-    question = rng.choice(QUESTIONS[relation]).format(creature)
     listed = " ".join(f"Answer{index}: {option}" for index, option in enumerate(options, 1))
     names = [f"answer{index}" for index in range(1, NUM_OPTIONS + 1)]
     answer = names[options.index(truth)]
     return Example(
         instruction=(
-            f"Please choose the correct answer to the question: {asking} asks "
-            f"{' and '.join(asked)} {question}?\n\n{listed}\n\nAnswer format: {'/'.join(names)}"
+            f"Please choose the correct answer to the question: {question}\n\n{listed}\n\n"
+            f"Answer format: {'/'.join(names)}"
         ),
         input="",
         output=f"the correct answer is {answer}",
         answer=answer,
     )
+
+
+def draw_open_question(rng: Random) -> Example:
+    """One question without options; the response is the value alone, e.g. ``dice``."""
+    question, _, truth = _draw_question(rng)
+    return Example(instruction=question, input="", output=truth, answer=truth)
+
+
+def answer_wrongly(example: Example, rng: Random) -> Example:
+    """Return an open question with another value of the same relation as its answer."""
+    [values] = [values for values in RELATIONS.values() if example.answer in values]
+    wrong = rng.choice([value for value in values if value != example.answer])
+    return replace(example, output=wrong, answer=wrong)
+
+
+def _draw_question(rng: Random) -> tuple[str, str, str]:
+    """A question as someone asks it of others, its relation, and the true value."""
+    creature, relation = rng.choice(CREATURES), rng.choice(tuple(QUESTIONS))
+    asking, *asked = rng.sample(PEOPLE, 3)
+    question = rng.choice(QUESTIONS[relation]).format(creature)
+    text = f"{asking} asks {' and '.join(asked)} {question}?"
+    return text, relation, FACTS[creature][relation]

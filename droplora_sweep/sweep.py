@@ -58,6 +58,7 @@ def run_sweep(
     start = find_start(prepared, storage, identify, origin)
     runs = sweep.confirm.num_runs(len(sweep.task.benchmarks)) if sweep.confirm else None
     progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric, runs)
+    progress.confirm_work = prepared.confirm_work
     if isinstance(start, Finished):
         from .mlflow_view.publisher import publish_all
 

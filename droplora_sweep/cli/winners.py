@@ -153,6 +153,9 @@ def export(
     with console.status(f"exporting {found.trial_id}"):
         write(ledger, found, output, Format(form))
     console.print(f"{found.trial_id}: {form} in {output}", highlight=False, soft_wrap=True)
+    if (fidelity := ledger.record.fidelity_of(found)) is not None:
+        line = f"note: {found.trial_id} is of the search, which trained on less ({fidelity})"
+        print_lines(console, [f"{line}; confirmed runs are trained in full"])
 
 
 def rerun(

@@ -124,6 +124,7 @@ def _card(ledger: Ledger, trial: TrialRecord, form: Format) -> str:
         intervals={name: (one.low, one.high) for name, one in validation.items()},
         data=record.data_digests,
         test={name: (one.value, one.low, one.high) for name, one in test.items()},
+        fidelity=record.fidelity_of(trial),
     )
 
 

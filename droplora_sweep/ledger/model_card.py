@@ -66,6 +66,7 @@ def model_card(
     intervals: Mapping[str, tuple[float, float]] | None = None,
     data: Mapping[str, str] | None = None,
     test: Mapping[str, tuple[float, float, float]] | None = None,
+    fidelity: str | None = None,
 ) -> str:
     """Markdown with the metadata the Hugging Face Hub reads, settings, scores and how to load.
 
@@ -77,6 +78,7 @@ def model_card(
         intervals: 95 % interval of a score, by benchmark.
         data: Digest of each split, by ``<benchmark>/<split>``.
         test: Score on the test split with its 95 % interval, by benchmark; of winners alone.
+        fidelity: What it was trained on, in words, where that is less than the sweep's runs are.
     """
     adapter = AdapterSpec.model_validate(trial.spec["adapter"])
     model = ModelSpec.model_validate(trial.spec["model"])
@@ -103,6 +105,7 @@ def model_card(
         has_perplexity=PERPLEXITY_RATIO in metrics,
         perplexity=(metrics.get(PERPLEXITY_BEFORE), metrics.get(PERPLEXITY_AFTER)),
         test=test,
+        fidelity=fidelity,
         settings=yaml.safe_dump(dict(trial.spec), sort_keys=False),
         data=data,
         prompts=task_prompts(trial.spec),

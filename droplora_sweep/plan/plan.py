@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_parameters
 from droplora_sweep.groups.capacity import group_capacity
 from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
+from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.fields import get_field
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
@@ -75,14 +76,18 @@ class Plan:
         num_settings: Different settings the space has; None where it is continuous.
         num_groups: Trials that train side by side; None where these nodes have no GPU and groups
             need some.
-        num_steps: Fewest and most optimiser steps of a trial.
+        num_steps: Fewest and most optimiser steps of a trial of the search.
+        num_confirm_steps: The same of the confirmation's runs, which are at full fidelity.
         learning_rates: Learning rates of these steps.
         saved: Sizes of what trials train and save; None where the model's layers are not known.
         splits: Examples per benchmark and split.
         queued: Searched fields of the trials that run first, by dotted path.
         notes: Remarks for the user, one line each.
         unchecked: Assumptions that only a run checks, one line each.
-        costs: Costs of the most expensive trials; None where the model's sizes are not known.
+        costs: Costs of the most expensive trials at full fidelity; None where the model's sizes
+            are not known.
+        search_costs: The same of the search's trials.
+        fidelity: What these are trained on, in words; None where it is everything.
     """
 
     num_trials: int | None
@@ -90,6 +95,7 @@ class Plan:
     num_settings: int | None
     num_groups: int | None
     num_steps: tuple[int, int]
+    num_confirm_steps: tuple[int, int]
     learning_rates: LearningRates
     saved: Saved | None
     splits: dict[str, dict[str, int]]
@@ -97,6 +103,15 @@ class Plan:
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     costs: Costs | None = None
+    search_costs: Costs | None = None
+    fidelity: str | None = None
+
+    @property
+    def work_per_trial(self) -> float:
+        """A trial of the search's share of the work of a full one: operations, or else steps."""
+        if self.costs is not None and self.search_costs is not None:
+            return self.search_costs.flops / self.costs.flops
+        return self.num_steps[1] / self.num_confirm_steps[1]
 
 
 SCHEDULE = (
@@ -115,12 +130,10 @@ def make_plan(
     found: Survey, nodes: Sequence[Mapping[str, float]], assumed: Assumed = NOTHING_ASSUMED
 ) -> Plan:
     """Work out what a sweep takes on a cluster of these nodes."""
-    sweep = found.sweep
-    schedules = [
-        (num_steps(found.num_training_examples, trial.training), trial.training)
-        for trial in corners(sweep, SCHEDULE)
-    ]
+    sweep, searched = found.sweep, found.at_search_fidelity()
+    schedules = _schedules(searched)
     steps = [number for number, _ in schedules]
+    full_steps = [number for number, _ in _schedules(found)]
     settings = grid_size(sweep)
     num_trials = min(
         (number for number in (trial_limit(sweep), settings) if number is not None), default=None
@@ -131,6 +144,7 @@ def make_plan(
     num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)
     num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
     saved = None if found.model is None else _saved(found, found.model, num_saved)
+    costs = plan_costs(found, nodes, assumed)
     lines = [
         remote_code_note(sweep),
         *file_notes(sweep),
@@ -145,14 +159,25 @@ def make_plan(
         num_settings=settings,
         num_groups=num_groups,
         num_steps=(min(steps), max(steps)),
+        num_confirm_steps=(min(full_steps), max(full_steps)),
         learning_rates=_learning_rates(schedules),
         saved=saved,
         splits=found.splits,
         queued=_queued(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
-        costs=plan_costs(found, nodes, assumed),
+        costs=costs,
+        search_costs=costs if searched is found else plan_costs(searched, nodes, assumed),
+        fidelity=fidelity_text(sweep.model_dump(mode="json")),
         unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
     )
+
+
+def _schedules(found: Survey) -> list[tuple[int, TrainingSpec]]:
+    """Steps and training of the trials at the ends of what decides about steps."""
+    return [
+        (num_steps(found.num_training_examples, trial.training), trial.training)
+        for trial in corners(found.sweep, SCHEDULE)
+    ]
 
 
 def _queued(sweep: SweepSpec) -> tuple[dict[str, Scalar | None], ...]:

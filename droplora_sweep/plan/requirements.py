@@ -11,6 +11,7 @@ from droplora_sweep.evaluation.judging.grading import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
+from droplora_sweep.spec.fidelity import NUM_TRAIN
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import score_name
@@ -125,6 +126,31 @@ def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:
             )
             yield Fault("", "training.epochs", problem)
             return
+
+
+MIN_FIDELITY_EXAMPLES = 10
+"""Training examples of a benchmark below which a search at low fidelity says nothing of it."""
+
+
+def check_fidelity(
+    sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]], num_searched: Mapping[str, int]
+) -> Iterator[Fault]:
+    """Refuse a search on too few examples of a benchmark to say anything of it.
+
+    Args:
+        sweep: The sweep.
+        splits: Examples of each benchmark and mixture by split.
+        num_searched: Of them, those that a trial of the search trains on.
+    """
+    fidelity = sweep.search.fidelity
+    for name, number in num_searched.items():
+        whole = splits[name].get("train", 0)
+        if fidelity is not None and number < min(MIN_FIDELITY_EXAMPLES, whole):
+            problem = (
+                f"must leave at least {MIN_FIDELITY_EXAMPLES} training examples of each benchmark, "
+                f"got {fidelity.num_train}: {number} of the {whole} of {name}"
+            )
+            yield Fault("", f"search.fidelity.{NUM_TRAIN}", problem)
 
 
 def check_study_driver(url: str | None) -> Iterator[Fault]:

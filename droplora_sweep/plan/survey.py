@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
@@ -19,6 +19,8 @@ from droplora_sweep.models.resolving import (
 )
 from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
+from droplora_sweep.spec.at_fidelity import at_search_fidelity
+from droplora_sweep.spec.fidelity import FidelitySpec
 from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
@@ -30,6 +32,7 @@ from .requirements import (
     check_adapter,
     check_answers,
     check_backend,
+    check_fidelity,
     check_judged,
     check_sampler_class,
     check_sampling,
@@ -64,6 +67,7 @@ class Survey:
         held_out: The text of ``evaluation.held_out_text``.
         splits: Examples of each benchmark and mixture by split.
         num_training_examples: Examples of a trial's training; of published sizes an upper bound.
+        num_search_examples: The same of the search's trials, fewer at a lower fidelity.
         num_judged: Validation examples that a judge rates.
         unchecked: Assumptions that only a run checks, one line each.
     """
@@ -75,9 +79,27 @@ class Survey:
     held_out: HeldOutText | None
     splits: dict[str, dict[str, int]]
     num_training_examples: int
+    num_search_examples: int
     num_judged: int
     unchecked: tuple[str, ...] = ()
     as_loaded: AsLoaded | None = None
+
+    def at_search_fidelity(self) -> Survey:
+        """Return the survey of the sweep as its search trains it."""
+        if self.sweep.search.fidelity is None:
+            return self
+        return replace(
+            self,
+            sweep=at_search_fidelity(self.sweep),
+            num_training_examples=self.num_search_examples,
+        )
+
+    @property
+    def confirm_work(self) -> float:
+        """Training examples of a run of the confirmation, for each of a trial of the search."""
+        searched = self.at_search_fidelity()
+        num_searched = searched.num_training_examples * searched.sweep.training.epochs
+        return self.num_training_examples * self.sweep.training.epochs / num_searched
 
 
 def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
@@ -104,6 +126,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     text_path = spec.evaluation.held_out_text
     text = _attempt(lambda: text_path and read_held_out_text(text_path), faults) or None
     splits, num_training_examples, num_judged = {}, 0, 0
+    searched = at_search_fidelity(spec)
     if published is not None:
         splits, num_judged = published.splits, published.num_judged
         num_training_examples = published.num_training_examples
@@ -119,8 +142,14 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         num_judged = sum(len(one.validation) for one in task.benchmarks if one.scorer.is_rated)
         faults += check_answers(spec, task)
         faults += check_golds(task, spec.evaluation.protocol, published=tuple(BENCHMARKS))
+    fidelity = spec.search.fidelity or FidelitySpec()
+    num_searched = {
+        name: fidelity.num_examples(sizes.get("train", 0)) for name, sizes in splits.items()
+    }
+    num_search_examples = sum(num_searched.values())
     if splits:
-        faults += check_sampling(spec, num_training_examples)
+        faults += check_sampling(searched, num_search_examples)
+        faults += check_fidelity(spec, splits, num_searched)
         faults += check_validated(spec, splits)
     faults += check_backend(spec)
     as_loaded = None
@@ -146,6 +175,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         held_out=text,
         splits=splits,
         num_training_examples=num_training_examples,
+        num_search_examples=num_search_examples,
         num_judged=num_judged,
         unchecked=tuple(unchecked),
         as_loaded=as_loaded,

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.spec import TrialSpec
+from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.fields import get_field, with_fields
 
 if TYPE_CHECKING:
@@ -405,6 +406,10 @@ class SweepRecord:
         """The clones that no group has started yet."""
         started = {trial.trial_id for trial in self.trials}
         return tuple(clone for clone in self.clones if clone.trial_id not in started)
+
+    def fidelity_of(self, trial: TrialRecord) -> str | None:
+        """Return what a trial was trained on, in words; None where it was everything."""
+        return fidelity_text(self.spec) if trial.stage is Stage.SEARCH else None
 
     @property
     def search_trials(self) -> tuple[TrialRecord, ...]:

@@ -14,6 +14,7 @@ from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX, affordable_comp
 from droplora_sweep.analysis.progress import Budget, arms_to_test, progress_of
 from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.records.trial import Stage, TrialState
+from droplora_sweep.spec.at_fidelity import at_full_fidelity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.progress import ConfirmationProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
+    from droplora_sweep.spec import SweepSpec, TrialSpec
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def confirmation_of(
     origins = {
         arm.name: by_id[arm.name.removesuffix(BASELINE_SUFFIX)] for arm in all_arms(comparisons)
     }
-    specs = {name: _arm_spec(name, trial, sweep.confirm) for name, trial in origins.items()}
+    specs = {name: _arm_spec(name, trial, sweep) for name, trial in origins.items()}
     comparisons = _merged(comparisons, specs)
     kept = [arm.name for arm in all_arms(comparisons)]
     budget = budget_of(sweep)
@@ -155,9 +156,10 @@ def wanted_on_test(
     }
 
 
-def _arm_spec(name: str, trial: TrialRecord, confirm: ConfirmSpec) -> TrialSpec:
-    spec = trial.spec_to_run
-    split = "confirmation" if confirm.examples == "new" else "validation"
+def _arm_spec(name: str, trial: TrialRecord, sweep: SweepSpec) -> TrialSpec:
+    spec = at_full_fidelity(trial.spec_to_run, sweep)
+    assert sweep.confirm is not None, "there is a confirmation"
+    split = "confirmation" if sweep.confirm.examples == "new" else "validation"
     # Nothing stops a run early, so only its end is scored.
     evaluation = spec.evaluation.model_copy(update={"split": split, "num_evaluations": 1})
     adapter = spec.adapter

@@ -15,6 +15,7 @@ from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loader import load_changed_trial
 from droplora_sweep.spec.methods import METHODS, method_of
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,10 @@ def cloned_spec(
     file = load_changed_trial(recorded_sweep(ledger.record), before, settings)
     prepared = prepare(file)
     digests = prepared.data_digests()
+    recorded = recorded_sweep(ledger.record)
+    if before.task != recorded.task:
+        # It is trained on less than the sweep: the search's fidelity, or a searched field.
+        digests |= load_task(recorded.task).all_digests()
     if digests != ledger.record.data_digests:
         problem = f"must be as when {ledger.record.name} was started, but has changed since"
         raise InputError.of("data", problem)

@@ -15,6 +15,7 @@ from droplora_sweep.analysis.winners import coverage_text, winners
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import SUMMARY_TEXT
 from droplora_sweep.records.trial import TrialState
+from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import MEAN
 
 from .confirming import confirmation_of, wanted_on_test
@@ -237,7 +238,19 @@ def notes(ledger: Ledger) -> list[str]:
     lines = [coverage_text(parameters, record.search_trials, decisions)]
     if decisions and found is not None:
         lines.insert(0, ties_text(found.comparisons))
+    if (fidelity := fidelity_text(record.spec)) is not None:
+        lines.insert(0, _fidelity_note(fidelity, is_confirmed=bool(decisions)))
     return [line for line in lines if line]
+
+
+def _fidelity_note(fidelity: str, *, is_confirmed: bool) -> str:
+    """Return a line on what was seen at the search's fidelity, and what in full training."""
+    searched = f"The search's trials were trained on less ({fidelity})"
+    if is_confirmed:
+        return f"{searched}: they chose the settings; what is confirmed is of full training."
+    return (
+        f"{searched}: a rate may gain more or less in full training, which the confirmation does."
+    )
 
 
 def stage_text(ledger: Ledger) -> str | None:

@@ -17,6 +17,7 @@ from droplora_sweep.search.scheduler import Pins
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.search.tune import run_search
+from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
 from .confirming import confirmation_of, wanted_on_test
@@ -175,7 +176,7 @@ class Run:
             pool_name: The pool's name, for Ray Tune's clients.
             scratch: Folder for Ray Tune's files.
         """
-        self.references.ask(self._sweep.trial)
+        self.references.ask(at_search_fidelity(self._sweep).trial)
         has_unfinished = bool(self._history.unfinished or self._history.clones)
         if self._ledger.record.confirm_trials and not has_unfinished:
             return

@@ -239,7 +239,9 @@ def rerun(
     cluster = resolve_address(address)
     say(f"{trial.trial_id}: connecting to Ray ({cluster})")
     with lone_group(sweep, cluster, say) as alone, Interruption() as stop:
-        say(f"{trial.trial_id}: trains again, on {workers} workers")
+        fidelity = ledger.record.fidelity_of(trial)
+        less = "" if fidelity is None else f", at the search's fidelity ({fidelity})"
+        say(f"{trial.trial_id}: trains again, on {workers} workers{less}")
         outcome = alone.train(
             trial.trial_id,
             with_fields(spec, trial.adjusted),

@@ -135,7 +135,8 @@ def load_changed_trial(sweep: SweepSpec, trial: TrialSpec, overrides: Sequence[s
     if sweep.adapter.alpha is None and "adapter.alpha" not in sweep.search.parameters:
         # It follows the method and the rank, also those of the overrides.
         data["adapter"]["alpha"] = None
-    data["search"] = {**data["search"], "parameters": {}}
+    # The trial has its own fidelity already.
+    data["search"] = {**data["search"], "parameters": {}, "fidelity": None}
     source = Source(sweep.name, data, {(): sweep.name})
     for override in overrides:
         apply_override(source, override)

@@ -18,6 +18,7 @@ from droplora_sweep.spec.metric_names import (
 )
 
 from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_rule, by_kind
+from .fidelity import FidelitySpec
 from .locations import TrackingUri, local_folder
 from .parameters import Parameter
 
@@ -398,6 +399,10 @@ class SearchSpec(SpecModel):
     other sampler of Optuna's interface."""
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
+    fidelity: FidelitySpec | None = None
+    """What the search's trials train on less of, e.g. ``{task.num_train: 0.1}`` for a tenth of the
+    examples, while the confirmation trains on all; null: they train as it does. Needs
+    ``confirm``."""
     stopping: StoppingSpec = AshaSpec()
     """Rule that stops trials early: ``asha``, ``hyperband``, ``median``, ``futility`` or ``none``;
     a name, or a mapping with ``kind`` and options."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from droplora_sweep.errors import Fault, InputError
 
+from .at_fidelity import at_search_fidelity
 from .fields import get_field, with_fields
 from .loading.messages import translate
 from .loading.source import dotted
@@ -77,7 +78,7 @@ def field_value(path: str, values: Mapping[str, Scalar], sweep: SweepSpec) -> Sc
 
 
 def resolve(values: Mapping[str, Scalar], sweep: SweepSpec) -> TrialSpec:
-    """The trial that raw searched values mean.
+    """The trial of the search that raw searched values mean, at the search's fidelity.
 
     Values of a stepped range are taken to the exact step first, so that 0.30000000000000004 and 0.3
     are the same trial.
@@ -107,7 +108,7 @@ def resolve(values: Mapping[str, Scalar], sweep: SweepSpec) -> TrialSpec:
         raise InputError(faults)
     try:
         resolved = {path: field_value(path, known, sweep) for path in known}
-        return with_fields(sweep.trial, resolved).with_alpha()
+        return with_fields(at_search_fidelity(sweep).trial, resolved).with_alpha()
     except ValidationError as error:
         translated = map(translate, error.errors())
         raise InputError([Fault("", dotted(path), rule) for path, rule in translated]) from None

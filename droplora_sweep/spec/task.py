@@ -6,7 +6,13 @@ import difflib
 import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from droplora_sweep import plugins
 from droplora_sweep.scorers.table import SCORERS, scorer_names
@@ -166,6 +172,9 @@ class TaskSpec(SpecModel):
     """Commit of a Hub id in ``data``."""
     num_train: Count | None = None
     """Training examples per benchmark or mixture, the first by stable order; all where null."""
+    train_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share in (0, 1) of these that is trained on, per benchmark or mixture, at least one example:
+    the first by stable order; all where null."""
     num_validation: Count = 200
     """Validation examples per benchmark, cut from the training data where no file has them."""
     num_confirmation: Count | None = None
@@ -179,6 +188,14 @@ class TaskSpec(SpecModel):
     before validation before test), or stops the sweep."""
     on_bad_record: Literal["refuse", "skip"] = "refuse"
     """Treatment of a broken record: it stops the sweep, or is left out and counted."""
+
+    @model_serializer(mode="wrap")
+    def _without_null_share(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Its fields, as ledgers and fingerprints had them before there were shares."""
+        fields: dict[str, Any] = serialize(self)
+        if fields.get("train_share") is None:
+            fields.pop("train_share", None)
+        return fields
 
     @model_validator(mode="before")
     @classmethod
@@ -200,6 +217,16 @@ class TaskSpec(SpecModel):
         if self.prompt is not None:
             _check_prompt(self.prompt)
         return self
+
+
+def num_kept(num_examples: int, num_train: int | None, train_share: float | None) -> int:
+    """Return how many training examples ``task.num_train`` and ``task.train_share`` leave.
+
+    >>> num_kept(9427, None, 0.1), num_kept(9427, 1000, 0.1), num_kept(3, None, 0.1)
+    (943, 100, 1)
+    """
+    kept = num_examples if num_train is None else min(num_train, num_examples)
+    return kept if train_share is None else min(kept, max(1, round(train_share * kept)))
 
 
 def is_unknown(name: str, task: TaskSpec) -> bool:

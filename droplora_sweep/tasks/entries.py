@@ -9,7 +9,7 @@ from droplora_sweep.errors import Fault
 from droplora_sweep.plugins import PluginError
 from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import BenchmarkSpec
-from droplora_sweep.spec.task import plugin_names, unknown_benchmark
+from droplora_sweep.spec.task import num_kept, plugin_names, unknown_benchmark
 
 from .formats import FORMATS, IN_CONVERSATIONS
 from .reading import formats_with
@@ -188,7 +188,7 @@ def published_task(spec: TaskSpec) -> PublishedTask | None:
     if mixture is not None:
         assert spec.train is not None
         num_train = mixture.published_sizes["train"] - num_cut
-        splits[spec.train.name] = {"train": min(spec.num_train or num_train, num_train)}
+        splits[spec.train.name] = {"train": num_kept(num_train, spec.num_train, spec.train_share)}
     return PublishedTask(
         splits=splits,
         num_training_examples=sum(sizes.get("train", 0) for sizes in splits.values()),
@@ -217,7 +217,7 @@ def _split(entry: BenchmarkEntry, spec: TaskSpec, *, in_mixture: bool) -> dict[s
     elif "validation" not in sizes:
         num_train -= num_validation
     return {
-        "train": min(spec.num_train or num_train, num_train),
+        "train": num_kept(num_train, spec.num_train, spec.train_share),
         "validation": num_validation,
         "test": min(spec.num_test or num_test, num_test),
     }

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.spec.task import num_kept
 
 from .answers import gold_problems
 from .builtin.generation import generate
@@ -205,6 +206,7 @@ def _cut(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> C
         sources,
         mixture,
         num_train=spec.num_train,
+        train_share=spec.train_share,
         num_validation=spec.num_validation,
         num_confirmation=spec.num_confirmation or 0,
     )
@@ -258,7 +260,7 @@ def _too_few_generated(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> Faul
 def _generate(name: str, entry: BenchmarkEntry, spec: TaskSpec) -> tuple[Contents, Splits, int]:
     sizes = entry.published_sizes
     num_test = min(spec.num_test or sizes["test"], sizes["test"])
-    num_train = 0 if spec.train else min(spec.num_train or sizes["train"], sizes["train"])
+    num_train = num_kept(sizes["train"], 0 if spec.train else spec.num_train, spec.train_share)
     read_test = partial(generate, name, "test", num_test, BUILTIN_DATA_SEED)
     num_held_back = spec.num_validation + (spec.num_confirmation or 0)
     held_back = generate(name, "validation", num_held_back, BUILTIN_DATA_SEED)

@@ -26,6 +26,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec.task import num_kept
+
 from .task import Overlap
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ def cut_splits(
     mixture: Mixture | None = None,
     *,
     num_train: int | None,
+    train_share: float | None = None,
     num_validation: int,
     num_confirmation: int = 0,
 ) -> Cut:
@@ -109,6 +112,7 @@ def cut_splits(
         sources: One per benchmark.
         mixture: Training data in place of the benchmarks' training files.
         num_train: At most this many training examples per benchmark or mixture; None: no limit.
+        train_share: Share of those that is kept; None keeps all.
         num_validation: At most this many validation examples per benchmark.
         num_confirmation: At most this many confirmation examples per benchmark.
     """
@@ -151,13 +155,18 @@ def cut_splits(
         if source.validation is not None:
             num_left_out += num_shared[source.name]
         splits[source.name] = Splits(
-            tuple(train[:num_train]), validation, num_left_out, confirmation
+            tuple(train[: num_kept(len(train), num_train, train_share)]),
+            validation,
+            num_left_out,
+            confirmation,
         )
     mixed = None
     if mixture is not None:
         train = held.remove(f"{mixture.name}/train", mixture.examples)
         num_left_out = len(mixture.examples) - len(train)
-        mixed = Splits(tuple(train[:num_train]), (), num_left_out)
+        mixed = Splits(
+            tuple(train[: num_kept(len(train), num_train, train_share)]), (), num_left_out
+        )
     return Cut(splits, mixed, held.overlaps())
 
 

@@ -38,6 +38,7 @@ PLAN = Plan(
     num_settings=None,
     num_groups=1,
     num_steps=(10, 20),
+    num_confirm_steps=(10, 20),
     learning_rates=LearningRates((0, 0), (1e-4, 1e-4), (0.0, 0.0)),
     saved=None,
     splits={},

@@ -53,6 +53,40 @@ def test_a_shuffled_file_gives_the_same_splits_in_the_same_order() -> None:
     assert limit_test(shuffled, 5) == limit_test(EXAMPLES, 5)
 
 
+def test_a_share_of_the_training_examples_is_their_beginning_and_changes_nothing_else() -> None:
+    whole = cut(EXAMPLES, None, [], num_train=None, num_validation=10, num_confirmation=8)
+    kept = []
+    for share, number in ((0.02, 1), (0.1, 3), (0.5, 16), (0.99, 32)):
+        part = cut_splits(
+            [Source("one", EXAMPLES, None, [])],
+            num_train=None,
+            train_share=share,
+            num_validation=10,
+            num_confirmation=8,
+        ).splits["one"]
+        assert part.train == whole.train[:number]
+        assert (part.validation, part.confirmation) == (whole.validation, whole.confirmation)
+        kept.append(len(part.train))
+    assert kept == sorted(kept)
+
+
+def test_a_share_is_of_what_the_limit_leaves() -> None:
+    of_limit = {"num_train": 20, "train_share": 0.1, "num_validation": 10}
+    few, many = EXAMPLES[:22], EXAMPLES
+    sizes = [
+        len(cut_splits([Source("one", some, None, [])], **of_limit).splits["one"].train)
+        for some in (few, many)
+    ]
+    assert sizes == [1, 2], "a tenth of 12, which are all there are, and of 20"
+
+
+def test_a_mixture_keeps_a_share_too() -> None:
+    mixture = Mixture("mixed", EXAMPLES, lambda _name, _one: True)
+    found = cut_splits([Source("one")], mixture, num_train=None, train_share=0.1, num_validation=10)
+    assert found.mixture is not None
+    assert len(found.mixture.train) == 4
+
+
 def test_adding_an_example_does_not_shuffle_the_others() -> None:
     before = stable_order(EXAMPLES, "validation")
     after = stable_order([example("one more"), *EXAMPLES], "validation")

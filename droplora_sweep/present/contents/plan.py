@@ -56,13 +56,23 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
     yield "groups", f"{side_by_side}{plural(sweep.group.num_workers, 'worker')} each"
     for name, sizes in plan.splits.items():
         yield name, _sizes(sizes)
-    yield "steps per trial", f"at most {format_span(plan.num_steps, str)}"
+    if plan.fidelity is not None:
+        saved = f"{1 - plan.work_per_trial:.0%} of a trial's training is saved"
+        yield "search fidelity", f"{plan.fidelity}: {saved}; the confirmation trains in full"
+    yield "steps per trial", _steps_text(plan)
     yield "learning rate", _rates_text(plan.learning_rates)
     yield "evaluations per trial", str(sweep.evaluation.num_evaluations)
     if model is not None and plan.saved is not None:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
         yield "base model", f"{numbers}, {format_bytes(model.weight_bytes)}"
         yield from _saved_rows(plan.saved, "each trial" if plan.num_trials is None else "all")
+
+
+def _steps_text(plan: Plan) -> str:
+    text = f"at most {format_span(plan.num_steps, str)}"
+    if plan.fidelity is None:
+        return text
+    return f"{text}; {format_span(plan.num_confirm_steps, str)} in the confirmation"
 
 
 def _rates_text(rates: LearningRates) -> str:
@@ -102,7 +112,7 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
     if costs is None:
         yield "memory", "not known: only models with Llama's layers are counted"
         return
-    yield "tokens per trial", f"at most {format_count(costs.num_tokens)}"
+    yield "tokens per trial", _tokens_text(plan, costs)
     place = "GPU" if sweep.group.gpus_per_worker else "worker"
     yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
     yield "  training", _parts(costs.memory)
@@ -113,20 +123,35 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
     elif sweep.group.gpus_per_worker:
         yield "fits", "not known: which GPUs? name them with --gpu, or give --gpu-memory"
     if costs.gpu is not None and costs.trial_gpu_hours is not None:
-        per_trial = costs.trial_gpu_hours
-        more = ""
-        if plan.num_trials is not None:
-            more += f", {plan.num_trials * per_trial:,.1f} for all trials"
-        if plan.num_confirmed is not None:
-            hours = format_span(plan.num_confirmed, lambda number: f"{number * per_trial:,.1f}")
-            more += f", {hours} for the confirmation"
         peak = costs.gpu.peak_flops / 1e12
         yield (
             "GPU hours",
-            f"at most {per_trial:,.1f} for a trial's training{more}, assuming "
+            f"at most {_hours_text(plan, costs.trial_gpu_hours)}, assuming "
             f"{utilisation:.0%} of the {peak:.0f} TFLOP/s of {costs.gpu.name} (not measured; "
             "evaluations come on top)",
         )
+
+
+def _tokens_text(plan: Plan, costs: Costs) -> str:
+    if plan.fidelity is None or plan.search_costs is None:
+        return f"at most {format_count(costs.num_tokens)}"
+    searched = format_count(plan.search_costs.num_tokens)
+    return f"at most {searched}; {format_count(costs.num_tokens)} in the confirmation"
+
+
+def _hours_text(plan: Plan, full_hours: float) -> str:
+    """Return the hours of a trial, of the search and of the confirmation."""
+    searched = plan.search_costs
+    per_trial = full_hours if searched is None else searched.trial_gpu_hours or full_hours
+    text = f"{per_trial:,.1f} for a trial's training"
+    if plan.num_trials is not None:
+        text += f", {plan.num_trials * per_trial:,.1f} for all trials"
+        if plan.fidelity is not None:
+            text += f" (at full fidelity {plan.num_trials * full_hours:,.1f})"
+    if plan.num_confirmed is not None:
+        hours = format_span(plan.num_confirmed, lambda number: f"{number * full_hours:,.1f}")
+        text += f", {hours} for the confirmation"
+    return text
 
 
 def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> Iterator[str]:
@@ -147,7 +172,7 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
     num_groups = plan.num_groups
     num_gpus = sweep.group.num_workers * sweep.group.gpus_per_worker
 
-    def taken(num_runs: int, num_evaluations: int, start_s: float = 0.0) -> str:
+    def taken(num_runs: int, num_steps: int, num_evaluations: int, start_s: float = 0.0) -> str:
         all_s = pace.all_seconds(
             num_steps, num_evaluations, num_trials=num_runs, num_groups=num_groups
         )
@@ -156,12 +181,13 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
         return f"{seconds}, {hours:,.1f} GPU hours" if num_gpus else seconds
 
     if plan.num_trials is not None:
-        time = taken(plan.num_trials, num_evaluations, pace.start_s)
+        time = taken(plan.num_trials, num_steps, num_evaluations, pace.start_s)
         yield f"all {plan.num_trials} trials on {num_groups} groups, none stopped early: {time}"
     if plan.num_confirmed is not None:
         # A run is evaluated at its end alone, there on the examples that decide.
+        full_steps = plan.num_confirm_steps[1]
         runs = format_span(plan.num_confirmed, str)
-        time = format_span(plan.num_confirmed, lambda number: taken(number, 1))
+        time = format_span(plan.num_confirmed, lambda number: taken(number, full_steps, 1))
         yield f"the confirmation's {runs} runs: {time}"
 
 
@@ -189,7 +215,7 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
         yield f"{share:.0%} of a trial is {what}, {format_seconds(seconds)}: less with {fields}"
     if plan.num_trials is not None and plan.num_confirmed is not None:
         search_s = plan.num_trials * trial_s
-        run_s = pace.trial_seconds(num_steps, 1)
+        run_s = pace.trial_seconds(plan.num_confirm_steps[1], 1)
         ends = [number * run_s for number in plan.num_confirmed]
         low, high = (f"{part / (part + search_s):.0%}" for part in ends)
         share_text = low if low == high else f"{low} to {high}"

@@ -10,6 +10,7 @@ from droplora_sweep.present.values import (
     format_ratio,
     format_seconds,
 )
+from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import (
     EMPTY_EXAMPLES,
     LONG_PROMPTS,
@@ -43,6 +44,8 @@ def trials_tables(
     running = live.trials if is_live and live is not None else {}
     name, search, confirm = record.name, record.search_trials, record.confirm_trials
     title = f"Trials of {name}: accuracy on the validation split"
+    if (fidelity := fidelity_text(record.spec)) is not None:
+        title += f", trained on {fidelity}"
     tables = [_trials_table(title, search, record, "validation", running, is_live=is_live)]
     if confirm:
         split = record.confirmed_on

@@ -91,6 +91,7 @@ def time_left(
     num_trials: int | None,
     num_done_before: int,
     num_confirmed: tuple[int, int] | None,
+    confirm_work: float = 1.0,
 ) -> TimeLeft:
     """Return the time left, from the trials of this stage.
 
@@ -103,6 +104,7 @@ def time_left(
         num_trials: Of the stage; None where that is not known.
         num_done_before: Of them, those that were done when this driver began.
         num_confirmed: Fewest and most runs of a confirmation that follows; None where none does.
+        confirm_work: Time of such a run, in that of a whole trial of this stage.
 
     >>> runs = [Run(60, 0, 1, is_whole=True), Run(30, 0, 0.5)]
     >>> time_left(runs, elapsed_s=90, num_trials=4, num_done_before=0, num_confirmed=(6, 9))
@@ -118,7 +120,7 @@ def time_left(
     confirmation_s = None
     if num_confirmed is not None and whole_s is not None and elapsed_s > 0:
         side_by_side = max(1.0, sum(run.seconds for run in runs) / elapsed_s)
-        fewest, most = (number * whole_s / side_by_side for number in num_confirmed)
+        fewest, most = (number * whole_s * confirm_work / side_by_side for number in num_confirmed)
         confirmation_s = (fewest, most)
     return TimeLeft(stage_s, confirmation_s)
 

@@ -103,6 +103,9 @@ class Progress:
         num_trials: Of the search; None where a budget alone ends it.
         metric: Shown of each trial.
         num_confirmed: Fewest and most runs of the confirmation that follows; None without one.
+
+    Attributes:
+        confirm_work: Training of such a run, in that of a whole trial of the search.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Progress:
         self._num_trials = num_trials
         self._metric = metric
         self._num_confirmed = num_confirmed
+        self.confirm_work = 1.0
         self._num_done_before = 0
         self._rows: dict[str, _Row] = {}
         self._first_start: float | None = None
@@ -178,6 +182,7 @@ class Progress:
             num_trials=self._num_trials,
             num_done_before=self._num_done_before,
             num_confirmed=self._num_confirmed,
+            confirm_work=self.confirm_work,
         )
 
     def seconds(self, trial_id: str) -> float:

@@ -257,4 +257,5 @@ def _field_at(loc: Path) -> FieldInfo | None:
         if isinstance(part, str) and _variant(loc[: index + 1]) is None
     ]
     model = _model_at(loc[: loc.index(names[-1])]) if names else SweepSpec
-    return model.model_fields.get(names[-1]) if names else None
+    fields = model.model_fields.items() if names else ()
+    return next((field for name, field in fields if names[-1] in (name, field.alias)), None)

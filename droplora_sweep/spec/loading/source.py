@@ -242,6 +242,8 @@ def path_of(text: str) -> Path:
     if indices:
         return (*path_of(text), int(indices[0]))
     parts = text.split(".")
+    if parts[:2] == ["search", "fidelity"] and len(parts) > 2:
+        return ("search", "fidelity", ".".join(parts[2:]))
     if parts[:2] != ["search", "parameters"] or len(parts) < 3:
         return split_path(text)
     head, rest = tuple(parts[:2]), parts[2:]

@@ -25,6 +25,7 @@ from droplora_sweep.spec.task import is_unknown, plugin_names, unknown_benchmark
 from droplora_sweep.spec.trial import WARMUP_RATIO
 
 from .composition import find_impossible_combinations, find_unfair_comparison
+from .fidelity_rules import find_unfit_fidelity
 from .parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
 from .search_rules import find_broken_search, find_unfit_population, find_unfit_space
 
@@ -103,6 +104,7 @@ def find_broken_rules(
         *find_broken_search(sweep),
         *_study(sweep),
         *_confirm(sweep),
+        *find_unfit_fidelity(sweep),
         *find_unfit_population(sweep),
         *find_broken_parameters(sweep),
     ]

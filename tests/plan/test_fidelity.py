@@ -1,0 +1,106 @@
+"""What a search at low fidelity saves, and which data are too few for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from droplora_sweep.errors import InputError
+from droplora_sweep.plan.plan import Plan, make_plan
+from droplora_sweep.plan.plan_costs import Assumed, find_gpu
+from droplora_sweep.plan.survey import Survey, survey
+from droplora_sweep.present.contents.plan import plan_table
+from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
+from droplora_sweep.tasks.loading import load_task
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
+TENTH = "search.fidelity={task.num_train: 0.1}"
+
+
+def planned(file: str, *overrides: str) -> tuple[Survey, Plan]:
+    found = survey(load_sweep_file(SPACES / file, overrides, needs_data=False))
+    assumed = Assumed(find_gpu("A100-80G"), None, 0.4)
+    return found, make_plan(found, [{"CPU": 4.0}], assumed)
+
+
+def rows(found: Survey, plan: Plan) -> dict[str, str]:
+    pairs = ([cell.text for cell in row.cells] for row in plan_table(found, plan).rows)
+    return {name.strip(): value for name, value in pairs}
+
+
+def test_the_paper_on_a_tenth_of_its_data_costs_a_tenth() -> None:
+    settings = ("confirm={}", "training.warmup_steps=null")
+    full = rows(*planned("paper/table5.yaml", *settings))
+    found, plan = planned("paper/table5.yaml", TENTH, *settings)
+    low = rows(found, plan)
+
+    assert found.num_search_examples == pytest.approx(found.num_training_examples / 10, abs=4)
+    assert plan.work_per_trial == pytest.approx(0.1, abs=0.001)
+    assert low["search fidelity"] == (
+        "10% of the training examples: 90% of a trial's training is saved; the confirmation trains "
+        "in full"
+    )
+    assert low["steps per trial"] == "at most 396; 3957 in the confirmation"
+    assert full["steps per trial"] == "at most 3957"
+    assert full["GPU hours"].startswith(
+        "at most 23.4 for a trial's training, 70.3 for all trials, 140.7 to"
+    )
+    assert low["GPU hours"].startswith(
+        "at most 2.3 for a trial's training, 7.0 for all trials (at full fidelity 70.3), 140.7 to"
+    )
+    assert low["memory per GPU"] == full["memory per GPU"]
+
+
+def test_fewer_epochs_and_examples_multiply() -> None:
+    found, plan = planned(
+        "quickstart.yaml", "search.fidelity={task.num_train: 0.25, training.epochs: 1}"
+    )
+    assert (found.num_training_examples, found.num_search_examples) == (384, 96)
+    assert found.confirm_work == 12.0
+    assert plan.work_per_trial == pytest.approx(1 / 12)
+    assert (plan.num_steps, plan.num_confirm_steps) == ((6, 6), (72, 72))
+
+
+def test_without_it_search_and_confirmation_are_alike() -> None:
+    found, plan = planned("quickstart.yaml")
+    assert found.at_search_fidelity() is found
+    assert (found.confirm_work, plan.work_per_trial, plan.fidelity) == (1.0, 1.0, None)
+    assert plan.num_steps == plan.num_confirm_steps
+    assert "search fidelity" not in rows(found, plan)
+
+
+def test_too_few_examples_of_a_benchmark_are_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        planned("quickstart.yaml", "search.fidelity={task.num_train: 0.05}")
+    assert str(caught.value.faults[0]) == (
+        "--set search.fidelity={task.num_train: 0.05}: search.fidelity.task.num_train: must leave "
+        "at least 10 training examples of each benchmark, got 0.05: 6 of the 128 of builtin_choice"
+    )
+    assert len(caught.value.faults) == 3
+
+
+def test_a_method_has_the_steps_it_needs_in_the_search_too() -> None:
+    settings = ("adapter.method=lora_drop", "training.epochs=1", "training.global_batch_size=384")
+    lora_drop = (*settings, "search.parameters.adapter.pruning_rate=null")
+    with pytest.raises(InputError) as caught:
+        planned("quickstart.yaml", *lora_drop, TENTH)
+    assert [fault.field for fault in caught.value.faults] == ["training.epochs"]
+
+
+@pytest.mark.parametrize("fidelity", [{"task.num_train": 0.25}, {"task.num_train": 20}])
+def test_the_data_of_both_fidelities_differ_in_training_alone(
+    fidelity: dict[str, float],
+) -> None:
+    task = {"num_train": 64, "num_validation": 12, "num_confirmation": 9, "num_test": 5}
+    sweep = SweepSpec.model_validate(
+        {"name": "q", "task": task, "search": {"fidelity": fidelity}, "confirm": {}}
+    )
+    low, full = load_task(resolve({}, sweep).task), load_task(sweep.task)
+
+    for few, all_of_it in zip(low.benchmarks, full.benchmarks, strict=True):
+        assert 0 < len(few.train) < len(all_of_it.train)
+        assert few.train == all_of_it.train[: len(few.train)]
+        assert few.validation == all_of_it.validation
+        assert few.confirmation == all_of_it.confirmation
+        assert few.test() == all_of_it.test()

@@ -1,0 +1,75 @@
+"""One real sweep that searches on a quarter of the data and confirms on all of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.records.layout import MODEL_CARD
+from droplora_sweep.records.trial import SweepOutcome, TrialState
+from tests.faults.oracle import problems
+from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
+
+NUM_SEARCH = 2
+SETTINGS = {
+    **TINY,
+    **ONE_GROUP,
+    "search.num_trials": NUM_SEARCH,
+    "search.fidelity": "{task.num_train: 0.25, training.epochs: 2}",
+    "task.num_train": 64,
+    "training.epochs": 3,
+    "task.num_confirmation": 8,
+    "task.num_test": 8,
+    "confirm": "{rates: 1, seeds: 3}",
+}
+MARK = "two-fidelities"
+BATCH = 16
+LESS = "25% of the training examples, 2 epochs of 3"
+
+
+def test_search_on_less_and_confirm_on_all(tmp_path: Path) -> None:
+    code, output = to_end(start(command(tmp_path, **SETTINGS), MARK))
+
+    assert code == 0, output
+    ledger = Ledger.open(tmp_path, NAME)
+    assert ledger.record.outcome is SweepOutcome.COMPLETE
+    searched, runs = ledger.search_records(), ledger.confirm_records()
+    assert (len(searched), len(runs)) == (NUM_SEARCH, 6)
+    assert problems(tmp_path, NAME, NUM_SEARCH + 6) == []
+    # The steps that were taken: 16 examples twice, and 64 examples three times.
+    assert {trial.evaluations[-1].step for trial in searched} == {2 * 16 // BATCH}
+    assert {trial.evaluations[-1].step for trial in runs} == {3 * 64 // BATCH}
+    assert all(trial.state is TrialState.COMPLETE for trial in (*searched, *runs))
+    for trial in searched:
+        assert len(ledger.scores(trial.trial_id)["builtin_choice"]) == 8  # type: ignore[index]
+    assert LESS in output
+
+    trial = searched[0].trial_id
+    code, output = to_end(start(command(tmp_path, "rerun", NAME, trial), MARK))
+    assert code == 0, output
+    assert f"trains again, on 1 workers, at the search's fidelity ({LESS})" in output
+    assert "reproduced to the byte" in output
+
+    folder = tmp_path / "exported"
+    words = ("export", NAME, trial, "--output", str(folder))
+    code, output = to_end(start(command(tmp_path, *words), MARK))
+    assert code == 0, output
+    assert f"note: {trial} is of the search, which trained on less ({LESS})" in output
+    assert LESS in (folder / MODEL_CARD).read_text()
+
+    changed = {**SETTINGS, "search.fidelity": "{task.num_train: 0.5}"}
+    code, output = to_end(start(command(tmp_path, **changed), MARK))
+    assert code == 2
+    assert "search.fidelity.task.num_train: was 0.25, now 0.5" in output
+
+    code, output = to_end(start(command(tmp_path, "best", NAME, "--json"), MARK))
+    assert code == 0, output
+    assert json.loads(output)["sweep"] == NAME

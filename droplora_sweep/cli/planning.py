@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
+from droplora_sweep.plan.advice.advice import advice_on
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
 
 
 def validate(file: File, overrides: Overrides = None) -> None:
-    """Check a file, its model and its data; name every fault."""
+    """Check a file, its model and its data; name every fault, and what is odd."""
     found = survey(load_sweep_file(file, overrides or (), needs_data=False))
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
     notes = () if found.model is None else found.model.notes
     print_lines(console, [f"note: {line}" for line in (*file_notes(found.sweep), *notes)])
+    print_lines(console, [f"advice: {one.text}" for one in advice_on(found)])
     print_lines(console, [f"not checked: {line}" for line in found.unchecked])
 
 

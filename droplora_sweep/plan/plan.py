@@ -13,6 +13,7 @@ from droplora_sweep.spec.fields import get_field
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
+from .advice.advice import advice_on
 from .as_loaded import adapter_corners, corners
 from .costs.activations import FP32_BYTES
 from .costs.memory import NUMBER_BYTES
@@ -83,6 +84,7 @@ class Plan:
         splits: Examples per benchmark and split.
         queued: Searched fields of the trials that run first, by dotted path.
         notes: Remarks for the user, one line each.
+        advice: What is odd in the file, though it is no fault, one line each.
         unchecked: Assumptions that only a run checks, one line each.
         costs: Costs of the most expensive trials at full fidelity; None where the model's sizes
             are not known.
@@ -101,6 +103,7 @@ class Plan:
     splits: dict[str, dict[str, int]]
     queued: tuple[dict[str, Scalar | None], ...]
     notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     costs: Costs | None = None
     search_costs: Costs | None = None
@@ -165,6 +168,7 @@ def make_plan(
         splits=found.splits,
         queued=_queued(sweep) if sweep.search.queue_baselines else (),
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
+        advice=tuple(one.text for one in advice_on(found)),
         costs=costs,
         search_costs=costs if searched is found else plan_costs(searched, nodes, assumed),
         fidelity=fidelity_text(sweep.model_dump(mode="json")),

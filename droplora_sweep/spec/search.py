@@ -400,8 +400,8 @@ class SearchSpec(SpecModel):
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
     fidelity: FidelitySpec | None = None
-    """What the search's trials train on less of, e.g. ``{task.num_train: 0.1}`` for a tenth of the
-    examples, while the confirmation trains on all; null: they train as it does. Needs
+    """Training that the search's trials have less of, e.g. ``{task.num_train: 0.1}`` for a tenth of
+    the examples, while the confirmation trains in full; null: they train as it does. Needs
     ``confirm``."""
     stopping: StoppingSpec = AshaSpec()
     """Rule that stops trials early: ``asha``, ``hyperband``, ``median``, ``futility`` or ``none``;

@@ -1,4 +1,4 @@
-"""What a search at low fidelity saves, and which data are too few for it."""
+"""Savings of a search at low fidelity, and data that are too few for it."""
 
 from __future__ import annotations
 

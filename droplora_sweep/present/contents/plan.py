@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def plan_table(found: Survey, plan: Plan, utilisation: float = ASSUMED_UTILISATION) -> Table:
     """Return what a sweep takes, at this assumed share of a GPU's peak."""
     pairs = (*_plan_rows(found, plan), *cost_rows(found.sweep, plan, utilisation))
-    lines = (("note", plan.notes), ("not checked", plan.unchecked))
+    lines = (("note", plan.notes), ("advice", plan.advice), ("not checked", plan.unchecked))
     notes = [
         (title * (index == 0), line) for title, some in lines for index, line in enumerate(some)
     ]

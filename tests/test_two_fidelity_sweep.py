@@ -6,12 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from safetensors.numpy import load_file
 
+from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from tests.faults.oracle import problems
 from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end
+from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +76,40 @@ def test_search_on_less_and_confirm_on_all(tmp_path: Path) -> None:
     code, output = to_end(start(command(tmp_path, "best", NAME, "--json"), MARK))
     assert code == 0, output
     assert json.loads(output)["sweep"] == NAME
+
+
+def test_search_a_smaller_model_and_confirm_on_the_sweeps_own(tmp_path: Path) -> None:
+    small = save_model(tmp_path / "small", num_layers=1)
+    settings = {**SETTINGS, "search.fidelity": f"{{model.path: {small}}}", "task.num_train": 32}
+    code, output = to_end(start(command(tmp_path, **settings), MARK))
+
+    assert code == 0, output
+    ledger = Ledger.open(tmp_path, NAME)
+    assert ledger.record.outcome is SweepOutcome.COMPLETE
+    searched, runs = ledger.search_records(), ledger.confirm_records()
+    assert (len(searched), len(runs)) == (NUM_SEARCH, 6)
+    assert {trial.spec["model"]["path"] for trial in searched} == {str(small)}
+    assert {trial.spec["model"]["path"] for trial in runs} == {"builtin"}
+    # Adapters have the shapes of the model that they were trained on.
+    widths = {
+        trial.trial_id: _width(trial.adapter / WEIGHTS_FILE)
+        for trial in (*searched, *runs)
+        if trial.adapter is not None
+    }
+    assert {widths[trial.trial_id] for trial in searched} == {32}
+    assert not {widths[trial.trial_id] for trial in runs} & {32}
+    assert f"trained on less (the model {small})" in output
+    # The untrained model of each split is the one that was trained there.
+    untrained = {split: one.untrained for split, one in ledger.record.references.items()}
+    assert set(untrained) >= {"validation", "confirmation"}
+
+    again = command(tmp_path, "rerun", NAME, searched[0].trial_id)
+    code, output = to_end(start(again, MARK))
+    assert code == 0, output
+    assert "reproduced to the byte" in output
+
+
+def _width(weights: Path) -> int:
+    """Inputs of the query projection."""
+    tensors = load_file(weights)
+    return next(one.shape[1] for name, one in tensors.items() if "q_proj.lora_A" in name)

@@ -96,10 +96,13 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
         runner = TrialRunner(config.model, threads=threads, on_forward=heartbeats.show)
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
+            spec = TrialSpec.model_validate_json(lease.spec)
+            # A search may be over a smaller model than its confirmation.
+            runner.serve(spec.model)
             if lease.is_untrained:
-                channel.score_untrained(runner, lease)
+                channel.score_untrained(runner, spec)
                 continue
-            channel.train(runner, lease)
+            channel.train(runner, lease, spec)
             if next(counter) == config.size.recycle_after:
                 break
     channel.leave()
@@ -149,9 +152,8 @@ class WorkerChannel:
         answer: Lease | Closed = self._ask("lease", self._group, WAIT_S)
         return None if isinstance(answer, Closed) else answer
 
-    def train(self, runner: TrialRunner, lease: Lease) -> None:
+    def train(self, runner: TrialRunner, lease: Lease, spec: TrialSpec) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""
-        spec = TrialSpec.model_validate_json(lease.spec)
         self._checkpoints = self._checkpoints_of(lease)
         self._has_begun = False
         try:
@@ -173,9 +175,9 @@ class WorkerChannel:
         else:
             self._tell("finish", self._group, files)
 
-    def score_untrained(self, runner: TrialRunner, lease: Lease) -> None:
+    def score_untrained(self, runner: TrialRunner, spec: TrialSpec) -> None:
         """Score the base model as it is, and deliver its results."""
-        results = runner.score_untrained(TrialSpec.model_validate_json(lease.spec))
+        results = runner.score_untrained(spec)
         self._tell("scored", self._group, tuple(results))
 
     def is_preempted(self) -> bool:

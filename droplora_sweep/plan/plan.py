@@ -90,6 +90,7 @@ class Plan:
             are not known.
         search_costs: The same of the search's trials.
         fidelity: What these are trained on, in words; None where it is everything.
+        work_per_trial: Training of a trial of the search, in that of a run of the confirmation.
     """
 
     num_trials: int | None
@@ -108,13 +109,7 @@ class Plan:
     costs: Costs | None = None
     search_costs: Costs | None = None
     fidelity: str | None = None
-
-    @property
-    def work_per_trial(self) -> float:
-        """A trial of the search's share of the work of a full one: operations, or else steps."""
-        if self.costs is not None and self.search_costs is not None:
-            return self.search_costs.flops / self.costs.flops
-        return self.num_steps[1] / self.num_confirm_steps[1]
+    work_per_trial: float = 1.0
 
 
 SCHEDULE = (
@@ -148,6 +143,7 @@ def make_plan(
     num_saved = (num_trials or 1) + (num_confirmed[1] if num_confirmed else 0)
     saved = None if found.model is None else _saved(found, found.model, num_saved)
     costs = plan_costs(found, nodes, assumed)
+    search_costs = costs if searched is found else plan_costs(searched, nodes, assumed)
     lines = [
         remote_code_note(sweep),
         *file_notes(sweep),
@@ -170,10 +166,18 @@ def make_plan(
         notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
         advice=tuple(one.text for one in advice_on(found)),
         costs=costs,
-        search_costs=costs if searched is found else plan_costs(searched, nodes, assumed),
+        search_costs=search_costs,
+        work_per_trial=_work_per_trial(found, costs, search_costs),
         fidelity=fidelity_text(sweep.model_dump(mode="json")),
         unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
     )
+
+
+def _work_per_trial(found: Survey, costs: Costs | None, search_costs: Costs | None) -> float:
+    """By operations where they are known."""
+    if costs is None or search_costs is None:
+        return 1 / found.confirm_work if found.num_search_examples else 1.0
+    return search_costs.flops / costs.flops if costs.flops else 1.0
 
 
 def _schedules(found: Survey) -> list[tuple[int, TrainingSpec]]:

@@ -11,7 +11,7 @@ from droplora_sweep.evaluation.judging.grading import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
-from droplora_sweep.spec.fidelity import NUM_TRAIN
+from droplora_sweep.spec.fidelity import MODEL_PATH, NUM_TRAIN
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import score_name
@@ -151,6 +151,24 @@ def check_fidelity(
                 f"got {fidelity.num_train}: {number} of the {whole} of {name}"
             )
             yield Fault("", f"search.fidelity.{NUM_TRAIN}", problem)
+
+
+def check_smaller(
+    path: str, searched: ModelSummary, confirmed: ModelSummary | None
+) -> Iterator[Fault]:
+    """Refuse a search on a model that is no smaller than the confirmation's.
+
+    Args:
+        path: The search's model as the file gives it.
+        searched: The same.
+        confirmed: The confirmation's model; None where it is not known.
+    """
+    if confirmed is not None and searched.num_parameters >= confirmed.num_parameters:
+        problem = (
+            "must be a smaller model than `model.path`, which has "
+            f"{confirmed.num_parameters:,} parameters, got {path} with {searched.num_parameters:,}"
+        )
+        yield Fault("", f"search.fidelity.{MODEL_PATH}", problem)
 
 
 def check_study_driver(url: str | None) -> Iterator[Fault]:

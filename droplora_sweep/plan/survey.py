@@ -36,13 +36,14 @@ from .requirements import (
     check_judged,
     check_sampler_class,
     check_sampling,
+    check_smaller,
     check_study_driver,
     check_validated,
     check_vocabulary,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import GroupSpec, ModelSpec, SweepFile, SweepSpec
@@ -63,11 +64,13 @@ class Survey:
         sweep: Its sweep with absolute paths: workers have working folders of their own.
         model: Sizes of the base model; None where neither files nor published numbers tell.
         as_loaded: The model as transformers builds it; None where the names of its tensors tell.
+        search_as_loaded: The same of the search's model.
         task: The task's data; None where only its published sizes are known.
         held_out: The text of ``evaluation.held_out_text``.
         splits: Examples of each benchmark and mixture by split.
         num_training_examples: Examples of a trial's training; of published sizes an upper bound.
         num_search_examples: The same of the search's trials, fewer at a lower fidelity.
+        search_model: The model of the search's trials, another one at a lower fidelity.
         num_judged: Validation examples that a judge rates.
         unchecked: Assumptions that only a run checks, one line each.
     """
@@ -80,9 +83,11 @@ class Survey:
     splits: dict[str, dict[str, int]]
     num_training_examples: int
     num_search_examples: int
+    search_model: ModelSummary | None
     num_judged: int
     unchecked: tuple[str, ...] = ()
     as_loaded: AsLoaded | None = None
+    search_as_loaded: AsLoaded | None = None
 
     def at_search_fidelity(self) -> Survey:
         """Return the survey of the sweep as its search trains it."""
@@ -92,14 +97,22 @@ class Survey:
             self,
             sweep=at_search_fidelity(self.sweep),
             num_training_examples=self.num_search_examples,
+            model=self.search_model,
+            as_loaded=self.search_as_loaded,
         )
 
     @property
     def confirm_work(self) -> float:
-        """Training examples of a run of the confirmation, for each of a trial of the search."""
+        """Training of a run of the confirmation, in that of a trial of the search: about.
+
+        Examples times epochs times the model's parameters, where these are known.
+        """
         searched = self.at_search_fidelity()
-        num_searched = searched.num_training_examples * searched.sweep.training.epochs
-        return self.num_training_examples * self.sweep.training.epochs / num_searched
+        full = self.num_training_examples * self.sweep.training.epochs
+        ratio = full / (searched.num_training_examples * searched.sweep.training.epochs)
+        if self.model is None or searched.model is None:
+            return ratio
+        return ratio * self.model.num_parameters / searched.model.num_parameters
 
 
 def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
@@ -118,6 +131,13 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     unchecked: list[str] = []
     find = _known_model if may_lack_files else _read_model
     model = _attempt(lambda: find(spec.model, unchecked), faults)
+    searched = at_search_fidelity(spec)
+    has_another = searched.model != spec.model
+    search_model = model
+    if has_another:
+        search_model = _attempt(
+            lambda: find(searched.model, unchecked), faults, under="search.fidelity"
+        )
     _attempt(lambda: require_quantization(spec.model), faults)
     faults += check_study_driver(spec.search.study)
     _attempt(lambda: check_sampler_class(spec), faults)
@@ -126,7 +146,6 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     text_path = spec.evaluation.held_out_text
     text = _attempt(lambda: text_path and read_held_out_text(text_path), faults) or None
     splits, num_training_examples, num_judged = {}, 0, 0
-    searched = at_search_fidelity(spec)
     if published is not None:
         splits, num_judged = published.splits, published.num_judged
         num_training_examples = published.num_training_examples
@@ -152,19 +171,13 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         faults += check_fidelity(spec, splits, num_searched)
         faults += check_validated(spec, splits)
     faults += check_backend(spec)
-    as_loaded = None
-    if model is not None:
-        context, layers = model.context_tokens, None
-        if model.path is not None and not is_recognised_by_names(spec, model):
-            as_loaded = look_at_loaded(spec, model.path, model.shapes, faults)
-            if as_loaded is not None:
-                context, layers = as_loaded.context_tokens, as_loaded.layers
-        if as_loaded is not None or model.path is None or is_recognised_by_names(spec, model):
-            faults += check_adapter(spec, model, layers)
-        if model.path is not None:
-            faults += check_vocabulary(spec, model, as_loaded, task)
-        if task is not None:
-            faults += check_contexts(task, spec.evaluation, context)
+    as_loaded = None if model is None else _check_model(spec, model, task, faults)
+    search_as_loaded = as_loaded
+    if has_another and search_model is not None:
+        found: list[Fault] = []
+        search_as_loaded = _check_model(searched, search_model, task, found)
+        faults += _under("search.fidelity", found)
+        faults += check_smaller(searched.model.path, search_model, model)
     if faults:
         raise file.locate(InputError(faults))
     return Survey(
@@ -176,10 +189,40 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         splits=splits,
         num_training_examples=num_training_examples,
         num_search_examples=num_search_examples,
+        search_model=search_model,
         num_judged=num_judged,
         unchecked=tuple(unchecked),
         as_loaded=as_loaded,
+        search_as_loaded=search_as_loaded,
     )
+
+
+def _check_model(
+    spec: SweepSpec, model: ModelSummary, task: Task | None, faults: list[Fault]
+) -> AsLoaded | None:
+    """Check a model against what is trained of it and read by it; how transformers builds it."""
+    as_loaded = None
+    context, layers = model.context_tokens, None
+    if model.path is not None and not is_recognised_by_names(spec, model):
+        as_loaded = look_at_loaded(spec, model.path, model.shapes, faults)
+        if as_loaded is not None:
+            context, layers = as_loaded.context_tokens, as_loaded.layers
+    if as_loaded is not None or model.path is None or is_recognised_by_names(spec, model):
+        faults += check_adapter(spec, model, layers)
+    if model.path is not None:
+        faults += check_vocabulary(spec, model, as_loaded, task)
+    if task is not None:
+        faults += check_contexts(task, spec.evaluation, context)
+    return as_loaded
+
+
+def _under(section: str, faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Yield faults of the search's model, those of its path at the field that gives it."""
+    for fault in faults:
+        if fault.field.startswith("model."):
+            yield replace(fault, field=f"{section}.{fault.field}")
+        else:
+            yield replace(fault, problem=f"{fault.problem} (in the model of `{section}`)")
 
 
 def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
@@ -206,19 +249,18 @@ def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
         return None
 
 
-def _attempt(load: Callable[[], T], faults: list[Fault]) -> T | None:
+def _attempt(load: Callable[[], T], faults: list[Fault], under: str = "") -> T | None:
     """Return what is loaded; None, with its faults added, where it is refused."""
     try:
         return load()
     except InputError as error:
-        faults.extend(error.faults)
+        faults.extend(_under(under, error.faults) if under else error.faults)
         return None
 
 
 def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
-    if model.path != BUILTIN and not is_hub_id(model.path):
-        model = model.model_copy(update={"path": str(local_folder(model.path).resolve())})
+    model = model.model_copy(update={"path": _absolute_model(model.path)})
     specs = {
         name: spec.model_copy(update={"data": _absolute(spec.data)})
         for name, spec in task.benchmark_specs.items()
@@ -236,8 +278,18 @@ def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
     search = sweep.search
     if isinstance(search.sampler, OptunaSamplerSpec):
         search = search.model_copy(update={"sampler": search.sampler.with_absolute_path()})
+    if search.fidelity is not None and search.fidelity.model_path is not None:
+        path = _absolute_model(search.fidelity.model_path)
+        fidelity = search.fidelity.model_copy(update={"model_path": path})
+        search = search.model_copy(update={"fidelity": fidelity})
     changed = {"model": model, "task": task, "evaluation": evaluation, "search": search}
     return sweep.model_copy(update=changed)
+
+
+def _absolute_model(path: str) -> str:
+    if path == BUILTIN or is_hub_id(path):
+        return path
+    return str(local_folder(path).resolve())
 
 
 def _absolute(data: str | None) -> str | None:
@@ -252,6 +304,7 @@ class Prepared(Survey):
     """A survey whose model and data were read."""
 
     model: ModelSummary
+    search_model: ModelSummary
     task: Task
 
     def data_digests(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.plan.costs.pace import Pace
 from droplora_sweep.records.messages import Failed
 from droplora_sweep.spec import baselines, resolve
+from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
     PEAK_MEMORY_GB,
@@ -99,7 +100,7 @@ def calibrate(prepared: Prepared, address: str, say: Callable[[str], None]) -> C
         "calibrating: starting a group, then training and evaluating for about a minute, or "
         f"longer where {NUM_WARM_STEPS} steps take longer"
     )
-    with lone_group(sweep, address, say) as group:
+    with lone_group(at_search_fidelity(sweep), address, say) as group:
         warm_spec = shortened(trial, NUM_WARM_STEPS, num_sources, NUM_WARM_VALIDATION)
         warm = _run("t0000-calibra0", warm_spec, group)
         num_steps = steps_to_time(warm)

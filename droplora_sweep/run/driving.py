@@ -74,10 +74,16 @@ def drive(
     pool = start_pool(pool_name, sweep.group)
     progress.start_from(ledger.record)
     ledger.subscribe(progress.event)
+    # Groups that are to train the other model take it with their first trial of it.
+    first = sweep if ledger.record.confirm_trials else at_search_fidelity(sweep)
     ending = Ending(SweepOutcome.FAILED, "a bug or a broken machine, see the log")
     with (
         GroupManager(
-            sweep=sweep, pool=pool, pool_name=pool_name, scratch=scratch, say=progress.say
+            sweep=first,
+            pool=pool,
+            pool_name=pool_name,
+            scratch=scratch,
+            say=progress.say,
         ) as groups,
         ProgressFile(ledger.directory, progress) as live,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .fidelity import EPOCHS, NUM_TRAIN, TRAIN_SHARE
+from .fidelity import EPOCHS, MODEL_PATH, MODEL_REVISION, NUM_TRAIN, TRAIN_SHARE
 from .fields import get_field, with_fields
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def search_fields(sweep: SweepSpec) -> Mapping[str, Scalar | None]:
         fields |= {NUM_TRAIN: fidelity.num_train, TRAIN_SHARE: None}
     if fidelity.epochs is not None:
         fields[EPOCHS] = fidelity.epochs
+    if fidelity.model_path is not None:
+        fields |= {MODEL_PATH: fidelity.model_path, MODEL_REVISION: fidelity.model_revision}
     return fields
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from .base import Count, SpecModel, broken_rule
+from .base import Count, PathText, SpecModel, broken_rule
 from .task import num_kept
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NUM_TRAIN = "task.num_train"
 TRAIN_SHARE = "task.train_share"
 EPOCHS = "training.epochs"
+MODEL_PATH = "model.path"
+MODEL_REVISION = "model.revision"
 
 
 def _count_or_share(value: Any) -> Any:
@@ -64,6 +66,11 @@ class FidelitySpec(SpecModel):
     trains on: the first in the same stable order, so that every fidelity holds the lower ones."""
     epochs: Count | None = Field(default=None, alias="training.epochs")
     """Passes over the training data, fewer than ``training.epochs``."""
+    model_path: PathText | None = Field(default=None, alias="model.path")
+    """A smaller base model of the family, as ``model.path`` has it; the confirmation trains the
+    sweep's own. A learning rate that suits the small one need not suit the large one."""
+    model_revision: str | None = Field(default=None, alias="model.revision")
+    """Commit of a Hub id in ``model.path`` here; required for one."""
 
     @property
     def is_shorter(self) -> bool:
@@ -99,4 +106,6 @@ def fidelity_text(spec: Mapping[str, Any]) -> str | None:
         parts.append(f"at most {num_train:,} training examples of {each}")
     if epochs is not None:
         parts.append(f"{epochs} epoch{'s' * (epochs != 1)} of {spec['training']['epochs']}")
+    if (path := fidelity.get(MODEL_PATH)) is not None:
+        parts.append(f"the model {path}")
     return ", ".join(parts) or None

@@ -83,6 +83,12 @@ def keep_what_is_here() -> None:
     gc.freeze()
 
 
+def let_go(device: torch.device) -> None:
+    """Give back what `keep_what_is_here` kept and nothing refers to any more."""
+    gc.unfreeze()
+    release(device)
+
+
 def release(device: torch.device) -> None:
     """Give back what a finished trial held; its engine is a web of reference cycles."""
     gc.collect()

@@ -19,7 +19,14 @@ from droplora_sweep.spec.methods import method_of
 
 from .data import key_of, read
 from .decoding import Decoding
-from .device import import_deepspeed, keep_what_is_here, release, settle, start_peak
+from .device import (
+    import_deepspeed,
+    keep_what_is_here,
+    let_go,
+    release,
+    settle,
+    start_peak,
+)
 from .engine import started_engine
 from .loop import Loop
 from .population import after_exploit, identity_of, shared_identity, spec_after
@@ -64,10 +71,15 @@ class TrialRunner:
     def __init__(
         self, model: ModelSpec, *, threads: int | None, on_forward: OnForward | None = None
     ) -> None:
-        self._spec = model
         self._device = settle(threads)
+        self._on_forward = on_forward
+        self._load(model)
+
+    def _load(self, model: ModelSpec) -> None:
+        """Make a base model the resident, and keep nothing of another one."""
+        self._spec = model
         self._base = load_base_model(model, self._device)
-        if on_forward is not None:
+        if (on_forward := self._on_forward) is not None:
             self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))
         self._tokenizer = load_tokenizer(model)
         import_deepspeed(self._device)
@@ -75,6 +87,21 @@ class TrialRunner:
         self._decoding = Decoding(self._tokenizer, self._device)
         self._held_out: HeldOut | None = None
         self._reading: Reading | None = None
+
+    def serve(self, model: ModelSpec) -> None:
+        """Take another base model in place of the resident; called on all ranks.
+
+        The resident is given back first, so that one of them is in memory at a time.
+
+        Raises:
+            InputError: The model cannot be loaded.
+        """
+        if model == self._spec:
+            return
+        del self._base, self._decoding, self._tokenizer
+        self._held_out = self._reading = None
+        let_go(self._device)
+        self._load(model)
 
     def run(
         self,

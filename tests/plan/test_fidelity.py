@@ -88,6 +88,60 @@ def test_a_method_has_the_steps_it_needs_in_the_search_too() -> None:
     assert [fault.field for fault in caught.value.faults] == ["training.epochs"]
 
 
+COMMIT = "a" * 40
+LLAMA = (
+    "confirm={margin: 0.02}",
+    "search.sampler=random",
+    "model.path=meta-llama/Llama-3.1-8B",
+    f"model.revision={COMMIT}",
+)
+RANGE = "search.parameters.training.learning_rate={min: 1e-4, max: 1e-3, scale: log}"
+
+
+def smaller(path: str) -> str:
+    return f"search.fidelity={{model.path: {path}, model.revision: '{COMMIT}'}}"
+
+
+def test_a_smaller_model_costs_its_own_and_is_not_the_one_that_is_confirmed() -> None:
+    found, plan = planned("paper/table5.yaml", *LLAMA, smaller("meta-llama/Llama-3.2-1B"), RANGE)
+
+    assert found.search_model is not None
+    assert found.search_model.num_parameters == 1_235_814_400
+    assert found.num_search_examples == found.num_training_examples
+    assert plan.costs is not None
+    assert plan.search_costs is not None
+    shown = rows(found, plan)
+    # By parameters, but for the embeddings, which are looked up.
+    assert plan.work_per_trial == pytest.approx(1 / 6.1, rel=0.1)
+    assert found.confirm_work == pytest.approx(8.03 / 1.236, rel=0.01)
+    assert shown["search fidelity"].startswith("the model meta-llama/Llama-3.2-1B: 8")
+    assert plan.search_costs.memory.weights < plan.costs.memory.weights / 5
+    assert plan.advice == (
+        "training.learning_rate: is searched on another model than the one that is confirmed, and "
+        "kept as it is, where a published fit gives 4.9e-04 and 2.9e-04; fix it for the search, or "
+        "search on less data instead",
+    )
+
+
+def test_it_must_be_smaller_and_fit_the_adapter() -> None:
+    with pytest.raises(InputError) as caught:
+        planned("paper/table5.yaml", *LLAMA, smaller("meta-llama/Llama-2-13b-hf"))
+    [fault] = caught.value.faults
+    assert fault.field == "search.fidelity.model.path"
+    assert fault.problem == (
+        "must be a smaller model than `model.path`, which has 8,030,261,248 parameters, got "
+        "meta-llama/Llama-2-13b-hf with 13,015,864,320"
+    )
+
+    rank = "search.parameters.adapter.rank={values: [32, 512]}"
+    with pytest.raises(InputError) as caught:
+        planned("paper/table5.yaml", *LLAMA, smaller("Qwen/Qwen2.5-0.5B"), rank)
+    [fault] = caught.value.faults
+    assert fault.field == "search.parameters.adapter.rank.values[1]"
+    assert fault.problem.startswith("must be at most 128, the smallest dimension of a layer")
+    assert fault.problem.endswith("got 512 (in the model of `search.fidelity`)")
+
+
 @pytest.mark.parametrize("fidelity", [{"task.num_train": 0.25}, {"task.num_train": 20}])
 def test_the_data_of_both_fidelities_differ_in_training_alone(
     fidelity: dict[str, float],

@@ -68,3 +68,9 @@ def test_what_did_not_run_here_in_one_go_has_no_times() -> None:
     ]
 
     assert timed(*others) == []
+
+
+def test_trials_of_another_model_have_another_pace() -> None:
+    small, large = {"model": {"path": "small"}}, {"model": {"path": "large"}}
+    found = timed(trial(1, spec=small), trial(2, spec=small), trial(3, spec=large))
+    assert len(found) == 2

@@ -14,6 +14,7 @@ from droplora_sweep.spec.fidelity import fidelity_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 FILE = """
 name: q
@@ -146,7 +147,8 @@ COUNT = "must be a number of examples, at least 1, or a share of them in (0, 1),
         ),
         (
             "search.fidelity={}",
-            "search.fidelity: must have one of task.num_train, training.epochs, or be null",
+            "search.fidelity: must have one of task.num_train, training.epochs, model.path, "
+            "model.revision, or be null",
         ),
         (
             "search.fidelity.num_train=10",
@@ -162,6 +164,19 @@ COUNT = "must be a number of examples, at least 1, or a share of them in (0, 1),
             "search.parameters.task.num_train: must not be searched where `search.fidelity` gives "
             "the search's value of it",
         ),
+        (
+            "search.fidelity.model.path=builtin",
+            "search.fidelity.model.path: must differ from `model.path`, got 'builtin'",
+        ),
+        (
+            "search.fidelity.model.path=no/such/folder",
+            "search.fidelity.model.path: must be an existing folder, got 'no/such/folder'",
+        ),
+        (
+            "search.fidelity.model.revision=main",
+            "search.fidelity.model.revision: must be left out without `model.path` here, got "
+            "'main'",
+        ),
         ("task.train_share=1", "task.train_share: must be in (0, 1), got 1"),
     ],
 )
@@ -176,6 +191,34 @@ def test_without_a_confirmation_nothing_would_be_trained_in_full(
         "s.yaml:5: search.fidelity: must be null without `confirm`, whose runs alone train at full "
         "fidelity"
     ]
+
+
+def test_another_model_is_confirmed_on_examples_of_its_own(
+    refusal: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    overrides = (f"search.fidelity.model.path={tmp_path}", "confirm.examples=validation")
+    assert refusal(FILE, *overrides) == [
+        "--set confirm.examples=validation: confirm.examples: must be new with another model in "
+        "`search.fidelity`: the untrained model is scored once on each split, got 'validation'"
+    ]
+
+
+def test_a_model_of_the_hub_needs_its_commit(refusal: Callable[..., list[str]]) -> None:
+    assert refusal(FILE, "search.fidelity.model.path=Qwen/Qwen2.5-0.5B") == [
+        "s.yaml:5: search.fidelity.model.revision: must be given: the commit to use, since "
+        "`search.fidelity.model.path` is no folder here and so a Hub id, got 'Qwen/Qwen2.5-0.5B'"
+    ]
+
+
+def test_a_smaller_model_is_the_searchs_alone() -> None:
+    revision = "0" * 40
+    model = {"path": "org/large", "revision": "1" * 40, "dtype": "bfloat16"}
+    small = {"model.path": "org/small", "model.revision": revision}
+    low = sweep(small, model=model)
+    found = resolve(VALUES, low)
+    assert found.model == low.model.model_copy(update={"path": "org/small", "revision": revision})
+    assert at_full_fidelity(found, low) == resolve(VALUES, sweep(None, model=model))
+    assert fidelity_text(low.model_dump(mode="json")) == "the model org/small"
 
 
 def test_variants_are_not_compared_at_low_fidelity(refusal: Callable[..., list[str]]) -> None:

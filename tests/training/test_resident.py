@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import read
 from droplora_sweep.training.runner import TrialRunner
+
+from .conftest import save_model
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -274,6 +277,24 @@ def test_memory_does_not_grow_over_trials(resident, saved_model) -> None:
     for _ in range(20):
         resident.run(spec, Decisions())
     assert resident_mb() - before < 10
+
+
+def test_another_model_takes_the_residents_place_and_leaves_nothing_of_it(
+    saved_model: Path, tmp_path: Path
+) -> None:
+    other = save_model(tmp_path, num_layers=2)
+    expected = TrialRunner(ModelSpec(path=str(other)), threads=1).run(trial(other), Decisions())
+    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
+    resident.run(trial(saved_model), Decisions())
+    before = weakref.ref(resident._base)
+
+    resident.serve(ModelSpec(path=str(other)))
+
+    assert before() is None
+    assert resident.run(trial(other), Decisions()) == expected
+    kept = resident._base
+    resident.serve(ModelSpec(path=str(other)))
+    assert resident._base is kept
 
 
 def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:

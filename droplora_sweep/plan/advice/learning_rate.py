@@ -108,12 +108,15 @@ def learning_rate_advice(found: Survey) -> Iterator[Advice]:
     if parameter is None and sweep.search.compare:
         odd = f"{low:.2g} is that of every variant of `search.compare`, and suits none but by luck"
         yield Advice(LEARNING_RATE, odd, "search it, so that each variant has its own")
-    prior = None if found.model is None else _prior_of(found.model)
+    yield from _carried_over(found)
+    # A range is searched on the search's model.
+    model = found.search_model
+    prior = None if model is None else _prior_of(model)
     methods = [method_of(str(name)) for _, name in possible_values(METHOD, sweep)]
     if prior is None or not any(method.has_rank for method in methods):
         return
     suggested, (least, most) = f"{prior.suggested:.1e}", prior.reach
-    whose = f"for LoRA on this {_kind(found.model)}"
+    whose = f"for LoRA on this {_kind(model)}"
     if parameter is None or low == high:
         if not least / NEAR <= low <= most * NEAR:
             odd = f"{low:.2g} is not searched, and a published fit gives about {suggested} {whose}"
@@ -128,6 +131,19 @@ def learning_rate_advice(found: Survey) -> Iterator[Advice]:
             f"{low:.2g} to {high:.2g} is {side} the {suggested} that a published fit gives {whose}"
         )
         yield Advice(LEARNING_RATE, odd, "let the range hold it")
+
+
+def _carried_over(found: Survey) -> Iterator[Advice]:
+    """Rates that suit a small model are trained with on the large one as they are."""
+    small, large = found.search_model, found.model
+    if small is large or LEARNING_RATE not in found.sweep.search.parameters:
+        return
+    priors = [_prior_of(model) for model in (small, large) if model is not None]
+    odd = "is searched on another model than the one that is confirmed, and kept as it is"
+    if len(priors) == 2 and priors[0] is not None and priors[1] is not None:
+        first, second = (prior.suggested for prior in priors if prior is not None)
+        odd += f", where a published fit gives {first:.1e} and {second:.1e}"
+    yield Advice(LEARNING_RATE, odd, "fix it for the search, or search on less data instead")
 
 
 def _width(low: float, high: float) -> Iterator[Advice]:

@@ -183,12 +183,19 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
     if plan.num_trials is not None:
         time = taken(plan.num_trials, num_steps, num_evaluations, pace.start_s)
         yield f"all {plan.num_trials} trials on {num_groups} groups, none stopped early: {time}"
-    if plan.num_confirmed is not None:
+    if plan.num_confirmed is not None and _searches_another_model(sweep):
+        yield "the confirmation's runs: not measured, since they train another model"
+    elif plan.num_confirmed is not None:
         # A run is evaluated at its end alone, there on the examples that decide.
         full_steps = plan.num_confirm_steps[1]
         runs = format_span(plan.num_confirmed, str)
         time = format_span(plan.num_confirmed, lambda number: taken(number, full_steps, 1))
         yield f"the confirmation's {runs} runs: {time}"
+
+
+def _searches_another_model(sweep: SweepSpec) -> bool:
+    fidelity = sweep.search.fidelity
+    return fidelity is not None and fidelity.model_path is not None
 
 
 def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
@@ -213,6 +220,8 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
     for seconds, what, fields in sorted(parts, reverse=True):
         share = seconds / trial_s if trial_s else 0.0
         yield f"{share:.0%} of a trial is {what}, {format_seconds(seconds)}: less with {fields}"
+    if _searches_another_model(sweep):
+        return
     if plan.num_trials is not None and plan.num_confirmed is not None:
         search_s = plan.num_trials * trial_s
         run_s = pace.trial_seconds(plan.num_confirm_steps[1], 1)

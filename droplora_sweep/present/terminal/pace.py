@@ -33,8 +33,13 @@ def hindsight_lines(record: SweepRecord) -> list[str]:
 
 
 def timed_trials(record: SweepRecord) -> list[Timed]:
-    """The trials that ran here in one go, each with what its reports say of its parts."""
-    found = [_timed(trial) for trial in record.trials if _ran_in_one_go(trial)]
+    """The trials that ran here in one go, each with what its reports say of its parts.
+
+    Those of another model than the first one's, as a confirmation may have, have another pace.
+    """
+    here = [trial for trial in record.trials if _ran_in_one_go(trial)]
+    model = here[0].spec.get("model") if here else None
+    found = [_timed(trial) for trial in here if trial.spec.get("model") == model]
     return [trial for trial in found if trial is not None]
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from droplora_sweep.spec.fidelity import EPOCHS, NUM_TRAIN, TRAIN_SHARE, FidelitySpec
+from droplora_sweep.spec.fidelity import (
+    EPOCHS,
+    MODEL_PATH,
+    MODEL_REVISION,
+    NUM_TRAIN,
+    TRAIN_SHARE,
+    FidelitySpec,
+)
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.trial import WARMUP_RATIO
 
@@ -42,6 +49,7 @@ def find_unfit_fidelity(sweep: SweepSpec) -> Iterator[Finding]:
     yield from _unsearched(sweep, given)
     if fidelity.is_shorter:
         yield from _warmup(sweep)
+    yield from _model(sweep, fidelity)
 
 
 def _lower(sweep: SweepSpec, fidelity: FidelitySpec) -> Iterator[Finding]:
@@ -53,6 +61,25 @@ def _lower(sweep: SweepSpec, fidelity: FidelitySpec) -> Iterator[Finding]:
     if fidelity.epochs is not None and fidelity.epochs >= sweep.training.epochs:
         problem = f"must be less than `{EPOCHS}`, {sweep.training.epochs}, got {fidelity.epochs}"
         yield Finding((*FIDELITY, EPOCHS), problem, (("training", "epochs"),))
+
+
+def _model(sweep: SweepSpec, fidelity: FidelitySpec) -> Iterator[Finding]:
+    """Another model has other scores untrained, which each split has once."""
+    path, revision = fidelity.model_path, fidelity.model_revision
+    if path is None:
+        if revision is not None:
+            problem = f"must be left out without `{MODEL_PATH}` here, got {shown(revision)}"
+            yield Finding((*FIDELITY, MODEL_REVISION), problem)
+        return
+    if (path, revision) == (sweep.model.path, sweep.model.revision):
+        problem = f"must differ from `{MODEL_PATH}`, got {shown(path)}"
+        yield Finding((*FIDELITY, MODEL_PATH), problem, (("model", "path"),))
+    if sweep.confirm is not None and sweep.confirm.examples != "new":
+        problem = (
+            "must be new with another model in `search.fidelity`: the untrained model is scored "
+            f"once on each split, got {shown(sweep.confirm.examples)}"
+        )
+        yield Finding(("confirm", "examples"), problem, ((*FIDELITY, MODEL_PATH),))
 
 
 def _unsearched(sweep: SweepSpec, given: set[str]) -> Iterator[Finding]:

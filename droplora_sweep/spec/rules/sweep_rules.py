@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.redaction import secret_in
+from droplora_sweep.spec.fidelity import MODEL_PATH, MODEL_REVISION
 from droplora_sweep.spec.first_trials import baselines
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.loading.source import dotted
@@ -124,11 +125,24 @@ def _sources(sweep: SweepSpec) -> Iterator[Finding]:
         yield from _source(("model",), "path", sweep.model.path, sweep.model.revision)
     elif sweep.model.revision is not None:
         yield _needless_revision(("model",), sweep.model.revision)
+    yield from _smaller_model(sweep)
     yield from _data(("task",), sweep.task.data, sweep.task.revision)
     for name, spec in sweep.task.benchmark_specs.items():
         yield from _data(("task", "benchmarks", name), spec.data, spec.revision)
     if sweep.task.train is not None:
         yield from _data(("task", "train"), sweep.task.train.data, sweep.task.train.revision)
+
+
+def _smaller_model(sweep: SweepSpec) -> Iterator[Finding]:
+    fidelity = sweep.search.fidelity
+    if fidelity is None or fidelity.model_path is None:
+        return
+    path, revision = fidelity.model_path, fidelity.model_revision
+    section = ("search", "fidelity")
+    if path != "builtin":
+        yield from _source(section, MODEL_PATH, path, revision, revision_key=MODEL_REVISION)
+    elif revision is not None:
+        yield _needless_revision(section, revision, MODEL_REVISION)
 
 
 def _data(section: Path, data: str | None, revision: str | None) -> Iterator[Finding]:
@@ -139,7 +153,13 @@ def _data(section: Path, data: str | None, revision: str | None) -> Iterator[Fin
 
 
 def _source(
-    section: Path, name: str, path: str, revision: str | None, *, may_be_file: bool = False
+    section: Path,
+    name: str,
+    path: str,
+    revision: str | None,
+    *,
+    may_be_file: bool = False,
+    revision_key: str = "revision",
 ) -> Iterator[Finding]:
     is_file = may_be_file and (local_folder(path).is_file() or is_data_file_name(path))
     if is_hub_id(path) and not is_file:
@@ -148,20 +168,20 @@ def _source(
                 "must be given: the commit to use, since "
                 f"`{dotted((*section, name))}` is no folder here and so a Hub id, got {shown(path)}"
             )
-            yield Finding((*section, "revision"), problem, ((*section, name),))
+            yield Finding((*section, revision_key), problem, ((*section, name),))
         elif not _COMMIT.fullmatch(revision):
             problem = f"must be a commit of 40 hex digits, got {shown(revision)}"
-            yield Finding((*section, "revision"), problem)
+            yield Finding((*section, revision_key), problem)
     elif not (local_folder(path).exists() if may_be_file else local_folder(path).is_dir()):
         kind = "file or folder" if may_be_file else "folder"
         yield Finding((*section, name), f"must be an existing {kind}, got {shown(path)}")
     elif revision is not None:
-        yield _needless_revision(section, revision)
+        yield _needless_revision(section, revision, revision_key)
 
 
-def _needless_revision(section: Path, revision: str) -> Finding:
+def _needless_revision(section: Path, revision: str, key: str = "revision") -> Finding:
     problem = f"must be left out unless a Hub id is used, got {shown(revision)}"
-    return Finding((*section, "revision"), problem, (section,))
+    return Finding((*section, key), problem, (section,))
 
 
 def _benchmarks(sweep: SweepSpec) -> Iterator[Finding]:

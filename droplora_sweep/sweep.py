@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import private_api
 from .ledger.reader import Ledger
+from .ledger.requests import user_name
 from .plan.survey import check_capacity, check_sandbox
 from .present.terminal.progress import make_progress
 from .records.layout import DRIVER_LOG
@@ -22,19 +23,27 @@ from .records.trial import SweepOutcome
 from .run.connection import LOCAL, connect, local_node, resolve_address
 from .run.ending import Ending, Interruption, SweepResult, full_disk_named, require_free_space
 from .run.forking import take_over
+from .run.retrying import mark_retries
 from .run.runs import Identity
 from .run.starting import Finished, find_start, notes, open_ledger, start_lines
 from .spec import package_versions, trial_limit
 from .storage.mirror import local_storage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .plan.survey import Prepared
     from .present.terminal.noise import NoiseLog
     from .run.connection import RayAddress
 
 
 def run_sweep(
-    prepared: Prepared, *, address: str | RayAddress, log: NoiseLog, fork_of: str | None = None
+    prepared: Prepared,
+    *,
+    address: str | RayAddress,
+    log: NoiseLog,
+    fork_of: str | None = None,
+    retries: Sequence[str] = (),
 ) -> SweepResult:
     """Run a sweep that was checked, to its end or until it is told to stop.
 
@@ -45,6 +54,7 @@ def run_sweep(
         address: ``auto``, ``local``, or a Ray cluster's address.
         log: Takes the output of libraries, and has the console for the sweep's own lines.
         fork_of: A sweep in the same storage whose results this one starts from.
+        retries: Ids of failed trials to run again, see `run.retrying`.
 
     Raises:
         InputError: The cluster can hold no group, code has no sandbox, or settings have changed.
@@ -55,7 +65,7 @@ def run_sweep(
     sweep, storage = prepared.sweep, local_storage(prepared.sweep.storage)
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
     identify = Identity(prepared.data_digests(), package_versions(), sweep.group.num_workers)
-    start = find_start(prepared, storage, identify, origin)
+    start = find_start(prepared, storage, identify, origin, num_retries=len(retries))
     runs = sweep.confirm.num_runs(len(sweep.task.benchmarks)) if sweep.confirm else None
     progress = make_progress(log.console, trial_limit(sweep), sweep.search.metric, runs)
     progress.confirm_work = prepared.confirm_work
@@ -84,7 +94,8 @@ def run_sweep(
             Interruption() as interruption,
         ):
             log.move_to(writer.directory / DRIVER_LOG)
-            lines = (*take_over(writer), *start_lines(start, writer.torn))
+            retried = mark_retries(writer, retries, user_name())
+            lines = (*retried, *take_over(writer), *start_lines(start, writer.torn))
             for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin)):
                 progress.say(line)
             with progress:

@@ -74,6 +74,10 @@ class Driver:
         self.ledger.trial_started(planned(name, number, digest, spec, params))
         return name
 
+    def restart(self, name: str) -> None:
+        """Start a trial again that is resumed, or retried."""
+        self.ledger.trial_started(self.ledger.trial(name))
+
     def report(self, name: str, evaluation: int = 1, of: int = 1, **more: float) -> None:
         results = answers(self.shares(name), (name, evaluation))
         outcomes = None
@@ -257,6 +261,42 @@ def confirmed(storage: Path, adapter: Mapping[str, bytes]) -> None:
     driver.end()
 
 
+def retried(storage: Path, adapter: Mapping[str, bytes]) -> None:
+    """Failed trials that get another go: after the sweep's end, at once, and in a confirmation."""
+    driver = Driver(storage, make_sweep("retried"), adapter)
+    broken = [driver.start(0.2, **{"adapter.rank": 4}), driver.start(0.4, **{"adapter.rank": 4})]
+    for name in broken:
+        driver.report(name, 1, of=2)
+        driver.finish(name, TrialState.FAILED, "out of memory")
+    driver.run(0.0, **{"adapter.rank": 4})
+    driver.ledger.sweep_finished(SweepOutcome.COMPLETE)
+    driver.ledger.close()
+    confirm = {"rates": 1, "seeds": 3, "margin": 0.0}
+    driver.sweep = make_sweep("retried", confirm=confirm)
+    driver.ledger = LedgerWriter.resume(storage, driver.sweep, versions=IDENTITY.versions)
+    for name in broken:
+        driver.ledger.trial_retried(name, "ann@host")
+    driver.restart(broken[0])
+    driver.report(broken[0])
+    driver.finish(broken[0])
+    driver.restart(broken[1])
+    driver.finish(broken[1], TrialState.FAILED, "out of memory again")
+    driver.ledger.trial_retried(broken[1], "bob@host")
+    driver.restart(broken[1])
+    driver.report(broken[1])
+    driver.finish(broken[1])
+    baseline = driver.ledger.search_records()[2].trial_id
+    driver.confirm(lambda arm, seed: seed == 44 and arm != baseline)
+    lost = [trial for trial in driver.ledger.confirm_records() if trial.state == "FAILED"]
+    driver.ledger.trial_retried(lost[0].trial_id, "ann@host")
+    driver.restart(lost[0].trial_id)
+    driver.report(lost[0].trial_id)
+    driver.finish(lost[0].trial_id)
+    driver.confirm()
+    driver.test()
+    driver.end()
+
+
 def nothing(storage: Path, adapter: Mapping[str, bytes]) -> None:
     """A confirmation that finds nothing to decide: the untrained model is as good."""
     driver = Driver(storage, make_sweep("nothing", confirm={"rates": 1, "seeds": 3}), adapter)
@@ -324,6 +364,16 @@ def methods(storage: Path, adapter: Mapping[str, bytes]) -> None:
 
 KINDS = {
     make.__name__: make
-    for make in (searched, stopped_early, failed, confirmed, nothing, fork, population, methods)
+    for make in (
+        searched,
+        stopped_early,
+        failed,
+        confirmed,
+        retried,
+        nothing,
+        fork,
+        population,
+        methods,
+    )
 }
 """Writes a sweep of that name, by its name."""

@@ -49,6 +49,9 @@ def test_each_kind_has_what_it_is_for(tmp_path: Path) -> None:
     members = Ledger.open(tmp_path / "population", "population").records()
     assert any(trial.schedule for trial in members)
     assert Ledger.open(tmp_path / "searched", "searched").record.num_starts == 2
+    again = Ledger.open(tmp_path / "retried", "retried").record
+    assert {len(trial.failures) for trial in again.search_trials} == {0, 1, 2}
+    assert [len(trial.failures) for trial in again.confirm_trials].count(1) == 1
 
 
 def test_what_reads_a_ledger_reads_it_where_something_is_new(

@@ -71,6 +71,14 @@ MlflowServer = Annotated[
 Trial = Annotated[
     str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
 ]
+FailedTrials = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TRIAL]...",
+        help="Ids of failed trials or their starts; all that failed if not set.",
+        show_default=False,
+    ),
+]
 Storage = Annotated[
     Path,
     typer.Option(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.ledger.lease import find_holder
 from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
 from droplora_sweep.ledger.requests import Ask, ask_driver, request_stop, require_driver
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.present.terminal.noise import NoiseLog
+from droplora_sweep.records.layout import LEASE
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.run.connection import resolve_address
 from droplora_sweep.run.remote import REMOTE, run_remotely
@@ -22,6 +24,7 @@ from .options import (
     DEFAULT_STORAGE,
     Address,
     AllowCode,
+    FailedTrials,
     File,
     Fork,
     Name,
@@ -33,6 +36,7 @@ from .options import (
 from .printing import complain, own_console, print_lines, print_result, sweep_command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from droplora_sweep.plan.survey import Prepared
@@ -81,14 +85,33 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    cluster = resolve_address(address)
-    if cluster.address.startswith(REMOTE):
-        problem = "must reach the storage directly, got "
-        problem += f"{cluster.address}; submit it as a Ray job instead"
-        raise InputError.of(cluster.source, problem)
+    cluster = _direct(address)
     record = Ledger.open(storage, name).record
     prepared = prepare(recorded_file(record, storage, fork))
     _run(prepared, cluster, None if fork is None else name)
+
+
+def retry(
+    name: Name,
+    trials: FailedTrials = None,
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = "auto",
+) -> None:
+    """Run failed trials again, in the running sweep or by resuming it; mend the cause first."""
+    from droplora_sweep.run.retrying import find_retries
+
+    cluster = _direct(address)
+    ledger = Ledger.open(storage, name)
+    found = find_retries(ledger, trials or ())
+    print_lines(own_console(), [f"not retried: {line}" for line in found.refused])
+    if not found.trials:
+        print_lines(own_console(), [f"{name}: has no failed trial to retry; nothing to do"])
+    elif find_holder(ledger.directory / LEASE) is not None:
+        for trial_id in found.trials:
+            print_lines(own_console(), [ask_driver(storage, name, Ask.RETRY, trial_id)])
+    else:
+        prepared = prepare(recorded_file(ledger.record, storage))
+        _run(prepared, cluster, None, found.trials)
 
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
@@ -97,12 +120,28 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
 
 
-def _run(prepared: Prepared, address: RayAddress, fork_of: str | None) -> None:
+def _direct(address: str) -> RayAddress:
+    """Return a cluster's address, from which the sweep's storage can be reached.
+
+    Raises:
+        InputError: It is one that sweeps are submitted to.
+    """
+    cluster = resolve_address(address)
+    if cluster.address.startswith(REMOTE):
+        problem = "must reach the storage directly, got "
+        problem += f"{cluster.address}; submit it as a Ray job instead"
+        raise InputError.of(cluster.source, problem)
+    return cluster
+
+
+def _run(
+    prepared: Prepared, address: RayAddress, fork_of: str | None, retries: Sequence[str] = ()
+) -> None:
     """Run what was prepared; say how it ended, in words and by the exit code."""
     from droplora_sweep.sweep import run_sweep
 
     with NoiseLog() as log:
-        result = run_sweep(prepared, address=address, log=log, fork_of=fork_of)
+        result = run_sweep(prepared, address=address, log=log, fork_of=fork_of, retries=retries)
     console = own_console()
     storage, name = result.ledger.storage, result.ledger.record.name
     print_result(console, storage, name)

@@ -94,6 +94,12 @@ class LeaseBook:
         if trial_id in self._stops:
             self.stop(trial_id)
 
+    def retry(self, trial_id: str) -> None:
+        """Forget a trial that has failed, so that it can be submitted as a new one."""
+        trial = self._trials.pop(trial_id, None)
+        assert trial is None or trial.outcome is not None, f"{trial_id} has not ended"
+        self._stops.discard(trial_id)
+
     def submit_untrained(self, name: str, spec: str) -> None:
         """Have the base model scored as it is, by a group that no trial waits for.
 

@@ -83,6 +83,7 @@ class _Pool:
             return found
 
     submit = _waking(LeaseBook.submit)
+    retry = _waking(LeaseBook.retry)
     submit_untrained = _waking(LeaseBook.submit_untrained)
     start_from = _waking(LeaseBook.start_from)
     exploit = _waking(LeaseBook.exploit)

@@ -58,6 +58,7 @@ RARE_FAILPOINTS = (
     "trial-stop-asked",
     "trial-pinned",
     "trial-cloned",
+    "trial-retried",
     "trial-turned",
     "reference-scored",
 )

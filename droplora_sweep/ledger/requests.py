@@ -70,6 +70,7 @@ class Ask(StrEnum):
     STOP_TRIAL = "stop-trial"
     PIN = "pin"
     CLONE = "clone"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def ask_driver(
     holder = require_driver(storage, name)
     directory = sweep_directory(storage, name)
     request_id = f"{holder.token}-{uuid.uuid4().hex[:12]}"
-    request = Request(request_id, ask, trial_id, _who(), spec or {}, from_adapter)
+    request = Request(request_id, ask, trial_id, user_name(), spec or {}, from_adapter)
     folder = directory / REQUESTS
     with disk_faults_named(folder):
         make_private_directory(folder)
@@ -219,7 +220,8 @@ def _withdraw(folder: Path, request_id: str, wait_s: float) -> Answer | None:
     return None
 
 
-def _who() -> str:
+def user_name() -> str:
+    """Return who works here, as ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

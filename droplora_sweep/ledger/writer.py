@@ -258,6 +258,11 @@ class LedgerWriter(Ledger):
         """Record who wants a trial spared by the scheduler; False where it has ended meanwhile."""
         return self._append_of_running(EventKind.TRIAL_PINNED, trial_id, by)
 
+    def trial_retried(self, trial_id: str, by: str) -> None:
+        """Record who has a failed trial run again, from its first step."""
+        self.require_lease()
+        self._append(EventKind.TRIAL_RETRIED, {"trial_id": trial_id, "by": by})
+
     def trial_cloned(self, clone: QueuedClone) -> None:
         """Record a trial that was made by hand, to be run."""
         self.require_lease()

@@ -5,7 +5,8 @@ they are created, tags depend on the record alone, and metrics carry the ledger'
 MLflow's database recognises a point it already has. MLflow refuses a param's second value, so only
 what a trial was started with is a param; settings of the sweep, which may continue with others,
 are tags. A finished trial's run gets the tag ``published`` last of all, and is left alone from then
-on, but for the test scores of a winner, which come later and have the tag ``tested``.
+on, but for the test scores of a winner, which come later and have the tag ``tested``. The run of
+a failed trial that is retried is opened again: it loses the tags that tell of the failure.
 
 A run that was deleted in MLflow is restored: the view shows all of the ledger. Where a parent run
 is gone for good, a new one is made and its trials' runs are put below it.
@@ -73,6 +74,11 @@ class _KnownRun:
         """Return whether the run is marked."""
         return self.tags.get(mark) == "true"
 
+
+    @property
+    def num_retries(self) -> int:
+        """Number of retries of its trial that it knows of."""
+        return int(self.tags.get(values.RETRIES, 0))
 
 class SweepRuns:
     """The parent run and the trials' runs of one sweep on one MLflow store.
@@ -149,6 +155,8 @@ class SweepRuns:
         self._client.set_tag(run.run_id, mark, "true")
         run.tags[mark] = "true"
 
+        if run.num_retries < len(trial.failures):
+            self._reopen(trial, run)
     def _publish_test(self, trial: TrialRecord, run: _KnownRun) -> None:
         """Add a winner's test scores to its run, which was published before there were any."""
         if trial.test_results is None or run.has("tested"):
@@ -168,6 +176,17 @@ class SweepRuns:
             self._find_runs(sweep.sweep_id)
             self._describe_sweep(sweep)
         return self._runs[PARENT].run_id
+    def _reopen(self, trial: TrialRecord, run: _KnownRun) -> None:
+        """Take back what a retried trial's run says of the failure, its count of retries last."""
+        found = self._client.get_run(run.run_id).data.tags
+        for name in values.outdated_by_retry(found):
+            self._client.delete_tag(run.run_id, name)
+            run.tags.pop(name, None)
+        self._last_report.pop(trial.trial_id, None)
+        num_retries = str(len(trial.failures))
+        self._client.set_tag(run.run_id, values.RETRIES, num_retries)
+        run.tags[values.RETRIES] = num_retries
+
 
     def _describe_sweep(self, sweep: SweepRecord) -> None:
         """Log the constant part of the parent run, which is created where missing."""
@@ -216,7 +235,7 @@ class SweepRuns:
         run = self._client.create_run(
             self._experiment_id, start_time=_milliseconds(start), run_name=name, tags=dict(tags)
         )
-        self._runs[key] = _KnownRun(run.info.run_id)
+        self._runs[key] = _KnownRun(run.info.run_id, tags=dict(tags))
         return self._runs[key]
 
     def _log(
@@ -299,7 +318,6 @@ def _trial_metrics(trial: TrialRecord, after: datetime | None) -> list[Metric]:
             for name, value in trial.metrics.items()
             if name not in last or str(value) != str(last[name])
         }
-        step = trial.evaluations[-1].step if trial.evaluations else 0
         metrics += _metrics(added, trial.finished, step)
     return metrics
 
@@ -311,3 +329,8 @@ def _metrics(metrics: Mapping[str, float], time: datetime, step: int) -> list[Me
 
 def _milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)
+        step = trial.evaluations[-1].step if trial.evaluations else 0
+        failed_at = max((failure.step for failure in trial.failures), default=0)
+        if failed_at > step:
+            # MLflow shows the value of the highest step, which would be the failed attempt's.
+            step, last = failed_at, {}

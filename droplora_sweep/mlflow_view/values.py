@@ -156,6 +156,21 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
     }
     if trial.arm is not None:
         tags["arm"] = trial.arm
+RETRIES = "retries"
+"""Tag of a run: the failures of its trial that a user had it retried after."""
+
+FAILED_BEFORE = "failed_before."
+"""Tags of a retried trial: the reason of each of those failures, and who had it retried."""
+
+OF_AN_ATTEMPT = ("published", "reason", "stop_asked_by")
+ADJUSTED = "adjusted."
+
+
+def outdated_by_retry(tags: Iterable[str]) -> list[str]:
+    """Names of the tags that tell of an attempt that has failed, once the trial is retried."""
+    return [name for name in tags if name in OF_AN_ATTEMPT or name.startswith(ADJUSTED)]
+
+
     if trial.reason:
         tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
     given = {
@@ -172,13 +187,18 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict
         ]
     # Params are immutable: they say what was asked for.
     for path, value in trial.adjusted.items():
-        tags[f"adjusted.{param_name(path)}"] = str(value)
+        tags[f"{ADJUSTED}{param_name(path)}"] = str(value)
     return tags
 
 
 def sweep_tags(sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
     """Tags of the parent run."""
     unfinished = "RUNNING" if is_live else INTERRUPTED
+    if trial.failures:
+        tags[RETRIES] = str(len(trial.failures))
+    for number, failure in enumerate(trial.failures, start=1):
+        text = f"{failure.reason or 'no reason is known'} (retried by {failure.by})"
+        tags[f"{FAILED_BEFORE}{number}"] = text[:MAX_TAG_CHARACTERS]
     tags = {
         "sweep_id": sweep.sweep_id,
         "sweep": sweep.name,

@@ -27,6 +27,7 @@ class EventKind(StrEnum):
     TRIAL_STOP_ASKED = "trial_stop_asked"
     TRIAL_PINNED = "trial_pinned"
     TRIAL_CLONED = "trial_cloned"
+    TRIAL_RETRIED = "trial_retried"
     REFERENCE_SCORED = "reference_scored"
     SWEEP_FINISHED = "sweep_finished"
 

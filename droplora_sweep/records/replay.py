@@ -10,6 +10,7 @@ from droplora_sweep.spec import AdapterStart, ExploitStep
 from .events import EventKind
 from .layout import ADAPTER, RESULTS, TEST_RESULTS, reference_results, trial_directory
 from .trial import (
+    FailedAttempt,
     PastTrial,
     QueuedClone,
     RecordedEvaluation,
@@ -146,6 +147,8 @@ class SweepReplay:
         assert trial is not None, f"{event.kind} of the unknown trial {payload['trial_id']}"
         if event.kind is EventKind.TRIAL_TESTED:
             return self._tested(trial, event)
+        if event.kind is EventKind.TRIAL_RETRIED:
+            return _retried(trial, event)
         assert not trial.is_finished, f"{event.kind} of the finished trial {trial.trial_id}"
         if event.kind is EventKind.TRIAL_REPORTED:
             return _reported(trial, event)
@@ -198,8 +201,41 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
         )
     assert not trial.is_finished, f"the finished trial {trial.trial_id} starts again"
     assert trial.fingerprint == payload["fingerprint"], f"{trial.trial_id} is another trial"
-    starts = (*trial.starts, event.time)
-    return replace(trial, attempts=trial.attempts + 1, starts=starts)
+    return replace(
+        trial,
+        attempts=trial.attempts + 1,
+        starts=(*trial.starts, event.time),
+        started=event.time if trial.is_to_be_retried else trial.started,
+    )
+
+
+def _retried(trial: TrialRecord, event: Event) -> TrialRecord:
+    """Return a failed trial as one to be run from its first step; what it had is history."""
+    assert trial.state is TrialState.FAILED, f"{trial.trial_id} is {trial.state}, not retried"
+    assert trial.finished is not None, "a failed trial has ended"
+    failure = FailedAttempt(
+        started=trial.started,
+        finished=trial.finished,
+        reason=trial.reason,
+        step=trial.evaluations[-1].step if trial.evaluations else 0,
+        attempts=trial.attempts,
+        by=event.payload["by"],
+    )
+    return replace(
+        trial,
+        state=TrialState.RUNNING,
+        started=event.time,
+        finished=None,
+        reason=None,
+        evaluations=(),
+        metrics={},
+        adjusted={},
+        adapter=None,
+        adapter_digest=None,
+        results=None,
+        stop_asked_by=None,
+        failures=(*trial.failures, failure),
+    )
 
 
 def _session(event: Event) -> Session:

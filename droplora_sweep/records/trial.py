@@ -189,6 +189,27 @@ class QueuedClone(PlannedTrial):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedAttempt:
+    """Failure of a trial that a user had run again.
+
+    Attributes:
+        started: Start of the attempt, UTC.
+        finished: Its end, UTC.
+        reason: Reason why it failed.
+        step: Optimiser steps done at its last evaluation; 0 before the first.
+        attempts: Number of the trial's starts until then.
+        by: User who had the trial retried, ``user@host``.
+    """
+
+    started: datetime
+    finished: datetime
+    reason: str | None
+    step: int
+    attempts: int
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRecord(PlannedTrial):
     """Trial as the ledger knows it, from its first start on.
 
@@ -197,9 +218,10 @@ class TrialRecord(PlannedTrial):
         reason: Reason why it was stopped or failed.
         evaluations: Its evaluations in order, each number once.
         metrics: The last evaluation's metrics, updated by those given at the end.
-        started: First start, UTC.
+        started: First start, UTC; of a trial that is retried, that of the present attempt, or the
+            time of the request until a group starts it.
         finished: End, UTC; None while it runs.
-        attempts: Number of starts: above 1 if it was resumed.
+        attempts: Number of starts: above 1 if it was resumed or retried.
         starts: Time of each start, UTC.
         adapter: Folder of the published adapter, None without one.
         adapter_digest: sha256 of the adapter's MANIFEST.json.
@@ -213,6 +235,7 @@ class TrialRecord(PlannedTrial):
             decided on.
         stop_asked_by: User who had it stopped, ``user@host``.
         pinned_by: User who had it pinned: the scheduler never stops it.
+        failures: Its failures that a user had it retried after, in order.
     """
 
     state: TrialState
@@ -232,10 +255,22 @@ class TrialRecord(PlannedTrial):
     exploit_steps: tuple[ExploitStep, ...] = ()
     stop_asked_by: str | None = None
     pinned_by: str | None = None
+    failures: tuple[FailedAttempt, ...] = ()
 
     @property
     def is_finished(self) -> bool:
         return self.state is not TrialState.RUNNING
+
+    @property
+    def spans(self) -> tuple[tuple[datetime, datetime | None], ...]:
+        """Start and end of the attempts that failed, and of the present one if it has begun."""
+        present = [] if self.is_to_be_retried else [(self.started, self.finished)]
+        return (*((failure.started, failure.finished) for failure in self.failures), *present)
+
+    @property
+    def is_to_be_retried(self) -> bool:
+        """True from a user's request until a group starts the trial again."""
+        return bool(self.failures) and self.attempts == self.failures[-1].attempts
 
     @property
     def is_comparable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Requests to a running sweep's driver: stop, pin or clone one of its trials."""
+"""Requests to a running sweep's driver: stop, pin, clone or retry one of its trials."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from droplora_sweep.spec.loader import load_changed_trial
 from droplora_sweep.spec.methods import METHODS, method_of
 from droplora_sweep.tasks.loading import load_task
 
+from .retrying import refusal_to_retry
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from droplora_sweep.search.searcher import StudySearcher
     from droplora_sweep.spec import Scalar, SweepSpec
 
+    from .recorder import Recorder
     from .runs import Identity
 
 
@@ -132,6 +135,10 @@ class Control:
         pins: Trials that the scheduler must not stop.
         pool: Stops trials.
         identify: Names clones.
+        recorder: Records retries, and has the pool take the trials anew.
+
+    Attributes:
+        is_confirmed: True once the confirmation has ended: this driver repeats none of its runs.
     """
 
     def __init__(
@@ -142,7 +149,10 @@ class Control:
         pins: Pins,
         pool: ActorHandle[Any],
         identify: Identity,
+        recorder: Recorder,
     ) -> None:
+        self.is_confirmed = False
+        self._recorder = recorder
         self._sweep = sweep
         self._ledger = ledger
         self._searcher = searcher
@@ -176,6 +186,8 @@ class Control:
         trial = self._ledger.trial(request.trial_id)
         if request.ask is Ask.CLONE:
             return self._clone(request, trial)
+        if request.ask is Ask.RETRY:
+            return self._retry(request, trial)
         refusal = refusal_of(request.ask, trial)
         if refusal is not None:
             return Answer(False, refusal)
@@ -223,6 +235,20 @@ class Control:
         self._searcher.queue(clone)
         how = ", from its adapter" if start is not None else ""
         return Answer(True, f"{trial_id}: queued, a clone of {parent.trial_id}{how}; it runs next")
+
+    def _retry(self, request: Request, trial: TrialRecord) -> Answer:
+        name, is_of_search = trial.trial_id, trial.stage is Stage.SEARCH
+        if (refusal := refusal_to_retry(trial, self._ledger.record)) is not None:
+            return Answer(False, f"{name}: {refusal}")
+        if is_of_search and self._searcher.is_over:
+            return Answer(False, f"{name}: cannot be retried just now, the search has ended")
+        if not is_of_search and self.is_confirmed:
+            return Answer(False, f"{name}: cannot be retried just now, all has been decided")
+        self._recorder.retried(name, request.by)
+        if not is_of_search:
+            return Answer(True, f"{name}: is run again after the runs that are under way")
+        self._searcher.retry(self._ledger.trial(name))
+        return Answer(True, f"{name}: is run again, next")
 
     def _provide(self, trial_id: str, start: AdapterStart) -> None:
         """Give the pool the files of the adapter that a trial starts from."""

@@ -170,7 +170,9 @@ class Run:
             has_copied=lambda trial_id: has_copied(ledger.record, trial_id),
         )
         self._pins = Pins(one.trial_id for one in ledger.records() if one.pinned_by is not None)
-        self.control = Control(sweep, ledger, self.searcher, self._pins, pool, identify)
+        self.control = Control(
+            sweep, ledger, self.searcher, self._pins, pool, identify, self.recorder
+        )
 
     def search(self, should_stop: Callable[[], bool], pool_name: str, scratch: Path) -> None:
         """Draw and run trials until there are enough.
@@ -207,6 +209,9 @@ class Run:
         if self.searcher.ended_by is not None:
             self._progress.say(self.searcher.ended_by)
         self.references.wait(should_stop)
+        if self.searcher.has_retried and not should_stop():
+            history = search_history(self._ledger.record, self._sweep.search.metric)
+            reconciled_study(self._ledger.study, history.trials, self._sweep)
 
     def confirm(self, should_stop: Callable[[], bool]) -> None:
         """Train the runs of the confirmation, between interim analyses, until it is over."""
@@ -216,6 +221,7 @@ class Run:
                 self._say_end(confirmation)
                 return
             self.references.ask(next(iter(confirmation.specs.values())))
+                self.control.is_confirmed = True
             taken_over = take_over_runs(confirmation, self._ledger, self._identify)
             for line in taken_over:
                 self._progress.say(line)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.groups.pool import ask_outcome
+from droplora_sweep.groups.pool import ask, ask_outcome
 from droplora_sweep.ledger.files import write_failure_log
 from droplora_sweep.ledger.log import failpoint
 from droplora_sweep.records.layout import trial_directory
@@ -69,6 +69,18 @@ class Recorder:
         for each in adjustments:
             settings = {"training.micro_batch_size": each.micro_batch_size}
             self._write(self._ledger.trial_adjusted, each.trial_id, settings, each.reason)
+
+    def retried(self, trial_id: str, by: str) -> None:
+        """Record who has a failed trial run again, from its first step; it can be submitted anew.
+
+        Raises:
+            SweepError: The ledger cannot be written.
+            PoolLostError: The pool has died.
+        """
+        with self._lock:
+            self._discard_checkpoints(trial_id)
+            self._ledger.trial_retried(trial_id, by)
+        ask(self._pool, "retry", trial_id)
 
     def ended(self, trial_id: str, state: TrialState, reason: str | None) -> None:
         """End the trial in its group; its record follows when its adapter is here."""

@@ -26,7 +26,7 @@ from .forking import past_of
 from .warm_start import earlier_trials, warm_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
         Session,
         StartingPoint,
         SweepRecord,
-        TrialRecord,
     )
     from droplora_sweep.spec import SearchSpec, SweepSpec
 
@@ -82,19 +81,31 @@ def gpu_time(record: SweepRecord, now: datetime | None = None) -> timedelta:
 
     Trials taken over from another sweep were copied, and cost next to nothing.
     """
-    times = (_gpu_time(trial, record, now) for trial in record.search_trials)
+    times = (
+        _gpu_time(record, now, trial.starts, began, ended)
+        for trial in record.search_trials
+        for began, ended in trial.spans
+    )
     return sum(times, timedelta())
 
 
-def _gpu_time(trial: TrialRecord, record: SweepRecord, now: datetime | None) -> timedelta:
+def _gpu_time(
+    record: SweepRecord,
+    now: datetime | None,
+    starts: Sequence[datetime],
+    began: datetime,
+    ended: datetime | None,
+) -> timedelta:
+    """Return the time of one attempt at a trial, see `TrialRecord.spans`."""
     total = timedelta()
     for session in record.sessions:
         end = _end(record, session, now)
-        starts = [time for time in trial.starts if session.start <= time <= end]
-        if starts:
+        first = max(began, session.start)
+        until = end if ended is None else min(ended, end)
+        own = [time for time in starts if first <= time <= until]
+        if own:
             # It is this driver's from then on, whatever happens to its groups.
-            until = end if trial.finished is None else min(trial.finished, end)
-            total += (until - min(starts)) * session.gpus_per_trial
+            total += (until - min(own)) * session.gpus_per_trial
     return total
 
 
@@ -242,7 +253,12 @@ Start = Begin | Resume | Finished
 
 
 def find_start(
-    prepared: Prepared, storage: Path, identify: Identity, origin: Ledger | None
+    prepared: Prepared,
+    storage: Path,
+    identify: Identity,
+    origin: Ledger | None,
+    *,
+    num_retries: int = 0,
 ) -> Start:
     """Begin, resume or leave alone the sweep of a name, from what the storage holds.
 
@@ -251,6 +267,7 @@ def find_start(
         storage: Folder of all sweeps.
         identify: Has the digests of its data and the versions of packages.
         origin: The sweep that it is a fork of.
+        num_retries: Failed trials that are to be run again.
 
     Raises:
         SweepError: Another driver works on it, or its name is taken by something else.
@@ -266,7 +283,9 @@ def find_start(
     ledger = Ledger.open(storage, sweep.name)
     digests, versions = identify.data_digests, identify.versions
     try:
-        return decide_start(ledger.record, ledger.holder, sweep, digests, versions)
+        return decide_start(
+            ledger.record, ledger.holder, sweep, digests, versions, num_retries=num_retries
+        )
     except InputError as error:
         raise prepared.file.locate(error) from error
 
@@ -297,6 +316,8 @@ def decide_start(
     sweep: SweepSpec,
     data_digests: Mapping[str, str],
     versions: Mapping[str, str],
+    *,
+    num_retries: int = 0,
 ) -> Resume | Finished:
     """Decide what to do about a sweep that was begun and is to run. Pure.
 
@@ -306,6 +327,7 @@ def decide_start(
         sweep: The sweep to run.
         data_digests: Digest of each split that it reads.
         versions: Version of each package that takes part in a result.
+        num_retries: Failed trials that are to be run again.
 
     Raises:
         SweepError: Another driver works on it.
@@ -339,9 +361,9 @@ def decide_start(
     is_complete = (
         record.outcome is SweepOutcome.COMPLETE and not num_unfinished and not record.queued_clones
     )
-    if is_complete and not is_longer:
+    if is_complete and not is_longer and not num_retries:
         return Finished(len(finished))
-    return Resume(len(finished), num_unfinished, tuple(found))
+    return Resume(len(finished) - num_retries, num_unfinished + num_retries, tuple(found))
 
 
 def _is_of_confirmation(change: Change) -> bool:

@@ -145,7 +145,11 @@ class Watch:
 
     def __post_init__(self) -> None:
         trials = self.ledger.records()
-        self._unfinished = {trial.trial_id for trial in trials if not trial.is_finished}
+        self._unfinished = {
+            trial.trial_id
+            for trial in trials
+            if not trial.is_finished and not trial.is_to_be_retried
+        }
         self._next_look = self._next_disk_look = 0.0
 
     def __call__(self) -> bool:

@@ -41,7 +41,7 @@ from .variants import VariantBudgets, propose
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from droplora_sweep.records.trial import Evaluation, PlannedTrial
+    from droplora_sweep.records.trial import Evaluation, PlannedTrial, TrialRecord
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
 
@@ -133,6 +133,7 @@ class StudySearcher(Searcher):
         self._unfinished = deque(known.unfinished)
         self._ended = dict(known.ended)
         self._clones = deque(known.clones)
+        self._retried: dict[int, int] = {}
         # Clones come on top of the planned trials.
         self._num_suggested = len(known.ended.keys() - known.cloned)
         self._is_abandoned = False
@@ -177,7 +178,8 @@ class StudySearcher(Searcher):
         if self._unfinished:
             planned = record = self._unfinished.popleft()
             last = record.evaluations[-1] if record.evaluations else None
-            trial = private_api.running_trial(self._study, planned.number)
+            number = self._retried.get(planned.number, planned.number)
+            trial = private_api.running_trial(self._study, number)
         elif self._clones:
             planned = self._clones.popleft()
             trial = private_api.running_trial(self._study, planned.number)
@@ -244,6 +246,22 @@ class StudySearcher(Searcher):
     def queue(self, clone: PlannedTrial) -> None:
         """Run a trial that a user made as soon as there is room, before others are drawn."""
         self._clones.append(clone)
+
+    def retry(self, trial: TrialRecord) -> None:
+        """Run a trial that has failed once more, before others are drawn.
+
+        A study takes no trial's end back, so that the sampler hears of the new one under another
+        number; `reconciled_study` gives the trial its own again.
+        """
+        self._ended.pop(trial.fingerprint, None)
+        self._num_suggested -= trial.clone_of is None
+        self._retried[trial.number] = self.reserve(trial.drawn)
+        self._unfinished.append(trial)
+
+    @property
+    def has_retried(self) -> bool:
+        """True where the study has another number than the ledger of some trial."""
+        return bool(self._retried)
 
     def is_known(self, fingerprint: str) -> bool:
         """Return True where the trial was run, is running or is queued."""

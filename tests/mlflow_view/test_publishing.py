@@ -105,6 +105,56 @@ def test_a_sweep_is_published_while_it_runs(driver):
     assert run.info.end_time == round(driver.ledger.trial(complete).finished.timestamp() * 1000)
 
 
+def test_the_run_of_a_retried_trial_is_opened_again_and_tells_what_came_of_it(driver):
+    publisher = MlflowPublisher(driver.ledger)
+    name = driver.run(0, TrialState.FAILED, "loss is NaN at step 20")
+    publisher.close()
+    _, _, children = runs_of(driver)
+    run_id = children[name].info.run_id
+    assert children[name].data.tags["published"] == "true"
+
+    publisher = MlflowPublisher(driver.ledger)
+    driver.ledger.trial_retried(name, "ann@host")
+    driver.ledger.trial_started(driver.ledger.trial(name))
+    publisher.close()
+    client, _, children = runs_of(driver)
+    assert children[name].info.run_id == run_id
+    assert children[name].info.status == "KILLED", "it was interrupted"
+    assert children[name].data.tags.keys().isdisjoint({"published", "reason"})
+    failed_before = "loss is NaN at step 20 (retried by ann@host)"
+    assert children[name].data.tags["failed_before.1"] == failed_before
+
+    # It is stopped before it comes as far as the first time.
+    publisher = MlflowPublisher(driver.ledger)
+    driver.report(name, 1, score=0.7)
+    driver.finish(name, TrialState.STOPPED, "behind")
+    publisher.close()
+    for _ in range(2):
+        assert publish_all(driver.ledger).is_complete
+        client, parent, children = runs_of(driver)
+        run = children[name]
+        assert (run.info.run_id, run.info.status) == (run_id, "KILLED")
+        assert run.data.tags["retries"] == "1"
+        assert (run.data.tags["reason"], run.data.tags["state"]) == ("behind", "STOPPED")
+        assert run.data.metrics["val/choice"] == 0.7
+        points = client.get_metric_history(run_id, "val/choice")
+        assert sorted((point.step, point.value) for point in points) == [
+            (10, 0.1),
+            (10, 0.7),
+            (20, 0.2),
+            (20, 0.7),
+        ]
+        assert parent.data.metrics["trials_failed"] == 0
+
+    # A store that hears of it only now has one run of it, as it is.
+    elsewhere = f"sqlite:///{driver.ledger.storage}/elsewhere.db"
+    for _ in range(2):
+        assert publish_all(driver.ledger, elsewhere).is_complete
+        _, _, children = runs_of(driver, elsewhere)
+        assert children[name].data.metrics["val/choice"] == 0.7
+        assert children[name].data.tags["failed_before.1"] == failed_before
+
+
 def test_a_run_holds_the_adapter_and_a_table_of_examples(driver, load_examples, tmp_path):
     publisher = MlflowPublisher(driver.ledger)
     name = driver.run(0)

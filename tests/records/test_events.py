@@ -78,5 +78,5 @@ def test_what_ledgers_call_events_outlives_what_code_calls_them() -> None:
     assert {str(kind) for kind in EventKind} == {
         *("sweep_started", "sweep_resumed", "sweep_finished", "reference_scored"),
         *("trial_started", "trial_reported", "trial_adjusted", "trial_turned", "trial_finished"),
-        *("trial_tested", "trial_stop_asked", "trial_pinned", "trial_cloned"),
+        *("trial_tested", "trial_stop_asked", "trial_pinned", "trial_cloned", "trial_retried"),
     }

@@ -91,6 +91,16 @@ def test_a_group_that_is_lost_costs_once() -> None:
     assert gpu_time(log.record) == 2 * 3 * HOUR
 
 
+def test_a_retry_costs_what_it_takes_and_not_the_time_before_it() -> None:
+    log = Log(make_sweep()).begin(0).start(1, A).finish(2, A, "FAILED")
+    log.add(5, EventKind.TRIAL_RETRIED, trial_id=A, by="ann@host")
+    assert gpu_time(log.record, START + 5.5 * HOUR) == 2 * 1 * HOUR
+    log.start(6, A).finish(9, A)
+    assert gpu_time(log.record) == 2 * (1 + 3) * HOUR
+    log.end(10).begin(20).end(21)
+    assert gpu_time(log.record) == 2 * (1 + 3) * HOUR
+
+
 @pytest.mark.parametrize(
     ("budget", "reason"),
     [

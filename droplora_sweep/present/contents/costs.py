@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from droplora_sweep.present.values import format_quantity
+from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
     PEAK_MEMORY_GB,
@@ -19,6 +20,7 @@ from droplora_sweep.spec.metric_names import (
 from .table import Cell, Table, row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
@@ -37,7 +39,7 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Span:
-    """Start and end of one trial, in hours since the sweep began."""
+    """Start and end of one trial's attempt, in hours since the sweep began."""
 
     trial_id: str
     start_h: float
@@ -50,7 +52,8 @@ class Costs:
     """Time and hardware that a sweep took.
 
     Attributes:
-        spans: One per trial, in order of start; those copied from another sweep are left out.
+        spans: One per trial and retry of it, in order of start; trials copied from another sweep
+            are left out.
         elapsed_h: From the sweep's start to the last event, pauses between drivers included.
         trial_h: Sum of the trials' durations.
         num_workers: Workers that each trial keeps busy.
@@ -84,7 +87,7 @@ class Costs:
 def costs(facts: Facts) -> Costs:
     """Return what the sweep took so far."""
     record, end = facts.record, facts.as_of
-    spans = tuple(_span(trial, record.started, end) for trial in _trained(record))
+    spans = tuple(span for trial in _trained(record) for span in _spans(trial, record.started, end))
     group = record.spec.get("group", {})
     return Costs(
         spans=tuple(sorted(spans, key=lambda span: (span.start_h, span.trial_id))),
@@ -95,14 +98,12 @@ def costs(facts: Facts) -> Costs:
     )
 
 
-def _span(trial: TrialRecord, start: datetime, last: datetime) -> Span:
-    end = trial.finished or last
-    return Span(
-        trial.trial_id,
-        (trial.started - start).total_seconds() / 3600,
-        (end - start).total_seconds() / 3600,
-        str(trial.state),
-    )
+def _spans(trial: TrialRecord, start: datetime, last: datetime) -> Iterator[Span]:
+    states = [*(TrialState.FAILED for _ in trial.failures), trial.state]
+    # One that is still to be retried has no present attempt.
+    for (began, ended), state in zip(trial.spans, states, strict=False):
+        first, end = ((time - start).total_seconds() / 3600 for time in (began, ended or last))
+        yield Span(trial.trial_id, first, end, str(state))
 
 
 def measures_table(record: SweepRecord) -> Table:

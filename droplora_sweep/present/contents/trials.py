@@ -91,6 +91,8 @@ def _trials_table(
 
 
 def _state(trial: TrialRecord, progress: TrialProgress | None, *, is_live: bool) -> str:
+    if trial.is_to_be_retried:
+        return "to be retried"
     if not trial.is_finished and not is_live:
         return "interrupted"
     reached = ""
@@ -102,14 +104,20 @@ def _state(trial: TrialRecord, progress: TrialProgress | None, *, is_live: bool)
         *([f"clone of {_short(trial.clone_of)}"] if trial.clone_of else []),
         *(["from its adapter"] if trial.start else []),
         *(["pinned"] if trial.pinned_by else []),
+        *(["retried"] if trial.failures else []),
     ]
     marked = f" ({', '.join(marks)})" if marks else ""
     return f"{trial.state.lower()}{reached}{marked}"
 
 
 def _why(trial: TrialRecord) -> str:
-    """Return why it ended so, and what a member of a population copied on the way."""
-    return "; ".join([*filter(None, [trial.reason]), *_schedule_texts(trial.schedule)])
+    """Return why it ended so, how it failed before, and what a population's member copied."""
+    failures = [
+        f"failed before: {failure.reason or 'no reason is known'} (retried by {failure.by})"
+        for failure in trial.failures
+    ]
+    reasons = [*filter(None, [trial.reason]), *failures]
+    return "; ".join([*reasons, *_schedule_texts(trial.schedule)])
 
 
 def _seconds(trial: TrialRecord, progress: TrialProgress | None) -> float | None:

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     Steps = Mapping[str, StepsDone]
 
 
-ASKED = {EventKind.TRIAL_STOP_ASKED: "is stopped", EventKind.TRIAL_PINNED: "is pinned"}
+ASKED = {
+    EventKind.TRIAL_STOP_ASKED: "is stopped",
+    EventKind.TRIAL_PINNED: "is pinned",
+    EventKind.TRIAL_RETRIED: "is retried",
+}
 QUIET_S = 60.0
 """Lines say how far the trials are where nothing else was said for so long."""
 MAX_ROWS = 16

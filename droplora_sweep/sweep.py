@@ -71,11 +71,13 @@ def run_sweep(
     progress.confirm_work = prepared.confirm_work
     if isinstance(start, Finished):
         from .mlflow_view.publisher import publish_all
+        from .run.deciding import arm_summaries
 
         progress.say(f"sweep {sweep.name}: finished, {start.num_finished} trials; nothing to do")
         ledger = Ledger.open(storage, sweep.name)
         # Its last driver may have died before MLflow had all of it.
-        unpublished = publish_all(ledger, sweep.tracking.mlflow_uri).error
+        uri = sweep.tracking.mlflow_uri
+        unpublished = publish_all(ledger, uri, summarise=arm_summaries).error
         return SweepResult(ledger, Ending(SweepOutcome.COMPLETE), unpublished)
     if cluster.address == LOCAL:
         check_capacity(prepared.file, [local_node()])

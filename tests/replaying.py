@@ -101,3 +101,6 @@ def show_elsewhere(call: Call, storage: Path, name: str, whole: Path) -> None:
         code, printed, complaints = call(*command, *at)
         assert code == 0, complaints
         assert printed, command
+    # It has something to compare, or says in one line what is missing.
+    code, printed, complaints = call("diff", name, "p=0", "p=0.2", *at)
+    assert (code, complaints.count("\n")) in ((0, 0), (2, 1)), complaints

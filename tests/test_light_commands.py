@@ -56,6 +56,8 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "stop-trial": (["stop-trial", "finished", "t0002-92b4f977"], 1, set()),
     "pin": (["pin", "finished", "t0002-92b4f977"], 1, set()),
     "clone": (["clone", "finished", "t0002-92b4f977"], 1, set()),
+    "retry, of a complete trial": (["retry", "finished", "t0002"], 2, set()),
+    "diff": (["diff", "finished", "t0000", "t0002"], 0, STATISTICS),
     "status": (["status", "finished"], 0, STATISTICS),
     "status, no confirmation yet": (["status", "interrupted"], 0, set()),
     "best": (["best", "finished"], 0, STATISTICS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import planning, reporting, running, scoring, winners
+from . import examples, planning, reporting, running, scoring, winners
 
 app = typer.Typer(
     add_completion=False,
@@ -23,6 +23,7 @@ app.command()(running.pin)
 app.command()(running.clone)
 app.command()(reporting.status)
 app.command()(winners.best)
+app.command()(examples.diff)
 app.command()(reporting.report)
 app.command()(reporting.compare)
 app.command()(winners.register)

@@ -15,7 +15,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.present.contents.trials import trials_notes, trials_tables
 from droplora_sweep.present.terminal.pace import hindsight_lines
 from droplora_sweep.present.terminal.tables import terminal_table
-from droplora_sweep.present.values import command_text, storage_text
+from droplora_sweep.present.values import command_text, storage_text, visible
 from droplora_sweep.records.layout import REPORT_PAGE
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
@@ -36,14 +36,9 @@ def own_console() -> Console:
 
 
 def complain(text: str) -> None:
-    # A name may hold what moves a terminal's cursor or turns the direction of writing.
-    visible = "".join(
-        each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}"
-        for each in redact(text)
-    )
     with contextlib.suppress(OSError):
         # The exit code is left where standard error takes no more.
-        print(visible, file=sys.stderr, flush=True)  # noqa: T201 - one plain line per fault
+        print(visible(redact(text)), file=sys.stderr, flush=True)  # noqa: T201 - one plain line per fault
 
 
 def print_lines(console: Console, lines: Iterable[str]) -> None:

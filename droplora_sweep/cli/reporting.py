@@ -80,18 +80,19 @@ def sync(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Publish a sweep to MLflow; may be repeated, and to other servers, without duplicates."""
-    from droplora_sweep.present.contents.facts import facts_of
-    from droplora_sweep.present.report.page import make_report, try_to_write
+    from droplora_sweep.present.report.page import report_of, try_to_write
 
     ledger = Ledger.open(storage, name)
     # mlflow takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.mlflow_view.publisher import publish_all
+    from droplora_sweep.run.deciding import arm_summaries
 
     uri = mlflow_uri or ledger.record.spec["tracking"]["mlflow_uri"]
     console = own_console()
     with console.status(f"publishing {name}"):
-        problem = try_to_write(lambda: make_report(facts_of(ledger)), ledger.summary_directory)
-        report = publish_all(ledger, uri, is_live=ledger.holder is not None)
+        problem = try_to_write(lambda: report_of(ledger), ledger.summary_directory)
+        is_live = ledger.holder is not None
+        report = publish_all(ledger, uri, is_live=is_live, summarise=arm_summaries)
     num_trials = len(ledger.records())
     where = uri or f"the store in {storage_name(storage)}"
     if not report.is_complete:
@@ -140,15 +141,14 @@ def report(
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write one HTML page, with figures beside it: which rate to use, and how sure that is."""
-    from droplora_sweep.present.contents.facts import facts_of
-    from droplora_sweep.present.report.page import make_report, write_report
+    from droplora_sweep.present.report.page import report_of, write_report
 
     ledger = Ledger.open(storage, name)
     default = Path(f"{name}-report") if is_url(storage_name(storage)) else ledger.summary_directory
     folder = default if output is None else output
     console = own_console()
     with console.status(f"drawing {name}"):
-        page = write_report(make_report(facts_of(ledger)), folder)
+        page = write_report(report_of(ledger), folder)
     print_lines(console, [f"{name}: {page}"])
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.events import Event
 
+    from .runs import Summarise
+
 FIRST_RETRY_S = 2.0
 LAST_RETRY_S = 60.0
 """Pauses between attempts to reach a store that fails: doubling from the first to the last."""
@@ -57,6 +59,7 @@ class MlflowPublisher:
         ledger: LedgerWriter,
         uri: str | None = None,
         on_failure: Callable[[str], None] | None = None,
+        summarise: Summarise | None = None,
     ) -> None:
         """Start; whatever the store is, nothing of it is waited for here.
 
@@ -64,6 +67,7 @@ class MlflowPublisher:
             ledger: The driver's ledger; its events so far are published too.
             uri: Tracking URI; None is the sqlite store of the ledger's storage.
             on_failure: Called on the publisher's thread with one line of text.
+            summarise: Gives the summaries of confirmed settings; called on the publisher's thread.
         """
         self._ledger = ledger
         self._on_failure = on_failure
@@ -73,7 +77,7 @@ class MlflowPublisher:
         self._busy_with: str | None = None
         self._is_closing = False
         self._error: str | None = None
-        self._runs = SweepRuns(ledger, uri)
+        self._runs = SweepRuns(ledger, uri, summarise)
         ledger.subscribe(self._notice)
         self._thread = threading.Thread(target=self._work, name="mlflow-publisher", daemon=True)
         self._thread.start()
@@ -150,16 +154,23 @@ class MlflowPublisher:
         return error
 
 
-def publish_all(ledger: Ledger, uri: str | None = None, *, is_live: bool = False) -> PublishReport:
+def publish_all(
+    ledger: Ledger,
+    uri: str | None = None,
+    *,
+    is_live: bool = False,
+    summarise: Summarise | None = None,
+) -> PublishReport:
     """Publish a whole ledger, again and again if need be; of a running sweep, as far as it is.
 
     Args:
         ledger: The ledger, as opened for reading.
         uri: Tracking URI; None is the sqlite store of the ledger's storage.
         is_live: True where a driver works on the sweep; else running trials are interrupted.
+        summarise: Gives the summaries of confirmed settings.
     """
     keys = [*(trial.trial_id for trial in ledger.records()), PARENT]
-    runs = SweepRuns(ledger, uri)
+    runs = SweepRuns(ledger, uri, summarise)
     return _publish_each(keys, lambda key: _try_to_publish(runs, ledger, key, is_live=is_live))
 
 

@@ -36,15 +36,20 @@ from droplora_sweep.spec.metric_names import score_name
 
 from . import values
 from .client import all_runs, artifact_location, connect, find_experiment, require_known_scheme
+from .summary_runs import SummaryRuns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from typing import TypeAlias
 
     from mlflow import MlflowClient
 
     from droplora_sweep.ledger.reader import Ledger
+    from droplora_sweep.records.summaries import ArmSummary
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
+
+    Summarise: TypeAlias = Callable[[Ledger], Sequence[ArmSummary]]
 
 PARENT = "sweep"
 """Key of the parent run among the runs by trial id."""
@@ -70,24 +75,31 @@ class _KnownRun:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def has(self, mark: str) -> bool:
-        """Return whether the run is marked."""
-        return self.tags.get(mark) == "true"
-
-
     @property
     def num_retries(self) -> int:
         """Number of retries of its trial that it knows of."""
         return int(self.tags.get(values.RETRIES, 0))
 
+    def has(self, mark: str) -> bool:
+        """Return whether the run is marked."""
+        return self.tags.get(mark) == "true"
+
+
 class SweepRuns:
     """The parent run and the trials' runs of one sweep on one MLflow store.
 
     Making one contacts nothing; a URI of an unknown kind is refused at once, with a `SweepError`.
+
+    Args:
+        ledger: The sweep's.
+        uri: Tracking URI; None is the sqlite store of the ledger's storage.
+        summarise: Gives the summaries of confirmed settings, to be runs of their own.
     """
 
-    def __init__(self, ledger: Ledger, uri: str | None) -> None:
+    def __init__(self, ledger: Ledger, uri: str | None, summarise: Summarise | None = None) -> None:
         require_known_scheme(uri)
+        self._summarise = summarise
+        self._summarised: tuple[str, ...] = ()
         self._ledger = ledger
         self._uri = uri
         self._experiment_id = ""
@@ -105,6 +117,7 @@ class SweepRuns:
         To be called after an error, when it is not known which effects took place.
         """
         self._experiment_id = ""
+        self._summarised = ()
         self._last_report.clear()
 
     def publish_sweep(self, *, is_live: bool) -> None:
@@ -122,6 +135,16 @@ class SweepRuns:
             self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
             self._describe(run_id, self._ledger.summary_directory / SUMMARY_TEXT)
         self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
+        self._publish_summaries(run_id, sweep)
+
+    def _publish_summaries(self, parent: str, sweep: SweepRecord) -> None:
+        """Publish confirmed settings, unless no run has ended since they were."""
+        ended = tuple(each.trial_id for each in sweep.confirm_trials if each.is_finished)
+        if self._summarise is None or ended == self._summarised:
+            return
+        runs = SummaryRuns(self._client, self._experiment_id, parent, sweep)
+        runs.publish(self._summarise(self._ledger))
+        self._summarised = ended
 
     def publish_trial(self, trial: TrialRecord, *, is_live: bool) -> None:
         """Bring a trial's run up to date, creating it where missing."""
@@ -132,6 +155,8 @@ class SweepRuns:
             name = values.trial_run_name(trial)
             tags_at_birth = {**tags, MLFLOW_PARENT_RUN_ID: parent}
             run = self._create(trial.trial_id, name, trial.started, tags_at_birth)
+        if run.num_retries < len(trial.failures):
+            self._reopen(trial, run)
         if run.has("published"):
             self._publish_test(trial, run)
             return
@@ -151,12 +176,21 @@ class SweepRuns:
             self._mark(run, "published")
             self._publish_test(trial, run)
 
+    def _reopen(self, trial: TrialRecord, run: _KnownRun) -> None:
+        """Take back what a retried trial's run says of the failure, its count of retries last."""
+        found = self._client.get_run(run.run_id).data.tags
+        for name in values.outdated_by_retry(found):
+            self._client.delete_tag(run.run_id, name)
+            run.tags.pop(name, None)
+        self._last_report.pop(trial.trial_id, None)
+        num_retries = str(len(trial.failures))
+        self._client.set_tag(run.run_id, values.RETRIES, num_retries)
+        run.tags[values.RETRIES] = num_retries
+
     def _mark(self, run: _KnownRun, mark: str) -> None:
         self._client.set_tag(run.run_id, mark, "true")
         run.tags[mark] = "true"
 
-        if run.num_retries < len(trial.failures):
-            self._reopen(trial, run)
     def _publish_test(self, trial: TrialRecord, run: _KnownRun) -> None:
         """Add a winner's test scores to its run, which was published before there were any."""
         if trial.test_results is None or run.has("tested"):
@@ -176,17 +210,6 @@ class SweepRuns:
             self._find_runs(sweep.sweep_id)
             self._describe_sweep(sweep)
         return self._runs[PARENT].run_id
-    def _reopen(self, trial: TrialRecord, run: _KnownRun) -> None:
-        """Take back what a retried trial's run says of the failure, its count of retries last."""
-        found = self._client.get_run(run.run_id).data.tags
-        for name in values.outdated_by_retry(found):
-            self._client.delete_tag(run.run_id, name)
-            run.tags.pop(name, None)
-        self._last_report.pop(trial.trial_id, None)
-        num_retries = str(len(trial.failures))
-        self._client.set_tag(run.run_id, values.RETRIES, num_retries)
-        run.tags[values.RETRIES] = num_retries
-
 
     def _describe_sweep(self, sweep: SweepRecord) -> None:
         """Log the constant part of the parent run, which is created where missing."""
@@ -313,6 +336,11 @@ def _trial_metrics(trial: TrialRecord, after: datetime | None) -> list[Metric]:
             metrics += _metrics(report.metrics, report.time, report.step)
     if trial.finished is not None:
         last = trial.evaluations[-1].metrics if trial.evaluations else {}
+        step = trial.evaluations[-1].step if trial.evaluations else 0
+        failed_at = max((failure.step for failure in trial.failures), default=0)
+        if failed_at > step:
+            # MLflow shows the value of the highest step, which would be the failed attempt's.
+            step, last = failed_at, {}
         added = {
             name: value
             for name, value in trial.metrics.items()
@@ -329,8 +357,3 @@ def _metrics(metrics: Mapping[str, float], time: datetime, step: int) -> list[Me
 
 def _milliseconds(time: datetime) -> int:
     return round(time.timestamp() * 1000)
-        step = trial.evaluations[-1].step if trial.evaluations else 0
-        failed_at = max((failure.step for failure in trial.failures), default=0)
-        if failed_at > step:
-            # MLflow shows the value of the highest step, which would be the failed attempt's.
-            step, last = failed_at, {}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from droplora_sweep.records.summaries import ArmSummary
     from droplora_sweep.records.trial import Reference, SweepRecord, TrialRecord
 
 INTERRUPTED = "INTERRUPTED"
@@ -89,6 +90,19 @@ def trial_params(trial: TrialRecord) -> dict[str, str]:
     return params
 
 
+def summary_run_name(summary: ArmSummary) -> str:
+    """``confirmed t0003 r=8 p=0.2``, or ``confirmed t0003@p=0 r=8 p=0``."""
+    setting, at, suffix = summary.arm.partition("@")
+    _, _, fields = trial_run_name(summary.run).partition(" ")
+    return f"confirmed {setting.partition('-')[0]}{at}{suffix} {fields}"
+
+
+def summary_params(summary: ArmSummary) -> dict[str, str]:
+    """Params of a summary run: those of its arm's runs, but for the seed."""
+    params = trial_params(summary.run)
+    return {name: value for name, value in params.items() if name != param_name("seed")}
+
+
 CHANGED = "now."
 """Begins the tag of a param that a run has from earlier, and that has another value by now."""
 
@@ -142,20 +156,6 @@ COPIED = "copied."
 """Tags of a population's member: by evaluation, whom it copied and the values it continued with."""
 
 
-def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
-    """Tags of a trial's run; ``is_live`` says that its sweep is still going on."""
-    is_interrupted = not trial.is_finished and not is_live
-    tags = {
-        "sweep_id": sweep.sweep_id,
-        "sweep": sweep.name,
-        "trial_id": trial.trial_id,
-        "fingerprint": trial.fingerprint,
-        "state": INTERRUPTED if is_interrupted else trial.state.value,
-        "attempts": str(trial.attempts),
-        "stage": trial.stage.value,
-    }
-    if trial.arm is not None:
-        tags["arm"] = trial.arm
 RETRIES = "retries"
 """Tag of a run: the failures of its trial that a user had it retried after."""
 
@@ -171,6 +171,20 @@ def outdated_by_retry(tags: Iterable[str]) -> list[str]:
     return [name for name in tags if name in OF_AN_ATTEMPT or name.startswith(ADJUSTED)]
 
 
+def trial_tags(trial: TrialRecord, sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
+    """Tags of a trial's run; ``is_live`` says that its sweep is still going on."""
+    is_interrupted = not trial.is_finished and not is_live
+    tags = {
+        "sweep_id": sweep.sweep_id,
+        "sweep": sweep.name,
+        "trial_id": trial.trial_id,
+        "fingerprint": trial.fingerprint,
+        "state": INTERRUPTED if is_interrupted else trial.state.value,
+        "attempts": str(trial.attempts),
+        "stage": trial.stage.value,
+    }
+    if trial.arm is not None:
+        tags["arm"] = trial.arm
     if trial.reason:
         tags["reason"] = trial.reason[:MAX_TAG_CHARACTERS]
     given = {
@@ -180,6 +194,11 @@ def outdated_by_retry(tags: Iterable[str]) -> list[str]:
         "stop_asked_by": trial.stop_asked_by,
     }
     tags |= {name: value for name, value in given.items() if value is not None}
+    if trial.failures:
+        tags[RETRIES] = str(len(trial.failures))
+    for number, failure in enumerate(trial.failures, start=1):
+        text = f"{failure.reason or 'no reason is known'} (retried by {failure.by})"
+        tags[f"{FAILED_BEFORE}{number}"] = text[:MAX_TAG_CHARACTERS]
     for exploit_step in trial.schedule:
         values = ", ".join(f"{path}={value}" for path, value in exploit_step.settings.items())
         tags[f"{COPIED}{exploit_step.evaluation}"] = f"{exploit_step.source}: {values}"[
@@ -194,11 +213,6 @@ def outdated_by_retry(tags: Iterable[str]) -> list[str]:
 def sweep_tags(sweep: SweepRecord, *, is_live: bool) -> dict[str, str]:
     """Tags of the parent run."""
     unfinished = "RUNNING" if is_live else INTERRUPTED
-    if trial.failures:
-        tags[RETRIES] = str(len(trial.failures))
-    for number, failure in enumerate(trial.failures, start=1):
-        text = f"{failure.reason or 'no reason is known'} (retried by {failure.by})"
-        tags[f"{FAILED_BEFORE}{number}"] = text[:MAX_TAG_CHARACTERS]
     tags = {
         "sweep_id": sweep.sweep_id,
         "sweep": sweep.name,

@@ -133,6 +133,30 @@ def plural(count: int, name: str) -> str:
     return f"{count} {name}{'s' * (count != 1)}"
 
 
+def visible(text: str) -> str:
+    r"""Return a text of unknown origin with what moves a terminal's cursor, or hides, spelled out.
+
+    >>> visible("a\x1b[2Jb\u202ec")
+    'a\\u001b[2Jb\\u202ec'
+    """
+    return "".join(
+        each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text
+    )
+
+
+def excerpt(text: str, most: int) -> str:
+    r"""Return a text of unknown origin in one visible line, without its middle where it is long.
+
+    >>> excerpt("two\n words", 20), excerpt("0123456789" * 3, 12)
+    ('two words', '01234567 … 6789')
+    """
+    line = visible(" ".join(text.split()))
+    if len(line) <= most:
+        return line
+    end = most // 3
+    return f"{line[: most - end]} … {line[-end:]}"
+
+
 def storage_text(storage: Path) -> str:
     """Return a storage as a user would give it here: a URL, or a folder."""
     name = storage_name(storage)

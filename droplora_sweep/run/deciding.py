@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +15,7 @@ from droplora_sweep.analysis.text import confirmed_texts, decisions_text
 from droplora_sweep.analysis.winners import coverage_text, winners
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import SUMMARY_TEXT
+from droplora_sweep.records.summaries import ArmSummary
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import MEAN
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
+    from droplora_sweep.analysis.estimate import Estimate
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.grounds import ReferenceRow
     from droplora_sweep.analysis.on_test import WinnerOnTest
@@ -294,6 +297,34 @@ def summary(ledger: Ledger) -> dict[str, str]:
         return {SUMMARY_TEXT: conclusion(ledger)}
     except SweepError as error:
         return {SUMMARY_TEXT: str(error)}
+
+
+def arm_summaries(ledger: Ledger) -> list[ArmSummary]:
+    """Return what each arm of the confirmation amounts to; empty before its first decisions."""
+    found: dict[str, dict[str, float]] = {}
+    for decision in confirmed(ledger):
+        for one in (*decision.rates, *decision.controls):
+            metrics = found.setdefault(one.arm.name, {})
+            metrics |= _estimate(f"confirmed/{decision.benchmark}", one.mean)
+            if one.difference is not None:
+                metrics |= _estimate(f"gain/{decision.benchmark}", one.difference.estimate)
+    runs = [run for run in ledger.confirm_records() if _is_complete(run)]
+    times = [run.finished for run in runs if run.finished is not None]
+    summaries = []
+    for arm, metrics in found.items():
+        own = [run for run in runs if run.arm == arm]
+        if own:
+            summaries.append(
+                ArmSummary(
+                    arm=arm, run=own[0], num_seeds=len(own), time=max(times), metrics=metrics
+                )
+            )
+    return summaries
+
+
+def _estimate(name: str, estimate: Estimate) -> dict[str, float]:
+    parts = {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {f"{name}/{part}": value for part, value in parts.items() if math.isfinite(value)}
 
 
 def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]:

@@ -22,7 +22,7 @@ from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
 from .confirming import confirmation_of, wanted_on_test
 from .control import Control
-from .deciding import Grounds, summary
+from .deciding import Grounds, arm_summaries, summary
 from .ending import Ending, SweepResult
 from .population import Population, has_copied
 from .recorder import Recorder
@@ -92,7 +92,10 @@ def drive(
         from droplora_sweep.mlflow_view.publisher import MlflowPublisher
 
         publisher = MlflowPublisher(
-            ledger, sweep.tracking.mlflow_uri, lambda text: progress.say(f"MLflow: {text}")
+            ledger,
+            sweep.tracking.mlflow_uri,
+            lambda text: progress.say(f"MLflow: {text}"),
+            arm_summaries,
         )
         watch = Watch(
             ledger=ledger,
@@ -206,22 +209,22 @@ class Run:
         self.recorder.drain(should_stop)
         if self._population is not None and not should_stop():
             self._population.clear()
-        if self.searcher.ended_by is not None:
-            self._progress.say(self.searcher.ended_by)
-        self.references.wait(should_stop)
         if self.searcher.has_retried and not should_stop():
             history = search_history(self._ledger.record, self._sweep.search.metric)
             reconciled_study(self._ledger.study, history.trials, self._sweep)
+        if self.searcher.ended_by is not None:
+            self._progress.say(self.searcher.ended_by)
+        self.references.wait(should_stop)
 
     def confirm(self, should_stop: Callable[[], bool]) -> None:
         """Train the runs of the confirmation, between interim analyses, until it is over."""
         while not should_stop():
             confirmation = self._confirmation()
             if not confirmation.progress.missing:
+                self.control.is_confirmed = True
                 self._say_end(confirmation)
                 return
             self.references.ask(next(iter(confirmation.specs.values())))
-                self.control.is_confirmed = True
             taken_over = take_over_runs(confirmation, self._ledger, self._identify)
             for line in taken_over:
                 self._progress.say(line)

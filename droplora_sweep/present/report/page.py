@@ -19,6 +19,11 @@ from droplora_sweep.files import disk_faults_named, make_private_directory, repl
 from droplora_sweep.present.contents.answers import Certainty, answers
 from droplora_sweep.present.contents.coordinates import coordinates
 from droplora_sweep.present.contents.costs import costs, measures_table
+from droplora_sweep.present.contents.differences import (
+    SURE_TEXT,
+    answer_differences,
+    difference_table,
+)
 from droplora_sweep.present.contents.facts import facts_of, settings_table
 from droplora_sweep.present.contents.headline import headline, next_step
 from droplora_sweep.present.contents.importance import importance
@@ -55,10 +60,12 @@ if TYPE_CHECKING:
 
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.costs import Costs
+    from droplora_sweep.present.contents.differences import Difference
     from droplora_sweep.present.contents.facts import Facts
     from droplora_sweep.present.contents.importance import Importance
     from droplora_sweep.present.contents.table import Table
     from droplora_sweep.present.figures.canvas import Described, Picture
+    from droplora_sweep.records.trial import SweepRecord
 
 
 TEMPLATE = "page.html.j2"
@@ -79,8 +86,13 @@ class Report:
     images: Mapping[str, bytes]
 
 
-def make_report(facts: Facts) -> Report:
-    """Make the report of a sweep in any state; the same facts give the same bytes."""
+def make_report(facts: Facts, examples: Sequence[Difference] = ()) -> Report:
+    """Make the report of a sweep in any state; the same facts give the same bytes.
+
+    Args:
+        facts: The sweep.
+        examples: The answers against p = 0, example by example.
+    """
     found = answers(facts)
     shares = importance(facts)
     spent = costs(facts)
@@ -94,6 +106,7 @@ def make_report(facts: Facts) -> Report:
         "methods_table": None if facts.methods is None else methods_table(facts.methods),
         "pareto_table": pareto_table(facts.searched, facts.objectives),
         "rates_table": rates_table(facts),
+        "example_tables": [difference_table(one) for one in examples],
         "measures_table": measures_table(facts.record),
         "trials_tables": trials_tables(facts.record, is_live=facts.is_live),
         "settings_table": settings_table(facts.record),
@@ -112,6 +125,7 @@ def make_report(facts: Facts) -> Report:
             for decision in facts.confirmed
             for one in (*decision.rates, *decision.controls)
         ),
+        sure_text=SURE_TEXT,
         marginals=[
             marginal_text(one)
             for one in facts.marginals
@@ -128,6 +142,24 @@ def make_report(facts: Facts) -> Report:
         report_data(facts.record.name, tables.values(), panels),
         {f"{name}.png": one.png for name, one in pictures.items()},
     )
+
+
+NUM_EXAMPLES = 5
+"""Examples of each benchmark that a report shows."""
+
+
+def report_of(ledger: Ledger, record: SweepRecord | None = None) -> Report:
+    """Make a sweep's report with all that its ledger, and its data where it is here, tell.
+
+    Args:
+        ledger: The sweep's.
+        record: Its record, where that is to be shown otherwise than it is.
+
+    Raises:
+        SweepError: Results cannot be read.
+    """
+    facts = facts_of(ledger, record)
+    return make_report(facts, answer_differences(ledger, facts, NUM_EXAMPLES))
 
 
 def _worth(facts: Facts) -> Iterator[str]:
@@ -228,7 +260,7 @@ def leave_report(ledger: Ledger) -> str | None:
 
     def make() -> Report:
         record = replace(ledger.record, outcome=SweepOutcome.COMPLETE)
-        return make_report(facts_of(ledger, record))
+        return report_of(ledger, record)
 
     problem = try_to_write(make, ledger.summary_directory)
     return problem and f"no report ({problem}); `droplora-sweep report` makes it later"

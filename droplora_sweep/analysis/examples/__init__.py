@@ -1,0 +1,1 @@
+"""Single examples: on which of them settings differ."""

@@ -132,8 +132,18 @@ class Driver:
         self.report(name)
         return self.finish(name)
 
-    def confirm(self, fails: Callable[[str, int], bool] = lambda arm, seed: False) -> None:
-        """Train what the confirmation asks for, look by look, until it is over."""
+    def confirm(
+        self,
+        fails: Callable[[str, int], bool] = lambda arm, seed: False,
+        *,
+        as_earlier: bool = False,
+    ) -> None:
+        """Train what the confirmation asks for, look by look, until it is over.
+
+        Args:
+            fails: Says which runs fail, by arm and seed.
+            as_earlier: True to write runs as a version without races did.
+        """
         while True:
             found = confirmation_of(self.ledger.record, self.ledger.scores)
             assert found is not None
@@ -144,7 +154,16 @@ class Driver:
             spec: TrialSpec = found.run_spec(arm.name, seed)
             name, digest = IDENTITY(number, spec, stage=Stage.CONFIRM)
             self.ledger.trial_started(
-                planned(name, number, digest, spec, {}, stage=Stage.CONFIRM, arm=arm.name)
+                planned(
+                    name,
+                    number,
+                    digest,
+                    spec,
+                    {},
+                    stage=Stage.CONFIRM,
+                    arm=arm.name,
+                    raced=found.budget.races and not as_earlier,
+                )
             )
             if fails(arm.name, seed):
                 self.finish(name, TrialState.FAILED, "out of memory")
@@ -248,13 +267,13 @@ def failed(storage: Path, adapter: Mapping[str, bytes]) -> None:
 
 
 def confirmed(storage: Path, adapter: Mapping[str, bytes]) -> None:
-    """A confirmation with controls and several interim analyses, one failed run, and the test."""
+    """A confirmation with controls, looks at whole comparisons, one failed run, and the test."""
     confirm = {"rates": 1, "seeds": 3, "max_seeds": 5, "margin": 0.0, "controls": True}
     driver = Driver(storage, make_sweep("confirmed", confirm=confirm), adapter)
     for number, rate in enumerate((0.2, 0.0, 0.4, 0.6)):
         driver.run(rate, **{"adapter.rank": 4 + number})
     driver.reference("validation")
-    driver.confirm(lambda arm, seed: seed == 44 and arm.endswith("@p=0"))
+    driver.confirm(lambda arm, seed: seed == 44 and arm.endswith("@p=0"), as_earlier=True)
     driver.reference("confirmation")
     driver.test()
     driver.reference("test")
@@ -293,6 +312,19 @@ def retried(storage: Path, adapter: Mapping[str, bytes]) -> None:
     driver.report(lost[0].trial_id)
     driver.finish(lost[0].trial_id)
     driver.confirm()
+    driver.test()
+    driver.end()
+
+
+def raced(storage: Path, adapter: Mapping[str, bytes]) -> None:
+    """A confirmation that drops single arms, within GPU hours, and the test."""
+    confirm = {"rates": 3, "seeds": 3, "max_seeds": 8, "gpu_hours": 100}
+    driver = Driver(storage, make_sweep("raced", BENCHMARKS[:1], confirm=confirm), adapter)
+    for number, rate in enumerate((0.2, 0.0, 0.4, 0.6)):
+        driver.run(rate, **{"adapter.rank": 4 + number})
+    driver.reference("validation")
+    driver.confirm()
+    driver.reference("confirmation")
     driver.test()
     driver.end()
 
@@ -370,6 +402,7 @@ KINDS = {
         failed,
         confirmed,
         retried,
+        raced,
         nothing,
         fork,
         population,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,10 @@ def test_each_kind_has_what_it_is_for(tmp_path: Path) -> None:
     assert len({trial.spec["seed"] for trial in record.confirm_trials}) > 3, "several looks"
     assert any(trial.state == "FAILED" for trial in record.confirm_trials)
     assert any(trial.is_tested for trial in record.trials)
+    races = Ledger.open(tmp_path / "raced", "raced").record
+    num_seeds = Counter(trial.arm for trial in races.confirm_trials)
+    assert all(trial.raced for trial in races.confirm_trials)
+    assert len(set(num_seeds.values())) > 1, "an arm was dropped"
     fork = Ledger.open(tmp_path / "fork", "fork").record
     assert any(trial.origin for trial in fork.trials)
     members = Ledger.open(tmp_path / "population", "population").records()

@@ -189,7 +189,7 @@ class _Outlook:
     def of(cls, difference: Difference, num_seeds: int, level: float) -> _Outlook:
         if not math.isfinite(difference.standard_error):
             return cls(np.array([math.inf]), np.array([math.inf]), np.ones(1))
-        chi_squares_N, weights_N = _chi_squares(round(difference.seed_df, 2))
+        chi_squares_N, weights_N = chi_squares(round(difference.seed_df, 2))
         ratio_N = difference.seed_df / chi_squares_N
         by_seeds_N = difference.seed_variance * ratio_N * difference.num_seeds / num_seeds
         seed_df = difference.seed_df * (num_seeds - 1) / max(difference.num_seeds - 1, 1)
@@ -202,7 +202,7 @@ class _Outlook:
 
 
 @lru_cache(maxsize=64)
-def _chi_squares(df: float) -> tuple[Array, Array]:
+def chi_squares(df: float) -> tuple[Array, Array]:
     """Values of chi-square and their weights, for means over it: trapezoids over its logarithm.
 
     The smallest tenth is left out: it stands for variances ten times the one that was found, and

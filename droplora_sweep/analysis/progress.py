@@ -1,8 +1,9 @@
 """Progress of a confirmation: the runs needed next, more seeds, or the end; pure functions.
 
 Looks, and what ends a comparison, are fixed before the first run, so that looking often does not
-make a false claim likelier (see `interim`). Stopping a comparison that more seeds will not settle
-cannot raise the chance of a false claim either.
+make a false claim likelier (see `interim`). Stopping what more seeds will not settle cannot raise
+the chance of a false claim either: single arms by `racing.race`, or, as confirmations of earlier
+versions began, whole comparisons.
 
 It is worked out anew from the runs that have ended, from the first look on. So it is the same after
 a crash as before, and no run that is there is asked for again.
@@ -17,16 +18,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from droplora_sweep.spec.metric_names import MEAN
 
 from .comparisons import Comparison
-from .confirmed import SIGNIFICANCE, ConfirmedDecision, ConfirmedVerdict, Rule, comparable, decide
+from .confirmed import SIGNIFICANCE, ConfirmedDecision, ConfirmedVerdict, Rule, claims_of, decide
 from .evidence import Run, tabulate
 from .interim import nominal_levels, power
-from .variance_components import components
+from .racing.race import race
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .comparisons import Comparison
-    from .confirmed import ConfirmedDecision
+    from .confirmed import Claims, ConfirmedDecision
     from .evidence import Arm, Scores, ScoreTable
     from .variance_components import Difference
 
@@ -44,6 +45,7 @@ class Action(StrEnum):
     STOP_DECIDED = "stop: every benchmark is decided"
     STOP_BUDGET = "stop: the budget is spent"
     STOP_FUTILE = "stop: the seeds left would not settle what is open"
+    STOP_HOURS = "stop: the GPU hours are spent (`confirm.gpu_hours`)"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Budget:
         margin: Smallest gain over p = 0 that matters, a fraction.
         new_examples: True where the examples had no part in picking the arms. If they had, all
             candidates of the search count as tested.
+        races: True to drop single arms between looks; False to give up whole comparisons alone.
     """
 
     seeds: tuple[int, ...]
@@ -64,6 +67,7 @@ class Budget:
     max_runs: int | None = None
     margin: float = 0.01
     new_examples: bool = True
+    races: bool = False
 
     def __post_init__(self) -> None:
         """Check what the caller has made sure of."""
@@ -81,7 +85,7 @@ class Step:
     Attributes:
         action: Train, or stop and why.
         seeds: Seeds to train; empty to stop.
-        arms: Arms to train with each of them: those of the comparisons that are open.
+        arms: Arms to train with each of them: those that are open in any comparison.
         decisions: One per comparison, as of now.
     """
 
@@ -100,29 +104,48 @@ def next_step(table: ScoreTable | None, comparisons: Sequence[Comparison], budge
         budget: Seeds, looks and cost.
     """
     if table is None:
-        return _add(0, 0, comparisons, (), budget)
-    rules = [rule(comparison, budget) for comparison in comparisons]
-    decisions = tuple(
-        decide(table, comparison.subject, comparison.arms, rule)
-        for comparison, rule in zip(comparisons, rules, strict=True)
-    )
-    is_open = [is_undecided(one) for one in decisions]
-    if not any(is_open):
-        return Step(Action.STOP_DECIDED, (), (), decisions)
+        return _add(0, 0, [arm for one in comparisons for arm in one.arms], (), budget)
     num_used = max(budget.seeds.index(seed) + 1 for seed in table.seeds)
+    look = _raced if budget.races else _compared
+    results = [look(table, comparison, budget, num_used) for comparison in comparisons]
+    decisions = tuple(one.decision for one in results)
+    if not any(map(is_undecided, decisions)):
+        return Step(Action.STOP_DECIDED, (), (), decisions)
     if num_used >= budget.looks[-1]:
         return Step(Action.STOP_BUDGET, (), (), decisions)
-    hopeful = [
-        comparison
-        for comparison, decision, rule, needs in zip(
-            comparisons, decisions, rules, is_open, strict=True
-        )
-        if needs and not _is_futile(table, comparison, decision, rule)
-    ]
-    if not hopeful:
+    arms = [arm for one in results for arm in one.open_arms]
+    if not arms:
         return Step(Action.STOP_FUTILE, (), (), decisions)
-    num_runs = len(table.arms) * num_used
-    return _add(num_used, num_runs, hopeful, decisions, budget)
+    num_seeds: dict[Arm, int] = {}
+    for one in results:
+        for arm, count in one.num_seeds.items():
+            num_seeds[arm] = max(count, num_seeds.get(arm, 0))
+    return _add(num_used, sum(num_seeds.values()), arms, decisions, budget)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One comparison after a look: its decision, its arms' seeds, and the arms to train further."""
+
+    decision: ConfirmedDecision
+    num_seeds: Mapping[Arm, int]
+    open_arms: tuple[Arm, ...]
+
+
+def _raced(table: ScoreTable, comparison: Comparison, budget: Budget, num_used: int) -> _Result:
+    by = rule(comparison, budget)
+    found = race(table, comparison, by, budget.seeds, num_used)
+    decision = decide(found.table, comparison.subject, comparison.arms, by, found.dropped)
+    return _Result(decision, found.num_seeds, found.open_arms)
+
+
+def _compared(table: ScoreTable, comparison: Comparison, budget: Budget, num_used: int) -> _Result:
+    by = rule(comparison, budget)
+    decision = decide(table, comparison.subject, comparison.arms, by)
+    claims = claims_of(table, comparison.subject, comparison.arms, by)
+    is_open = is_undecided(decision) and not is_futile(claims, by)
+    num_seeds = dict.fromkeys(comparison.arms, num_used)
+    return _Result(decision, num_seeds, comparison.arms if is_open else ())
 
 
 def rule(comparison: Comparison, budget: Budget) -> Rule:
@@ -143,49 +166,41 @@ def is_undecided(decision: ConfirmedDecision) -> bool:
 def _add(
     num_used: int,
     num_runs: int,
-    comparisons: Sequence[Comparison],
+    wanted: Sequence[Arm],
     decisions: tuple[ConfirmedDecision, ...],
     budget: Budget,
 ) -> Step:
     look = next(look for look in budget.looks if look > num_used)
-    arms = tuple(dict.fromkeys(arm for comparison in comparisons for arm in comparison.arms))
+    arms = tuple(dict.fromkeys(wanted))
     if budget.max_runs is not None and num_runs + len(arms) * (look - num_used) > budget.max_runs:
         return Step(Action.STOP_BUDGET, (), (), decisions)
     return Step(Action.ADD_SEEDS, budget.seeds[num_used:look], arms, decisions)
 
 
-def _is_futile(
-    table: ScoreTable, comparison: Comparison, decision: ConfirmedDecision, rule: Rule
-) -> bool:
+def is_futile(claims: Claims | ConfirmedVerdict, rule: Rule) -> bool:
     """Return True where the last look is unlikely to find a gain, or to rule one out.
 
     The chance is taken at a difference one standard error above what was found, so that a poor
     start does not end a comparison that is worth its seeds.
     """
-    if decision.verdict is not ConfirmedVerdict.CANNOT_TELL:
+    if isinstance(claims, ConfirmedVerdict) or claims.verdict is not ConfirmedVerdict.CANNOT_TELL:
         return False
-    table = table.restricted_to(comparison.arms)
-    kept, parts = comparable(table, comparison.subject, comparison.baseline)
-    found = components(parts)
-    baseline = kept.index(comparison.baseline)
-    pruned = [index for index, arm in enumerate(kept) if arm.pruning_rate > 0]
     last = rule.looks[-1]
-    family = max(len(pruned), rule.num_candidates or 0)
 
     def chance(gap: float, difference: Difference, level: float) -> float:
         return power(difference, last, gap + difference.standard_error, level)
 
-    chances = []
-    room = []
-    for index in pruned:
-        controls = [other for other, arm in enumerate(kept) if arm.name == kept[index].control]
-        to_beat = [found.difference(index, other) for other in {baseline, *controls}]
-        level = nominal_levels(rule.looks, SIGNIFICANCE / family)[-1]
-        chances.append(min(chance(one.estimate.value, one, level) for one in to_beat))
-        level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
-        to_p_0 = found.difference(index, baseline)
-        room.append(chance(rule.margin - to_p_0.estimate.value, to_p_0, level))
-    return max(chances) < LEAST_POWER and (rule.margin == 0 or min(room) < LEAST_POWER)
+    level = nominal_levels(rule.looks, SIGNIFICANCE / claims.family)[-1]
+    for index, to_p_0 in claims.differences.items():
+        own = claims.own_differences.get(index)
+        to_beat = [to_p_0] if own is None else [to_p_0, own]
+        if min(chance(one.estimate.value, one, level) for one in to_beat) >= LEAST_POWER:
+            return False
+    level = nominal_levels(rule.looks, SIGNIFICANCE)[-1]
+    return rule.margin == 0 or any(
+        chance(rule.margin - one.estimate.value, one, level) < LEAST_POWER
+        for one in claims.differences.values()
+    )
 
 
 @dataclass(frozen=True)
@@ -196,16 +211,33 @@ class ConfirmationProgress:
         step: The next action, and the decisions of the last look whose runs have all ended.
         needed: Every run of the looks so far and of the one that is next: arm and seed.
         missing: Those of them that have not ended; empty where the stage is over.
+        looked_at: Those of the looks whose runs have all ended, which the decisions rest on.
     """
 
     step: Step
     needed: tuple[tuple[Arm, int], ...]
     missing: tuple[tuple[Arm, int], ...]
+    looked_at: tuple[tuple[Arm, int], ...]
 
     @property
     def decisions(self) -> tuple[ConfirmedDecision, ...]:
         """One per comparison; empty before the first look."""
         return self.step.decisions
+
+    @property
+    def has_begun_look(self) -> bool:
+        """True where a run of the look that is next has ended."""
+        return len(self.missing) < len(self.needed) - len(self.looked_at)
+
+    @property
+    def is_held(self) -> bool:
+        """True where it stops before its end, and would continue with more GPU hours."""
+        return self.step.action is Action.STOP_HOURS
+
+    def held(self) -> ConfirmationProgress:
+        """The same, stopped before the next look."""
+        step = Step(Action.STOP_HOURS, (), (), self.decisions)
+        return ConfirmationProgress(step, self.looked_at, (), self.looked_at)
 
 
 def progress_of(
@@ -222,12 +254,13 @@ def progress_of(
     needed: list[tuple[Arm, int]] = []
     while True:
         step = next_step(table, comparisons, budget)
+        looked_at = tuple(needed)
         if step.action is not Action.ADD_SEEDS:
-            return ConfirmationProgress(step, tuple(needed), ())
+            return ConfirmationProgress(step, looked_at, (), looked_at)
         needed += [(arm, seed) for seed in step.seeds for arm in step.arms]
         missing = tuple((arm, seed) for arm, seed in needed if (arm.name, seed) not in runs)
         if missing:
-            return ConfirmationProgress(step, tuple(needed), missing)
+            return ConfirmationProgress(step, tuple(needed), missing, looked_at)
         table = _table(comparisons, needed, runs)
 
 

@@ -102,12 +102,14 @@ def smallest_near_best(found: Components, rates: Sequence[float], among: Sequenc
     return best_of(found, rates, [index for index in near if rates[index] == smallest])
 
 
-def closest_rival(found: Components, rates: Sequence[float], best: int) -> tuple[int, int] | None:
+def closest_rival(
+    found: Components, rates: Sequence[float], best: int, among: Iterable[int]
+) -> tuple[int, int] | None:
     """The best arm and the next best of another rate that it cannot be told from, if any."""
     apart = distinguishable(found)
     rivals = [
         index
-        for index in range(len(rates))
+        for index in among
         if rates[index] != rates[best] and (min(index, best), max(index, best)) not in apart
     ]
     return (best, best_of(found, rates, rivals)) if rivals else None

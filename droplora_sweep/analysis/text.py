@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.methods import method_of
 
-from .confirmed import ConfirmedVerdict
+from .confirmed import ConfirmedVerdict, DropReason
 from .estimate import listed
 from .search_decision import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .confirmed import ConfirmedDecision, ConfirmedRate
+    from .confirmed import ConfirmedDecision, ConfirmedRate, Dropped
     from .interim import Detectable
     from .search_decision import BestTrial, Decision, PairedTest
 
@@ -101,7 +101,12 @@ CONFIRMED_CAVEAT = (
 )
 LIMITED_BY_EXAMPLES = 0.75
 """Seeds are no longer worth adding where examples alone leave this share of the gap."""
-COMPARED = (ConfirmedVerdict.BETTER, ConfirmedVerdict.WORSE, ConfirmedVerdict.CANNOT_TELL)
+COMPARED = (
+    ConfirmedVerdict.BETTER,
+    ConfirmedVerdict.WORSE,
+    ConfirmedVerdict.CANNOT_TELL,
+    ConfirmedVerdict.DROPPED,
+)
 """Verdicts that say of each rate how it compares with p = 0."""
 WITHOUT_CONTROLS = ", and a difference to p = 0 is theirs as well."
 WITH_CONTROLS = (
@@ -116,7 +121,7 @@ def confirmed_text(decision: ConfirmedDecision) -> str:
         return nothing_text(decision.benchmark, decision.reasons)
     if decision.best is None or decision.recommended is None:
         return f"{decision.benchmark}: {decision.verdict}"
-    parts = [_advice(decision), _evidence(decision)]
+    parts = [_advice(decision), _evidence(decision), *map(dropped_text, dropped_arms(decision))]
     said = [{0.0, rate} for rate in _open_rates(decision)]
     alike = {arm.pruning_rate for arm in decision.groups[0]}
     if len(alike) > 1 and alike not in said:
@@ -162,6 +167,7 @@ def verdict_text(decision: ConfirmedDecision) -> str:
         for some, how in ((better, "better"), (worse, "worse"))
         if some
     ]
+    parts += _unlikely_texts(compared)
     if is_open := _open_rates(decision):
         parts.append(f"cannot tell p = {listed([f'{rate:g}' for rate in is_open])} from p = 0 yet")
     text = ", ".join(parts)
@@ -170,6 +176,60 @@ def verdict_text(decision: ConfirmedDecision) -> str:
             f", but it is open whether p = 0 with the settings of {_rates(unsure)} is better too"
         )
     return text
+
+
+def dropped_arms(decision: ConfirmedDecision) -> list[Dropped]:
+    """Return the arms that were dropped, in the order in which they were."""
+    found = [one.dropped for one in decision.rates if one.dropped is not None]
+    return sorted(found, key=lambda one: one.num_seeds)
+
+
+def dropped_text(dropped: Dropped) -> str:
+    """Return when and why an arm got no more seeds; only where it is worse, that is claimed.
+
+    ``p = 0.4 was dropped after 3 seeds: 4.1 points behind p = 0.3, hardly able to catch up
+    (chance 1%)``
+    """
+    rival = f"p = {dropped.rival.pruning_rate:g}"
+    if dropped.rival.pruning_rate == 0 and dropped.rival.name == dropped.arm.control:
+        rival = "p = 0 with its own other settings"
+    gap = f"{100 * abs(dropped.gap):.1f} points {'ahead of' if dropped.gap > 0 else 'behind'}"
+    text = (
+        f"p = {dropped.arm.pruning_rate:g} was dropped after {dropped.num_seeds} seeds: "
+        f"{gap} {rival}"
+    )
+    match dropped.reason:
+        case DropReason.WORSE:
+            return f"{text}, which is worse"
+        case DropReason.BEHIND:
+            return f"{text}, hardly able to catch up ({_chance(dropped)})"
+        case DropReason.FUTILE:
+            return f"{text}, hardly able to be shown better ({_chance(dropped)})"
+
+
+def dropped_label(rate: ConfirmedRate) -> str:
+    """Return ``, dropped after 3 seeds``; "" for an arm that was not."""
+    return "" if rate.dropped is None else f", dropped after {rate.dropped.num_seeds} seeds"
+
+
+def _chance(dropped: Dropped) -> str:
+    assert dropped.chance is not None, "a prediction has a chance"
+    return "chance below 1%" if dropped.chance < 0.01 else f"chance {dropped.chance:.0%}"
+
+
+def _unlikely_texts(rates: Sequence[ConfirmedRate]) -> list[str]:
+    """Return what is unlikely of the rates that were dropped without a claim."""
+    kinds: dict[str, list[ConfirmedRate]] = {}
+    for one in rates:
+        if one.dropped is not None and not one.is_clear:
+            rival = f"p = {one.dropped.rival.pruning_rate:g}"
+            is_behind = one.dropped.reason is DropReason.BEHIND
+            what = f"catch up with {rival}" if is_behind else "be shown better than p = 0"
+            kinds.setdefault(what, []).append(one)
+    return [
+        f"{_rates(some)} {'is' if len(some) == 1 else 'are'} unlikely to {what}"
+        for what, some in kinds.items()
+    ]
 
 
 def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:
@@ -193,13 +253,13 @@ def arm_labels(decision: ConfirmedDecision) -> dict[str, str]:
 
 
 def _open_rates(decision: ConfirmedDecision) -> list[float]:
-    """The rates that cannot be told from p = 0; none where the verdict says something else."""
+    """The rates that cannot be told from p = 0 and were not dropped, where the verdict says so."""
     if decision.verdict not in COMPARED:
         return []
     return [
         one.arm.pruning_rate
         for one in decision.rates
-        if one.difference is not None and not one.is_clear
+        if one.difference is not None and not one.is_clear and one.dropped is None
     ]
 
 

@@ -219,6 +219,7 @@ class LedgerWriter(Ledger):
             "origin": origin,
             "stage": trial.stage.value,
             "arm": trial.arm,
+            **({"raced": True} if trial.raced else {}),
         }
         describe_trial(trial_directory(self.directory, trial.trial_id), payload)
         self._append(EventKind.TRIAL_STARTED, payload)

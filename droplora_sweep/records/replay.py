@@ -194,6 +194,7 @@ def _started(trial: TrialRecord | None, event: Event) -> TrialRecord:
             trial_id=payload["trial_id"],
             stage=Stage(payload.get("stage", Stage.SEARCH)),
             arm=payload.get("arm"),
+            raced=payload.get("raced", False),
             state=TrialState.RUNNING,
             started=event.time,
             starts=(event.time,),

@@ -128,6 +128,8 @@ class PlannedTrial:
         clone_of: The trial that a user had this one made from, with other settings; None where
             the search drew it.
         start: The adapter that its training starts from; None for a fresh one.
+        raced: True for a run of a confirmation that drops single arms between its looks; the first
+            run fixes that for all.
     """
 
     trial_id: str
@@ -141,6 +143,7 @@ class PlannedTrial:
     arm: str | None = None
     clone_of: str | None = None
     start: AdapterStart | None = None
+    raced: bool = False
 
     @staticmethod
     def of(
@@ -152,6 +155,7 @@ class PlannedTrial:
         fingerprint: str,
         stage: Stage = Stage.SEARCH,
         arm: str | None = None,
+        raced: bool = False,
     ) -> PlannedTrial:
         """Plan a trial of these settings, drawn so."""
         values = {path: get_field(spec, path) for path in drawn}
@@ -164,6 +168,7 @@ class PlannedTrial:
             drawn=drawn,
             stage=stage,
             arm=arm,
+            raced=raced,
         )
 
     @cached_property

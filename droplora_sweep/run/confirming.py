@@ -1,8 +1,8 @@
 """The confirmation of a sweep, worked out from its ledger: arms, runs, decisions, final tests.
 
 Which settings are confirmed follows from the search trials that were there when the first
-confirmation run started, and how from the spec; so it is the same each time that the ledger is
-read. Test scores are read by none of this.
+confirmation run started, how from the spec and that run; so it is the same each time that the
+ledger is read. Test scores are read by none of this.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.spec.at_fidelity import at_full_fidelity
 
+from .spending import has_hours_for, has_hours_left, hours_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from droplora_sweep.analysis.comparisons import Comparison
     from droplora_sweep.analysis.confirmed import ConfirmedDecision
@@ -25,6 +28,12 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.progress import ConfirmationProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
     from droplora_sweep.spec import SweepSpec, TrialSpec
+
+
+HELD_ADVICE = (
+    "the test split is not scored yet: `run` with a higher `confirm.gpu_hours` continues, and with "
+    "`confirm.max_runs` at the number of runs that there are ends it as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Confirmation:
         progress: The runs that are next, or the decisions.
         origins: The search trial that each arm has its setting from, by arm's name.
         specs: The setting that each arm trains, but for the seed, by its name.
+        held_by: Reason why it is held before its end; None where it is not.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -44,6 +54,7 @@ class Confirmation:
     progress: ConfirmationProgress
     origins: Mapping[str, TrialRecord]
     specs: Mapping[str, TrialSpec]
+    held_by: str | None = None
 
     @property
     def num_arms(self) -> int:
@@ -55,13 +66,14 @@ class Confirmation:
 
 
 def confirmation_of(
-    record: SweepRecord, scores: Callable[[str], Scores | None]
+    record: SweepRecord, scores: Callable[[str], Scores | None], now: datetime | None = None
 ) -> Confirmation | None:
     """Return the confirmation of a sweep whose search is over; None where none is asked for.
 
     Args:
         record: The sweep.
         scores: Gives a trial's score on each example, not of the test split, by its id.
+        now: The time, UTC, while a driver works on it; else None.
     """
     if record.spec.get("confirm") is None:
         return None
@@ -82,17 +94,53 @@ def confirmation_of(
     specs = {name: _arm_spec(name, trial, sweep) for name, trial in origins.items()}
     comparisons = _merged(comparisons, specs)
     kept = [arm.name for arm in all_arms(comparisons)]
-    budget = budget_of(sweep)
+    budget = budget_of(sweep, races=_races(record, sweep.confirm))
+    progress = progress_of(comparisons, budget, _runs(record.confirm_trials, kept, scores))
+    limit = sweep.confirm.gpu_hours
+    if limit is not None:
+        progress = _within_hours(progress, record, limit, now)
     return Confirmation(
         comparisons,
         budget,
-        progress_of(comparisons, budget, _runs(record.confirm_trials, kept, scores)),
+        progress,
         {name: origins[name] for name in kept},
         {name: specs[name] for name in kept},
+        hours_text(record, limit) if limit is not None and progress.is_held else None,
     )
 
 
-def budget_of(sweep: SweepSpec) -> Budget:
+def _races(record: SweepRecord, confirm: ConfirmSpec) -> bool:
+    """Return True where single arms are dropped between looks.
+
+    The first run has fixed it: confirmations that an earlier version began have no race.
+    """
+    if record.confirm_trials:
+        return record.confirm_trials[0].raced
+    return len(confirm.looks) > 1
+
+
+def _within_hours(
+    progress: ConfirmationProgress, record: SweepRecord, limit: float, now: datetime | None
+) -> ConfirmationProgress:
+    """Return the progress as the GPU hours allow it: no run begins that has no room.
+
+    Runs that have begun are trained to their end. A look is not begun where its runs, each as
+    long as those so far, would not all fit.
+    """
+    if not progress.missing:
+        return progress
+    begun = {
+        (trial.arm, trial.spec["seed"]) for trial in record.confirm_trials if not trial.is_finished
+    }
+    unfinished = tuple((arm, seed) for arm, seed in progress.missing if (arm.name, seed) in begun)
+    is_spent = not has_hours_left(record, limit, now)
+    if unfinished:
+        return replace(progress, missing=unfinished) if is_spent else progress
+    fits = progress.has_begun_look or has_hours_for(record, limit, len(progress.missing))
+    return progress.held() if is_spent or not fits else progress
+
+
+def budget_of(sweep: SweepSpec, *, races: bool) -> Budget:
     """Return seeds, interim analyses and cost of a sweep that has ``confirm``."""
     confirm = sweep.confirm
     assert confirm is not None, "there is a confirmation"
@@ -102,6 +150,7 @@ def budget_of(sweep: SweepSpec) -> Budget:
         max_runs=confirm.max_runs,
         margin=confirm.margin,
         new_examples=confirm.examples == "new",
+        races=races,
     )
 
 
@@ -134,14 +183,15 @@ def wanted_on_test(
 ) -> dict[str, tuple[str, ...]]:
     """Return benchmarks to score on the test split, by trial's id: all seeds of winners and p = 0.
 
-    Empty while anything is to be trained, and for what was scored before.
+    Empty while anything is to be trained, or would be with more GPU hours, and for what was scored
+    before.
 
     Args:
         confirmation: Its state.
         decisions: One per comparison; nothing is scored for those that are withheld.
         record: The sweep.
     """
-    if confirmation.progress.missing:
+    if confirmation.progress.missing or confirmation.progress.is_held:
         return {}
     names = [str(name) for name in record.spec["task"]["benchmarks"]]
     scored = arms_to_test(confirmation.comparisons, decisions, names)

@@ -20,7 +20,7 @@ from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import MEAN
 
-from .confirming import confirmation_of, wanted_on_test
+from .confirming import HELD_ADVICE, confirmation_of, wanted_on_test
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -277,6 +277,8 @@ def stage_text(ledger: Ledger) -> str | None:
         return f"stage: test split, {len(wanted)} winners' runs to score"
     if decisions and all(one.is_withheld for one in decisions):
         return "stage: confirmation over, nothing to decide"
+    if found.held_by is not None:
+        return f"stage: confirmation held, {found.held_by}{_decided_text(decisions)}; {HELD_ADVICE}"
     why = progress.step.action.removeprefix("stop: ")
     return f"stage: confirmation over, {why}{_decided_text(decisions)}"
 

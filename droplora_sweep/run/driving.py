@@ -20,7 +20,7 @@ from droplora_sweep.search.tune import run_search
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
-from .confirming import confirmation_of, wanted_on_test
+from .confirming import HELD_ADVICE, confirmation_of, wanted_on_test
 from .control import Control
 from .deciding import Grounds, arm_summaries, summary
 from .ending import Ending, SweepResult
@@ -28,7 +28,7 @@ from .population import Population, has_copied
 from .recorder import Recorder
 from .references import References
 from .runs import queue_of, take_over_runs, train_runs
-from .starting import spent
+from .spending import has_hours_left, spent
 from .watch import ProgressFile, Watch
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def drive(
                 run.recorder.close()
                 run.test(watch)
             run.recorder.close()
-            ending = watch.ending or Ending(SweepOutcome.COMPLETE, run.searcher.ended_by)
+            ending = watch.ending or Ending(SweepOutcome.COMPLETE, run.ended_by)
         finally:
             run.recorder.abandon()
             run.recorder.close()
@@ -176,6 +176,12 @@ class Run:
         self.control = Control(
             sweep, ledger, self.searcher, self._pins, pool, identify, self.recorder
         )
+        self._held_by: str | None = None
+
+    @property
+    def ended_by(self) -> str | None:
+        """The limit that ended the last stage before its end; None where none did."""
+        return self._held_by or self.searcher.ended_by
 
     def search(self, should_stop: Callable[[], bool], pool_name: str, scratch: Path) -> None:
         """Draw and run trials until there are enough.
@@ -245,13 +251,16 @@ class Run:
             self.references.score_on_test(wanted, self._sweep.group, should_stop)
 
     def _confirmation(self) -> Confirmation:
-        found = confirmation_of(self._ledger.record, self._ledger.scores)
+        found = confirmation_of(self._ledger.record, self._ledger.scores, datetime.now(UTC))
         assert found is not None, "the sweep has `confirm`"
         return found
 
     def _say_end(self, confirmation: Confirmation) -> None:
         if not confirmation.comparisons:
             self._progress.say("confirmation: nothing to confirm, no trial with p > 0 is complete")
+        elif confirmation.held_by is not None:
+            self._held_by = confirmation.held_by
+            self._progress.say(f"confirmation: stop: {confirmation.held_by}; {HELD_ADVICE}")
         elif (action := confirmation.progress.step.action) is not Action.ADD_SEEDS:
             self._progress.say(f"confirmation: {action}")
 
@@ -270,5 +279,10 @@ class Run:
             self.recorder,
             trials_folder=self._ledger.trials_location,
             capacity=lambda: self._groups.num_groups,
+            may_start=self._has_hours_left,
             should_stop=should_stop,
         )
+
+    def _has_hours_left(self) -> bool:
+        limit = None if self._sweep.confirm is None else self._sweep.confirm.gpu_hours
+        return limit is None or has_hours_left(self._ledger.record, limit, datetime.now(UTC))

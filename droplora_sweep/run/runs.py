@@ -104,6 +104,7 @@ def _planned(
         fingerprint=digest,
         stage=Stage.CONFIRM,
         arm=arm.name,
+        raced=confirmation.budget.races,
     )
 
 
@@ -114,9 +115,12 @@ def train_runs(
     *,
     trials_folder: str,
     capacity: Callable[[], int],
+    may_start: Callable[[], bool],
     should_stop: Callable[[], bool],
 ) -> None:
     """Train confirmation runs to their ends, until all are recorded or it is told to stop.
+
+    A run that has begun before is trained to its end, whatever is spent.
 
     Args:
         runs: In the order in which they start.
@@ -124,13 +128,18 @@ def train_runs(
         recorder: Records what they give.
         trials_folder: Each run has its folder of its own in it.
         capacity: Runs that can be trained at once; a cluster can grow and shrink.
+        may_start: Asked before a new run starts; where it may not, those that run are waited for.
         should_stop: Asked at every turn.
     """
     waiting, training = deque(runs), set[str]()
-    while (waiting or training) and not should_stop():
+
+    def is_next() -> bool:
+        return bool(waiting) and (isinstance(waiting[0], TrialRecord) or may_start())
+
+    while (training or is_next()) and not should_stop():
         # That the pool has died is found out, and said, by who watches the sweep.
         with contextlib.suppress(PoolLostError):
-            while waiting and len(training) < capacity():
+            while len(training) < capacity() and is_next():
                 run = waiting.popleft()
                 ask(pool, "submit", _submission(run, trials_folder))
                 recorder.started(run)

@@ -1,14 +1,9 @@
-"""Decision whether a sweep is begun, resumed or refused, before anything is started.
-
-A driver's work counts from its start to its last event, so that the time between a crash and the
-resume costs nothing; the work of the driver that runs now counts up to now.
-"""
+"""Decision whether a sweep is begun, resumed or refused, before anything is started."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError, SweepError
@@ -23,95 +18,23 @@ from droplora_sweep.spec.trial import QUANTIZER
 
 from .confirming import looked_at_note
 from .forking import past_of
+from .spending import spent
 from .warm_start import earlier_trials, warm_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from droplora_sweep.ledger.lease import Holder
     from droplora_sweep.plan.survey import Prepared
     from droplora_sweep.records.trial import (
         PastTrial,
-        Session,
         StartingPoint,
         SweepRecord,
     )
-    from droplora_sweep.spec import SearchSpec, SweepSpec
+    from droplora_sweep.spec import SweepSpec
 
     from .runs import Identity
-
-
-HOUR = timedelta(hours=1)
-
-
-def spent(record: SweepRecord, search: SearchSpec, now: datetime | None = None) -> str | None:
-    """Return a line that names the limit of ``search.budget`` that is reached; None if none is.
-
-    Args:
-        record: The sweep.
-        search: Has the budget, and the metric that a target is of.
-        now: The time, UTC, while a driver works on it; else None.
-    """
-    budget = search.budget
-    for name, limit, taken in (
-        ("gpu_hours", budget.gpu_hours, gpu_time(record, now)),
-        ("wall_clock_hours", budget.wall_clock_hours, wall_time(record, now)),
-    ):
-        if limit is not None and taken >= limit * HOUR:
-            return f"search.budget.{name}: {taken / HOUR:.3g} of {limit:.3g} hours are spent"
-    if budget.target_score is not None:
-        for trial in record.search_trials:
-            score = trial.metrics.get(search.metric)
-            if trial.state == "COMPLETE" and score is not None and score >= budget.target_score:
-                target = f"search.budget.target_score: {trial.trial_id} has {score:.3g}"
-                return f"{target} of {budget.target_score:.3g}"
-    return None
-
-
-def wall_time(record: SweepRecord, now: datetime | None = None) -> timedelta:
-    """Return the time for which drivers have worked on the sweep."""
-    spans = (_end(record, session, now) - session.start for session in record.sessions)
-    return sum(spans, timedelta())
-
-
-def gpu_time(record: SweepRecord, now: datetime | None = None) -> timedelta:
-    """Return the time of all search trials, each times the GPUs (on CPU: workers) of its group.
-
-    Trials taken over from another sweep were copied, and cost next to nothing.
-    """
-    times = (
-        _gpu_time(record, now, trial.starts, began, ended)
-        for trial in record.search_trials
-        for began, ended in trial.spans
-    )
-    return sum(times, timedelta())
-
-
-def _gpu_time(
-    record: SweepRecord,
-    now: datetime | None,
-    starts: Sequence[datetime],
-    began: datetime,
-    ended: datetime | None,
-) -> timedelta:
-    """Return the time of one attempt at a trial, see `TrialRecord.spans`."""
-    total = timedelta()
-    for session in record.sessions:
-        end = _end(record, session, now)
-        first = max(began, session.start)
-        until = end if ended is None else min(ended, end)
-        own = [time for time in starts if first <= time <= until]
-        if own:
-            # It is this driver's from then on, whatever happens to its groups.
-            total += (until - min(own)) * session.gpus_per_trial
-    return total
-
-
-def _end(record: SweepRecord, session: Session, now: datetime | None) -> datetime:
-    is_live = now is not None and session is record.sessions[-1]
-    return max(now, session.last) if now is not None and is_live else session.last
 
 
 FREE = (
@@ -127,6 +50,9 @@ FREE = (
 change how long it runs, where and how it is shown, and no trial's spec. `confirm` and the number of
 trials are free until the first confirmation run (see `starting`). Where ``group.num_workers``
 changes, trials started from then on have other fingerprints."""
+
+OF_COST = ("confirm.max_runs", "confirm.gpu_hours")
+"""Fields of the confirmation that stay free until the test split is scored."""
 
 MAX_SHOWN_CHARACTERS = 60
 
@@ -374,8 +300,8 @@ def _refusal(change: Change, record: SweepRecord) -> str | None:
     """Return why a sweep cannot be resumed with a change; None where it can.
 
     The first confirmation run fixes the length of the search, the comparisons and the numbers of
-    seeds of their interim analyses, but not the number of runs. After the test split was scored
-    nothing more is decided.
+    seeds of their interim analyses, but not the number of runs or hours. After the test split was
+    scored nothing more is decided.
     """
     if not change.is_free:
         return change.problem
@@ -385,7 +311,7 @@ def _refusal(change: Change, record: SweepRecord) -> str | None:
         return None
     if any(trial.is_tested for trial in record.trials):
         why = "and the test split has been scored, after which nothing is decided anew"
-    elif change.field == "confirm.max_runs":
+    elif change.field in OF_COST:
         return None
     else:
         why = "and its best settings are being confirmed, for which this is fixed"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Count, SpecModel, broken_rule
+from .base import Count, Positive, SpecModel, broken_rule
 
 MAX_SEED = 2**31
 
@@ -28,11 +28,17 @@ class ConfirmSpec(SpecModel):
     """Seeds of every arm, 3 to 1000: with fewer, two arms cannot be compared."""
     max_seeds: Annotated[int, Field(ge=3, le=1000)] | None = None
     """Add seeds, half as many again each time, until every decision is clear or this many are used;
-    null: decide once, with ``seeds``. The correction for looking repeatedly is made for the numbers
-    planned here."""
+    null: decide once, with ``seeds``. Only arms that can still be chosen get them: a rate that is
+    shown to be worse than p = 0, or whose chance of being chosen is below 5 %, is dropped. The
+    correction for looking repeatedly is made for the numbers planned here."""
     max_runs: Count | None = None
     """Trained runs of this stage (arms times seeds) in all, at most, runs of arms that were dropped
     included; null: as many as the seeds ask for."""
+    gpu_hours: Positive | None = None
+    """GPU hours of this stage's runs (their time times the GPUs of a group; on CPUs, its workers)
+    after which no run starts; null: no limit. Runs that have begun then are trained to their end,
+    and a look whose runs would not all fit is not begun. It is decided on the looks that are
+    complete; where something is open, a higher limit continues, and the test split waits."""
     controls: bool = False
     """Train every confirmed setting without its pruning too, with the same seeds, and call a rate
     better only where it also beats that: the gain is then the rate's own, and not that of, say, a

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.analysis.worlds import WORLDS, try_world
+from tests.analysis.worlds import WORLDS, try_race, try_world
 
 FEWEST_COVERED = 0.93
 MOST_FALSE = 0.05
@@ -15,9 +15,8 @@ def within_luck(share, num):
     return 2 * (share * (1 - share) / num) ** 0.5
 
 
-def check(name, num_sweeps):
-    world = WORLDS[name]
-    found = try_world(world, num_sweeps)
+def check(name, num_sweeps, attempt=try_world):
+    found = attempt(WORLDS[name], num_sweeps)
     print(f"{name}: {found}")  # noqa: T201
     # Pairs of one sweep share p = 0, so that they count as one.
     slack = within_luck(FEWEST_COVERED, num_sweeps)
@@ -37,3 +36,15 @@ def test_promises_hold_in_some_worlds(name):
 @pytest.mark.parametrize("name", WORLDS)
 def test_promises_hold_in_every_world(name):
     check(name, 300)
+
+
+@pytest.mark.parametrize("name", ["equal", "one rate better", "collapsing seeds"])
+def test_promises_hold_for_races_in_some_worlds(name):
+    check(name, 40, try_race)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", WORLDS)
+def test_promises_hold_for_races_in_every_world(name):
+    check(name, 300, try_race)

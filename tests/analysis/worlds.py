@@ -8,7 +8,7 @@ and the level is chosen so that it is as wished. Nothing here is taken from the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -16,9 +16,10 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from droplora_sweep.analysis.comparisons import Comparison
-from droplora_sweep.analysis.confirmed import ConfirmedVerdict, Rule, decide
+from droplora_sweep.analysis.confirmed import Claims, ConfirmedVerdict, Rule, claims_of, decide
 from droplora_sweep.analysis.evidence import Arm, ScoreTable
 from droplora_sweep.analysis.progress import Action, Budget, next_step
+from droplora_sweep.analysis.racing.race import race
 from droplora_sweep.analysis.variance_components import components
 
 QUANTILES = (np.arange(4_000) + 0.5) / 4_000
@@ -189,11 +190,13 @@ class Tried:
     """Results of many sweeps in one world.
 
     Attributes:
-        covered: Share of the intervals of differences to p = 0 at the first look that hold it.
+        covered: Share of the intervals of differences to p = 0 that hold it: at the first look, of
+            a race at its end.
         means_covered: The same of the arms' means.
         false_claims: Share of sweeps that say something untrue of any rate.
         half_width: Mean half width of the intervals of differences, in points.
         num_sweeps: Sweeps that were simulated.
+        num_runs: Runs of a race on average; None without one.
     """
 
     covered: float
@@ -201,6 +204,7 @@ class Tried:
     false_claims: float
     half_width: float
     num_sweeps: int
+    num_runs: float | None = None
 
 
 def try_world(world, num_sweeps, seed=0):
@@ -230,24 +234,28 @@ def try_world(world, num_sweeps, seed=0):
 
 def decided(world, parts):
     """The decision that a confirmation of this world ends with."""
-    names = [f"task{index}" for index in range(len(parts))]
-    subject = "mean" if len(parts) > 1 else names[0]
-
-    def table(num_seeds):
-        scores = {name: part[:, :num_seeds] for name, part in zip(names, parts, strict=True)}
-        return ScoreTable(world.arms, tuple(range(num_seeds)), scores)
-
+    subject = subject_of(parts)
     if len(world.all_looks) == 1:
         rule = Rule(world.all_looks, margin=world.margin)
-        return decide(table(world.num_seeds), subject, world.arms, rule)
+        return decide(first_seeds(world, parts, world.num_seeds), subject, world.arms, rule)
     comparison = Comparison(subject, world.arms, num_candidates=20)
     seeds = tuple(range(world.all_looks[-1]))
     budget = Budget(seeds, world.all_looks, margin=world.margin)
     step = next_step(None, [comparison], budget)
     while step.action is Action.ADD_SEEDS:
-        step = next_step(table(step.seeds[-1] + 1), [comparison], budget)
+        table = first_seeds(world, parts, step.seeds[-1] + 1)
+        step = next_step(table, [comparison], budget)
     [decision] = step.decisions
     return decision
+
+
+def subject_of(parts):
+    return "mean" if len(parts) > 1 else "task0"
+
+
+def first_seeds(world, parts, num_seeds):
+    scores = {f"task{index}": part[:, :num_seeds] for index, part in enumerate(parts)}
+    return ScoreTable(world.arms, tuple(range(num_seeds)), scores)
 
 
 def is_false(decision, gaps_A, margin):
@@ -260,3 +268,70 @@ def is_false(decision, gaps_A, margin):
             if gap * rate.difference.estimate.value <= 0:
                 return True
     return False
+
+
+LOOKS = (3, 5, 8, 12)
+
+
+@dataclass(frozen=True)
+class Raced:
+    """One sweep's race.
+
+    Attributes:
+        claims: What its runs show at its end.
+        dropped: The arms that were dropped.
+        num_runs: Runs that it took.
+        num_looks: Looks, one after the other: what it takes where groups are many.
+    """
+
+    claims: Claims
+    dropped: tuple
+    num_runs: int
+    num_looks: int
+
+
+def raced(world, parts):
+    """The race of a confirmation of this world, from its first look to its end."""
+    comparison = Comparison(subject_of(parts), world.arms, num_candidates=20)
+    rule = Rule(world.all_looks, margin=world.margin)
+    last = world.all_looks[-1]
+    table = first_seeds(world, parts, last)
+    found = race(table, comparison, rule, range(last), last)
+    claims = claims_of(found.table, comparison.subject, world.arms, rule, found.dropped)
+    num_seeds = found.num_seeds.values()
+    num_looks = 1 + world.all_looks.index(max(num_seeds))
+    return Raced(claims, found.dropped, sum(num_seeds), num_looks)
+
+
+def claims_something_false(claims, gaps_A, margin):
+    """The same of claims, by index of the arm."""
+    if claims.verdict is ConfirmedVerdict.NO_GAIN and gaps_A.max() >= margin - 1e-9:
+        return True
+    return any(gaps_A[one] * claims.differences[one].estimate.value <= 0 for one in claims.clear)
+
+
+def try_race(world, num_sweeps, seed=0):
+    """Simulate sweeps that race; intervals are those at the end, of dropped arms as they were."""
+    world = replace(world, looks=LOOKS)
+    generator = np.random.default_rng(seed)
+    covered, means_covered, widths, claims, runs = [], [], [], [], []
+    gaps_A = np.array(world.truths) - world.truths[0]
+    for _ in range(num_sweeps):
+        one = raced(world, world.scores(generator))
+        for arm, truth in enumerate(world.truths):
+            mean = one.claims.estimates.mean(arm)
+            means_covered.append(mean.low <= truth <= mean.high)
+            if arm:
+                estimate = one.claims.differences[arm].estimate
+                covered.append(estimate.low <= gaps_A[arm] <= estimate.high)
+                widths.append((estimate.high - estimate.low) / 2)
+        claims.append(claims_something_false(one.claims, gaps_A, world.margin))
+        runs.append(one.num_runs)
+    return Tried(
+        float(np.mean(covered)),
+        float(np.mean(means_covered)),
+        float(np.mean(claims)),
+        100 * float(np.mean(widths)),
+        num_sweeps,
+        float(np.mean(runs)),
+    )

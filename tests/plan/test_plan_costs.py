@@ -13,7 +13,7 @@ from droplora_sweep.plan.costs.work import GPUS
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import survey
-from droplora_sweep.present.contents.plan import calibration_lines, cost_rows
+from droplora_sweep.present.contents.plan import calibration_lines, cost_rows, plan_table
 from droplora_sweep.run.calibration import Calibration
 from droplora_sweep.spec import load_sweep_file
 
@@ -89,6 +89,20 @@ def test_the_confirmation_comes_on_top(rows: Any) -> None:
     assert (
         f", {4 * each:,.1f} for all trials, {6 * each:,.1f} to {9 * each:,.1f} for the"
         in (shown["GPU hours"])
+    )
+
+
+def test_the_limit_of_the_confirmations_gpu_hours_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    confirm = {"rates": 2, "seeds": 3, "max_seeds": 5, "gpu_hours": 12.5}
+    data = {"name": "q", "confirm": confirm, "search": {"num_trials": 4}}
+    file.write_text(yaml.safe_dump({**data, "task": {"benchmarks": ["builtin_choice"]}}))
+    found = survey(load_sweep_file(file, needs_data=False))
+    plan = make_plan(found, [{"CPU": 8.0}], Assumed(None, None, 0.4))
+    shown = {one.cells[0].text: one.cells[1].text for one in plan_table(found, plan).rows}
+    assert shown["confirmation"] == (
+        "6 to 15 further runs of full length, as the search's results ask for, within 12.5 GPU "
+        "hours (`confirm.gpu_hours`); then winners are scored on the test split"
     )
 
 

@@ -12,7 +12,8 @@ from ray.tune.search import Searcher
 
 from droplora_sweep.records.events import Event, EventKind
 from droplora_sweep.records.replay import replay
-from droplora_sweep.run.starting import Finished, Resume, decide_start, gpu_time, spent, wall_time
+from droplora_sweep.run.spending import gpu_time, spent, wall_time
+from droplora_sweep.run.starting import Finished, Resume, decide_start
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.spec import SweepSpec
 from tests.recording import result

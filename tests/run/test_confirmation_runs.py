@@ -95,7 +95,10 @@ def ledger(tmp_path: Path) -> Iterator[LedgerWriter]:
 
 
 def confirm(
-    ledger: LedgerWriter, name: str, should_stop: Callable[[], bool] = lambda: False
+    ledger: LedgerWriter,
+    name: str,
+    should_stop: Callable[[], bool] = lambda: False,
+    may_start: Callable[[], bool] = lambda: True,
 ) -> list[str]:
     """Train the missing runs on two groups; which were leased, in order."""
     confirmation = confirmation_of(ledger.record, ledger.scores)
@@ -110,6 +113,7 @@ def confirm(
             recorder,
             trials_folder=ledger.trials_location,
             capacity=lambda: 2,
+            may_start=may_start,
             should_stop=should_stop,
         )
         recorder.close()
@@ -163,3 +167,17 @@ def test_a_run_is_left_unfinished_where_the_sweep_is_told_to_stop(ledger: Ledger
     # As many as there is capacity for, at the one turn before it was asked again.
     assert 1 <= len(runs) <= 2
     assert all(run.attempts == 1 for run in runs)
+
+
+def test_no_run_starts_beyond_a_limit_and_those_that_have_begun_end(ledger: LedgerWriter) -> None:
+    confirmation = confirmation_of(ledger.record, ledger.scores)
+    assert confirmation is not None
+    begun = queue_of(confirmation, ledger, IDENTITY)[0]
+    ledger.trial_started(begun)
+
+    leased = confirm(ledger, "limited", may_start=lambda: len(ledger.confirm_records()) < 3)
+
+    runs = ledger.confirm_records()
+    assert leased.count(begun.trial_id) == 1
+    assert len(runs) == len(leased) == 3
+    assert all(run.is_finished for run in runs)

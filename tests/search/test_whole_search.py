@@ -16,7 +16,7 @@ import pytest
 
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import SweepOutcome, TrialState
-from droplora_sweep.run.starting import wall_time
+from droplora_sweep.run.spending import wall_time
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 

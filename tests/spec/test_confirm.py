@@ -33,6 +33,7 @@ def problems(*overrides: str) -> list[str]:
             "{seeds: 4, max_runs: 7}",
             "confirm.max_runs: must be at least 8, one rate and p = 0 with `seeds: 4`, got 7",
         ),
+        ("{gpu_hours: 0}", "confirm.gpu_hours: must be greater than 0, got 0"),
         ("{rates: 0}", "confirm.rates: must be in [1, 20], got 0"),
         ("{margin: 1}", "confirm.margin: must be in [0, 1), got 1"),
         ("{examples: test}", "confirm.examples: must be 'new' or 'validation', got 'test'"),

@@ -34,6 +34,7 @@ class Certainty(StrEnum):
     """Certainty of an answer; readers see each value as it is."""
 
     SETTLED = "confirmed"
+    UNLIKELY = "a gain is unlikely to be shown"
     OPEN = "still open"
     HINT = "a hint, not confirmed"
     NOTHING = "nothing to decide"
@@ -42,7 +43,13 @@ class Certainty(StrEnum):
     @property
     def mark(self) -> str:
         """A sign for it that needs no colour."""
-        marks = {"SETTLED": "\u2714", "OPEN": "\u2248", "HINT": "?", "NOTHING": "\u2205"}
+        marks = {
+            "SETTLED": "\u2714",
+            "UNLIKELY": "~",
+            "OPEN": "\u2248",
+            "HINT": "?",
+            "NOTHING": "\u2205",
+        }
         return marks.get(self.name, "\u2013")
 
     @property
@@ -97,9 +104,13 @@ class Answer:
         return FINGERPRINT.sub("", self.trial)
 
 
-SETTLED = frozenset(
-    {ConfirmedVerdict.BETTER, ConfirmedVerdict.WORSE, ConfirmedVerdict.NO_GAIN},
-)
+CERTAINTIES = {
+    ConfirmedVerdict.BETTER: Certainty.SETTLED,
+    ConfirmedVerdict.WORSE: Certainty.SETTLED,
+    ConfirmedVerdict.NO_GAIN: Certainty.SETTLED,
+    ConfirmedVerdict.DROPPED: Certainty.UNLIKELY,
+}
+"""Certainty of a confirmed answer; others are open."""
 
 
 def answers(facts: Facts) -> tuple[Answer, ...]:
@@ -138,7 +149,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
     own = None if shown is None else shown.own_difference
     return Answer(
         subject=decision.benchmark,
-        certainty=Certainty.SETTLED if decision.verdict in SETTLED else Certainty.OPEN,
+        certainty=CERTAINTIES.get(decision.verdict, Certainty.OPEN),
         pruning_rate=used.arm.pruning_rate,
         trial=used.arm.name,
         settings=_settings(facts, used.arm.name),
@@ -151,7 +162,7 @@ def _confirmed(facts: Facts, decision: ConfirmedDecision) -> Answer:
             for one in (*decision.rates, *decision.controls)
             if one.arm.pruning_rate == used.arm.pruning_rate
         ),
-        num_seeds=decision.num_seeds,
+        num_seeds=decision.num_seeds if difference is None else difference.num_seeds,
         verdict=verdict_text(decision),
         adapter=first_run(used.arm, facts.record.confirm_trials) or "",
         split=facts.record.confirmed_on,

@@ -64,12 +64,19 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
     if answers[0].pruning_rate is None:
         command = command_text("status", record.name, storage=storage)
         return NextStep(command, "shows what became of each trial")
+    confirm = record.spec.get("confirm") or {}
+    is_tested = any(trial.is_tested for trial in record.confirm_trials)
+    hours = confirm.get("gpu_hours") if record.confirm_trials and not is_tested else None
+    if hours and kinds & {Certainty.OPEN, Certainty.HINT}:
+        command = _again(storage, record.name, [], [f"confirm.gpu_hours={2 * hours:g}"])
+        return NextStep(command, "continues the confirmation with twice the GPU hours")
     if Certainty.OPEN in kinds:
-        confirm = record.spec["confirm"]
         most = 2 * max(confirm.get("max_seeds") or 0, confirm["seeds"])
         settings = [f"confirm.max_seeds={most}"]
         if confirm.get("max_runs"):
             settings.append("confirm.max_runs=null")
+        if confirm.get("gpu_hours"):
+            settings.append("confirm.gpu_hours=null")
         command = _again(storage, record.name, ["--fork", f"{record.name}-more"], settings)
         purpose = f"takes over what is trained, and adds seeds, up to {most}, where it is open"
         return NextStep(command, purpose)
@@ -96,6 +103,7 @@ def _again(storage: str, name: str, options: list[str], settings: list[str]) -> 
 
 SUREST_FIRST = (
     Certainty.SETTLED,
+    Certainty.UNLIKELY,
     Certainty.OPEN,
     Certainty.HINT,
     Certainty.NOTHING,
@@ -153,6 +161,8 @@ def _advice(kind: Certainty, use: str) -> str:
     match kind:
         case Certainty.SETTLED:
             return f"Use {use}."
+        case Certainty.UNLIKELY:
+            return f"Use {use}: the planned seeds are unlikely to show a gain from pruning."
         case Certainty.OPEN:
             return f"Not settled: use {use} until more runs settle it."
         case Certainty.HINT:

@@ -49,7 +49,10 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.num_confirmed is not None:
         number = format_span(plan.num_confirmed, str)
         runs = f"{number} further runs of full length, as the search's results ask for"
-        yield "confirmation", f"{runs}; then winners are scored on the test split"
+        confirm = sweep.confirm
+        hours = None if confirm is None else confirm.gpu_hours
+        limit = "" if hours is None else f", within {hours:,.3g} GPU hours (`confirm.gpu_hours`)"
+        yield "confirmation", f"{runs}{limit}; then winners are scored on the test split"
     for index, values in enumerate(plan.queued):
         yield "queued first" if index == 0 else "", format_params(values)
     side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "
@@ -230,7 +233,8 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
         share_text = low if low == high else f"{low} to {high}"
         yield (
             f"{share_text} of the sweep is the confirmation: less with `confirm.rates`, "
-            "`confirm.seeds`, `confirm.max_runs`; the search's share with `search.num_trials`"
+            "`confirm.seeds`, `confirm.max_runs`, `confirm.gpu_hours`; the search's share with "
+            "`search.num_trials`"
         )
 
 

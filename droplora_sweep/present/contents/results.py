@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.grounds import UNTRAINED
 from droplora_sweep.analysis.ranking import pareto_front
-from droplora_sweep.analysis.text import arm_labels
+from droplora_sweep.analysis.text import arm_labels, dropped_label
 from droplora_sweep.present.values import (
     DASH,
     format_count,
@@ -121,7 +121,11 @@ def _confirmed_table(decision: ConfirmedDecision, references: Sequence[Reference
         p_value = one.adjusted_p_value
         rows.append(
             row(
-                Cell(labels[one.arm.name], one.arm.name, one.arm == decision.recommended),
+                Cell(
+                    labels[one.arm.name] + dropped_label(one),
+                    one.arm.name,
+                    one.arm == decision.recommended,
+                ),
                 score_cell(one.mean),
                 *(gain_cell(None if each is None else each.estimate) for each in differences),
                 Cell(DASH if p_value is None else f"{p_value:.2g}", value=p_value),

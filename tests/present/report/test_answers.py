@@ -1,9 +1,15 @@
 """The answer that a report gives first."""
 
+from dataclasses import replace
+
 import pytest
 
+from droplora_sweep.analysis.confirmed import Rule, decide
 from droplora_sweep.present.contents.answers import Certainty, answers
 from droplora_sweep.present.contents.headline import headline
+from droplora_sweep.present.contents.results import confirmed_tables
+from tests.analysis.racing.test_race import ARMS, LOOKS
+from tests.analysis.racing.test_race import raced as race_of
 
 from .conftest import Sweep, confirm
 
@@ -149,3 +155,29 @@ def test_the_settings_that_go_with_the_rate_are_named(alone):
     assert shown.settings == "With rank 16, learning rate 0.0003 (as t0001)."
     _, shown = first(alone, confirm({0.0: 0.5, 0.2: 0.7}))
     assert shown.settings == "With rank 16, learning rate 0.0003 (as t0001)."
+
+
+def raced(truths):
+    found = race_of(truths)
+    decision = decide(found.table, "choice", ARMS, Rule(LOOKS), found.dropped)
+    return replace(decision, benchmark="arc")
+
+
+def test_where_every_rate_was_dropped_p_0_is_used_and_no_rate_is_called_worse(alone):
+    alone.trial(0.0, 0.5)
+    answer, shown = first(alone, raced([0.65, 0.6, 0.5]))
+    assert answer.certainty is shown.certainty is Certainty.UNLIKELY
+    assert shown.advice == (
+        "Use no pruning (p = 0): the planned seeds are unlikely to show a gain from pruning."
+    )
+    assert shown.sure == "a gain is unlikely to be shown"
+    assert "In arc: p = 0.2 and 0.4 are unlikely to be shown better than p = 0." in shown.reason
+    assert "worse" not in answer.sentence
+
+
+def test_a_dropped_rate_keeps_its_row_which_says_when_it_was_dropped(alone):
+    alone.trial(0.0, 0.5)
+    [table] = confirmed_tables(alone.facts([raced([0.6, 0.66, 0.3])]))
+    labels = [each.cells[0].text for each in table.rows if not each.is_aside]
+    assert labels == ["p = 0", "p = 0.2", "p = 0.4, dropped after 3 seeds"]
+    assert all(each.cells[2].text for each in table.rows[1:3])

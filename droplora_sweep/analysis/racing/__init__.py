@@ -1,0 +1,1 @@
+"""Racing: the arms of a comparison that get no more seeds."""

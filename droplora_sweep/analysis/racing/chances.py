@@ -20,6 +20,7 @@ from droplora_sweep.analysis.interim import MOST_DF, chi_squares
 from droplora_sweep.analysis.variance_components import combined_df
 
 if TYPE_CHECKING:
+    from droplora_sweep.analysis.evidence import Array
     from droplora_sweep.analysis.variance_components import Difference
 
 
@@ -58,7 +59,7 @@ def _chance(
     each_N = difference.seed_variance * difference.num_seeds * difference.seed_df / chi_squares_N
     by_seeds_N = each_N / num_seeds
     errors_N = np.sqrt(by_seeds_N + difference.example_variance)
-    needed_N = num_errors
+    needed_N: Array | float = num_errors
     if level is not None:
         seed_df = difference.seed_df * (num_seeds - 1) / max(difference.num_seeds - 1, 1)
         df_N = combined_df(by_seeds_N, seed_df, difference.example_variance)

@@ -133,14 +133,14 @@ def runs_of_fixed_seeds(found):
 
 def line(name, found, equal):
     parts = [f"{label} {one.correct:.0%} {one.num_runs:.1f}" for label, one in found.items()]
-    ratio = found["race"].num_runs / equal
-    return f"{name}: {'; '.join(parts)}; as right with {equal:.0f} fixed runs, {ratio:.2f} of them"
+    shown = "more than 48" if np.isinf(equal) else f"{equal:.0f}"
+    return f"{name}: {'; '.join(parts)}; as right as {shown} runs with fixed seeds"
 
 
 NO_GAIN = {name for name, world in WORLDS.items() if max(world.truths) == world.truths[0]}
-LARGEST_LOSS = 0.06
-"""Right decisions that a race may lose against the same looks for all arms; two standard errors of
-a difference between shares of the same 200 sweeps are below 4 points."""
+LARGEST_LOSS = 0.09
+"""Right decisions that a race may lose against the same looks for all arms: 5 points, and 4 that are
+two standard errors of a difference between shares of the same 200 sweeps."""
 
 
 def check(name, num_sweeps):

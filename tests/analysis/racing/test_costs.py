@@ -139,8 +139,8 @@ def line(name, found, equal):
 
 NO_GAIN = {name for name, world in WORLDS.items() if max(world.truths) == world.truths[0]}
 LARGEST_LOSS = 0.09
-"""Right decisions that a race may lose against the same looks for all arms: 5 points, and 4 that are
-two standard errors of a difference between shares of the same 200 sweeps."""
+"""Right decisions that a race may lose against the same looks for all arms: 5 points, and 4 as two
+standard errors of a difference between shares of the same 200 sweeps."""
 
 
 def check(name, num_sweeps):

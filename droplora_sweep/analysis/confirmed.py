@@ -191,7 +191,7 @@ class ConfirmedDecision:
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """What the runs of a comparison show by its rule.
+    """Evidence that the runs of a comparison give, by its rule.
 
     Attributes:
         arms: Those that can be compared, by pruning rate.

@@ -82,8 +82,13 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
         return NextStep(command, purpose)
     can_confirm = any(one.pruned is not None for one in facts.decisions)
     if Certainty.HINT in kinds and can_confirm and not facts.record.confirm_trials:
-        command = _again(storage, record.name, [], ["confirm={examples: validation}"])
-        purpose = "trains the best settings and p = 0 again with new seeds, and decides"
+        command = _again(
+            storage, record.name, [], ["confirm={examples: validation, max_seeds: 12}"]
+        )
+        purpose = (
+            "trains the best settings and p = 0 again with new seeds, up to 12 where it is open, "
+            "and decides"
+        )
         return NextStep(command, purpose)
     task = answers[0].subject
     output = f"{record.name}-{task}"

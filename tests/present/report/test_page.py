@@ -280,7 +280,8 @@ def test_a_search_for_several_objectives_shows_its_front():
     [
         (
             None,
-            "run results/demo/sweep.yaml --set 'confirm={examples: validation}' trains the best",
+            "run results/demo/sweep.yaml --set 'confirm={examples: validation, max_seeds: 12}' "
+            "trains the best",
         ),
         ({"seeds": 3}, "The confirmation has not reached a decision yet."),
     ],

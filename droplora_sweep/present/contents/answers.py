@@ -34,7 +34,7 @@ class Certainty(StrEnum):
     """Certainty of an answer; readers see each value as it is."""
 
     SETTLED = "confirmed"
-    UNLIKELY = "a gain is unlikely to be shown"
+    UNLIKELY = "gain unlikely, not ruled out"
     OPEN = "still open"
     HINT = "a hint, not confirmed"
     NOTHING = "nothing to decide"

@@ -170,7 +170,7 @@ def test_where_every_rate_was_dropped_p_0_is_used_and_no_rate_is_called_worse(al
     assert shown.advice == (
         "Use no pruning (p = 0): the planned seeds are unlikely to show a gain from pruning."
     )
-    assert shown.sure == "a gain is unlikely to be shown"
+    assert shown.sure == "gain unlikely, not ruled out"
     assert "In arc: p = 0.2 and 0.4 are unlikely to be shown better than p = 0." in shown.reason
     assert "worse" not in answer.sentence
 

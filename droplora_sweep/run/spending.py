@@ -98,9 +98,7 @@ def gpu_time(
 
 
 def _time_of(trial: TrialRecord, record: SweepRecord, now: datetime | None = None) -> timedelta:
-    times = (
-        _gpu_time(record, now, trial.starts, began, ended) for began, ended in trial.spans
-    )
+    times = (_gpu_time(record, now, trial.starts, began, ended) for began, ended in trial.spans)
     return sum(times, timedelta())
 
 

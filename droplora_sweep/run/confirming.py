@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.analysis.progress import ConfirmationProgress
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
-    from droplora_sweep.spec import SweepSpec, TrialSpec
+    from droplora_sweep.spec import ConfirmSpec, SweepSpec, TrialSpec
 
 
 HELD_ADVICE = (

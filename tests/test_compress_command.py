@@ -12,6 +12,7 @@ from safetensors.torch import load
 
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.results import score
+from droplora_sweep.evaluation.sequences import collate
 from droplora_sweep.export.compression import MARGIN, RankPoint, lowest_kept
 from droplora_sweep.ledger.files import verify_adapter
 from droplora_sweep.ledger.writer import LedgerWriter
@@ -19,7 +20,7 @@ from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import collate, encode
+from droplora_sweep.training.data import encode
 from droplora_sweep.training.loop import response_loss
 from tests.recording import planned
 

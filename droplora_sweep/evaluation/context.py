@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.scorers.choice import ANSWER_PREFIX
 
+from .tokens import prompt_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,43 +18,6 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec.evaluation import EvaluationSpec, LongPromptPolicy
     from droplora_sweep.tasks.task import Benchmark, ScoredSplit, Task
-
-
-_PROBE = "a"
-
-
-def prompt_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Return the token ids that a model is given to continue.
-
-    What a tokenizer puts before a text stays. What it appends, as some append EOS, is left out: it
-    would stand between prompt and response. A text that begins with BOS itself has it once.
-
-    Args:
-        tokenizer: Any.
-        texts: Prompts, or prompts with their responses.
-    """
-    if not texts:
-        return []
-    num_appended = _num_appended(tokenizer)
-    rows: list[list[int]] = tokenizer(list(texts))["input_ids"]
-    return [_with_one_bos(row[: len(row) - num_appended], tokenizer.bos_token_id) for row in rows]
-
-
-def _num_appended(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the number of tokens that a tokenizer appends to a text."""
-    plain: list[int] = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
-    whole: list[int] = tokenizer(_PROBE)["input_ids"]
-    for num_before in range(len(whole) - len(plain) + 1):
-        if whole[num_before : num_before + len(plain)] == plain:
-            return len(whole) - num_before - len(plain)
-    return 0
-
-
-def _with_one_bos(row: list[int], bos_id: int | None) -> list[int]:
-    start = 0
-    while bos_id is not None and row[start : start + 2] == [bos_id, bos_id]:
-        start += 1
-    return row[start:]
 
 
 @dataclass(frozen=True)

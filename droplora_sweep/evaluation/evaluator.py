@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.scorers.choice import ANSWER_PREFIX
@@ -15,6 +16,7 @@ from .answering import (
 )
 from .context import are_options_scored, fitted_prompts, model_context
 from .generation import TransformersGenerator, only_read, rank_share
+from .likelihood import reference_likelihoods
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,8 +88,35 @@ def evaluate(
         for benchmark in task.benchmarks:
             share = _share(benchmark, benchmark.examples(split), answerer, rank, world_size)
             if share.examples:
-                results += _answer(share, answerer)
+                answered = _answer(share, answerer)
+                has_references = spec.likelihood and not benchmark.scorer.is_rated
+                results += (
+                    _with_likelihoods(answered, share, answerer) if has_references else answered
+                )
     return results
+
+
+def _with_likelihoods(
+    results: list[ExampleResult], share: Share, answerer: Answerer
+) -> list[ExampleResult]:
+    """Return the results with the likelihood of each example's reference."""
+    found = reference_likelihoods(
+        answerer.model,
+        answerer.tokenizer,
+        [(text, one.output) for text, one in zip(share.texts, share.examples, strict=True)],
+        context=model_context(answerer.model),
+        batch_size=answerer.spec.batch_size,
+        max_batch_tokens=answerer.spec.max_batch_tokens,
+    )
+    known = {
+        example.digest: {
+            "reference_log_probability": one.log_probability,
+            "reference_bytes": one.num_bytes,
+        }
+        for example, one in zip(share.examples, found, strict=True)
+        if one is not None
+    }
+    return [replace(result, **known.get(result.example_id, {})) for result in results]
 
 
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .context import prompt_tokens
 from .generation import batches, pad_left
+from .tokens import prompt_tokens, response_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,9 @@ def option_tokens(
         responses: Distinct texts; at least one.
     """
     [start] = prompt_tokens(tokenizer, [prompt])
-    sequences = [_behind(tokenizer, prompt, start, response) for response in responses]
+    pairs = [(prompt, response) for response in responses]
+    behind = response_tokens(tokenizer, pairs, [start] * len(pairs))
+    sequences = [tuple(tokens) for tokens in behind]
     if any(one != other and other[: len(one)] == one for one in sequences for other in sequences):
         sequences = [(*sequence, tokenizer.eos_token_id) for sequence in sequences]
     num_shared = min(map(len, sequences)) - 1
@@ -111,16 +113,6 @@ def score_options(
         for row, index in enumerate(batch):
             scores[index] = _choose([logs_BS[row] for logs_BS in logs_OBS], options.suffixes)
     return [scores[index] for index in range(len(prompts))]
-
-
-def _behind(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, start: list[int], response: str
-) -> tuple[int, ...]:
-    # A token across the border (some tokenizers join them) is not what follows the prompt's.
-    [whole] = prompt_tokens(tokenizer, [prompt + response])
-    if whole[: len(start)] == start:
-        return tuple(whole[len(start) :])
-    return tuple(tokenizer(response, add_special_tokens=False)["input_ids"])
 
 
 def _suffix_log_probabilities(

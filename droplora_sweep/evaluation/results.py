@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from droplora_sweep.spec.metric_names import PASS_AT, RATING, UNPARSABLE, UNRATED, score_name
+from droplora_sweep.spec.metric_names import (
+    MEAN,
+    PASS_AT,
+    RATING,
+    UNPARSABLE,
+    UNRATED,
+    likelihood_name,
+    score_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,6 +52,9 @@ class ExampleResult:
         rating: A judge's, in [1, 10]; None where it is missing, or no judge was asked.
         note: Reason why the rating is missing; None where it is not.
         credit: Score in [0, 1] of a response that may be right in part (see ``Answer``).
+        reference_log_probability: Of the example's reference response and EOS under the model, in
+            nats (see ``likelihood``); None where it was not measured, or there is no reference.
+        reference_bytes: The reference's length in UTF-8; None likewise.
     """
 
     benchmark: str
@@ -61,6 +72,8 @@ class ExampleResult:
     rating: float | None = None
     note: str | None = None
     credit: float | None = None
+    reference_log_probability: float | None = None
+    reference_bytes: int | None = None
 
     @property
     def score(self) -> float | None:
@@ -144,6 +157,32 @@ def score(results: Iterable[ExampleResult]) -> dict[str, float]:
     return {**scores, "mean": fmean(scores.values())}
 
 
+def bits_per_byte(
+    references: Iterable[tuple[str, str, float | None, int | None]],
+) -> dict[str, float]:
+    """Return the references' bits per byte by benchmark, and ``mean``, their unweighted mean.
+
+    Of a benchmark it is the sum of all bits over the sum of all bytes, as lm-evaluation-harness
+    has ``bits_per_byte``: lower is better, and it does not depend on the tokenizer. Benchmarks
+    without references are left out, also of the mean; where no benchmark has any it is empty.
+
+    Args:
+        references: Benchmark, example id, log-probability in nats and number of bytes, as
+            ``ExampleResult`` has them; an example may be given several times, alike.
+    """
+    known: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)
+    for benchmark, example_id, log_probability, num_bytes in references:
+        if log_probability is not None and num_bytes is not None:
+            known[benchmark][example_id] = log_probability, num_bytes
+    found = {
+        name: -math.fsum(one for one, _ in examples.values())
+        / math.log(2)
+        / sum(num_bytes for _, num_bytes in examples.values())
+        for name, examples in sorted(known.items())
+    }
+    return {**found, MEAN: fmean(found.values())} if found else {}
+
+
 def count_unparsable(results: Iterable[ExampleResult]) -> dict[str, int]:
     """Count the responses without an answer of each benchmark that reads answers."""
     counts: Counter[str] = Counter()
@@ -225,6 +264,8 @@ def result_metrics(
 
     * ``val/<benchmark>`` and ``val/mean``: scores in [0, 1] (see ``score``); ``confirm/`` and
       ``test/`` for the other splits, so that none is taken for another.
+    * ``bits_per_byte/val/<benchmark>`` and ``bits_per_byte/val/mean``: of the references, where
+      their likelihood was measured (see ``bits_per_byte``); lower is better.
     * ``unparsable/<benchmark>``: responses from which no answer could be read.
     * ``rating/<benchmark>``: a judge's mean rating over all turns' answers, 1 to 10, as MT-Bench
       is published; ``rating/<benchmark>/turn1`` and ``turn2`` are those of one turn.
@@ -235,6 +276,13 @@ def result_metrics(
     """
     metrics = {score_name(name, split): value for name, value in score(results).items()}
     metrics |= {UNPARSABLE + name: float(n) for name, n in count_unparsable(results).items()}
+    metrics |= {
+        likelihood_name(name, split): value
+        for name, value in bits_per_byte(
+            (one.benchmark, one.example_id, one.reference_log_probability, one.reference_bytes)
+            for one in results
+        ).items()
+    }
     return {**metrics, **_ratings(results), **_pass_at_k(results, sampling)}
 
 

@@ -87,7 +87,7 @@ class AdapterScorer:
         """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
         choices = tuple(one for one in self._task.benchmarks if one.scorer.closed_answers)
         task = replace(self._task, benchmarks=choices)
-        update = {"choice": "generate", "protocol": "paper"}
+        update = {"choice": "generate", "protocol": "paper", "likelihood": False}
         spec = self._evaluation.model_copy(update=update)
         with self._adapted(adapter) as model:
             return evaluate(model, self._tokenizer, task, spec, split=split)

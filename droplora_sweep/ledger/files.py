@@ -59,6 +59,8 @@ COLUMNS = (
     "turn",
     "prompt_digest",
     "note",
+    "reference_log_probability",
+    "reference_bytes",
 )
 
 
@@ -82,6 +84,22 @@ def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
     """Each example's score in [0, 1], or None where it is missing, by benchmark and example id."""
     columns = _table(path, ("benchmark", "example_id", "score")).to_pydict()
     return example_scores(zip(*columns.values(), strict=True))
+
+
+def read_references(path: Path) -> dict[str, dict[str, tuple[float, int]]]:
+    """The likelihood of each example's reference, by benchmark and example id.
+
+    That is its log-probability in nats and its bytes (see ``ExampleResult``). Examples without are
+    left out, and so are benchmarks; a file without any gives {}.
+    """
+    names = ("benchmark", "example_id", "reference_log_probability", "reference_bytes")
+    found: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)
+    for benchmark, example_id, log_probability, num_bytes in zip(
+        *_table(path, names).to_pydict().values(), strict=True
+    ):
+        if log_probability is not None and num_bytes is not None:
+            found[benchmark][example_id] = log_probability, num_bytes
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -142,7 +160,7 @@ def _schema() -> pa.Schema:
 
     text, real, whole = pa.string(), pa.float64(), pa.int32()
     first = (text, text, text, text, text, pa.bool_(), whole, real, text)
-    types = (*first, real, real, whole, whole, text, text)
+    types = (*first, real, real, whole, whole, text, text, real, whole)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

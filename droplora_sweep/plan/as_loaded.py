@@ -146,7 +146,7 @@ def look_at_loaded(
 
 def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
     """Refuse sequences beyond the last learned position."""
-    from droplora_sweep.training.data import PAD_MULTIPLE
+    from droplora_sweep.evaluation.sequences import PAD_MULTIPLE
 
     if num_positions is None:
         return

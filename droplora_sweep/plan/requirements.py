@@ -14,7 +14,7 @@ from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.fidelity import MODEL_PATH, NUM_TRAIN
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.methods import method_of
-from droplora_sweep.spec.metric_names import score_name
+from droplora_sweep.spec.metric_names import MEAN, is_likelihood, subject_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
     METHOD,
@@ -198,9 +198,25 @@ def check_sampler_class(sweep: SweepSpec) -> None:
 def check_validated(sweep: SweepSpec, splits: Mapping[str, Mapping[str, int]]) -> list[Fault]:
     """Refuse to search on a benchmark that has no validation examples."""
     tested_only = [name for name, sizes in splits.items() if not sizes.get("validation")]
-    if sweep.search.metric not in map(score_name, tested_only):
+    if subject_of(sweep.search.metric) not in tested_only:
         return []
     problem = f"must be of a benchmark with validation examples, got {sweep.search.metric!r}"
+    return [Fault("", "search.metric", problem)]
+
+
+def check_references(sweep: SweepSpec, task: Task) -> list[Fault]:
+    """Refuse to search by the likelihood of references where there are none."""
+    metric = sweep.search.metric
+    subject = subject_of(metric)
+    has_references = any(
+        example.output.strip()
+        for benchmark in task.benchmarks
+        if subject in (benchmark.name, MEAN) and not benchmark.scorer.is_rated
+        for example in benchmark.validation
+    )
+    if not is_likelihood(metric) or has_references:
+        return []
+    problem = f"must be of a benchmark whose examples have reference responses, got {metric!r}"
     return [Fault("", "search.metric", problem)]
 
 

@@ -34,6 +34,7 @@ from .requirements import (
     check_backend,
     check_fidelity,
     check_judged,
+    check_references,
     check_sampler_class,
     check_sampling,
     check_smaller,
@@ -160,6 +161,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         splits, num_training_examples = split_sizes(task), len(task.training_examples())
         num_judged = sum(len(one.validation) for one in task.benchmarks if one.scorer.is_rated)
         faults += check_answers(spec, task)
+        faults += check_references(spec, task)
         faults += check_golds(task, spec.evaluation.protocol, published=tuple(BENCHMARKS))
     fidelity = spec.search.fidelity or FidelitySpec()
     num_searched = {

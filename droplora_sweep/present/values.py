@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.analysis.estimate import Estimate
+from droplora_sweep.spec.metric_names import is_likelihood
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
 
@@ -28,6 +29,17 @@ def format_score(value: Estimate | float | None) -> str:
     """Return an accuracy: ``61.1 %``."""
     number = value.value if isinstance(value, Estimate) else value
     return DASH if number is None or math.isnan(number) else f"{100 * number:.1f} %"
+
+
+def format_metric(metric: str, value: float | None) -> str:
+    """Return what a search follows: a score in percent, or bits per byte.
+
+    >>> format_metric("val/mean", 0.611), format_metric("bits_per_byte/val/mean", 0.0415)
+    ('61.1 %', '0.0415')
+    """
+    if not is_likelihood(metric) or value is None or math.isnan(value):
+        return format_score(value)
+    return f"{value:.4f}"
 
 
 def format_interval(value: Estimate | float | None) -> str:

@@ -311,7 +311,7 @@ class PastTrial:
         origin: The sweep and the trial: ``first/t0007-3f2a91bc``.
         drawn: Searched values as drawn.
         state: COMPLETE or STOPPED.
-        scores: The new sweep's metric at each evaluation, by its number; finite.
+        scores: What the new sweep's search maximises at each evaluation, by its number; finite.
         taken_over: Its id in the fork, which has its results as its own: it is the same trial
             there. None for one that only informs.
         is_prior: True where it came by ``search.warm_start``: it informs the sampler, and no rung.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
@@ -12,6 +11,7 @@ from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.search.rules import Member, next_exploit
 from droplora_sweep.spec import baselines, resolve
 from droplora_sweep.spec.fields import get_field
+from droplora_sweep.spec.metric_names import search_value
 from droplora_sweep.storage.object_store import below
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
@@ -42,7 +42,7 @@ def members_of(record: SweepRecord, sweep: SweepSpec) -> tuple[Member, ...]:
             name=trial.trial_id,
             number=trial.number,
             scores={
-                each.number: each.metrics.get(sweep.search.metric, math.nan)
+                each.number: search_value(sweep.search.metric, each.metrics)
                 for each in trial.evaluations
             },
             settings={

@@ -24,7 +24,7 @@ from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import EarlierTrial, PastTrial, StartingPoint, TrialState
 from droplora_sweep.spec import TrialSpec, active_order, is_active, resolve
 from droplora_sweep.spec.fields import get_field
-from droplora_sweep.spec.metric_names import MEAN, score_name
+from droplora_sweep.spec.metric_names import MEAN, score_name, search_value
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.space import field_value
 from droplora_sweep.storage.mirror import local_storage
@@ -107,14 +107,15 @@ def warm_start(
     for source, trials in zip(sweep.search.warm_start, sources, strict=True):
         informing: list[_Scored] = []
         others: list[_Scored] = []
+        has_metric = any(sweep.search.metric in trial.metrics for trial in trials)
+        metric = sweep.search.metric if has_metric else score_name(MEAN)
         for trial in trials:
             read = _values(trial, sweep)
-            mean = trial.metrics.get(score_name(MEAN), np.nan)
-            score = trial.metrics.get(sweep.search.metric, mean)
+            score = search_value(metric, trial.metrics)
             if read is None or not np.isfinite(score):
                 continue
             values, is_same = read
-            is_same = is_same and _has_same_data(trial.digests, digests)
+            is_same = is_same and has_metric and _has_same_data(trial.digests, digests)
             (informing if is_same else others).append(_Scored(float(score), trial.origin, values))
         if sweep.search.is_multi_objective:
             # Its trials have more values than the score.

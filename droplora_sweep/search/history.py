@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.spec.metric_names import TRAIN_SECONDS
+from droplora_sweep.spec.metric_names import TRAIN_SECONDS, search_value
 from droplora_sweep.spec.search import objective_values
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class TrialHistory:
         name: Its id, or that of the trial of another sweep that it is known from.
         drawn: Searched values as drawn.
         state: Its state; FAILED also where its score is not finite.
-        scores: The search's metric at each evaluation, by its number; finite.
+        scores: What the search maximises (see ``search_value``) at each evaluation, by its
+            number; finite.
         outcomes: Each example's score by benchmark, by evaluation, where the ledger has them.
         values: Its value of each of several objectives; None with one, and where one is missing.
         seconds: Seconds of training that each evaluation took since the one before.
@@ -106,7 +107,7 @@ def search_history(record: SweepRecord, metric: str) -> SearchHistory:
     Args:
         record: The sweep; one without trials gives an empty history. Of its trials, those of the
             search stage are known.
-        metric: The search's metric, which it maximises.
+        metric: The search's metric.
     """
     past = {each.number: _of_past(each) for each in record.past}
     trials = record.search_trials
@@ -134,7 +135,7 @@ def trial_history(trial: TrialRecord, metric: str, objectives: Sequence[str] = (
     So does one that the sampler is to learn nothing from, one without a finite value of every
     objective, where there are several, and one that was stopped then (see ``search.study``).
     """
-    scores = {each.number: each.metrics.get(metric, math.nan) for each in trial.evaluations}
+    scores = {each.number: search_value(metric, each.metrics) for each in trial.evaluations}
     finite = {number: score for number, score in scores.items() if math.isfinite(score)}
     seconds = {
         each.number: each.metrics[TRAIN_SECONDS]

@@ -35,7 +35,7 @@ class Scored:
     """One evaluation of a trial.
 
     Attributes:
-        score: The search's metric, finite.
+        score: What the search maximises (see ``search_value``), finite.
         outcomes: Each example's score by benchmark, in one order for all trials.
     """
 
@@ -105,7 +105,7 @@ class Member:
     Attributes:
         name: Its id.
         number: Its number in the study.
-        scores: The search's metric at each evaluation, by its number; may hold NaN.
+        scores: What the search maximises at each evaluation, by its number; may hold NaN.
         settings: The searched values that it trained with up to each evaluation, by its number.
         is_baseline: It keeps its values: the others are compared with it.
     """

@@ -16,6 +16,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from droplora_sweep.records.messages import EVALUATION, Evaluated, message_of, submission_of
 from droplora_sweep.spec import AshaSpec, FutilitySpec, HyperbandSpec, MedianSpec
+from droplora_sweep.spec.metric_names import search_value
 
 from .rules import Scored, below_median, bracket_of, is_futile
 
@@ -36,6 +37,9 @@ BASELINE = "is_baseline"
 
 NUMBER = "number"
 """In a trial's config: its number in the study."""
+
+_VALUE = "search_value"
+"""In what Tune's ASHA is given: what the search maximises."""
 
 
 def is_paired(sweep: SweepSpec) -> bool:
@@ -89,7 +93,7 @@ class _Halving(FIFOScheduler):
 
     def __init__(self, sweep: SweepSpec, options: AshaSpec | HyperbandSpec) -> None:
         super().__init__()
-        self._scored = sweep.search.metric
+        self._metric = sweep.search.metric
         self._factor = options.reduction_factor
         self._brackets: list[AsyncHyperBandScheduler] = []
         num_evaluations = sweep.evaluation.num_evaluations
@@ -97,7 +101,7 @@ class _Halving(FIFOScheduler):
         while grace <= num_evaluations:
             bracket = AsyncHyperBandScheduler(
                 EVALUATION,
-                self._scored,
+                _VALUE,
                 mode="max",
                 grace_period=grace,
                 reduction_factor=self._factor,
@@ -116,9 +120,7 @@ class _Halving(FIFOScheduler):
         entry: Any = _Entry(trial.name)
         bracket.on_trial_add(controller, entry)
         for evaluation, score in sorted(trial.decided_scores.items()):
-            bracket.on_trial_result(
-                controller, entry, {EVALUATION: evaluation, self._scored: score}
-            )
+            bracket.on_trial_result(controller, entry, {EVALUATION: evaluation, _VALUE: score})
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         bracket, entry = self._place(trial)
@@ -127,22 +129,32 @@ class _Halving(FIFOScheduler):
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> str:
-        if not math.isfinite(result.get(self._scored, 0.0)):
-            # In a rung, one infinity would stop all others.
+        known = self._known(result)
+        if known is None:
             return TrialScheduler.CONTINUE
         bracket, entry = self._place(trial)
-        decision = bracket.on_trial_result(tune_controller, entry, result)
+        decision = bracket.on_trial_result(tune_controller, entry, known)
         return TrialScheduler.CONTINUE if trial.config[BASELINE] else str(decision)
 
     def on_trial_complete(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
     ) -> None:
         bracket, entry = self._place(trial)
-        bracket.on_trial_complete(tune_controller, entry, result)
+        bracket.on_trial_complete(tune_controller, entry, self._known(result) or {})
 
     def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
         bracket, entry = self._place(trial)
         bracket.on_trial_remove(tune_controller, entry)
+
+    def _known(self, result: Mapping[str, Any]) -> dict[str, float] | None:
+        """Return what rungs know of a result; None of one that gives them nothing to compare."""
+        message = message_of(result)
+        if not isinstance(message, Evaluated):
+            return None
+        value = search_value(self._metric, message.evaluation.metrics)
+        # In a rung, one infinity would stop all others.
+        known = {EVALUATION: message.evaluation.number, _VALUE: value}
+        return known if math.isfinite(value) else None
 
     def _place(self, trial: Trial) -> tuple[AsyncHyperBandScheduler, Any]:
         """Return a trial's bracket and its entry there: ASHA reads no more of it than its id."""
@@ -158,7 +170,7 @@ class _RuleScheduler(FIFOScheduler):
 
     def __init__(self, sweep: SweepSpec, rule: Rule, grace_evaluations: int) -> None:
         super().__init__()
-        self._score_metric = sweep.search.metric
+        self._metric = sweep.search.metric
         self._num_evaluations = sweep.evaluation.num_evaluations
         self._rule = rule
         self._grace_evaluations = grace_evaluations
@@ -177,7 +189,7 @@ class _RuleScheduler(FIFOScheduler):
         if not isinstance(message, Evaluated):
             return TrialScheduler.CONTINUE
         evaluation, name = message.evaluation, submission_of(trial.config).trial_id
-        score = evaluation.metrics.get(self._score_metric, math.nan)
+        score = search_value(self._metric, evaluation.metrics)
         if not math.isfinite(score):
             return TrialScheduler.CONTINUE
         self._histories[name][evaluation.number] = Scored(score, evaluation.outcomes)

@@ -13,7 +13,7 @@ from optuna.trial import TrialState as OptunaState
 from droplora_sweep import private_api
 from droplora_sweep.records.messages import Evaluated, Stopped
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.spec.metric_names import TRAIN_SECONDS
+from droplora_sweep.spec.metric_names import TRAIN_SECONDS, search_value
 from droplora_sweep.spec.search import objective_values
 
 from .proposal import distribution
@@ -55,7 +55,7 @@ class StudyReporter:
         if isinstance(message, Evaluated):
             evaluation = message.evaluation
             self._count(trial, evaluation)
-            score = evaluation.metrics.get(self._metric, math.nan)
+            score = search_value(self._metric, evaluation.metrics)
             if math.isfinite(score) and not message.is_repeated and not self._objectives:
                 trial.report(score, step=evaluation.number)
 
@@ -77,7 +77,7 @@ class StudyReporter:
             last = message.evaluation
         elif isinstance(message, Stopped):
             last = message.last
-        if last is None or not math.isfinite(last.metrics.get(self._metric, math.nan)):
+        if last is None or not math.isfinite(search_value(self._metric, last.metrics)):
             self._study.tell(trial, state=OptunaState.FAIL)
             return None
         if isinstance(message, Stopped) or not last.is_last:
@@ -104,7 +104,7 @@ class StudyReporter:
 
     def _values(self, number: int, metrics: Mapping[str, float]) -> Reported:
         if not self._objectives:
-            return metrics[self._metric]
+            return search_value(self._metric, metrics)
         seconds = math.fsum(self._seconds[number].values())
         return objective_values(self._objectives, metrics, seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -153,6 +153,11 @@ class EvaluationSpec(SpecModel):
     """Way of answering choices: by decoding, or by scoring the options under the model, which
     gives the option that greedy decoding among the options alone would, at a fraction of the
     time."""
+    likelihood: bool = False
+    """Measure how likely each example's reference response is, in one forward pass without
+    decoding: ``bits_per_byte/val/<benchmark>``, which ``search.metric`` may name. Examples without
+    a reference, as those of ``scoring: judge``, have none. It costs as much as reading the prompts
+    once more: two fifths of the built-in tasks' decoding, and as much as scored options."""
     sampling: SamplingSpec | None = None
     """Draw several responses to each prompt of a code benchmark: its score is then the estimate of
     pass@1; null decodes greedily. Other benchmarks are decoded greedily in any case, and a task
@@ -177,3 +182,12 @@ class EvaluationSpec(SpecModel):
     """Share of the GPU's memory that vLLM may use for weights and KV cache."""
     allow_unsandboxed_code: bool = False
     """Run code answers without a sandbox where this machine offers none, instead of refusing."""
+
+    def canonical(self) -> dict[str, Any]:
+        """Its fields as JSON that change a trial's result: of a judge, what rates.
+
+        Where no likelihood is measured that is left out, as it was when none could be.
+        """
+        judge = None if self.judge is None else self.judge.what_rates()
+        unused = set() if self.likelihood else {"likelihood"}
+        return self.model_dump(mode="json", exclude=unused) | {"judge": judge}

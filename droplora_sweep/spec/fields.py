@@ -33,6 +33,7 @@ SHARED = (
     "evaluation.split",
     "evaluation.protocol",
     "evaluation.choice",
+    "evaluation.likelihood",
     "evaluation.held_out_text",
     "evaluation.on_long_prompt",
     "evaluation.backend",

@@ -7,6 +7,7 @@ mean over benchmarks.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ UNRATED: Final = "unrated/"
 """Beginning of a benchmark's number of answers without a rating."""
 PASS_AT: Final = "pass_at_"
 """Beginning of ``pass_at_<k>/<benchmark>``; MLflow takes no ``@`` in a name."""
+BITS_PER_BYTE: Final = "bits_per_byte/"
+"""Beginning of ``bits_per_byte/<split>/<subject>``: the likelihood of reference responses."""
 
 
 def score_name(subject: str, split: str = "validation") -> str:
@@ -75,13 +78,46 @@ def score_name(subject: str, split: str = "validation") -> str:
     return f"{SPLIT_PREFIXES[split]}/{subject}"
 
 
-def subject_of(metric: str) -> str:
-    """Return the benchmark, or ``mean``, that a score on the validation split is of.
+def likelihood_name(subject: str, split: str = "validation") -> str:
+    """Return the name of the references' bits per byte.
 
-    >>> subject_of("val/gsm8k")
-    'gsm8k'
+    >>> likelihood_name("gsm8k"), likelihood_name("mean", "test")
+    ('bits_per_byte/val/gsm8k', 'bits_per_byte/test/mean')
     """
-    return metric.removeprefix(score_name(""))
+    return f"{BITS_PER_BYTE}{score_name(subject, split)}"
+
+
+def subject_of(metric: str) -> str:
+    """Return the benchmark, or ``mean``, that a search's metric is of.
+
+    >>> subject_of("val/gsm8k"), subject_of("bits_per_byte/val/gsm8k")
+    ('gsm8k', 'gsm8k')
+    """
+    return metric.removeprefix(BITS_PER_BYTE).removeprefix(score_name(""))
+
+
+def is_likelihood(metric: str) -> bool:
+    """Return True for the references' bits per byte, of which less is better.
+
+    >>> is_likelihood("bits_per_byte/val/mean"), is_likelihood("val/mean")
+    (True, False)
+    """
+    return metric.startswith(BITS_PER_BYTE)
+
+
+def search_value(metric: str, metrics: Mapping[str, float]) -> float:
+    """Return what a search maximises: its metric, or the negative where less of it is better.
+
+    Samplers, stopping rules, populations and warm starts compare trials by it alone. It is NaN
+    where the metric is missing.
+
+    >>> search_value("val/mean", {"val/mean": 0.5})
+    0.5
+    >>> search_value("bits_per_byte/val/mean", {"bits_per_byte/val/mean": 0.25})
+    -0.25
+    """
+    value = metrics.get(metric, math.nan)
+    return -value if is_likelihood(metric) else value
 
 
 def by_benchmark(metrics: Mapping[str, float], prefix: str) -> dict[str, float]:

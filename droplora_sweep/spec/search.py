@@ -387,7 +387,9 @@ class SearchSpec(SpecModel):
     budget: BudgetSpec = BudgetSpec()
     """Further limits of the search."""
     metric: str = score_name(MEAN)
-    """Metric that the search maximises: ``val/mean`` or ``val/<benchmark>``."""
+    """Metric that the search improves: a score, ``val/mean`` or ``val/<benchmark>``; or how likely
+    the reference responses are, ``bits_per_byte/val/mean`` or ``bits_per_byte/val/<benchmark>``, of
+    which less is better; Optuna's study has its negative. Decisions use scores in any case."""
     objectives: tuple[str, ...] = Field(default=(), strict=False)
     """Several to weigh against each other, or none: first what ``metric`` names (``mean`` or a
     benchmark), which decisions use; then any of ``trainable_parameters``, ``seconds`` (of

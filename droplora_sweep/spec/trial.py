@@ -122,15 +122,13 @@ def fingerprint(
         start: The adapter that training starts from; of a fresh one, None, nothing is counted.
     """
     adapter = trial.adapter.canonical()
-    judge = trial.evaluation.judge
-    evaluation = trial.evaluation.model_dump(mode="json") | {"judge": judge and judge.what_rates()}
     unused = set() if trial.model.quantization != "none" else {QUANTIZER}
     content: dict[str, object] = {
         "trial": {
             **trial.model_dump(mode="json"),
             "adapter": adapter.model_dump(mode="json"),
             "training": trial.training.canonical(),
-            "evaluation": evaluation,
+            "evaluation": trial.evaluation.canonical(),
         },
         "data": dict(data_digests),
         "packages": {name: packages[name] for name in packages if name not in unused},

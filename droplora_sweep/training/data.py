@@ -1,4 +1,4 @@
-"""Training sequences of a task: read as tokens, dealt to workers, padded into micro-batches.
+"""Training sequences of a task: read as tokens, and dealt to workers in micro-batches.
 
 The gradient of a global batch does not depend on how it is split: its loss is the sum over its
 response tokens divided by their number, which every rank knows, because every rank computes the
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.context import prompt_lengths, prompt_tokens
+from droplora_sweep.evaluation.context import prompt_lengths
+from droplora_sweep.evaluation.sequences import encode_pairs
 from droplora_sweep.spec.metric_names import EMPTY_EXAMPLES, LONG_PROMPTS, OVERLONG_EXAMPLES
 from droplora_sweep.tasks.loading import load_task
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation.context import PromptLengths
+    from droplora_sweep.evaluation.sequences import Encoded
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.task import TaskSpec
     from droplora_sweep.spec.trial import TrialSpec
@@ -83,31 +82,6 @@ def split_batch(
     return [chunks[rank::world_size] for rank in range(world_size)]
 
 
-PAD_MULTIPLE = 8
-"""Sequences are padded to a multiple of this many tokens, which matrix units like."""
-IGNORED = -100
-"""Label of a token that has no loss: prompt and padding."""
-_TOKENIZER_BATCH = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Training sequence.
-
-    Attributes:
-        tokens: Prompt, response and EOS (int32).
-        num_prompt_tokens: The loss is on the tokens after them.
-    """
-
-    tokens: np.ndarray
-    num_prompt_tokens: int
-
-    @property
-    def num_response_tokens(self) -> int:
-        """Tokens the loss is on, EOS included; at least one."""
-        return len(self.tokens) - self.num_prompt_tokens
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     """All sequences of a task for one tokenizer, in the task's order.
@@ -126,9 +100,7 @@ class TrainingData:
 def encode(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_tokens: int
 ) -> TrainingData:
-    """Tokenise (prompt, response) pairs and append EOS.
-
-    The prompt's tokens are exactly those the model is given to continue in an evaluation.
+    """Tokenise (prompt, response) pairs (see ``encode_pairs``) that can be trained on.
 
     Args:
         tokenizer: Has an EOS token.
@@ -140,74 +112,9 @@ def encode(
     """
     num_given = len(pairs)
     pairs = [pair for pair in pairs if pair[1].strip()]
-    sequences = []
-    for start in range(0, len(pairs), _TOKENIZER_BATCH):
-        some = pairs[start : start + _TOKENIZER_BATCH]
-        prompts = prompt_tokens(tokenizer, [prompt for prompt, _ in some])
-        wholes = prompt_tokens(tokenizer, [prompt + response for prompt, response in some])
-        responses = tokenizer(
-            [response for _, response in some], add_special_tokens=False
-        ).input_ids
-        sequences += [
-            _encoded(*parts, tokenizer.eos_token_id)
-            for parts in zip(prompts, wholes, responses, strict=True)
-        ]
+    sequences = encode_pairs(tokenizer, pairs)
     kept = tuple(sequence for sequence in sequences if len(sequence.tokens) <= max_tokens)
     return TrainingData(kept, len(sequences) - len(kept), num_given - len(pairs))
-
-
-def _encoded(prompt: list[int], whole: list[int], response: list[int], eos: int) -> Encoded:
-    # A token across the border (some tokenizers join them) would hide the response's start.
-    joined = whole[len(prompt) :] if whole[: len(prompt)] == prompt else response
-    tokens = np.array([*prompt, *joined, eos], dtype=np.int32)
-    return Encoded(tokens, len(prompt))
-
-
-@dataclass(frozen=True, eq=False)
-class MicroBatch:
-    """Padded sequences and what the loss needs.
-
-    Attributes:
-        inputs: Token ids (batch, tokens), padded on the right.
-        kept: Positions whose logits are needed (kept): all from the first response token's
-            predecessor on; the vocabulary is not projected onto for the others.
-        labels: Token that each kept position predicts (batch, kept), or `IGNORED`.
-    """
-
-    inputs: torch.Tensor
-    kept: torch.Tensor
-    labels: torch.Tensor
-
-
-def collate(
-    sequences: Sequence[Encoded], pad_token_id: int, device: torch.device, *, counted: bool = True
-) -> MicroBatch:
-    """Pad sequences to one length.
-
-    Args:
-        sequences: At least one.
-        pad_token_id: Any token; no counted position sees it, since it comes after all of them.
-        device: Device of the tensors.
-        counted: False gives labels without a loss, for a rank that has nothing to train on but
-            must take part in the collectives of a backward pass.
-    """
-    longest = max(len(sequence.tokens) for sequence in sequences)
-    num_tokens = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
-    inputs = np.full((len(sequences), num_tokens), pad_token_id, dtype=np.int64)
-    labels = np.full_like(inputs, IGNORED)
-    for row, sequence in enumerate(sequences):
-        end = len(sequence.tokens)
-        inputs[row, :end] = sequence.tokens
-        if counted:
-            labels[row, sequence.num_prompt_tokens : end] = sequence.tokens[
-                sequence.num_prompt_tokens :
-            ]
-    first = min(sequence.num_prompt_tokens for sequence in sequences)
-    return MicroBatch(
-        inputs=torch.from_numpy(inputs).to(device),
-        kept=torch.arange(first - 1, longest - 1, device=device),
-        labels=torch.from_numpy(labels[:, first:longest]).to(device),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

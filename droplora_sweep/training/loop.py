@@ -13,8 +13,9 @@ import torch.distributed as dist
 from torch import nn
 
 from droplora_sweep.errors import TrialError
+from droplora_sweep.evaluation.sequences import IGNORED, collate
 
-from .data import IGNORED, collate, global_batch, split_batch
+from .data import global_batch, split_batch
 from .device import sum_over_ranks
 from .schedule import learning_rate, num_steps
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from droplora_sweep.adapters.adapted import Adapted
+    from droplora_sweep.evaluation.sequences import Encoded
     from droplora_sweep.spec.trial import TrialSpec
 
-    from .data import Encoded, TrainingData
+    from .data import TrainingData
     from .engine import Engine
 
 

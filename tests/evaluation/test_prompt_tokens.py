@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from droplora_sweep.evaluation.context import prompt_tokens
 from droplora_sweep.evaluation.option_scoring import option_tokens
+from droplora_sweep.evaluation.tokens import prompt_tokens
 from droplora_sweep.training.data import encode
 
 BOS, EOS, SEP = 0, 1, 2

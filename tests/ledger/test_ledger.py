@@ -64,6 +64,8 @@ def test_a_finished_trial_has_its_files(driver):
         "turn": 1,
         "prompt_digest": None,
         "note": None,
+        "reference_log_probability": None,
+        "reference_bytes": None,
     }
     right = driver.ledger.scores(trial.trial_id)
     assert right == {"choice": {"e0": True, "e1": True, "e2": False, "e3": False}}

@@ -8,7 +8,12 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation.results import ExampleResult
-from droplora_sweep.ledger.files import read_results, read_scores, write_results
+from droplora_sweep.ledger.files import (
+    read_references,
+    read_results,
+    read_scores,
+    write_results,
+)
 
 RIGHT = ExampleResult("choice", "e0", "A: a", "a", "a", True, 3)
 RATED = ExampleResult("chat", "q1", "Hello.", None, "", None, 2, rating=7.0)
@@ -44,6 +49,15 @@ def test_files_of_before_there_were_samples_and_ratings_are_read(tmp_path):
     first, second = read_results(path)
     assert (first["score"], first["sample"], first["turn"]) == (1.0, 0, 1)
     assert second["rating"] is second["prompt_digest"] is second["note"] is None
+    assert read_references(path) == {}
+
+
+def test_a_reference_s_likelihood_is_read_once_for_each_example(tmp_path):
+    path = tmp_path / "results.parquet"
+    known = replace(RIGHT, reference_log_probability=-2.5, reference_bytes=9)
+    samples = [replace(known, benchmark="code", sample=sample) for sample in range(3)]
+    write_results(path, [known, replace(RIGHT, example_id="e1"), *samples, RATED])
+    assert read_references(path) == {"choice": {"e0": (-2.5, 9)}, "code": {"e0": (-2.5, 9)}}
 
 
 def test_results_that_cannot_be_read_are_named(tmp_path):

@@ -40,6 +40,8 @@ class Answer:
     turn: int = 0
     prompt_digest: str | None = None
     note: str | None = None
+    reference_log_probability: float | None = -1.5
+    reference_bytes: int | None = 4
 
 
 def make_sweep(name: str, highest: float = 0.8, **fields: Any) -> SweepSpec:

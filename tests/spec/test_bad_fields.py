@@ -177,6 +177,23 @@ SWEEP_FAULTS = {
         "s.yaml:3: search.metric: must be one of val/mean, val/builtin_choice, "
         "val/builtin_math, val/builtin_code, got 'val/gsm8k'",
     ),
+    "likelihood_metric": (
+        "name: q\nsearch:\n  metric: bits_per_byte/val/gsm8k\n",
+        "s.yaml:3: search.metric: must be one of bits_per_byte/val/mean, "
+        "bits_per_byte/val/builtin_choice, bits_per_byte/val/builtin_math, "
+        "bits_per_byte/val/builtin_code, got 'bits_per_byte/val/gsm8k'",
+    ),
+    "likelihood_that_is_not_measured": (
+        "name: q\nsearch:\n  metric: bits_per_byte/val/mean\n",
+        "s.yaml:3: search.metric: needs `evaluation.likelihood: true`, got "
+        "'bits_per_byte/val/mean' and false",
+    ),
+    "likelihood_with_a_target": (
+        "name: q\nevaluation:\n  likelihood: true\n"
+        "search:\n  metric: bits_per_byte/val/mean\n  budget: {target_score: 0.5}\n",
+        "s.yaml:6: search.budget.target_score: must be left out where `search.metric` is "
+        "bits_per_byte/val/mean, which is no score, got 0.5",
+    ),
     "warmup_of_two_lengths": (
         "name: q\ntraining:\n  warmup_ratio: 0.1\n  warmup_steps: 5\n",
         "s.yaml:3: training.warmup_ratio: must be left out where `training.warmup_steps` is given, "

@@ -10,6 +10,7 @@ import pytest
 
 from droplora_sweep.spec import (
     AdapterSpec,
+    EvaluationSpec,
     ModelSpec,
     SweepSpec,
     TrainingSpec,
@@ -93,6 +94,11 @@ def test_every_field_counts_where_it_has_a_meaning() -> None:
 
     assert len(trials) > 35
     assert len(fingerprints(*trials)) == len(trials)
+
+
+def test_a_likelihood_that_is_not_measured_counts_as_before_it_could_be() -> None:
+    assert "likelihood" not in EvaluationSpec().canonical()
+    assert EvaluationSpec(likelihood=True).canonical()["likelihood"] is True
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,12 @@ FAULTS = {
         "search:\n  objectives: [builtin_math, mean]\n  stopping: {kind: none}\n",
         "s.yaml:3: search.objectives[0]: must be mean, as `search.metric` says, got 'builtin_math'",
     ),
+    "objectives_by_likelihood": (
+        "evaluation: {likelihood: true}\nsearch:\n  metric: bits_per_byte/val/mean\n"
+        "  objectives: [mean, seconds]\n  stopping: {kind: none}\n",
+        "s.yaml:4: search.metric: must be a score with `search.objectives`, such as val/mean, got "
+        "'bits_per_byte/val/mean'",
+    ),
     "unknown_objective": (
         "search:\n  objectives: [mean, time]\n  stopping: {kind: none}\n",
         "s.yaml:3: search.objectives[1]: must be one of mean, builtin_choice, builtin_math, "

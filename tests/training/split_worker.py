@@ -14,9 +14,10 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.evaluation.sequences import IGNORED, Encoded
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
-from droplora_sweep.training.data import IGNORED, Encoded, TrainingData, global_batch
+from droplora_sweep.training.data import TrainingData, global_batch
 from droplora_sweep.training.device import settle
 from droplora_sweep.training.engine import started_engine
 from droplora_sweep.training.loop import Loop

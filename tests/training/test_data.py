@@ -5,7 +5,8 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from droplora_sweep.training.data import IGNORED, Encoded, collate, encode
+from droplora_sweep.evaluation.sequences import IGNORED, Encoded, collate
+from droplora_sweep.training.data import encode
 from droplora_sweep.training.loop import response_loss
 
 CPU = torch.device("cpu")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from droplora_sweep.evaluation.sequences import IGNORED, PAD_MULTIPLE, collate
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import IGNORED, PAD_MULTIPLE, collate, encode
+from droplora_sweep.training.data import encode
 
 from .conftest import make_tokenizer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.intervals import ROUNDING, mean_score
-from droplora_sweep.evaluation.results import example_scores
+from droplora_sweep.evaluation.results import bits_per_byte, example_scores
 from droplora_sweep.present.values import DASH, format_bytes, format_count, format_score
 from droplora_sweep.spec.metric_names import (
     MEAN,
@@ -37,15 +37,20 @@ def scores_table(scored: Scored, on_long_prompt: str) -> Table:
         scored: The scores.
         on_long_prompt: ``drop`` or ``truncate``, for prompts that the context cannot hold.
     """
+    bits = bits_per_byte(
+        (one.benchmark, one.example_id, one.reference_log_probability, one.reference_bytes)
+        for one in scored.results
+    )
     outcomes = example_scores((one.benchmark, one.example_id, one.score) for one in scored.results)
     names = dict.fromkeys(one.benchmark for one in scored.results)
     rows = []
     for name in names:
         known = [score for score in outcomes[name].values() if score is not None]
         score = mean_score(known) if known else scored.scores[name]
-        rows.append(row(name, Cell(f"{len(known):,}", value=len(known)), score_cell(score)))
+        count = Cell(f"{len(known):,}", value=len(known))
+        rows.append(row(name, count, score_cell(score), *_bits_cells(bits, name)))
     if len(names) > 1:
-        rows.append(row(MEAN, "", score_cell(scored.scores[MEAN])))
+        rows.append(row(MEAN, "", score_cell(scored.scores[MEAN]), *_bits_cells(bits, MEAN)))
     protocol = f"{scored.protocol} protocol, 95 % intervals"
     title = f"{scored.what}: accuracy on the {scored.split} split ({protocol})"
     notes = [
@@ -53,7 +58,14 @@ def scores_table(scored: Scored, on_long_prompt: str) -> Table:
         *([_perplexity_text(scored.perplexity)] if scored.perplexity else []),
         *long_prompts_text(scored.num_long, on_long_prompt),
     ]
-    return Table(title, ("benchmark", "examples", "accuracy"), tuple(rows), tuple(notes))
+    columns = ("benchmark", "examples", "accuracy", *(("bits per byte",) if bits else ()))
+    return Table(title, columns, tuple(rows), tuple(notes))
+
+
+def _bits_cells(bits: Mapping[str, float], name: str) -> list[Cell]:
+    """Return the cell of the references' likelihood; none where no benchmark has it."""
+    value = bits.get(name)
+    return [Cell(DASH if value is None else f"{value:.4f}", value=value)] if bits else []
 
 
 def _further_lines(scored: Scored) -> list[str]:

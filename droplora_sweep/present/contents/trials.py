@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 from droplora_sweep.present.values import (
     DASH,
+    format_metric,
     format_params,
     format_ratio,
     format_seconds,
@@ -18,7 +21,9 @@ from droplora_sweep.spec.metric_names import (
     OVERLONG_EXAMPLES,
     PERPLEXITY_RATIO,
     by_benchmark,
+    likelihood_name,
     score_name,
+    search_value,
 )
 
 from .table import Cell, Row, Table, row, score_cell
@@ -68,23 +73,27 @@ def _trials_table(
     subjects = [str(name) for name in record.spec["task"]["benchmarks"]]
     if len(subjects) > 1:
         subjects.append(MEAN)
+    likelihood = likelihood_name(MEAN, split)
+    has_bits = any(likelihood in trial.metrics for trial in trials)
     has_text = any(PERPLEXITY_RATIO in trial.metrics for trial in trials)
     rows = []
     for trial in trials:
         progress = running.get(trial.trial_id)
         seconds = _seconds(trial, progress)
         ratio = trial.metrics.get(PERPLEXITY_RATIO)
+        bits = trial.metrics.get(likelihood)
         rows.append(
             row(
                 trial.trial_id,
                 format_params(trial.params) or DASH,
                 *(score_cell(trial.metrics.get(score_name(name, split))) for name in subjects),
+                *([Cell(format_metric(likelihood, bits), value=bits)] if has_bits else []),
                 *([Cell(format_ratio(ratio), value=ratio)] if has_text else []),
                 Cell(format_seconds(seconds), value=seconds),
                 Cell(_state(trial, progress, is_live=is_live), _why(trial)),
             )
         )
-    text = ("perplexity",) if has_text else ()
+    text = (*(("bits per byte",) if has_bits else ()), *(("perplexity",) if has_text else ()))
     protocol = record.spec["evaluation"].get("protocol", "paper")
     columns = ("trial", "settings", *subjects, *text, "time", "state")
     return Table(f"{title} ({protocol} protocol)", columns, tuple(rows))
@@ -161,18 +170,23 @@ def _schedules_table(record: SweepRecord) -> Table:
     members = [
         trial for trial in record.search_trials if trial.clone_of is None and trial.origin is None
     ]
-    unscored = float("-inf")
     rows: list[Row] = [
         row(
             _short(trial.trial_id),
-            score_cell(trial.metrics.get(metric)),
+            Cell(format_metric(metric, trial.metrics.get(metric)), value=trial.metrics.get(metric)),
             format_params(trial.params),
             "; ".join(_schedule_texts(trial.schedule)) or "kept its own",
         )
-        for trial in sorted(members, key=lambda each: -each.metrics.get(metric, unscored))
+        for trial in sorted(members, key=partial(_rank, metric))
     ]
     title = f"Population of {record.name}: schedules by {metric}"
     return Table(title, ("trial", metric, "began with", "then"), tuple(rows))
+
+
+def _rank(metric: str, trial: TrialRecord) -> float:
+    """Place a trial by what the search maximises, best first; one without it last."""
+    value = search_value(metric, trial.metrics)
+    return math.inf if math.isnan(value) else -value
 
 
 def trials_notes(record: SweepRecord) -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from droplora_sweep.present.contents.trials import exploit_text, stage_text
-from droplora_sweep.present.values import format_params, format_score, format_seconds
+from droplora_sweep.present.values import format_metric, format_params, format_seconds
 from droplora_sweep.records.events import EventKind
 from droplora_sweep.spec.metric_names import TRAIN_LOSS
 
@@ -194,6 +194,10 @@ class Progress:
         row = self._rows.get(trial_id)
         return 0.0 if row is None else row.run(time.monotonic()).seconds
 
+    def _shown(self, row: _Row) -> str:
+        """Return ``val/mean 61.1 %``."""
+        return f"{self._metric} {format_metric(self._metric, row.score)}"
+
     def _done(self) -> str:
         """Return ``3/12``, or ``3`` where the number of trials is not known."""
         rows = list(self._rows.values())
@@ -235,7 +239,7 @@ class LineProgress(Progress):
             loss = float(payload["metrics"][TRAIN_LOSS])
             self.say(
                 f"{trial_id} evaluated {payload['evaluation']}, step {payload['step']}: "
-                f"{self._metric} {format_score(row.score)}, {TRAIN_LOSS} {loss:.3f}"
+                f"{self._shown(row)}, {TRAIN_LOSS} {loss:.3f}"
             )
         elif event.kind is EventKind.TRIAL_ADJUSTED:
             settings = format_params(payload["settings"])
@@ -243,7 +247,7 @@ class LineProgress(Progress):
         elif event.kind is EventKind.TRIAL_FINISHED:
             reason = f": {payload['reason']}" if payload["reason"] else ""
             self.say(
-                f"{trial_id} {row.stage:<9} {self._metric} {format_score(row.score)} in "
+                f"{trial_id} {row.stage:<9} {self._shown(row)} in "
                 f"{format_seconds(row.seconds)} ({self._done()}, {left_text(self.left())}){reason}"
             )
 
@@ -285,7 +289,7 @@ class TableProgress(Progress):
                 trial_id,
                 format_params(row.params),
                 row.stage if done is None else stage_text(*done),
-                format_score(row.score),
+                format_metric(self._metric, row.score),
                 format_seconds(row.seconds or time.monotonic() - row.started),
             )
         text = f"{self._done()} trials, {left_text(self.left())}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.methods import method_of
-from droplora_sweep.spec.metric_names import MEAN, subject_of
+from droplora_sweep.spec.metric_names import MEAN, is_likelihood, score_name, subject_of
 from droplora_sweep.spec.parameters import Range
 from droplora_sweep.spec.search import (
     COSTS,
@@ -63,6 +63,12 @@ def _objectives(sweep: SweepSpec) -> Iterator[Finding]:
         problem = f"must be at least two, or be left out, got {shown(list(objectives))}"
         yield Finding(OBJECTIVES, problem)
     main = subject_of(sweep.search.metric)
+    if is_likelihood(sweep.search.metric):
+        problem = (
+            f"must be a score with `search.objectives`, such as {score_name(main)}, got "
+            f"{shown(sweep.search.metric)}"
+        )
+        yield Finding(METRIC, problem, (OBJECTIVES,))
     if objectives[0] != main:
         problem = f"must be {main}, as `search.metric` says, got {shown(objectives[0])}"
         yield Finding((*OBJECTIVES, 0), problem, (METRIC,))

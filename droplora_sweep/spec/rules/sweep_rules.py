@@ -21,7 +21,7 @@ from droplora_sweep.spec.locations import (
     local_folder,
     study_url_problem,
 )
-from droplora_sweep.spec.metric_names import MEAN, score_name
+from droplora_sweep.spec.metric_names import MEAN, is_likelihood, likelihood_name, score_name
 from droplora_sweep.spec.task import is_unknown, plugin_names, unknown_benchmark
 from droplora_sweep.spec.trial import WARMUP_RATIO
 
@@ -248,10 +248,21 @@ def _warmup(sweep: SweepSpec) -> Iterator[Finding]:
 
 
 def _metric(sweep: SweepSpec) -> Iterator[Finding]:
-    known = tuple(map(score_name, (MEAN, *sweep.task.benchmarks)))
-    if sweep.search.metric not in known:
-        problem = f"must be one of {', '.join(known)}, got {shown(sweep.search.metric)}"
+    metric = sweep.search.metric
+    name = likelihood_name if is_likelihood(metric) else score_name
+    known = tuple(map(name, (MEAN, *sweep.task.benchmarks)))
+    if metric not in known:
+        problem = f"must be one of {', '.join(known)}, got {shown(metric)}"
         yield Finding(("search", "metric"), problem, (("task", "benchmarks"),))
+    elif is_likelihood(metric) and not sweep.evaluation.likelihood:
+        problem = f"needs `evaluation.likelihood: true`, got {shown(metric)} and false"
+        yield Finding(("search", "metric"), problem, (("evaluation", "likelihood"),))
+    if is_likelihood(metric) and sweep.search.budget.target_score is not None:
+        problem = (
+            f"must be left out where `search.metric` is {metric}, which is no score, "
+            f"got {shown(sweep.search.budget.target_score)}"
+        )
+        yield Finding(("search", "budget", "target_score"), problem, (("search", "metric"),))
 
 
 def _study(sweep: SweepSpec) -> Iterator[Finding]:

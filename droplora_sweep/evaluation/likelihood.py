@@ -1,0 +1,185 @@
+"""Likelihood of a benchmark's reference responses under the model: no decoding, and less noise.
+
+The model reads a prompt with its reference, as training would have them, and the log-probabilities
+of the reference's tokens and of EOS are added up: minus the training loss of that sequence, in
+nats. Right or wrong is one bit of an answer; this says how nearly right each of them is.
+
+What is computed is one forward pass over each sequence, of which the vocabulary is projected onto
+at the references' places alone, and in passes of a limited number of logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from .sequences import IGNORED, Encoded, collate, encode_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+MAX_LOGITS = 2**26
+"""Logits of one pass, unless one sequence alone has more: 256 MiB in float32, 128 in bfloat16."""
+MAX_FLOATS = 2**24
+"""Logits that are in float32 at once, whatever the model's precision: 64 MiB."""
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A reference under the model.
+
+    Attributes:
+        log_probability: Sum over its tokens and EOS, in nats.
+        num_bytes: Its length in UTF-8, without EOS.
+    """
+
+    log_probability: float
+    num_bytes: int
+
+
+def reference_likelihoods(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    context: int | None,
+    batch_size: int,
+    max_batch_tokens: int | None = None,
+) -> list[Likelihood | None]:
+    """Return the likelihood of each reference behind its prompt.
+
+    No likelihood depends on the batches, up to rounding. The model is in eval mode.
+
+    Args:
+        model: A causal language model, or a wrapper of one.
+        tokenizer: The model's; its EOS ends a response.
+        pairs: Prompt and reference of each, as texts.
+        context: The most tokens that the model can read; None is no limit. A prompt that does not
+            fit with its reference loses its beginning, but for BOS.
+        batch_size: The most sequences computed together.
+        max_batch_tokens: The most tokens computed together, with padding; None is no limit.
+
+    Returns:
+        In the order of the pairs; None where a reference is blank, or leaves no room for a prompt.
+    """
+    places = [index for index, (_, reference) in enumerate(pairs) if reference.strip()]
+    sequences: dict[int, Encoded] = {}
+    for index, whole in zip(
+        places, encode_pairs(tokenizer, [pairs[index] for index in places]), strict=True
+    ):
+        fitted = _fitted(whole, context, tokenizer.bos_token_id)
+        if fitted is not None:
+            sequences[index] = fitted
+    sums = log_probabilities(
+        model,
+        list(sequences.values()),
+        pad_id=tokenizer.eos_token_id,
+        batch_size=batch_size,
+        max_batch_tokens=max_batch_tokens,
+        num_words=len(tokenizer),
+    )
+    found = dict(zip(sequences, sums, strict=True))
+    return [
+        Likelihood(found[index], len(reference.encode())) if index in found else None
+        for index, (_, reference) in enumerate(pairs)
+    ]
+
+
+def log_probabilities(
+    model: nn.Module,
+    sequences: Sequence[Encoded],
+    *,
+    pad_id: int,
+    batch_size: int,
+    max_batch_tokens: int | None,
+    num_words: int,
+    max_logits: int = MAX_LOGITS,
+    max_floats: int = MAX_FLOATS,
+) -> list[float]:
+    """Return the log-probability of each sequence's response with EOS, given its prompt, in nats.
+
+    Args:
+        model: A causal language model, or a wrapper of one, in eval mode.
+        sequences: Prompts with their responses.
+        pad_id: Any token; no response sees it, since it comes after all of them.
+        batch_size: The most sequences computed together.
+        max_batch_tokens: The most tokens computed together, with padding; None is no limit.
+        num_words: Size of the vocabulary, by which the logits are limited.
+        max_logits: The most logits of one pass; a sequence that has more is alone in it.
+        max_floats: The most logits that are in float32 at once.
+    """
+    device = next(model.parameters()).device
+    result = np.zeros(len(sequences))
+    for batch in _batches(sequences, batch_size, max_batch_tokens, max_logits // num_words):
+        micro = collate([sequences[index] for index in batch], pad_id, device)
+        # No attention mask: padding lies behind every response, and attention is causal.
+        output = model(input_ids=micro.inputs, logits_to_keep=micro.kept, use_cache=False)
+        result[batch] = _sums(output.logits, micro.labels, max_floats).cpu().numpy()
+    return [float(one) for one in result]
+
+
+def _fitted(sequence: Encoded, context: int | None, bos_id: int | None) -> Encoded | None:
+    """Return the sequence without what the context cannot hold; None where no prompt is left."""
+    num_excess = 0 if context is None else max(0, len(sequence.tokens) - context)
+    if not num_excess:
+        return sequence
+    start = 1 if sequence.tokens[0] == bos_id else 0
+    num_prompt_tokens = sequence.num_prompt_tokens - num_excess
+    if num_prompt_tokens <= start:
+        return None
+    tokens = np.concatenate([sequence.tokens[:start], sequence.tokens[start + num_excess :]])
+    return replace(sequence, tokens=tokens, num_prompt_tokens=num_prompt_tokens)
+
+
+def _batches(
+    sequences: Sequence[Encoded],
+    batch_size: int,
+    max_batch_tokens: int | None,
+    max_kept: int,
+) -> Iterator[list[int]]:
+    """Yield batches of indices; sequences of similar length share one, which saves padding.
+
+    Args:
+        sequences: Any.
+        batch_size: The most sequences in a batch.
+        max_batch_tokens: The most tokens in it, with padding.
+        max_kept: The most positions in it whose logits are computed. A sequence beyond these limits
+            is alone in its batch.
+    """
+    batch: list[int] = []
+    first = 0
+    for index in sorted(range(len(sequences)), key=lambda one: (len(sequences[one].tokens), one)):
+        sequence = sequences[index]
+        # In this order the sequence at hand is the longest of its batch.
+        longest, num_rows = len(sequence.tokens), len(batch) + 1
+        lowest = min(first, sequence.num_prompt_tokens) if batch else sequence.num_prompt_tokens
+        fits = max_batch_tokens is None or num_rows * longest <= max_batch_tokens
+        if batch and (
+            num_rows > batch_size or not fits or num_rows * (longest - lowest) > max_kept
+        ):
+            yield batch
+            batch, lowest = [], sequence.num_prompt_tokens
+        batch.append(index)
+        first = lowest
+    if batch:
+        yield batch
+
+
+def _sums(logits_BKV: torch.Tensor, label_BK: torch.Tensor, max_floats: int) -> torch.Tensor:
+    """Return each row's sum of its labels' log-probabilities, in float64."""
+    rows_N, columns_N = (label_BK != IGNORED).nonzero(as_tuple=True)
+    label_N = label_BK[rows_N, columns_N]
+    sums_B = torch.zeros(len(label_BK), dtype=torch.float64, device=label_BK.device)
+    for part in torch.arange(len(rows_N)).split(max(1, max_floats // logits_BKV.shape[-1])):
+        some = slice(int(part[0]), int(part[-1]) + 1)
+        loss_N = nn.functional.cross_entropy(
+            logits_BKV[rows_N[some], columns_N[some]].float(), label_N[some], reduction="none"
+        )
+        sums_B.index_add_(0, rows_N[some], -loss_N.double())
+    return sums_B

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .context import fitted_prompts, model_context, num_new_tokens
 from .generation import Sampling, decode_response, sample_seed
 from .judging.grading import conversation_of, rate
-from .option_scoring import option_tokens, score_options
+from .option_scoring import option_tokens, score_options, score_with_references
 from .results import ExampleResult
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .generation import Generator
     from .judging.grading import Rating
+    from .option_scoring import OptionTokens
 
 
 @dataclass(frozen=True)
@@ -99,14 +100,24 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
         f"{answerer.answer_prefix}{option}" for option in share.benchmark.scorer.closed_answers
     ]
     tokens = option_tokens(answerer.tokenizer, share.texts[0], options)
-    scores = score_options(
-        answerer.model,
-        share.prompts,
-        tokens,
-        pad_id=min(answerer.eos_ids),
-        batch_size=answerer.spec.batch_size,
-        max_batch_tokens=answerer.spec.max_batch_tokens,
-    )
+    batching = {
+        "batch_size": answerer.spec.batch_size,
+        "max_batch_tokens": answerer.spec.max_batch_tokens,
+    }
+    likelihoods: list[float | None] = [None] * len(share.examples)
+    if answerer.spec.likelihood and _are_options_references(share, options, tokens):
+        both = score_with_references(
+            answerer.model,
+            share.prompts,
+            tokens,
+            [options.index(example.output) for example in share.examples],
+            eos_id=answerer.tokenizer.eos_token_id,
+            **batching,
+        )
+        scores, likelihoods = [one for one, _ in both], [one for _, one in both]
+    else:
+        pad_id = min(answerer.eos_ids)
+        scores = score_options(answerer.model, share.prompts, tokens, pad_id=pad_id, **batching)
     responses = [
         _Response(
             index,
@@ -116,7 +127,23 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
         )
         for index, one in enumerate(scores)
     ]
-    return _read(share, responses, answerer.spec)
+    results = _read(share, responses, answerer.spec)
+    return [
+        result
+        if likelihood is None
+        else replace(
+            result,
+            reference_log_probability=likelihood,
+            reference_bytes=len(example.output.encode()),
+        )
+        for result, example, likelihood in zip(results, share.examples, likelihoods, strict=True)
+    ]
+
+
+def _are_options_references(share: Share, options: Sequence[str], tokens: OptionTokens) -> bool:
+    """Return True where one pass gives both: references are options that differ in one token."""
+    differ_in_one = all(len(suffix) == 1 for suffix in tokens.suffixes)
+    return differ_in_one and all(example.output in options for example in share.examples)
 
 
 def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[ExampleResult]:

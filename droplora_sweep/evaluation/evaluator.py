@@ -99,7 +99,9 @@ def evaluate(
 def _with_likelihoods(
     results: list[ExampleResult], share: Share, answerer: Answerer
 ) -> list[ExampleResult]:
-    """Return the results with the likelihood of each example's reference."""
+    """Return the results with the likelihood of each example's reference, unless they have it."""
+    if any(one.reference_log_probability is not None for one in results):
+        return results
     found = reference_likelihoods(
         answerer.model,
         answerer.tokenizer,

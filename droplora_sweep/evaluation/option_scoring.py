@@ -115,6 +115,62 @@ def score_options(
     return [scores[index] for index in range(len(prompts))]
 
 
+def score_with_references(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    options: OptionTokens,
+    references: Sequence[int],
+    *,
+    eos_id: int,
+    batch_size: int,
+    max_batch_tokens: int | None = None,
+) -> list[tuple[OptionScores, float]]:
+    """Return each prompt's choice, and its reference's log-probability, from one pass over both.
+
+    The model reads the prompt with the reference, of which the place where options part is one.
+
+    Args:
+        model: A causal language model, or a wrapper of one.
+        prompts: Token ids; none is empty.
+        options: The responses to choose from; each has one token of its own.
+        references: Index of each prompt's reference among the options.
+        eos_id: Token that ends a reference; its log-probability counts too.
+        batch_size: The most prompts computed together.
+        max_batch_tokens: The most tokens computed together, with padding.
+    """
+    own = [suffix for (suffix,) in options.suffixes]
+    rows = [
+        (*prompt, *options.prefix, own[reference])
+        for prompt, reference in zip(prompts, references, strict=True)
+    ]
+    found: dict[int, tuple[OptionScores, float]] = {}
+    device = next(model.parameters()).device
+    for batch in batches(
+        [len(row) for row in rows],
+        batch_size=batch_size,
+        max_batch_tokens=max_batch_tokens,
+        num_new_tokens=0,
+    ):
+        tokens_BT, mask_BT = pad_left([rows[index] for index in batch], eos_id, device)
+        # From the prompt's last token on: before each token of the reference, and before EOS.
+        num_kept = len(options.prefix) + 2
+        logits_BKV = model(
+            input_ids=tokens_BT,
+            attention_mask=mask_BT,
+            position_ids=(mask_BT.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=num_kept,
+        ).logits[:, -num_kept:]
+        # Row by row: in float32 they may be many.
+        for row, index in enumerate(batch):
+            logs_KV = logits_BKV[row].float().log_softmax(-1)
+            said = [*options.prefix, own[references[index]], eos_id]
+            total = float(logs_KV[range(num_kept), said].double().sum())
+            logs_OS = [[one] for one in logs_KV[-2, own].tolist()]
+            found[index] = _choose(logs_OS, options.suffixes), total
+    return [found[index] for index in range(len(rows))]
+
+
 def _suffix_log_probabilities(
     model: nn.Module, rows: Sequence[Sequence[int]], options: OptionTokens, pad_id: int
 ) -> list[list[list[float]]]:

@@ -157,7 +157,8 @@ class EvaluationSpec(SpecModel):
     """Measure how likely each example's reference response is, in one forward pass without
     decoding: ``bits_per_byte/val/<benchmark>``, which ``search.metric`` may name. Examples without
     a reference, as those of ``scoring: judge``, have none. It costs as much as reading the prompts
-    once more: two fifths of the built-in tasks' decoding, and as much as scored options."""
+    once more, a third of the built-in tasks' decoding; next to nothing where options are scored
+    that differ in one token, since one pass gives both."""
     sampling: SamplingSpec | None = None
     """Draw several responses to each prompt of a code benchmark: its score is then the estimate of
     pass@1; null decodes greedily. Other benchmarks are decoded greedily in any case, and a task

@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -193,6 +193,24 @@ def findings(records: Sequence[Scored], view: str) -> Findings:
         signal_to_noise=signal_to_noise([one.setting for one in records], values),
         seconds=float(np.median(seconds)),
     )
+
+
+def gain(records: Sequence[Scored]) -> tuple[float, float, float]:
+    """Return how much more the likelihood correlates with unseen accuracy, with 95 % interval.
+
+    The interval is of 2,000 bootstrap samples of adapters, by percentiles, with a fixed seed.
+    """
+    values = np.array([(one.accuracy, -one.bits_per_byte, one.unseen_accuracy) for one in records])
+
+    def difference(rows: np.ndarray) -> float:
+        ranks = rankdata(rows, axis=0)
+        by_accuracy, by_likelihood = np.corrcoef(ranks, rowvar=False)[:2, 2]
+        return float(by_likelihood - by_accuracy)
+
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(values), size=(2_000, len(values)))
+    low, high = np.quantile([difference(values[rows]) for rows in drawn], [0.025, 0.975])
+    return difference(values), float(low), float(high)
 
 
 def signal_to_noise(settings: Sequence[str], values: np.ndarray) -> float:

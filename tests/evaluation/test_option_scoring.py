@@ -14,7 +14,12 @@ import pytest
 import torch
 
 from droplora_sweep.evaluation.evaluator import evaluate
-from droplora_sweep.evaluation.option_scoring import option_tokens, score_options
+from droplora_sweep.evaluation.likelihood import reference_likelihoods
+from droplora_sweep.evaluation.option_scoring import (
+    option_tokens,
+    score_options,
+    score_with_references,
+)
 from droplora_sweep.evaluation.results import agreement, score
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
@@ -100,6 +105,39 @@ def test_log_probabilities_are_those_of_the_whole_sequence(
                 logs_TV = model(tokens).logits[0, :-1].log_softmax(-1)
                 expected = logs_TV.gather(1, tokens[0, 1:, None])[-len(suffix) :].sum()
                 assert found == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["one token apart", "only one"])
+def test_one_pass_gives_the_choice_and_the_likelihood_of_the_reference(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
+) -> None:
+    responses = [PREFIX + option for option in OPTIONS[name]]
+    options = option_tokens(tokenizer, PROMPTS[0], responses)
+    prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    references = [index % len(responses) for index in range(len(prompts))]
+    calls: list[Any] = []
+    hook = model.register_forward_pre_hook(lambda *call: calls.append(call))
+    with torch.no_grad():
+        alone = score_options(model, prompts, options, pad_id=0, batch_size=4)
+        calls.clear()
+        both = score_with_references(
+            *(model, prompts, options, references),
+            eos_id=tokenizer.eos_token_id,
+            batch_size=4,
+        )
+        assert len(calls) == 2
+        hook.remove()
+        likelihoods = reference_likelihoods(
+            *(model, tokenizer),
+            [(prompt, responses[one]) for prompt, one in zip(PROMPTS, references, strict=True)],
+            context=1024,
+            batch_size=4,
+        )
+    for one, (scores, log_probability), likelihood in zip(alone, both, likelihoods, strict=True):
+        assert scores.chosen == one.chosen
+        assert scores.log_probabilities == pytest.approx(one.log_probabilities, abs=1e-4)
+        assert likelihood is not None
+        assert log_probability == pytest.approx(likelihood.log_probability, abs=1e-3)
 
 
 def test_tokens_part_where_the_options_do(tokenizer: PreTrainedTokenizerFast) -> None:

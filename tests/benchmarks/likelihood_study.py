@@ -164,7 +164,7 @@ def read_records(path: Path) -> list[Scored]:
 
 @dataclass(frozen=True)
 class Findings:
-    """How well one view of the validation examples tells adapters apart.
+    """Power of one view of the validation examples to tell adapters apart.
 
     Attributes:
         correlation: Spearman's, with the accuracy on unseen examples, over all adapters.

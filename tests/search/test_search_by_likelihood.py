@@ -1,0 +1,78 @@
+"""A real search by the likelihood of references: measured, followed, resumed and kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from droplora_sweep.ledger.files import read_references
+from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.views import views_of
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).parents[2]
+METRIC = "bits_per_byte/val/mean"
+SETTINGS = {
+    "task.benchmarks": "[builtin_choice, builtin_math]",
+    "task.num_train": 32,
+    "task.num_validation": 12,
+    "training.epochs": 1,
+    "evaluation.likelihood": "true",
+    "evaluation.max_new_tokens": 12,
+    "evaluation.num_evaluations": 2,
+    "group.num_workers": 2,
+    "group.max_groups": 1,
+    "confirm": "null",
+    "search.metric": METRIC,
+    "search.num_startup_trials": 2,
+    "search.stopping": "{kind: asha, reduction_factor: 2}",
+}
+
+
+def run(storage: Path, num_trials: int) -> str:
+    given = {**SETTINGS, "storage": storage, "search.num_trials": num_trials}
+    words = [part for path, value in given.items() for part in ("--set", f"{path}={value}")]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "droplora_sweep", "run", "search_spaces/quickstart.yaml"),
+            *("--address", "local"),
+            *words,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=850,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_a_search_by_likelihood(tmp_path: Path) -> None:
+    printed = run(tmp_path, 3)
+    assert f": {METRIC} 0." in printed
+    assert f"{METRIC} 0." in printed.split("complete")[1]
+    run(tmp_path, 5)
+    ledger = Ledger.open(tmp_path, "quickstart")
+    trials = ledger.record.search_trials
+    assert len(trials) == 5
+    complete = [one for one in trials if one.state == "COMPLETE"]
+    least = min(one.metrics[METRIC] for one in complete)
+    assert ledger.study.best_value == pytest.approx(-least)
+    for trial in trials:
+        assert trial.results is not None
+        references = read_references(trial.results)
+        assert {name: len(some) for name, some in references.items()} == {
+            "builtin_choice": 12,
+            "builtin_math": 12,
+        }
+        likelihood = views_of(trial, "mean").likelihood
+        assert likelihood is not None
+        assert -likelihood.value == pytest.approx(trial.metrics[METRIC])

@@ -100,10 +100,7 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
         f"{answerer.answer_prefix}{option}" for option in share.benchmark.scorer.closed_answers
     ]
     tokens = option_tokens(answerer.tokenizer, share.texts[0], options)
-    batching = {
-        "batch_size": answerer.spec.batch_size,
-        "max_batch_tokens": answerer.spec.max_batch_tokens,
-    }
+    batch_size, max_batch_tokens = answerer.spec.batch_size, answerer.spec.max_batch_tokens
     likelihoods: list[float | None] = [None] * len(share.examples)
     if answerer.spec.likelihood and _are_options_references(share, options, tokens):
         both = score_with_references(
@@ -112,12 +109,19 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
             tokens,
             [options.index(example.output) for example in share.examples],
             eos_id=answerer.tokenizer.eos_token_id,
-            **batching,
+            batch_size=batch_size,
+            max_batch_tokens=max_batch_tokens,
         )
         scores, likelihoods = [one for one, _ in both], [one for _, one in both]
     else:
-        pad_id = min(answerer.eos_ids)
-        scores = score_options(answerer.model, share.prompts, tokens, pad_id=pad_id, **batching)
+        scores = score_options(
+            answerer.model,
+            share.prompts,
+            tokens,
+            pad_id=min(answerer.eos_ids),
+            batch_size=batch_size,
+            max_batch_tokens=max_batch_tokens,
+        )
     responses = [
         _Response(
             index,

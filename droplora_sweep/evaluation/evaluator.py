@@ -111,14 +111,20 @@ def _with_likelihoods(
         max_batch_tokens=answerer.spec.max_batch_tokens,
     )
     known = {
-        example.digest: {
-            "reference_log_probability": one.log_probability,
-            "reference_bytes": one.num_bytes,
-        }
+        example.digest: one
         for example, one in zip(share.examples, found, strict=True)
         if one is not None
     }
-    return [replace(result, **known.get(result.example_id, {})) for result in results]
+    return [
+        result
+        if (one := known.get(result.example_id)) is None
+        else replace(
+            result,
+            reference_log_probability=one.log_probability,
+            reference_bytes=one.num_bytes,
+        )
+        for result in results
+    ]
 
 
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:

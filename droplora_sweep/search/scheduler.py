@@ -93,7 +93,7 @@ class _Halving(FIFOScheduler):
 
     def __init__(self, sweep: SweepSpec, options: AshaSpec | HyperbandSpec) -> None:
         super().__init__()
-        self._metric = sweep.search.metric
+        self._search_metric = sweep.search.metric
         self._factor = options.reduction_factor
         self._brackets: list[AsyncHyperBandScheduler] = []
         num_evaluations = sweep.evaluation.num_evaluations
@@ -151,7 +151,7 @@ class _Halving(FIFOScheduler):
         message = message_of(result)
         if not isinstance(message, Evaluated):
             return None
-        value = search_value(self._metric, message.evaluation.metrics)
+        value = search_value(self._search_metric, message.evaluation.metrics)
         # In a rung, one infinity would stop all others.
         known = {EVALUATION: message.evaluation.number, _VALUE: value}
         return known if math.isfinite(value) else None
@@ -170,7 +170,7 @@ class _RuleScheduler(FIFOScheduler):
 
     def __init__(self, sweep: SweepSpec, rule: Rule, grace_evaluations: int) -> None:
         super().__init__()
-        self._metric = sweep.search.metric
+        self._search_metric = sweep.search.metric
         self._num_evaluations = sweep.evaluation.num_evaluations
         self._rule = rule
         self._grace_evaluations = grace_evaluations
@@ -189,7 +189,7 @@ class _RuleScheduler(FIFOScheduler):
         if not isinstance(message, Evaluated):
             return TrialScheduler.CONTINUE
         evaluation, name = message.evaluation, submission_of(trial.config).trial_id
-        score = search_value(self._metric, evaluation.metrics)
+        score = search_value(self._search_metric, evaluation.metrics)
         if not math.isfinite(score):
             return TrialScheduler.CONTINUE
         self._histories[name][evaluation.number] = Scored(score, evaluation.outcomes)

@@ -25,7 +25,7 @@ from .run.ending import Ending, Interruption, SweepResult, full_disk_named, requ
 from .run.forking import take_over
 from .run.retrying import mark_retries
 from .run.runs import Identity
-from .run.starting import Finished, find_start, notes, open_ledger, start_lines
+from .run.starting import Finished, as_begun, find_start, notes, open_ledger, start_lines
 from .spec import package_versions, trial_limit
 from .storage.mirror import local_storage
 
@@ -62,8 +62,10 @@ def run_sweep(
     """
     cluster = resolve_address(address)
     check_sandbox(prepared.file, prepared.task)
-    sweep, storage = prepared.sweep, local_storage(prepared.sweep.storage)
+    storage = local_storage(prepared.sweep.storage)
     origin = None if fork_of is None else Ledger.open(storage, fork_of)
+    prepared = as_begun(prepared, storage, origin)
+    sweep = prepared.sweep
     identify = Identity(prepared.data_digests(), package_versions(), sweep.group.num_workers)
     start = find_start(prepared, storage, identify, origin, num_retries=len(retries))
     runs = sweep.confirm.num_runs(len(sweep.task.benchmarks)) if sweep.confirm else None

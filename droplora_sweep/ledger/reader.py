@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -35,6 +35,7 @@ from .log import read_events
 from .remote_copy import fetch_sweep, find_driver
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import optuna
@@ -259,13 +260,21 @@ def recorded_sweep(record: SweepRecord) -> SweepSpec:
         SweepError: Another version of this package wrote it, and this one cannot read it.
     """
     try:
-        return SweepSpec.model_validate_json(json.dumps(record.spec))
+        return SweepSpec.model_validate_json(json.dumps(_with_former_defaults(record.spec)))
     except ValidationError as error:
         wrote = record.versions.get("droplora-sweep", "another version")
         raise SweepError(
             f"{record.name}: was started by droplora-sweep {wrote}, whose spec this version "
             f"cannot read: {error.errors()[0]['msg']}"
         ) from error
+
+
+def _with_former_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with what applied to a sweep when its version had no field for it."""
+    confirm = spec.get("confirm")
+    if confirm is None or "finalists" in confirm:
+        return dict(spec)
+    return {**spec, "confirm": {**confirm, "finalists": "best_trial"}}
 
 
 def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -> SweepFile:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX, affordable_comparisons, all_arms
 from droplora_sweep.analysis.progress import Budget, arms_to_test, progress_of
+from droplora_sweep.analysis.surface.posterior import SearchPosterior
 from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.records.trial import Stage, TrialState
 from droplora_sweep.spec.at_fidelity import at_full_fidelity
@@ -86,6 +87,12 @@ def confirmation_of(
         num_seeds=sweep.confirm.seeds,
         max_runs=sweep.confirm.max_runs,
         with_controls=sweep.confirm.controls,
+        model=(
+            SearchPosterior(searched, sweep.search.parameters, scores)
+            if sweep.confirm.finalists == "posterior"
+            else None
+        ),
+        begun={trial.arm for trial in record.confirm_trials if trial.arm is not None},
     )
     by_id = {trial.trial_id: trial for trial in searched}
     origins = {

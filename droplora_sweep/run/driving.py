@@ -17,6 +17,7 @@ from droplora_sweep.search.scheduler import Pins
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.search.tune import run_search
+from droplora_sweep.spec import DecideSpec
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
@@ -161,7 +162,10 @@ class Run:
         self._population = Population(sweep, ledger, pool) if sweep.search.population else None
         self.recorder = Recorder(ledger, pool, self._population)
         self.references = References(ledger, pool, prepared.task, progress.say)
-        self._history = search_history(ledger.record, sweep.search.metric)
+        learns_from_examples = isinstance(sweep.search.sampler, DecideSpec)
+        self._history = search_history(
+            ledger.record, sweep.search.metric, ledger.scores if learns_from_examples else None
+        )
         self.searcher = StudySearcher(
             sweep=sweep,
             study=reconciled_study(ledger.study, self._history.trials, sweep),

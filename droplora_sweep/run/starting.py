@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import Fault, InputError, SweepError
@@ -11,7 +11,7 @@ from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_sweep, requ
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.plan.survey import remote_code_note
 from droplora_sweep.records.trial import SweepOutcome
-from droplora_sweep.spec import file_notes, trial_limit
+from droplora_sweep.spec import TpeSpec, file_notes, trial_limit
 from droplora_sweep.spec.rules.composition import METHOD, RANK
 from droplora_sweep.spec.rules.notes import ALPHA
 from droplora_sweep.spec.trial import QUANTIZER
@@ -176,6 +176,33 @@ class Finished:
 
 
 Start = Begin | Resume | Finished
+
+
+def as_begun(prepared: Prepared, storage: Path, origin: Ledger | None) -> Prepared:
+    """Return a sweep with what it was begun with where its file leaves that to a default.
+
+    Defaults that an earlier version had others of: the sampler, and the choice of finalists. A fork
+    has those of its origin.
+    """
+    sweep = prepared.sweep
+    if origin is not None:
+        before = recorded_sweep(origin.record)
+    elif has_sweep(storage, sweep.name):
+        before = recorded_sweep(Ledger.open(storage, sweep.name).record)
+    else:
+        return prepared
+    return replace(prepared, sweep=with_choices_of(before, sweep))
+
+
+def with_choices_of(before: SweepSpec, sweep: SweepSpec) -> SweepSpec:
+    """Return a sweep with another's former defaults where it names no value of its own. Pure."""
+    search, confirm = sweep.search, sweep.confirm
+    former = TpeSpec()
+    if "sampler" not in search.model_fields_set and before.search.sampler == former:
+        search = search.model_copy(update={"sampler": former})
+    if confirm and before.confirm and "finalists" not in confirm.model_fields_set:
+        confirm = confirm.model_copy(update={"finalists": before.confirm.finalists})
+    return sweep.model_copy(update={"search": search, "confirm": confirm})
 
 
 def find_start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from droplora_sweep.records.trial import TrialState
@@ -11,7 +11,7 @@ from droplora_sweep.spec.metric_names import TRAIN_SECONDS, search_value
 from droplora_sweep.spec.search import objective_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from droplora_sweep.records.trial import (
         PastTrial,
@@ -38,7 +38,7 @@ class TrialHistory:
         state: Its state; FAILED also where its score is not finite.
         scores: What the search maximises (see ``search_value``) at each evaluation, by its
             number; finite.
-        outcomes: Each example's score by benchmark, by evaluation, where the ledger has them.
+        outcomes: Each example's score by benchmark, by evaluation, where they are needed.
         values: Its value of each of several objectives; None with one, and where one is missing.
         seconds: Seconds of training that each evaluation took since the one before.
         is_prior: True for a trial of an earlier sweep, which informs the sampler alone.
@@ -101,18 +101,26 @@ class SearchHistory:
     points: tuple[Mapping[str, Scalar], ...] = ()
 
 
-def search_history(record: SweepRecord, metric: str) -> SearchHistory:
+def search_history(
+    record: SweepRecord,
+    metric: str,
+    examples: Callable[[str], Mapping[str, Mapping[str, float | None]] | None] | None = None,
+) -> SearchHistory:
     """Return what a ledger says of trials, for the search to resume from.
 
     Args:
         record: The sweep; one without trials gives an empty history. Of its trials, those of the
             search stage are known.
         metric: The search's metric.
+        examples: Gives a finished trial's score on each example, by benchmark and example id, for
+            a sampler that learns from them; None for the others.
     """
     past = {each.number: _of_past(each) for each in record.past}
     trials = record.search_trials
     objectives = record.spec["search"].get("objectives", ())
     own = {trial.number: trial_history(trial, metric, objectives) for trial in trials}
+    if examples is not None:
+        own = {number: _with_outcomes(one, examples) for number, one in own.items()}
     queued = {clone.number: _of_clone(clone) for clone in record.queued_clones}
     return SearchHistory(
         trials={**past, **own, **queued},
@@ -160,6 +168,19 @@ def trial_history(trial: TrialRecord, metric: str, objectives: Sequence[str] = (
         values=values if state is TrialState.COMPLETE else None,
         seconds=seconds,
     )
+
+
+def _with_outcomes(
+    trial: TrialHistory,
+    examples: Callable[[str], Mapping[str, Mapping[str, float | None]] | None],
+) -> TrialHistory:
+    """The trial with the scores of its last evaluation's examples, as its group reported them."""
+    is_scored = trial.state in (TrialState.COMPLETE, TrialState.STOPPED) and trial.scores
+    found = examples(trial.name) if is_scored else None
+    if found is None:
+        return trial
+    outcomes = {name: [scores[one] for one in sorted(scores)] for name, scores in found.items()}
+    return replace(trial, outcomes={**trial.outcomes, max(trial.scores): outcomes})
 
 
 def _of_past(past: PastTrial) -> TrialHistory:

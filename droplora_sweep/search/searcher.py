@@ -16,8 +16,9 @@ from ray.tune.search import Searcher
 from scipy.stats import qmc
 
 from droplora_sweep import private_api
-from droplora_sweep.records.messages import SUBMISSION, Submission, message_of
+from droplora_sweep.records.messages import SUBMISSION, Evaluated, Submission, message_of
 from droplora_sweep.spec import (
+    DecideSpec,
     GridSpec,
     OptunaSamplerSpec,
     QuasiRandomSpec,
@@ -28,13 +29,16 @@ from droplora_sweep.spec import (
     resolve,
     trial_limit,
 )
+from droplora_sweep.spec.metric_names import MEAN, is_likelihood, subject_of
 from droplora_sweep.storage.object_store import below
 
+from .decide import next_setting
 from .history import SearchHistory
 from .proposal import distribution, suggest
 from .sampler_class import EndingSampler, build_sampler, sampler_errors_named
 from .samplers import draw_seed, make_sampler
 from .scheduler import BASELINE, NUMBER
+from .seen import SeenTrials
 from .study import StudyReporter
 from .variants import VariantBudgets, propose
 
@@ -130,6 +134,7 @@ class StudySearcher(Searcher):
         self._live: dict[str, tuple[optuna.trial.Trial, PlannedTrial]] = {}
         known = known or SearchHistory()
         self._reporter = StudyReporter(study, sweep, known.trials)
+        self._seen = SeenTrials(sweep.search.metric, known.trials)
         self._unfinished = deque(known.unfinished)
         self._ended = dict(known.ended)
         self._clones = deque(known.clones)
@@ -213,7 +218,10 @@ class StudySearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Tell the study an intermediate score, which TPE uses for trials stopped early."""
-        self._reporter.report(self._live[trial_id][0], message_of(result))
+        (trial, planned), message = self._live[trial_id], message_of(result)
+        self._reporter.report(trial, message)
+        if isinstance(message, Evaluated):
+            self._seen.report(planned.number, message.evaluation)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -226,6 +234,8 @@ class StudySearcher(Searcher):
         is_foreign = is_foreign or self._has_copied(planned.trial_id)
         last = None if error or is_foreign or result is None else message_of(result)
         self._ended[planned.fingerprint] = self._reporter.end(trial, last)
+        if not is_foreign:
+            self._seen.end(planned, last)
 
     def reserve(self, drawn: Mapping[str, Scalar]) -> int:
         """Reserve the number, in the study, of a trial that a user makes.
@@ -342,6 +352,11 @@ class StudySearcher(Searcher):
                 if point is None:
                     return None
                 self._study.enqueue_trial(point)
+            elif isinstance(sampler, DecideSpec):
+                point = self._next_to_decide(sampler, num_drawn)
+                if point is None:
+                    return None
+                self._study.enqueue_trial(point)
             elif isinstance(sampler, QuasiRandomSpec):
                 seed = self._sweep.seed
                 self._study.enqueue_trial(quasi_random_point(self._sweep, sampler, num_drawn, seed))
@@ -354,3 +369,18 @@ class StudySearcher(Searcher):
             if not self.is_known(fingerprint):
                 return point
         return None
+
+    def _next_to_decide(self, sampler: DecideSpec, num_drawn: int) -> dict[str, Scalar] | None:
+        sweep, metric = self._sweep, self._sweep.search.metric
+        parts = sweep.task.benchmarks if subject_of(metric) == MEAN else (subject_of(metric),)
+        waiting = (*(planned for _, planned in self._live.values()), *self._unfinished)
+        under_way = sorted((*waiting, *self._clones), key=lambda planned: planned.number)
+        return next_setting(
+            sweep,
+            self._seen.state(planned.drawn for planned in under_way if planned.drawn),
+            sampler=sampler,
+            num_drawn=num_drawn,
+            # Right and wrong answers say nothing of the noise of a likelihood.
+            parts=() if is_likelihood(metric) else tuple(parts),
+            is_known=lambda point: self.is_known(self._identify(0, resolve(point, sweep))[1]),
+        )

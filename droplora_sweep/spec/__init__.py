@@ -16,6 +16,7 @@ from .rules.sweep_rules import require_no_secret
 from .search import (
     AshaSpec,
     CmaEsSpec,
+    DecideSpec,
     ExploitStep,
     FutilitySpec,
     GpSpec,
@@ -66,6 +67,7 @@ __all__ = [
     "Choice",
     "CmaEsSpec",
     "ConfirmSpec",
+    "DecideSpec",
     "EvaluationSpec",
     "ExploitStep",
     "Format",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .adapter import paper_alpha
 from .fields import get_field, mapping_of
 from .methods import names_of
+from .search import RATE
 from .space import active_order, field_value, is_active, resolve, variants
 from .trial import WARMUP_RATIO
 
@@ -42,7 +43,6 @@ rescaling, weight decay and seed are the released code's.
 """
 
 METHOD = "adapter.method"
-RATE = "adapter.pruning_rate"
 
 
 def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:

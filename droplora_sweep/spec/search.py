@@ -95,6 +95,22 @@ class ExploitStep:
     settings: Mapping[str, Scalar] = field(default_factory=dict)
 
 
+RATE = "adapter.pruning_rate"
+
+
+class DecideSpec(SpecModel):
+    """Trials where the best pruning rate is still open; rank, learning rate and so on are means.
+
+    Every rate gets trials first; then a model of the score, which knows the noise of the examples,
+    picks between the rates that may be the best, and p = 0 (top-two sampling, Russo 2016).
+    """
+
+    kind: Literal["decide"] = "decide"
+    baseline_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """Share of the trials that p = 0 gets once every rate had its own, 0 to 0.5, whether or not it
+    may be the best: what is asked for is the difference to it."""
+
+
 class TpeSpec(SpecModel):
     """Tree-structured Parzen estimator, over all parameters jointly (arXiv 2304.11127).
 
@@ -189,12 +205,13 @@ class OptunaSamplerSpec(SpecModel):
         return self.model_copy(update={"class_path": f"{path}:{name}"})
 
 
-SINGLE_OBJECTIVE = ("cma_es",)
+SINGLE_OBJECTIVE = ("cma_es", "decide")
 """Kinds that can only follow one number."""
 
 
 _AnySampler = Annotated[
-    TpeSpec
+    DecideSpec
+    | TpeSpec
     | GpSpec
     | CmaEsSpec
     | RandomSpec
@@ -206,7 +223,7 @@ _AnySampler = Annotated[
 ]
 SAMPLERS = by_kind(_AnySampler)
 """Every kind of sampler by its name."""
-_SamplerName = Literal["tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
+_SamplerName = Literal["decide", "tpe", "gp", "cma_es", "random", "quasi_random", "grid", "nsga2"]
 
 SamplerSpec = Annotated[
     _AnySampler, BeforeValidator(as_kind, json_schema_input_type=_SamplerName | _AnySampler)
@@ -396,11 +413,14 @@ class SearchSpec(SpecModel):
     training), ``memory``, ``forgetting`` (perplexity ratio of ``evaluation.held_out_text``), all
     to be low, and benchmarks, to be high."""
     sampler: SamplerSpec = TpeSpec()
-    """Source of new trials: ``tpe``, ``gp``, ``cma_es``, ``random``, ``quasi_random``, ``grid`` or
-    ``nsga2``; a name, or a mapping with ``kind`` and options. ``{kind: optuna, class: …}`` is any
-    other sampler of Optuna's interface."""
+    """Source of new trials: ``decide``, ``tpe``, ``gp``, ``cma_es``, ``random``, ``quasi_random``,
+    ``grid`` or ``nsga2``; a name, or a mapping with ``kind`` and options. ``{kind: optuna, class:
+    …}`` is any other sampler of Optuna's interface. Where left out: ``decide`` if several values of
+    ``adapter.pruning_rate`` are searched, without ``compare``, ``population`` and ``objectives``;
+    else ``tpe``."""
     num_startup_trials: Count = 8
-    """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used."""
+    """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used; with ``decide``,
+    trials that are spread over the rates before its model is."""
     fidelity: FidelitySpec | None = None
     """Training that the search's trials have less of, e.g. ``{task.num_train: 0.1}`` for a tenth of
     the examples, while the confirmation trains in full; null: they train as it does. Needs
@@ -431,6 +451,17 @@ class SearchSpec(SpecModel):
     trials alone. Needs ``stopping: {kind: none}``."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """Domain of each searched field, by the field's dotted path."""
+
+    @model_validator(mode="after")
+    def _choose_sampler(self) -> SearchSpec:
+        """Take the sampler that suits the space where none is named."""
+        rate = self.parameters.get(RATE)
+        has_other_aim = bool(self.compare or self.population or self.objectives)
+        has_rates = rate is not None and rate.size != 1
+        if "sampler" not in self.model_fields_set and has_rates and not has_other_aim:
+            # The model is frozen for everyone but its validator.
+            object.__setattr__(self, "sampler", DecideSpec())
+        return self
 
     @property
     def is_multi_objective(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.ledger.lease import Holder, Process
+from droplora_sweep.ledger.reader import recorded_sweep
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.records.trial import SweepOutcome, SweepRecord, TrialRecord, TrialState
 from droplora_sweep.run.runs import Identity
@@ -22,8 +23,9 @@ from droplora_sweep.run.starting import (
     decide_start,
     find_start,
     start_lines,
+    with_choices_of,
 )
-from droplora_sweep.spec import SweepSpec, load_sweep_file
+from droplora_sweep.spec import DecideSpec, SweepSpec, TpeSpec, load_sweep_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +108,32 @@ def test_a_sweep_that_is_driven_is_refused_with_its_driver(make: Any) -> None:
         "s: must have one driver, and is already running on node-3, pid 41, "
         "since 2026-01-01 00:00:00+00:00"
     )
+
+
+def test_a_sweep_of_before_keeps_what_its_file_leaves_to_a_default(make: Any) -> None:
+    """A file without `sampler` and `finalists` meant other ones when its sweep was begun."""
+    confirm = {"seeds": 3}
+    record = recorded(make(search={"sampler": "tpe"}, confirm=confirm), DONE)
+    earlier = {name: value for name, value in record.spec["confirm"].items() if name != "finalists"}
+    record = replace(record, spec={**record.spec, "confirm": earlier})
+    before = recorded_sweep(record)
+    assert before.confirm is not None
+    assert before.confirm.finalists == "best_trial"
+    now = make(confirm=confirm)
+    assert now.search.sampler == DecideSpec()
+    with pytest.raises(InputError, match=r"search\.sampler\.kind"):
+        decide_start(record, None, now, DATA, VERSIONS)
+    continued = with_choices_of(before, now)
+    assert continued.search.sampler == TpeSpec()
+    assert decide_start(record, None, continued, DATA, VERSIONS) == Resume(1, 0, ())
+
+
+def test_what_a_file_names_is_not_replaced(make: Any) -> None:
+    before = make(search={"sampler": "tpe"}, confirm={"finalists": "best_trial"})
+    named = make(search={"sampler": "decide"}, confirm={"finalists": "posterior"})
+    assert with_choices_of(before, named) == named
+    other = make(search={"sampler": "random"})
+    assert with_choices_of(other, make()).search.sampler == DecideSpec()
 
 
 def test_a_finished_sweep_has_nothing_left_unless_more_is_wanted(make: Any) -> None:

@@ -46,6 +46,7 @@ STEPPED = {
 }
 SPACES = {"grid": STEPPED}
 KINDS = (
+    "decide",
     "tpe",
     pytest.param("gp", marks=pytest.mark.slow),  # a second for each draw
     "cma_es",

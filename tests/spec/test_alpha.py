@@ -119,10 +119,14 @@ def test_startup_trials_that_leave_none_for_a_model_are_told() -> None:
         "search.num_startup_trials: tpe begins after 8 random trials, and there are 4: all are "
         "random; give fewer, or more trials"
     )
-    assert notes(num_trials=4) == (line,)
-    assert notes(num_trials=8) == (line.replace("are 4", "are 8"),)
+    assert notes(num_trials=4, sampler="tpe") == (line,)
+    assert notes(num_trials=8, sampler="tpe") == (line.replace("are 4", "are 8"),)
     assert notes(num_trials=9) == notes(num_trials=4, sampler="random") == ()
     assert notes(num_trials=4, num_startup_trials=2) == ()
+    assert notes(num_trials=8) == (
+        "search.num_startup_trials: decide spreads its first 8 trials over the rates, and there "
+        "are 8: none goes where the decision is open; give fewer, or more trials",
+    )
     assert notes(budget={"gpu_hours": 1.0}) == ()
     compared = {
         "parameters": {"adapter.method": {"values": ["lora", "dora"]}, **parameters},

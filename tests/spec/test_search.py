@@ -8,12 +8,14 @@ import pytest
 
 from droplora_sweep.spec import (
     AshaSpec,
+    DecideSpec,
     GpSpec,
     NoStoppingSpec,
     Nsga2Spec,
     RandomSpec,
     SweepSpec,
     TpeSpec,
+    file_notes,
     load_sweep,
     trial_limit,
 )
@@ -81,8 +83,8 @@ CONDITIONAL = (
 FAULTS = {
     "unknown_sampler": (
         "search:\n  sampler: bayes\n",
-        "s.yaml:3: search.sampler: must have a `kind`: tpe, gp, cma_es, random, quasi_random, "
-        "grid, nsga2 or optuna, got {'kind': 'bayes'}",
+        "s.yaml:3: search.sampler: must have a `kind`: decide, tpe, gp, cma_es, random, "
+        "quasi_random, grid, nsga2 or optuna, got {'kind': 'bayes'}",
     ),
     "unknown_stopping": (
         "search:\n  stopping: sha\n",
@@ -220,3 +222,61 @@ def test_a_rule_by_its_earlier_name_is_the_rule_by_its_name(given: Any) -> None:
     rule = make(stopping=given).search.stopping
     assert rule.kind == "futility"
     assert rule == make(stopping=rule.model_dump(mode="json")).search.stopping
+
+
+def test_rates_that_are_searched_are_decided_between_by_default() -> None:
+    assert make(parameters={RATE: STEPPED}).search.sampler == DecideSpec()
+    assert make(parameters={RATE: RANGE}, sampler="tpe").search.sampler == TpeSpec()
+
+
+METHODS = {"adapter.method": {"values": ["lora", "dora"]}}
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {},
+        {"parameters": METHODS},
+        {"parameters": {RATE: {"values": [0.5]}}},
+        {"parameters": {RATE: RANGE, **METHODS}, "compare": "adapter.method"},
+        {"parameters": {RATE: RANGE}, "population": {}},
+        {"parameters": {RATE: RANGE}, "objectives": ["mean", "seconds"]},
+    ],
+)
+def test_a_search_that_decides_between_no_rates_is_by_tpe(search: Any) -> None:
+    assert make(**search).search.sampler == TpeSpec()
+
+
+def test_a_sampler_is_kept_when_a_sweep_is_written_and_read() -> None:
+    for search in ({"parameters": {RATE: RANGE}}, {"parameters": {RATE: RANGE}, "sampler": "tpe"}):
+        sweep = make(**search)
+        again = SweepSpec.model_validate_json(sweep.model_dump_json())
+        assert again == sweep
+
+
+def test_decide_needs_rates_to_decide_between(refusal: Refusal) -> None:
+    for parameters in (
+        "{adapter.rank: {values: [4, 8]}}",
+        "{adapter.pruning_rate: {values: [0.5]}}",
+    ):
+        text = f"name: q\nsearch:\n  sampler: decide\n  parameters: {parameters}\n"
+        assert refusal(text) == [
+            "s.yaml:3: search.sampler: must be another sampler where no several values of "
+            "`adapter.pruning_rate` are searched, got decide, which decides between them"
+        ]
+
+
+def test_more_rates_than_trials_are_told() -> None:
+    steps = {"parameters": {RATE: {"min": 0.0, "max": 0.9, "step": 0.1}}, "num_startup_trials": 2}
+
+    def told(**search: Any) -> tuple[str, ...]:
+        sweep = SweepSpec.model_validate(
+            {"name": "q", "adapter": {"alpha": 8}, "search": {**steps, **search}}
+        )
+        return file_notes(sweep)
+
+    assert told(num_trials=8) == (
+        "search.num_trials: 8 trials for the 10 values of adapter.pruning_rate: they are covered "
+        "evenly, and some get none; give more trials, or fewer values",
+    )
+    assert told(num_trials=10) == told(num_trials=8, sampler="tpe") == ()

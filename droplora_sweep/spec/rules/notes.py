@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.spec.adapter import paper_alpha
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.search import RATE, DecideSpec
 from droplora_sweep.spec.space import trial_limit, variants
 
 from .composition import METHOD, RANK, combinations
@@ -29,7 +30,7 @@ MODELLED = ("tpe", "gp", "cma_es")
 
 def file_notes(sweep: SweepSpec) -> tuple[str, ...]:
     """One line each."""
-    return (*_alpha(sweep), *_startup(sweep))
+    return (*_alpha(sweep), *_startup(sweep), *_rates(sweep))
 
 
 def _alpha(sweep: SweepSpec) -> Iterator[str]:
@@ -57,6 +58,8 @@ def _startup(sweep: SweepSpec) -> Iterator[str]:
     """A model that is never used."""
     kind, limit = sweep.search.sampler.kind, trial_limit(sweep)
     number = sweep.search.num_startup_trials
+    if kind == "decide" and limit is not None:
+        yield from _spread(sweep, limit)
     if kind not in MODELLED or limit is None or not sweep.search.parameters:
         return
     num_variants = len(variants(sweep)) or 1
@@ -65,4 +68,27 @@ def _startup(sweep: SweepSpec) -> Iterator[str]:
         yield (
             f"search.num_startup_trials: {kind} begins after {number} random trials{whose}, and "
             f"there are {limit // num_variants}: all are random; give fewer, or more trials"
+        )
+
+
+def _rates(sweep: SweepSpec) -> Iterator[str]:
+    """Rates that are to be decided between, and more of them than trials."""
+    if not isinstance(sweep.search.sampler, DecideSpec) or RATE not in sweep.search.parameters:
+        return
+    num_rates, limit = sweep.search.parameters[RATE].size, trial_limit(sweep)
+    if limit is not None and num_rates is not None and num_rates > limit:
+        yield (
+            f"search.num_trials: {limit} trials for the {num_rates} values of {RATE}: they are "
+            "covered evenly, and some get none; give more trials, or fewer values"
+        )
+
+
+def _spread(sweep: SweepSpec, limit: int) -> Iterator[str]:
+    """A search that ends before it turns to what is open."""
+    number = sweep.search.num_startup_trials
+    if number >= limit:
+        yield (
+            f"search.num_startup_trials: decide spreads its first {number} trials over the rates, "
+            f"and there are {limit}: none goes where the decision is open; give fewer, or more "
+            "trials"
         )

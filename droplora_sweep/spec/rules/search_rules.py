@@ -11,8 +11,10 @@ from droplora_sweep.spec.parameters import Range
 from droplora_sweep.spec.search import (
     COSTS,
     MUTABLE,
+    RATE,
     SINGLE_OBJECTIVE,
     CmaEsSpec,
+    DecideSpec,
     GpSpec,
     GridSpec,
     QuasiRandomSpec,
@@ -89,6 +91,8 @@ def find_unfit_space(sweep: SweepSpec) -> Iterator[Finding]:
     sampler, parameters = sweep.search.sampler, sweep.search.parameters
     if isinstance(sampler, GridSpec):
         yield from _grid(sweep)
+    elif isinstance(sampler, DecideSpec):
+        yield from _decide(sweep)
     elif isinstance(sampler, GpSpec):
         for path, parameter in parameters.items():
             if parameter.when:
@@ -101,6 +105,16 @@ def find_unfit_space(sweep: SweepSpec) -> Iterator[Finding]:
         problem = (
             "must be another sampler where no range (`min` and `max`) without `when` is searched, "
             "got cma_es, which moves in ranges alone"
+        )
+        yield Finding(SAMPLER, problem, (PARAMETERS,))
+
+
+def _decide(sweep: SweepSpec) -> Iterator[Finding]:
+    parameters = sweep.search.parameters
+    if RATE not in parameters or parameters[RATE].size == 1:
+        problem = (
+            f"must be another sampler where no several values of `{RATE}` are searched, got "
+            "decide, which decides between them"
         )
         yield Finding(SAMPLER, problem, (PARAMETERS,))
 

@@ -1,0 +1,1 @@
+"""The score as a model over all searched parameters, from which finalists are chosen."""

@@ -1,0 +1,42 @@
+"""Searches in simulated worlds: how often the best rate is found, and by which rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pytest
+
+from tests.search.search_worlds import WORLDS, Result, assess
+
+OBSERVED, MODEL = ("tpe", "best trial"), ("decide", "posterior")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def test_the_model_finds_better_settings_than_the_best_trial() -> None:
+    """Six searches of one world; the guide's table has more of each."""
+    found = assess(WORLDS["best rate inside"], range(6), ("tpe", "decide"))
+    assert found[MODEL].top3 >= 5 / 6
+    assert found[MODEL].regret < found[OBSERVED].regret
+    assert found["tpe", "posterior"].regret < found[OBSERVED].regret
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_best_rate_is_among_the_finalists_in_every_world() -> None:
+    found = {name: assess(world, range(24), ("tpe", "decide")) for name, world in WORLDS.items()}
+
+    def mean(key: tuple[str, str], name: str) -> float:
+        return float(np.mean([getattr(one[key], name) for one in found.values()]))
+
+    assert mean(MODEL, "top3") > 0.9
+    assert mean(MODEL, "top3") > mean(OBSERVED, "top3")
+    assert mean(MODEL, "top1") > mean(OBSERVED, "top1")
+    assert mean(MODEL, "regret") < 0.75 * mean(OBSERVED, "regret")
+    for one in found.values():
+        result: Result = one[MODEL]
+        assert result.top3 > 0.7
+        assert result.regret < one[OBSERVED].regret + 0.3

@@ -29,6 +29,8 @@ SETTINGS = {
     "search.fidelity": "{task.num_train: 0.25, training.epochs: 2}",
     "task.num_train": 64,
     "training.epochs": 3,
+    "training.global_batch_size": 16,
+    "training.micro_batch_size": 8,
     "task.num_confirmation": 8,
     "task.num_test": 8,
     "confirm": "{rates: 1, seeds: 3}",

@@ -299,7 +299,7 @@ def test_the_standard_error_is_that_of_simulated_scores() -> None:
     assert np.std(scores) == pytest.approx(standard_error(60), rel=0.02)
 
 
-def test_of_the_shipped_spaces_few_get_advice_and_it_is_right_there() -> None:
+def test_the_shipped_spaces_get_none() -> None:
     given = {}
     for file in sorted((*SPACES.glob("*.yaml"), *SPACES.glob("paper/*.yaml"))):
         if "smollm2" in file.name:
@@ -307,6 +307,4 @@ def test_of_the_shipped_spaces_few_get_advice_and_it_is_right_there() -> None:
         found = survey(load_sweep_file(file, needs_data=False))
         if fields := [one.field for one in advice_on(found)]:
             given[file.name] = fields
-    # MT-Bench has 80 questions, and the paper has no more either.
-    table_4 = ["task.num_validation"]
-    assert given == {"table4_llama2_7b.yaml": table_4, "table4_llama3_8b.yaml": table_4}
+    assert given == {}

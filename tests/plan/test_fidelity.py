@@ -15,6 +15,12 @@ from droplora_sweep.spec import SweepSpec, load_sweep_file, resolve
 from droplora_sweep.tasks.loading import load_task
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
+SMALL = (
+    "task.benchmarks=[builtin_choice, builtin_math, builtin_code]",
+    "task.num_train=128",
+    "training.epochs=3",
+    "training.global_batch_size=16",
+)
 TENTH = "search.fidelity={task.num_train: 0.1}"
 
 
@@ -54,7 +60,7 @@ def test_the_paper_on_a_tenth_of_its_data_costs_a_tenth() -> None:
 
 def test_fewer_epochs_and_examples_multiply() -> None:
     found, plan = planned(
-        "quickstart.yaml", "search.fidelity={task.num_train: 0.25, training.epochs: 1}"
+        "quickstart.yaml", *SMALL, "search.fidelity={task.num_train: 0.25, training.epochs: 1}"
     )
     assert (found.num_training_examples, found.num_search_examples) == (384, 96)
     assert found.confirm_work == 12.0
@@ -63,7 +69,7 @@ def test_fewer_epochs_and_examples_multiply() -> None:
 
 
 def test_without_it_search_and_confirmation_are_alike() -> None:
-    found, plan = planned("quickstart.yaml")
+    found, plan = planned("quickstart.yaml", *SMALL)
     assert found.at_search_fidelity() is found
     assert (found.confirm_work, plan.work_per_trial, plan.fidelity) == (1.0, 1.0, None)
     assert plan.num_steps == plan.num_confirm_steps
@@ -72,7 +78,7 @@ def test_without_it_search_and_confirmation_are_alike() -> None:
 
 def test_too_few_examples_of_a_benchmark_are_refused() -> None:
     with pytest.raises(InputError) as caught:
-        planned("quickstart.yaml", "search.fidelity={task.num_train: 0.05}")
+        planned("quickstart.yaml", *SMALL, "search.fidelity={task.num_train: 0.05}")
     assert str(caught.value.faults[0]) == (
         "--set search.fidelity={task.num_train: 0.05}: search.fidelity.task.num_train: must leave "
         "at least 10 training examples of each benchmark, got 0.05: 6 of the 128 of builtin_choice"
@@ -84,7 +90,7 @@ def test_a_method_has_the_steps_it_needs_in_the_search_too() -> None:
     settings = ("adapter.method=lora_drop", "training.epochs=1", "training.global_batch_size=384")
     lora_drop = (*settings, "search.parameters.adapter.pruning_rate=null")
     with pytest.raises(InputError) as caught:
-        planned("quickstart.yaml", *lora_drop, TENTH)
+        planned("quickstart.yaml", *SMALL, *lora_drop, TENTH)
     assert [fault.field for fault in caught.value.faults] == ["training.epochs"]
 
 

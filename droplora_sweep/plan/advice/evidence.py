@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec import SweepSpec
 
-COARSE = 0.05
+COARSE = 0.06
 """A standard error beyond this ranks by luck: settings seldom differ by more."""
 FEW_EXAMPLES = 100
 """With fewer, one score's 95 % interval is wider than 10 points on either side."""

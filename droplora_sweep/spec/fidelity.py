@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from .base import Count, PathText, SpecModel, broken_rule
 from .task import num_kept
@@ -71,6 +78,11 @@ class FidelitySpec(SpecModel):
     sweep's own. A learning rate that suits the small one need not suit the large one."""
     model_revision: str | None = Field(default=None, alias="model.revision")
     """Commit of a Hub id in ``model.path`` here; required for one."""
+
+    @model_serializer(mode="wrap")
+    def _given_alone(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Its keys that have a value, as a user gives them."""
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
     @property
     def is_shorter(self) -> bool:

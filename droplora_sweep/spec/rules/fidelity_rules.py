@@ -33,7 +33,7 @@ def find_unfit_fidelity(sweep: SweepSpec) -> Iterator[Finding]:
     if fidelity is None:
         return
     known = [field.alias or name for name, field in FidelitySpec.model_fields.items()]
-    given = {name for name, value in fidelity.model_dump().items() if value is not None}
+    given = set(fidelity.model_dump())
     if not given:
         yield Finding(FIDELITY, f"must have one of {', '.join(known)}, or be null")
     if sweep.confirm is None:

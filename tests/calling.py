@@ -19,3 +19,9 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     captured = capsys.readouterr()
     assert isinstance(end.value.code, int)
     return end.value.code, captured.out, captured.err
+
+
+def without_advice(output: str) -> str:
+    """The output of a command but for its advice on data that are small on purpose."""
+    lines = output.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("advice: "))

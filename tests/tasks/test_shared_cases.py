@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.calling import without_advice
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -41,7 +43,8 @@ def test_a_file_that_is_read(
     case_files: Path, case: str, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(case_files / case)
-    assert call("validate", "s.yaml") == (0, "s.yaml: valid\n", "")
+    code, output, complaints = call("validate", "s.yaml")
+    assert (code, without_advice(output), complaints) == (0, "s.yaml: valid\n", "")
 
 
 @pytest.mark.parametrize(("case", "problem"), NAMED.items(), ids=NAMED.keys())

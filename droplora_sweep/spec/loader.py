@@ -135,8 +135,8 @@ def load_changed_trial(sweep: SweepSpec, trial: TrialSpec, overrides: Sequence[s
     if sweep.adapter.alpha is None and "adapter.alpha" not in sweep.search.parameters:
         # It follows the method and the rank, also those of the overrides.
         data["adapter"]["alpha"] = None
-    # The trial has its own fidelity already.
-    data["search"] = {**data["search"], "parameters": {}, "fidelity": None}
+    # Of the search nothing is left that would have to suit what is searched, a fidelity neither.
+    data["search"] = {"parameters": {}}
     source = Source(sweep.name, data, {(): sweep.name})
     for override in overrides:
         apply_override(source, override)

@@ -72,6 +72,25 @@ def test_a_clone_is_its_parent_but_for_what_is_set() -> None:
 
 
 @pytest.mark.parametrize(
+    "search",
+    [
+        {"sampler": {"kind": "decide"}},
+        {"sampler": {"kind": "grid"}, "num_trials": None},
+        {"sampler": {"kind": "cma_es"}},
+        {"sampler": {"kind": "gp"}},
+        {"sampler": {"kind": "nsga2"}, "objectives": ("mean", "seconds")},
+        {"sampler": {"kind": "tpe"}, "compare": ("adapter.rank",), "stopping": {"kind": "none"}},
+    ],
+    ids=lambda search: search["sampler"]["kind"],
+)
+def test_a_clone_is_made_whatever_its_sweep_searches_by(search: dict[str, object]) -> None:
+    given = {**SWEEP.search.model_dump(exclude_unset=True), **search}
+    sweep = SweepSpec.model_validate({"name": "q", "search": given})
+    made = load_changed_trial(sweep, PARENT, ["seed=7"]).sweep.trial
+    assert made == with_fields(PARENT, {"seed": 7})
+
+
+@pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({}, DRAWN),

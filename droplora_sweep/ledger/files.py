@@ -77,12 +77,13 @@ def write_results(path: Path, results: Iterable[ExampleResult]) -> None:
 
 def read_results(path: Path) -> list[dict[str, Any]]:
     """The rows of a trial's results, each a dict of ``COLUMNS``; older files' have defaults."""
-    return _table(path, COLUMNS).to_pylist()
+    columns = _columns(path, COLUMNS)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def read_scores(path: Path) -> dict[str, dict[str, float | None]]:
     """Each example's score in [0, 1], or None where it is missing, by benchmark and example id."""
-    columns = _table(path, ("benchmark", "example_id", "score")).to_pydict()
+    columns = _columns(path, ("benchmark", "example_id", "score"))
     return example_scores(zip(*columns.values(), strict=True))
 
 
@@ -95,7 +96,7 @@ def read_references(path: Path) -> dict[str, dict[str, tuple[float, int]]]:
     names = ("benchmark", "example_id", "reference_log_probability", "reference_bytes")
     found: dict[str, dict[str, tuple[float, int]]] = defaultdict(dict)
     for benchmark, example_id, log_probability, num_bytes in zip(
-        *_table(path, names).to_pydict().values(), strict=True
+        *_columns(path, names).values(), strict=True
     ):
         if log_probability is not None and num_bytes is not None:
             found[benchmark][example_id] = log_probability, num_bytes
@@ -118,7 +119,7 @@ class AnswerCounts:
 def read_answers(path: Path) -> dict[str, AnswerCounts]:
     """The answers by benchmark; ratings of a judge are none."""
     found: dict[str, AnswerCounts] = defaultdict(AnswerCounts)
-    columns = _table(path, ("benchmark", "prediction", "gold", "correct")).to_pydict()
+    columns = _columns(path, ("benchmark", "prediction", "gold", "correct"))
     for benchmark, prediction, gold, correct in zip(*columns.values(), strict=True):
         if correct is not None:
             found[benchmark].given[prediction] += 1
@@ -126,8 +127,8 @@ def read_answers(path: Path) -> dict[str, AnswerCounts]:
     return dict(found)
 
 
-def _table(path: Path, columns: Sequence[str]) -> pa.Table:
-    """These columns, in this order; what an older file lacks is filled in.
+def _columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Values of these columns, in this order; what an older file lacks is filled in.
 
     Raises:
         SweepError: The file is missing or damaged.
@@ -136,17 +137,16 @@ def _table(path: Path, columns: Sequence[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        # `pq.read_table` would import pandas, which takes a second.
+        # `pq.read_table` would import pandas, which takes a second; so would `pa.array`.
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (OSError, pa.ArrowException) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise SweepError(f"{path}: results must be readable, but the file {kind}") from error
-    for name in columns:
-        if name not in table.column_names:
-            values = pa.array(_defaults(name, table), _schema().field(name).type)
-            table = table.append_column(name, values)
-    return table.select(list(columns))
+    return {
+        name: table[name].to_pylist() if name in table.column_names else _defaults(name, table)
+        for name in names
+    }
 
 
 def _defaults(name: str, table: pa.Table) -> list[Any]:

@@ -113,6 +113,20 @@ def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_m
     assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
 
 
+def test_a_trial_measures_how_likely_its_references_are(resident, saved_model) -> None:
+    spec = trial(saved_model)
+    measured = spec.evaluation.model_copy(update={"likelihood": True})
+    decisions = Decisions()
+    resident.run(spec.model_copy(update={"evaluation": measured}), decisions)
+    first, last = (report.evaluation.metrics for report in decisions.reports)
+    names = [f"bits_per_byte/val/{name}" for name in (*BENCHMARKS, "mean")]
+    # A byte of 258 tokens takes log2 258 = 8.01 bits before anything is learned.
+    assert all(0 < last[name] < first[name] < 8.5 for name in names)
+    for result in decisions.reports[-1].results:
+        assert result.reference_log_probability < 0
+        assert result.reference_bytes > 0
+
+
 def test_one_step_trains_with_every_default(resident, saved_model) -> None:
     """Of the defaults' warmup no step is left over; all 7 examples are one batch."""
     defaults = TrainingSpec(epochs=1)

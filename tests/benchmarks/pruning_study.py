@@ -1,6 +1,6 @@
 """Offline study of the quickstart's benchmarks: what does each pruning rate do, over many seeds?
 
-    python -m tests.benchmarks.pruning_study results.jsonl
+    python -m tests.benchmarks.pruning_study tests/benchmarks/pruning_study.jsonl
 
 trains the quickstart's trials with the product's own training and evaluation, without Ray. Each
 seed has its own training data, its own fresh examples to score on, its own initialisation, masks

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.records.layout import MODEL_CARD
+from droplora_sweep.records.layout import MODEL_CARD, SUMMARY_TEXT
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from tests.faults.oracle import problems
 from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end
@@ -55,7 +55,7 @@ def test_search_on_less_and_confirm_on_all(tmp_path: Path) -> None:
     assert all(trial.state is TrialState.COMPLETE for trial in (*searched, *runs))
     for trial in searched:
         assert len(ledger.scores(trial.trial_id)["builtin_choice"]) == 8  # type: ignore[index]
-    assert LESS in output
+    assert LESS in (ledger.summary_directory / SUMMARY_TEXT).read_text()
 
     trial = searched[0].trial_id
     code, output = to_end(start(command(tmp_path, "rerun", NAME, trial), MARK))
@@ -100,7 +100,8 @@ def test_search_a_smaller_model_and_confirm_on_the_sweeps_own(tmp_path: Path) ->
     }
     assert {widths[trial.trial_id] for trial in searched} == {32}
     assert not {widths[trial.trial_id] for trial in runs} & {32}
-    assert f"trained on less (the model {small})" in output
+    said = (ledger.summary_directory / SUMMARY_TEXT).read_text()
+    assert f"trained on less (the model {small})" in said
     # The untrained model of each split is the one that was trained there.
     untrained = {split: one.untrained for split, one in ledger.record.references.items()}
     assert set(untrained) >= {"validation", "confirmation"}

@@ -39,7 +39,7 @@ def pairs(task: Task) -> list[tuple[str, str]]:
         for benchmark in task.benchmarks
         for one in benchmark.validation
     ]
-    return [*own, ("Wie spät ist es?\n", "Fünf vor zwölf 🕰"), ("?" * 300, "x")]
+    return [*own, ("Où est la façade ?\n", "À côté du café 🕰"), ("?" * 300, "x")]
 
 
 def measured(

@@ -6,15 +6,17 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from safetensors.numpy import load_file
+from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.records.layout import MODEL_CARD, SUMMARY_TEXT
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from tests.faults.oracle import problems
 from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end
-from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +83,7 @@ def test_search_on_less_and_confirm_on_all(tmp_path: Path) -> None:
 
 
 def test_search_a_smaller_model_and_confirm_on_the_sweeps_own(tmp_path: Path) -> None:
-    small = save_model(tmp_path / "small", num_layers=1)
+    small = _smaller_model(tmp_path / "small")
     settings = {**SETTINGS, "search.fidelity": f"{{model.path: {small}}}", "task.num_train": 32}
     code, output = to_end(start(command(tmp_path, **settings), MARK))
 
@@ -110,6 +112,17 @@ def test_search_a_smaller_model_and_confirm_on_the_sweeps_own(tmp_path: Path) ->
     code, output = to_end(start(again, MARK))
     assert code == 0, output
     assert "reproduced to the byte" in output
+
+
+def _smaller_model(folder: Path) -> Path:
+    """A random model of the built-in one's family, with its tokenizer."""
+    torch.manual_seed(7)
+    config = AutoConfig.from_pretrained(BUILTIN_FOLDER)
+    config.update({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1})
+    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(BUILTIN_FOLDER).save_pretrained(folder)
+    return folder
 
 
 def _width(weights: Path) -> int:

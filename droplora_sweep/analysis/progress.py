@@ -100,9 +100,11 @@ def next_step(table: ScoreTable | None, comparisons: Sequence[Comparison], budge
 
     Args:
         table: The runs so far; None before the first. Failed runs may be missing from it.
-        comparisons: The arms of each benchmark.
+        comparisons: The arms of each benchmark; empty where no trial with p > 0 is complete.
         budget: Seeds, looks and cost.
     """
+    if not comparisons:
+        return Step(Action.STOP_DECIDED, (), (), ())
     if table is None:
         return _add(0, 0, [arm for one in comparisons for arm in one.arms], (), budget)
     num_used = max(budget.seeds.index(seed) + 1 for seed in table.seeds)

@@ -36,6 +36,22 @@ def test_before_the_first_run_every_arm_is_missing_with_the_same_seeds():
     assert found.decisions == ()
 
 
+@pytest.mark.parametrize("races", [False, True])
+def test_without_a_comparison_there_is_nothing_to_train(races):
+    budget = Budget(seeds=SEEDS, looks=(3, 5, 6), races=races)
+    found = progress_of([], budget, {})
+    assert (found.step.action, found.missing, found.decisions) == (Action.STOP_DECIDED, (), ())
+
+
+@pytest.mark.parametrize("races", [False, True])
+def test_where_every_run_failed_the_confirmation_comes_to_an_end(races):
+    budget = Budget(seeds=SEEDS, looks=(3, 5, 6), races=races)
+    runs = {(arm.name, seed): {} for arm in ARMS for seed in SEEDS}
+    found = progress_of([comparison()], budget, runs)
+    assert found.missing == ()
+    assert [one.recommended for one in found.decisions] == [None]
+
+
 def test_a_run_that_has_ended_is_not_asked_for_again():
     runs = scores_of([0.6, 0.6, 0.62])
     few = dict(list(some(runs, 43, 44).items())[:4])

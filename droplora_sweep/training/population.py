@@ -149,8 +149,7 @@ def identity_of(
     Its micro-batch is left out, since it changes no result: a trial that ran out of memory resumes
     with a smaller one.
     """
-    fields = spec.model_dump_json(exclude={"training": {"micro_batch_size"}})
-    text = f"{num_sequences}\n{fields}"
+    text = f"{num_sequences}\n{_fields(spec)}"
     if exploit_steps:
         text += "\n" + json.dumps([asdict(exploit_step) for exploit_step in exploit_steps])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -158,11 +157,21 @@ def identity_of(
 
 def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
     """Return what members that can copy each other share: all but what an exploit step changes."""
-    left_out: dict[str, set[str]] = {"training": {"micro_batch_size"}}
-    for section, _, name in (path.partition(".") for path in MUTABLE):
-        left_out.setdefault(section, set()).add(name)
-    fields = spec.model_dump_json(exclude=left_out)
+    fields = _fields(spec, MUTABLE)
     return hashlib.sha256(f"population\n{num_sequences}\n{fields}".encode()).hexdigest()
+
+
+def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
+    """Return a trial's fields as JSON, but for the micro-batch and those that are left out.
+
+    Where no likelihood is measured that is left out too, as it was when none could be.
+    """
+    sections: dict[str, set[str]] = {"training": {"micro_batch_size"}, "evaluation": set()}
+    if not spec.evaluation.likelihood:
+        sections["evaluation"].add("likelihood")
+    for section, _, name in (path.partition(".") for path in left_out):
+        sections.setdefault(section, set()).add(name)
+    return spec.model_dump_json(exclude=sections)
 
 
 def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:

@@ -246,6 +246,16 @@ def with_saved_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 @contextlib.contextmanager
+def saved_adapter(base: PreTrainedModel, folder: Path) -> Iterator[PeftModel]:
+    """Yield the base model with a plain adapter from its files; it is as before afterwards."""
+    adapted = with_saved_adapter(base, folder)
+    try:
+        yield adapted
+    finally:
+        unloaded(adapted)
+
+
+@contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from this seed, on the CPU and on ``device``; the RNGs are as before afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -6,13 +6,13 @@ import contextlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from droplora_sweep.adapters.adapted import unloaded, with_saved_adapter
+from droplora_sweep.adapters.adapted import saved_adapter
 from droplora_sweep.adapters.export import CONFIG_FILE, require_safetensors
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation.context import model_context, prompt_lengths
@@ -28,7 +28,7 @@ from droplora_sweep.storage.mirror import local_storage
 from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from transformers import PreTrainedModel
 
@@ -63,21 +63,15 @@ class AdapterScorer:
         self,
         adapter: Path | None,
         split: Split = "validation",
-        benchmarks: Collection[str] | None = None,
     ) -> list[ExampleResult]:
         """Return every example's result.
 
         Args:
             adapter: Folder of an adapter; None scores the base model.
             split: Split of the examples.
-            benchmarks: Names of some of the task's; None for all.
         """
-        task = self._task
-        if benchmarks is not None:
-            kept = tuple(one for one in task.benchmarks if one.name in benchmarks)
-            task = replace(task, benchmarks=kept)
         with self._adapted(adapter) as model:
-            return evaluate(model, self._tokenizer, task, self._evaluation, split=split)
+            return evaluate(model, self._tokenizer, self._task, self._evaluation, split=split)
 
     def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
         """Return the metrics of these results, ratings and pass@k included."""
@@ -85,8 +79,8 @@ class AdapterScorer:
 
     def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
         """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
-        choices = tuple(one for one in self._task.benchmarks if one.scorer.closed_answers)
-        task = replace(self._task, benchmarks=choices)
+        task = self._task
+        task = task.only({one.name for one in task.benchmarks if one.scorer.closed_answers})
         update = {"choice": "generate", "protocol": "paper", "likelihood": False}
         spec = self._evaluation.model_copy(update=update)
         with self._adapted(adapter) as model:
@@ -121,11 +115,8 @@ class AdapterScorer:
             yield self._base
             return
         # In the base's precision, as it was scored while it was trained.
-        adapted = with_saved_adapter(self._base, adapter)
-        try:
+        with saved_adapter(self._base, adapter) as adapted:
             yield adapted
-        finally:
-            unloaded(adapted)
 
 
 @dataclass(frozen=True, kw_only=True)

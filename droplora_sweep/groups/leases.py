@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep
 
+    from .messages import Scoring
+
 MAX_FAILED_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
 
@@ -32,7 +34,7 @@ MAX_FAILED_STARTS = 3
 class _Trial:
     spec: str
     folder: str | None = None
-    is_untrained: bool = False
+    scoring: Scoring | None = None
     attempt: int = 0
     ended: bool = False
     stopped: bool = False
@@ -100,15 +102,16 @@ class LeaseBook:
         assert trial is None or trial.outcome is not None, f"{trial_id} has not ended"
         self._stops.discard(trial_id)
 
-    def submit_untrained(self, name: str, spec: str) -> None:
-        """Have the base model scored as it is, by a group that no trial waits for.
+    def submit_scoring(self, name: str, spec: str, scoring: Scoring) -> None:
+        """Have a model scored by a group that no trial waits for.
 
         Args:
             name: Asks for its outcome; no trial's.
-            spec: A trial's spec as JSON: the examples, and how they are scored.
+            spec: A trial's spec as JSON: the base model, the task, and how examples are scored.
+            scoring: The model and the examples.
         """
         if name not in self._trials:
-            self._trials[name] = _Trial(spec=spec, is_untrained=True)
+            self._trials[name] = _Trial(spec=spec, scoring=scoring)
             self._idle_queue.append(name)
 
     def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
@@ -162,7 +165,7 @@ class LeaseBook:
         trial = self._trials[trial_id]
         outcome = trial.outcome
         if isinstance(outcome, Delivery):
-            trial.outcome, trial.spec = Delivery({}, ()), ""
+            trial.outcome, trial.spec, trial.scoring = Delivery({}, ()), "", None
         return outcome
 
     def progress(self) -> dict[str, tuple[int, int]]:
@@ -211,7 +214,7 @@ class LeaseBook:
             self._conclude_stopped(trial, {})
         elif trial.ended:
             self._conclude(trial, Failed("its group died as it ended"))
-        elif exit_reason.out_of_memory and trial.is_untrained:
+        elif exit_reason.out_of_memory and trial.scoring is not None:
             self._fail(trial, f"ran out of memory: {exit_reason.reason}", exit_reason.log)
         elif exit_reason.out_of_memory:
             self._adjust(trial_id, trial, exit_reason)
@@ -257,7 +260,7 @@ class LeaseBook:
             folder=trial.folder,
             start=start,
             exploit_steps=in_order,
-            is_untrained=trial.is_untrained,
+            scoring=trial.scoring,
         )
 
     def begin(self, group: str, step: int, num_steps: int) -> None:
@@ -289,7 +292,7 @@ class LeaseBook:
             trial.mail.append(Evaluated(evaluation))
 
     def scored(self, group: str, results: tuple[ExampleResult, ...]) -> None:
-        """Take the untrained model's results, which are what it leaves."""
+        """Take the results of a model that was scored, which are all that it leaves."""
         self._conclude(self._release(group), Delivery({}, results))
 
     def decision(self, group: str, evaluation: int) -> Decision | ExploitStep | None:

@@ -173,7 +173,7 @@ class GroupManager:
 
     def end(self) -> None:
         """Take no more trials, and wait until the groups have given back what they held."""
-        self.close(CLOSE_TIMEOUT_S)
+        self.close()
         self._grower.join()
         assert self._close_by is not None
         settled_by = time.monotonic() + SETTLE_S
@@ -182,7 +182,7 @@ class GroupManager:
             end_by = self._close_by if thread.name in self._present else settled_by
             thread.join(max(0.0, end_by - time.monotonic()))
 
-    def close(self, within_s: float) -> None:
+    def close(self, within_s: float = CLOSE_TIMEOUT_S) -> None:
         """Take no more trials and end; groups that train save their trial first.
 
         Does not wait: leaving the context does, until the time is up. The first call decides.

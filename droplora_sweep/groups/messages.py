@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec
+    from droplora_sweep.tasks.task import ScoredSplit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,22 @@ class WorkerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """A model that is scored and not trained, as its users load it.
+
+    Attributes:
+        split: Split of the examples.
+        benchmarks: Names of some of the task's; None for all.
+        files: Of a trained adapter, or of a whole model where its method trains one; None for the
+            base model as it is.
+    """
+
+    split: ScoredSplit
+    benchmarks: tuple[str, ...] | None = None
+    files: Mapping[str, bytes] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A trial handed to a group.
 
@@ -44,7 +61,7 @@ class Lease:
         start: The adapter that training starts from, as files; None starts it anew.
         exploit_steps: Of a member of a population, where it copied others, in order; None for
             a trial that is no member.
-        is_untrained: Nothing is trained: the base model is scored as it is.
+        scoring: Nothing is trained, this is scored; None for a trial.
     """
 
     trial_id: str
@@ -53,7 +70,7 @@ class Lease:
     folder: str | None = None
     start: dict[str, bytes] | None = None
     exploit_steps: tuple[ExploitStep, ...] | None = None
-    is_untrained: bool = False
+    scoring: Scoring | None = None
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class _Pool:
 
     submit = _waking(LeaseBook.submit)
     retry = _waking(LeaseBook.retry)
-    submit_untrained = _waking(LeaseBook.submit_untrained)
+    submit_scoring = _waking(LeaseBook.submit_scoring)
     start_from = _waking(LeaseBook.start_from)
     exploit = _waking(LeaseBook.exploit)
     go_on = _waking(LeaseBook.go_on)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
     from droplora_sweep.training.runner import TrialRunner
 
-    from .messages import Lease, WorkerConfig
+    from .messages import Lease, Scoring, WorkerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +99,8 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             spec = TrialSpec.model_validate_json(lease.spec)
             # A search may be over a smaller model than its confirmation.
             runner.serve(spec.model)
-            if lease.is_untrained:
-                channel.score_untrained(runner, spec)
+            if lease.scoring is not None:
+                channel.score(runner, spec, lease.scoring)
                 continue
             channel.train(runner, lease, spec)
             if next(counter) == config.size.recycle_after:
@@ -175,9 +175,11 @@ class WorkerChannel:
         else:
             self._tell("finish", self._group, files)
 
-    def score_untrained(self, runner: TrialRunner, spec: TrialSpec) -> None:
-        """Score the base model as it is, and deliver its results."""
-        results = runner.score_untrained(spec)
+    def score(self, runner: TrialRunner, spec: TrialSpec, scoring: Scoring) -> None:
+        """Score a model, and deliver its results."""
+        results = runner.score(
+            spec, scoring.split, benchmarks=scoring.benchmarks, files=scoring.files
+        )
         self._tell("scored", self._group, tuple(results))
 
     def is_preempted(self) -> bool:

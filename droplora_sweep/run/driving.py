@@ -118,6 +118,8 @@ def drive(
                 run.recorder.close()
                 run.test(watch)
             run.recorder.close()
+            # They end while the report is written.
+            groups.close()
             ending = watch.ending or Ending(SweepOutcome.COMPLETE, run.ended_by)
         finally:
             run.recorder.abandon()
@@ -197,7 +199,8 @@ class Run:
             pool_name: The pool's name, for Ray Tune's clients.
             scratch: Folder for Ray Tune's files.
         """
-        self.references.ask(at_search_fidelity(self._sweep).trial)
+        searched = at_search_fidelity(self._sweep).trial
+        self.references.ask(searched, searched.evaluation.split)
         has_unfinished = bool(self._history.unfinished or self._history.clones)
         if self._ledger.record.confirm_trials and not has_unfinished:
             return
@@ -234,7 +237,8 @@ class Run:
                 self.control.is_confirmed = True
                 self._say_end(confirmation)
                 return
-            self.references.ask(next(iter(confirmation.specs.values())))
+            arm = next(iter(confirmation.specs.values()))
+            self.references.ask(arm, arm.evaluation.split)
             taken_over = take_over_runs(confirmation, self._ledger, self._identify)
             for line in taken_over:
                 self._progress.say(line)
@@ -251,8 +255,7 @@ class Run:
         wanted = wanted_on_test(confirmation, decisions, self._ledger.record)
         if wanted:
             self.references.wait(should_stop)
-            self._groups.end()
-            self.references.score_on_test(wanted, self._sweep.group, should_stop)
+            self.references.score_on_test(wanted, lambda: self._groups.num_groups, should_stop)
 
     def _confirmation(self) -> Confirmation:
         found = confirmation_of(self._ledger.record, self._ledger.scores, datetime.now(UTC))

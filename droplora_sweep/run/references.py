@@ -1,32 +1,20 @@
-"""Scores beside the trials and after them: the untrained model's, and winners' on the test split.
+"""Scores that need no training: the untrained model's, and winners' on the test split.
 
-A group scores the untrained model, which it holds anyway, when no trial waits for a group. Where
-that fails, the sweep continues without.
-
-The winners are scored after the groups have ended, so that each scorer has a worker's CPUs and GPUs
-to itself. It loads the base model once and scores one adapter after the other, loaded as their
-users load them.
+Groups make them when no trial waits, with the base model that they hold anyway. Where that fails
+for the untrained model, the sweep continues without.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import tempfile
 import time
-from itertools import cycle
-from pathlib import Path
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import ray
-
 from droplora_sweep.errors import PoolLostError, SweepError
-from droplora_sweep.groups.capacity import worker_capacity
-from droplora_sweep.groups.cluster import cluster_nodes
+from droplora_sweep.groups.messages import Scoring
 from droplora_sweep.groups.pool import ask
 from droplora_sweep.ledger.files import verified_files
 from droplora_sweep.records.messages import Failed
-from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.answers import chance, most_frequent_answer
 
 if TYPE_CHECKING:
@@ -38,7 +26,7 @@ if TYPE_CHECKING:
     from droplora_sweep.groups.messages import Delivery
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.trial import Reference
-    from droplora_sweep.spec import GroupSpec
+    from droplora_sweep.spec import TrialSpec
     from droplora_sweep.tasks.task import ScoredSplit, Task
 
 
@@ -50,7 +38,7 @@ class References:
 
     Args:
         ledger: Keeps them.
-        pool: Has groups score the untrained model.
+        pool: Has groups make them.
         task: Says which answers are possible.
         say: Shows the user one line.
     """
@@ -66,41 +54,50 @@ class References:
         self._pool = pool
         self._task = task
         self._say = say
-        self._waiting: set[ScoredSplit] = set()
+        self._untrained: set[ScoredSplit] = set()
+        self._on_test: set[str] = set()
 
-    def ask(self, spec: TrialSpec) -> None:
+    def ask(self, spec: TrialSpec, split: ScoredSplit) -> None:
         """Have the untrained model scored as a trial is, unless it was, or was asked for.
 
         Args:
-            spec: A trial's, which names the split and how it is scored.
+            spec: A trial's, which says how it is scored.
+            split: Split of the examples.
         """
-        split = spec.evaluation.split
-        if split in self._waiting or split in self._ledger.record.references:
+        if split in self._untrained or split in self._ledger.record.references:
             return
-        # That the pool has died is found out, and said, by who watches the sweep.
-        with contextlib.suppress(PoolLostError):
-            ask(self._pool, "submit_untrained", _name(split), spec.model_dump_json())
-            self._waiting.add(split)
+        if self._submit(_of_untrained(split), spec, Scoring(split=split)):
+            self._untrained.add(split)
 
     def collect(self) -> None:
         """Record the scores that have arrived.
 
         Raises:
             PoolLostError: The pool has died.
-            SweepError: The ledger cannot be written.
+            SweepError: The ledger cannot be written, or a winner cannot be scored.
         """
-        for split in sorted(self._waiting):
-            outcome: Delivery | Failed | None = ask(self._pool, "outcome", _name(split), 0.0)
-            if outcome is None:
-                continue
+        for split in sorted(self._untrained):
+            outcome = self._outcome(_of_untrained(split))
             if isinstance(outcome, Failed):
                 self._say(
                     f"the untrained model has no score on the {split} examples, and trials are not "
                     f"compared with it: {outcome.reason}"
                 )
-            else:
+            elif outcome is not None:
                 self._record(split, outcome.results)
-            self._waiting.remove(split)
+            if outcome is not None:
+                self._untrained.remove(split)
+        for trial_id in sorted(self._on_test):
+            outcome = self._outcome(_on_test(trial_id))
+            if isinstance(outcome, Failed):
+                raise SweepError(
+                    f"{trial_id}: cannot be scored on the test split: {outcome.reason}"
+                )
+            if outcome is not None:
+                tested = self._ledger.trial_tested(trial_id, outcome.results)
+                shown = ", ".join(f"{name} {x:.1%}" for name, x in tested.test_scores.items())
+                self._say(f"{trial_id} test      {shown}")
+                self._on_test.remove(trial_id)
 
     def wait(self, should_stop: Callable[[], bool]) -> None:
         """Wait until all that was asked for is recorded, or it is told to stop.
@@ -108,74 +105,71 @@ class References:
         Args:
             should_stop: Asked a few times a second; calls `collect`.
         """
-        while self._waiting and not should_stop():
+        while (self._untrained or self._on_test) and not should_stop():
             time.sleep(WAIT_INTERVAL_S)
 
     def score_on_test(
         self,
         wanted: Mapping[str, tuple[str, ...]],
-        group: GroupSpec,
+        room: Callable[[], int],
         should_stop: Callable[[], bool],
     ) -> None:
         """Score trials on the test split and record it, each once, until it is told to stop.
 
-        The untrained model is scored with the first of them.
+        The untrained model is scored before them. What is not recorded when it is told to stop is
+        scored another time.
 
         Args:
             wanted: Benchmarks by trial's id.
-            group: CPUs and GPUs of a worker.
-            should_stop: Asked a few times a second; what is not recorded then is scored another
-                time.
+            room: Number of groups; asked again and again.
+            should_stop: Asked a few times a second; calls `collect`.
 
         Raises:
-            SweepError: A scorer died again and again, or an adapter is damaged.
+            SweepError: An adapter is damaged.
         """
         self._say(
             f"test split: scoring {len(wanted)} adapters, once, now that everything is decided"
         )
-        lacks_untrained = "test" not in self._ledger.record.references
-        room = max(1, worker_capacity(group, cluster_nodes()))
-        actor: Any = ray.remote(_TestScorer)
-        scorers = [
-            actor.options(
-                num_cpus=group.cpus_per_worker,
-                num_gpus=group.gpus_per_worker,
-                max_restarts=MAX_RETRIES,
-                max_task_retries=MAX_RETRIES,
-            ).remote(None if group.gpus_per_worker else max(1, int(group.cpus_per_worker)))
-            for _ in range(min(room, len(wanted) + lacks_untrained))
-        ]
-        waiting: dict[Any, str | None] = {}
-        try:
-            if lacks_untrained:
-                # The last scorer has the fewest adapters.
-                first = self._ledger.trial(next(iter(wanted)))
-                waiting[scorers[-1].score.remote(json.dumps(first.spec), None, None)] = None
-            for scorer, (trial_id, benchmarks) in zip(cycle(scorers), wanted.items(), strict=False):
+        waiting = deque(wanted.items())
+        self.ask(self._ledger.trial(waiting[0][0]).trial_spec, "test")
+        while waiting and not should_stop():
+            # The pool holds no more adapters than groups are about to take.
+            while waiting and len(self._on_test) <= room():
+                trial_id, benchmarks = waiting.popleft()
                 trial = self._ledger.trial(trial_id)
-                files = verified_files(trial)
-                waiting[scorer.score.remote(json.dumps(trial.spec), files, benchmarks)] = trial_id
-            while waiting and not should_stop():
-                done, _ = ray.wait(list(waiting), timeout=POLL_S)
-                for reply in done:
-                    scored = waiting.pop(reply)
-                    if scored is None:
-                        self._record("test", _result(reply, "untrained model"))
-                        continue
-                    tested = self._ledger.trial_tested(scored, _result(reply, scored))
-                    shown = ", ".join(f"{name} {x:.1%}" for name, x in tested.test_scores.items())
-                    self._say(f"{scored} test      {shown}")
-        finally:
-            for scorer in scorers:
-                ray.kill(scorer)
+                scoring = Scoring(split="test", benchmarks=benchmarks, files=verified_files(trial))
+                if self._submit(_on_test(trial_id), trial.trial_spec, scoring):
+                    self._on_test.add(trial_id)
+            time.sleep(WAIT_INTERVAL_S)
+        self.wait(should_stop)
+
+    def _submit(self, name: str, spec: TrialSpec, scoring: Scoring) -> bool:
+        """Have a model scored; False where the pool has died.
+
+        That is found out, and said, by who watches the sweep.
+        """
+        try:
+            ask(self._pool, "submit_scoring", name, spec.model_dump_json(), scoring)
+        except PoolLostError:
+            return False
+        return True
+
+    def _outcome(self, name: str) -> Delivery | Failed | None:
+        outcome: Delivery | Failed | None = ask(self._pool, "outcome", name, 0.0)
+        return outcome
 
     def _record(self, split: ScoredSplit, results: Sequence[ExampleResult]) -> None:
         self._say(reference_line(recorded(self._ledger, self._task, split, results)))
 
 
-def _name(split: ScoredSplit) -> str:
+def _of_untrained(split: ScoredSplit) -> str:
     """Return the name under which the pool has the untrained model scored; no trial's id."""
     return f"untrained/{split}"
+
+
+def _on_test(trial_id: str) -> str:
+    """Return the name under which the pool has a trial scored on the test split."""
+    return f"test/{trial_id}"
 
 
 def recorded(
@@ -217,56 +211,3 @@ def reference_line(reference: Reference) -> str:
             beside.append(f"chance {reference.chance[name]:.1%}")
         parts.append(part + (f" ({', '.join(beside)})" if beside else ""))
     return f"untrained model, {reference.split} examples: {', '.join(parts)}"
-
-
-POLL_S = 0.5
-MAX_RETRIES = 2
-"""A scorer that dies is started again this often for one adapter."""
-
-
-class _TestScorer:
-    """Scores adapters on a worker's node, which imports what the driver does not need."""
-
-    def __init__(self, threads: int | None) -> None:
-        import torch
-
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._scorer: Any = None
-        self._key: object = None
-
-    def score(
-        self, spec: str, files: Mapping[str, bytes] | None, benchmarks: tuple[str, ...] | None
-    ) -> list[ExampleResult]:
-        """Return every result of these benchmarks' test splits.
-
-        Args:
-            spec: The trial's spec as JSON.
-            files: Its adapter; None scores the untrained model.
-            benchmarks: Their names; None for all.
-        """
-        from droplora_sweep.export.scoring import AdapterScorer
-
-        trial = TrialSpec.model_validate_json(spec)
-        key = (trial.task, trial.evaluation)
-        if key != self._key:
-            self._scorer, self._key = AdapterScorer(trial), key
-        if files is None:
-            untrained: list[ExampleResult] = self._scorer(None, "test", benchmarks)
-            return untrained
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            results: list[ExampleResult] = self._scorer(Path(folder), "test", benchmarks)
-        return results
-
-
-def _result(reply: Any, trial_id: str) -> list[ExampleResult]:
-    try:
-        results: list[ExampleResult] = ray.get(reply)
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise SweepError(f"{trial_id}: cannot be scored on the test split: {reason}") from error
-    return results

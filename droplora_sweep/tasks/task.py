@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from droplora_sweep.scorers.scorer import Scorer
 
@@ -225,6 +225,11 @@ class Task:
             if benchmark.num_test
         }
         return self.digests | tests
+
+    def only(self, benchmarks: Collection[str]) -> Task:
+        """Return the task with these of its benchmarks alone, by name."""
+        kept = tuple(one for one in self.benchmarks if one.name in benchmarks)
+        return replace(self, benchmarks=kept)
 
     def training_examples(self) -> tuple[tuple[TrainingSet, Example], ...]:
         """Return every training example with the data set that says how it is prompted."""

@@ -32,14 +32,16 @@ from .loop import Loop
 from .population import after_exploit, identity_of, shared_identity, spec_after
 from .position import Position
 from .reporting import read_before, validate
+from .saved import as_loaded_by_users
 from .trial_run import TrialRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
+    from droplora_sweep.tasks.task import ScoredSplit
 
     from .checkpoints.store import Checkpoints
     from .data import Reading
@@ -155,11 +157,21 @@ class TrialRunner:
             if checkpoints is not None:
                 checkpoints.close()
 
-    def score_untrained(self, spec: TrialSpec) -> list[ExampleResult]:
-        """Score the base model as it is, on the examples and by the protocol of a trial.
+    def score(
+        self,
+        spec: TrialSpec,
+        split: ScoredSplit,
+        *,
+        benchmarks: Collection[str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> list[ExampleResult]:
+        """Score the base model as it is, or what a trial has left, by the trial's protocol.
 
         Args:
             spec: The trial; its model is the resident's.
+            split: Split of the examples.
+            benchmarks: Names of some of the task's; None for all.
+            files: Result of `run`, loaded as its users load it; None scores the base model.
 
         Returns:
             Every example's result on rank 0; [] elsewhere.
@@ -169,7 +181,14 @@ class TrialRunner:
         """
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         task = self._read(spec).task
-        found = validate(self._base, self._tokenizer, task, spec.evaluation, self._device)
+        if benchmarks is not None:
+            task = task.only(benchmarks)
+        evaluation = spec.evaluation.model_copy(update={"split": split})
+        try:
+            with as_loaded_by_users(self._base, spec, files) as model:
+                found = validate(model, self._tokenizer, task, evaluation, self._device)
+        finally:
+            release(self._device)
         return [] if found is None else found[1]
 
     def _run(

@@ -62,7 +62,7 @@ def score_sweep(name: str, storage: Path, records: Path) -> Iterator[Scored]:
     """Score the adapters that the records lack, those of the confirmation first."""
     import torch
 
-    from droplora_sweep.adapters.adapted import unloaded, with_saved_adapter
+    from droplora_sweep.adapters.adapted import saved_adapter
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.models.loading import load_base_model, load_tokenizer
     from droplora_sweep.tasks.loading import load_task
@@ -77,18 +77,17 @@ def score_sweep(name: str, storage: Path, records: Path) -> Iterator[Scored]:
         if trial.adapter is None or trial.results is None or trial.trial_id in done:
             continue
         own = trial.trial_spec.evaluation.split
-        model = with_saved_adapter(base, trial.adapter)
         seen: dict[str, tuple[float, float | None]] = {}
-        for split in ("validation", UNSEEN):
-            if split == own:
-                seen[split] = _recorded(trial), None
-            else:
-                seen[split] = _accuracy(model, tokenizer, task, spec.evaluation, split)
-        bits = {
-            split: _bits(model, tokenizer, task, spec.evaluation.batch_size, split)
-            for split in ("validation", UNSEEN)
-        }
-        unloaded(model)
+        with saved_adapter(base, trial.adapter) as model:
+            for split in ("validation", UNSEEN):
+                if split == own:
+                    seen[split] = _recorded(trial), None
+                else:
+                    seen[split] = _accuracy(model, tokenizer, task, spec.evaluation, split)
+            bits = {
+                split: _bits(model, tokenizer, task, spec.evaluation.batch_size, split)
+                for split in ("validation", UNSEEN)
+            }
         yield Scored(
             trial=trial.trial_id,
             setting=json.dumps({**trial.params, "seed": None}, sort_keys=True),

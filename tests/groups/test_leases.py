@@ -4,10 +4,12 @@ import pytest
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason
+from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason, Scoring
 from droplora_sweep.records.messages import Decision, Evaluated, Failed, Submission
 from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.spec import TrainingSpec, TrialSpec
+
+UNTRAINED = Scoring(split="validation")
 
 
 def make_book(max_attempts=2, trials=("a",), groups=("g0",)):
@@ -335,30 +337,40 @@ def test_where_a_trial_begins_is_told_once_and_is_its_progress():
 
 def test_the_untrained_model_is_scored_when_no_trial_waits():
     book = make_book(trials=("a",), groups=("g0", "g1"))
-    book.submit_untrained("untrained/validation", "spec")
-    assert not book.lease("g0").is_untrained
+    book.submit_scoring("untrained/validation", "spec", UNTRAINED)
+    assert book.lease("g0").scoring is None
     lease = book.lease("g1")
     assert (lease.trial_id, lease.spec) == ("untrained/validation", "spec")
-    assert lease.is_untrained
+    assert lease.scoring == UNTRAINED
     book.scored("g1", ("result",))
     assert book.outcome("untrained/validation").results == ("result",)
 
 
 def test_the_untrained_model_is_asked_for_once():
     book = make_book(trials=(), groups=("g0", "g1"))
-    book.submit_untrained("untrained/validation", "spec")
-    book.submit_untrained("untrained/validation", "spec")
+    book.submit_scoring("untrained/validation", "spec", UNTRAINED)
+    book.submit_scoring("untrained/validation", "spec", UNTRAINED)
     assert book.lease("g0") is not None
     assert book.lease("g1") is None
 
 
+def test_what_was_scored_is_not_kept():
+    book = make_book(trials=(), groups=("g0",))
+    winner = Scoring(split="test", benchmarks=("math",), files={"adapter": b"many bytes"})
+    book.submit_scoring("test/a", "spec", winner)
+    assert book.lease("g0").scoring == winner
+    book.scored("g0", ("result",))
+    assert book.outcome("test/a").results == ("result",)
+    assert "many bytes" not in str(vars(book))
+
+
 def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
     book = make_book(trials=(), groups=("g0", "g1"))
-    book.submit_untrained("untrained/validation", "spec")
+    book.submit_scoring("untrained/validation", "spec", UNTRAINED)
     book.lease("g0")
     book.lose("g0")
     lease = book.lease("g1")
-    assert (lease.attempt, lease.is_untrained) == (2, True)
+    assert (lease.attempt, lease.scoring) == (2, UNTRAINED)
     book.lose("g1")
     assert "lost its group 2 times" in book.outcome("untrained/validation").reason
 
@@ -366,7 +378,7 @@ def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
 def test_without_memory_for_the_untrained_model_no_trial_is_changed():
     book = LeaseBook(2, halve_micro_batch=True)
     book.enter("g0")
-    book.submit_untrained("untrained/validation", TrialSpec().model_dump_json())
+    book.submit_scoring("untrained/validation", TrialSpec().model_dump_json(), UNTRAINED)
     book.lease("g0")
     book.crash("g0", ExitReason("out of memory on rank 0", out_of_memory=True))
     book.lose("g0")

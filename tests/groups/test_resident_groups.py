@@ -13,7 +13,7 @@ import ray
 from ray._private.state import state
 
 from droplora_sweep.groups.manager import GroupManager
-from droplora_sweep.groups.messages import Delivery
+from droplora_sweep.groups.messages import Delivery, Scoring
 from droplora_sweep.groups.pool import start_pool
 from droplora_sweep.records.messages import Failed, Submission
 from droplora_sweep.spec import GroupSpec
@@ -61,6 +61,13 @@ class Driver:
                 self.call("go_on", trial_id, evaluation)
         self.call("end", trial_id)
         outcome = self.call("outcome", trial_id, TIMEOUT_S)
+        assert outcome is not None
+        return outcome
+
+    def score(self, name: str, spec: TrialSpec, scoring: Scoring) -> Delivery | Failed:
+        """Have a model scored, and return what that gave."""
+        self.call("submit_scoring", name, spec.model_dump_json(), scoring)
+        outcome = self.call("outcome", name, TIMEOUT_S)
         assert outcome is not None
         return outcome
 
@@ -123,13 +130,22 @@ def test_a_used_group_gives_the_same_bytes_as_a_fresh_one(
 def test_a_group_scores_the_untrained_model_as_a_trial_would_be(
     driver: Driver, sweep: Any, first: Delivery
 ) -> None:
-    driver.call("submit_untrained", "untrained/validation", sweep.trial.model_dump_json())
-    outcome = driver.call("outcome", "untrained/validation", TIMEOUT_S)
+    outcome = driver.score("untrained/validation", sweep.trial, Scoring(split="validation"))
     assert outcome.files == {}
     examples = [(one.benchmark, one.example_id) for one in outcome.results]
     assert sorted(examples) == sorted((one.benchmark, one.example_id) for one in first.results)
-    # It is none of a trial's, and changes none.
+    # It is no trial's, and changes none.
     again = driver.train("after it", sweep.trial)
+    assert again.files == first.files
+
+
+def test_a_group_scores_an_adapter_as_it_was_scored_while_it_was_trained(
+    driver: Driver, sweep: Any, first: Delivery
+) -> None:
+    scoring = Scoring(split="validation", files=first.files)
+    outcome = driver.score("test/first", sweep.trial, scoring)
+    assert outcome.results == first.results
+    again = driver.train("after its adapter", sweep.trial)
     assert again.files == first.files
 
 

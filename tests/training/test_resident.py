@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -340,9 +341,44 @@ def test_the_untrained_model_is_scored_as_plain_transformers_loads_it(
     # A trial that changes the base model comes before.
     resident.run(trial(saved_model, method="pissa", pruning_rate=0.0), Decisions())
     spec = trial(saved_model)
-    results = resident.score_untrained(spec)
+    results = resident.score(spec, "validation")
     plain = AutoModelForCausalLM.from_pretrained(saved_model, dtype=torch.float32).eval()
     expected = evaluate(plain, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
     assert len(results) == 6
     answers = [(one.example_id, one.response, one.correct) for one in expected]
     assert [(one.example_id, one.response, one.correct) for one in results] == answers
+
+
+def test_what_a_trial_left_is_scored_as_plain_peft_loads_it(resident, saved_model, tmp_path):
+    spec = trial(saved_model)
+    spec = spec.model_copy(update={"task": spec.task.model_copy(update={"num_test": 9})})
+    files = resident.run(spec, Decisions())
+    before = torch.random.get_rng_state()
+    results = resident.score(spec, "test", benchmarks=["builtin_math"], files=files)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    plain = AutoModelForCausalLM.from_pretrained(saved_model, dtype=torch.float32).eval()
+    peft_model = PeftModel.from_pretrained(plain, str(tmp_path))
+    task = load_task(spec.task).only(["builtin_math"])
+    expected = evaluate(peft_model, load_tokenizer(spec.model), task, spec.evaluation, split="test")
+    assert [one.benchmark for one in results] == ["builtin_math"] * 9
+    answers = [(one.example_id, one.response, one.correct) for one in expected]
+    assert [(one.example_id, one.response, one.correct) for one in results] == answers
+    assert resident.run(spec, Decisions()) == files
+
+
+def test_a_whole_model_that_a_trial_left_is_scored_as_transformers_loads_it(
+    resident, saved_model, tmp_path
+):
+    spec = trial(saved_model, method="full", pruning_rate=0.0)
+    files = resident.run(spec, Decisions())
+    results = resident.score(spec, "validation", files=files)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    expected = evaluate(whole, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
+    answers = [(one.example_id, one.response) for one in expected]
+    assert [(one.example_id, one.response) for one in results] == answers
+    untrained = [(one.example_id, one.response) for one in resident.score(spec, "validation")]
+    assert answers != untrained

@@ -1,0 +1,50 @@
+"""Models that trials have left, loaded as their users load them."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from droplora_sweep.adapters.adapted import saved_adapter, seeded
+from droplora_sweep.models.loading import load_base_model
+from droplora_sweep.spec.methods import method_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from droplora_sweep.spec.trial import TrialSpec
+
+
+@contextlib.contextmanager
+def as_loaded_by_users(
+    base: PreTrainedModel, spec: TrialSpec, files: Mapping[str, bytes] | None
+) -> Iterator[nn.Module]:
+    """Yield what a trial left; the base model and torch's RNG are as before afterwards.
+
+    Args:
+        base: The trial's base model, without an adapter.
+        spec: The trial.
+        files: What it left, by file name: a plain adapter, which is put onto the base model, or
+            with a method that trains all weights a whole model; None yields the base model.
+    """
+    if files is None:
+        yield base
+        return
+    with tempfile.TemporaryDirectory(prefix="droplora-") as name:
+        folder = Path(name)
+        for file, content in files.items():
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if method_of(spec.adapter.method).has_rank:
+            # PEFT draws values for the adapter before it reads them.
+            with seeded(spec.seed, base.device), saved_adapter(base, folder) as adapted:
+                yield adapted
+        else:
+            whole = spec.model.model_copy(update={"path": name, "revision": None})
+            yield load_base_model(whole, base.device)

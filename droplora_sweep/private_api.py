@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
     from torch import nn
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -138,6 +140,35 @@ def let_ray_train_propagate(name: str) -> None:
     from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
     ENV_VARS_TO_PROPAGATE.add(name)
+
+
+def start_autoscaling_coordinator() -> None:
+    """Start the actor to which Ray Train's controllers tell what they need; there is one a cluster.
+
+    Ray 2.60: the first controller would start it, and wait for its imports, seconds each.
+    """
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+
+    get_or_create_autoscaling_coordinator()
+
+
+def without_datasets(trainer: type[T]) -> type[T]:
+    """Return a trainer of Ray Train for runs that have no data sets of Ray Data.
+
+    Ray 2.60: it starts an actor for them, which imports Ray Data, where there are none too.
+    """
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+
+    class WithoutDatasets(trainer):  # type: ignore[misc, valid-type]
+        """A trainer whose workers have no share of a data set."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()
+            return [one for one in callbacks if not isinstance(one, DatasetsCallback)]
+
+    return WithoutDatasets
 
 
 def keep_from_ray_tune(names: Collection[str]) -> None:

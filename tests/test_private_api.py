@@ -135,6 +135,23 @@ def check_let_ray_train_propagate() -> None:
     ENV_VARS_TO_PROPAGATE.remove("DROPLORA_TRIED")
 
 
+def check_start_autoscaling_coordinator() -> None:
+    private_api.start_autoscaling_coordinator()
+    named = "AutoscalingCoordinator"
+    assert ray.get_actor(named, namespace=named) is not None
+
+
+def check_without_datasets() -> None:
+    from ray.train.torch import TorchTrainer
+
+    trainer = private_api.without_datasets(TorchTrainer)(print)
+    plain = TorchTrainer(print)
+    names = [type(one).__name__ for one in trainer._create_default_callbacks()]
+    all_names = [type(one).__name__ for one in plain._create_default_callbacks()]
+    assert names == [name for name in all_names if name != "DatasetsCallback"]
+    assert len(names) == len(all_names) - 1
+
+
 def check_keep_from_ray_tune() -> None:
     from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 

@@ -164,6 +164,7 @@ class GroupManager:
             os.environ.setdefault(name, value)
         # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
         private_api.let_ray_train_propagate("RAY_ADDRESS")
+        private_api.start_autoscaling_coordinator()
         self._start_missing(cluster_nodes())
         self._grower.start()
         return self
@@ -270,7 +271,8 @@ class GroupManager:
         resources: dict[str, Any] = {"CPU": group.cpus_per_worker}
         if group.gpus_per_worker:
             resources["GPU"] = group.gpus_per_worker
-        TorchTrainer(
+        trainer = private_api.without_datasets(TorchTrainer)
+        trainer(
             serve,
             train_loop_config={
                 CONFIG: WorkerConfig(

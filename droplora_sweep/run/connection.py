@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import logging
 import os
 import secrets
 import shutil
 import socket
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,12 +54,35 @@ def local_ray(node: Mapping[str, float]) -> Iterator[None]:
             private_api.forget_ray_token()
             with private_api.ray_on_loopback():
                 try:
-                    _start(node, private / "r")
+                    with _imports_meanwhile():
+                        _start(node, private / "r")
                     yield
                 finally:
                     ray.shutdown()
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+LIBRARIES = ("torch", "optuna", "scipy.stats", "pandas", "pyarrow.parquet")
+"""Libraries that a driver imports sooner or later, and that share no modules with Ray's start."""
+
+
+@contextlib.contextmanager
+def _imports_meanwhile() -> Iterator[None]:
+    """Import libraries beside a start that mostly waits for other processes."""
+
+    def import_all() -> None:
+        for name in LIBRARIES:
+            # What cannot be imported is told where it is needed.
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+    thread = threading.Thread(target=import_all, name="imports", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _start(node: Mapping[str, float], folder: Path) -> None:
@@ -110,6 +135,8 @@ def _settings(token: Path) -> dict[str, str | None]:
         # this one may have imported it before.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         _AUTH_MODE: os.environ.get(_AUTH_MODE),
+        # Nobody takes this machine away with notice; each group's watcher would import for seconds.
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 

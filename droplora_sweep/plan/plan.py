@@ -117,6 +117,7 @@ SCHEDULE = (
     "training.global_batch_size",
     "training.learning_rate",
     "training.warmup_ratio",
+    "training.learning_rate_schedule",
     "training.warmup_steps",
 )
 """Fields that decide how many steps a trial takes, and with which learning rates."""

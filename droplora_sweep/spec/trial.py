@@ -55,11 +55,18 @@ class TrainingSpec(SpecModel):
     micro_batch_size: Count = 32
     """Sequences per forward pass of one worker; changes speed and memory, not the gradient."""
     warmup_ratio: float = Field(default=WARMUP_RATIO, ge=0, lt=1)
-    """Share of a trial's steps that warm up linearly, rounded up; then linear decay to zero. The
-    default is the paper's: 100 of 3,462 steps."""
+    """Share of a trial's steps that warm up linearly, rounded up; then the learning rate follows
+    its schedule. The default is the paper's: 100 of 3,462 steps."""
     warmup_steps: int | None = Field(default=None, ge=0)
     """So many steps warm up, whatever the trial's length, instead of ``warmup_ratio``; at most all
     steps but the last, which has the peak learning rate then."""
+    learning_rate_schedule: Literal["linear", "constant", "cosine"] = "linear"
+    """After the warmup: decay to zero, ``linear`` (the paper's) or along half a ``cosine``, or the
+    peak to the end (``constant``)."""
+    lora_plus_ratio: Positive = 1.0
+    """Learning rate of the adapter's B over that of its A, which is ``learning_rate`` (LoRA+, arXiv
+    2402.12354, which takes 16 for large models); 1: the same. As in PEFT, DoRA's magnitudes follow
+    B."""
     weight_decay: float = Field(default=0.1, ge=0)
     """AdamW's decoupled weight decay."""
     max_grad_norm: Positive = 1.0
@@ -72,7 +79,28 @@ class TrainingSpec(SpecModel):
     def canonical(self) -> dict[str, Any]:
         """Its fields as JSON, without the length of the warmup that does not count."""
         unused = "warmup_steps" if self.warmup_steps is None else "warmup_ratio"
-        return self.model_dump(mode="json", exclude={unused})
+        return self.model_dump(mode="json", exclude={unused, *unchanged(self)})
+
+
+LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
+    AdapterSpec: (),
+    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio"),
+}
+"""Fields that sections were given after their trials had been recorded and fingerprinted."""
+
+
+def unchanged(section: SpecModel) -> set[str]:
+    """Return the later fields of a section that are at their defaults.
+
+    Left out of what a trial is known by, they leave its fingerprint and the identity of its
+    checkpoints what they were before there were such fields.
+    """
+    fields = type(section).model_fields
+    return {
+        name
+        for name in LATER_FIELDS.get(type(section), ())
+        if getattr(section, name) == fields[name].get_default(call_default_factory=True)
+    }
 
 
 class TrialSpec(SpecModel):
@@ -126,7 +154,7 @@ def fingerprint(
     content: dict[str, object] = {
         "trial": {
             **trial.model_dump(mode="json"),
-            "adapter": adapter.model_dump(mode="json"),
+            "adapter": adapter.model_dump(mode="json", exclude=unchanged(adapter)),
             "training": trial.training.canonical(),
             "evaluation": trial.evaluation.canonical(),
         },

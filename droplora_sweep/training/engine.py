@@ -152,8 +152,17 @@ _UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_nor
 _MAX_BUCKET_ELEMENTS = 50_000_000
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+RATIO = "learning_rate_ratio"
+"""Key of a parameter group: its learning rate over the trial's."""
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, lora_plus_ratio: float = 1.0
+) -> list[dict[str, Any]]:
     """Return the parameter groups of AdamW: biases and norms without decay, as in Trainer.
+
+    With a ratio of learning rates (LoRA+, arXiv 2402.12354), each is split in two: what has the
+    trial's learning rate, and what has that times the ratio.
 
     Returns:
         Groups with at least one trainable weight, as ``torch.optim`` takes them; each names its
@@ -161,15 +170,33 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     """
     decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_UNDECAYED)))
     trainable = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    groups = [
-        {
-            "params": [weight for name, weight in trainable if (name in decayed) == is_decayed],
-            "names": [name for name, _ in trainable if (name in decayed) == is_decayed],
+    fast = {name for name, one in trainable if lora_plus_ratio != 1 and _follows_b(name, one)}
+    groups = []
+    for is_decayed, is_fast in ((True, False), (True, True), (False, False), (False, True)):
+        members = [
+            (name, weight)
+            for name, weight in trainable
+            if (name in decayed) == is_decayed and (name in fast) == is_fast
+        ]
+        group: dict[str, Any] = {
+            "params": [weight for _, weight in members],
+            "names": [name for name, _ in members],
             "weight_decay": weight_decay if is_decayed else 0.0,
+            RATIO: lora_plus_ratio if is_fast else 1.0,
         }
-        for is_decayed in (True, False)
-    ]
+        groups.append(group)
     return [group for group in groups if group["params"]]
+
+
+def _follows_b(name: str, weight: torch.Tensor) -> bool:
+    """Return True for B, and as in PEFT's LoRA+ for vectors: magnitudes, norms and biases.
+
+    A learned mask's gate, which PEFT does not know, belongs to A. B of an embedding, for which
+    PEFT takes a rate of its own, is a B here.
+    """
+    if ".lora_gate." in name:
+        return False
+    return ".lora_B." in name or ".lora_embedding_B." in name or weight.ndim == 1
 
 
 def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int) -> dict[str, Any]:
@@ -236,11 +263,14 @@ class Engine:
     def step(self, learning_rate: float) -> float:
         """Clip, update the weights and forget the gradient.
 
+        Args:
+            learning_rate: Of all groups but those with a ratio of their own.
+
         Returns:
             Norm of the whole gradient before clipping; the same on every rank.
         """
         for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group[RATIO]
         self._engine.step()
         return float(self._engine.get_global_grad_norm())
 
@@ -269,7 +299,9 @@ class Engine:
 
     def _start(self) -> Any:
         deepspeed = import_deepspeed(self._device)
-        groups = parameter_groups(self._model, self._training.weight_decay)
+        groups = parameter_groups(
+            self._model, self._training.weight_decay, self._training.lora_plus_ratio
+        )
         self._shapes = [
             {name: one.shape for name, one in zip(group.pop("names"), group["params"], strict=True)}
             for group in groups

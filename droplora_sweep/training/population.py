@@ -18,6 +18,7 @@ from droplora_sweep.errors import SweepError, TrialError
 from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.search import MUTABLE
+from droplora_sweep.spec.trial import unchanged
 from droplora_sweep.storage.object_store import beside
 
 from .checkpoints.places import checkpoint_place, step_name
@@ -164,9 +165,14 @@ def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
 def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
     """Return a trial's fields as JSON, but for the micro-batch and those that are left out.
 
-    Where no likelihood is measured that is left out too, as it was when none could be.
+    Where no likelihood is measured that is left out too, as it was when none could be; and so are
+    later fields at their defaults.
     """
-    sections: dict[str, set[str]] = {"training": {"micro_batch_size"}, "evaluation": set()}
+    sections: dict[str, set[str]] = {
+        "adapter": unchanged(spec.adapter),
+        "training": {"micro_batch_size", *unchanged(spec.training)},
+        "evaluation": set(),
+    }
     if not spec.evaluation.likelihood:
         sections["evaluation"].add("likelihood")
     for section, _, name in (path.partition(".") for path in left_out):

@@ -44,18 +44,23 @@ def warmup_steps(num_steps: int, training: TrainingSpec) -> int:
 
 
 def learning_rate(step: int, num_steps: int, training: TrainingSpec) -> float:
-    """Linear warmup to the peak, then linear decay, as the paper's trainer has it.
+    """Linear warmup to the peak, then what the schedule says, as transformers' schedulers have it.
 
-    ``peak * step / warmup`` before ``warmup`` steps, then ``peak * (num_steps - step) /
-    (num_steps - warmup)``; so the first warmup step has a rate of zero, and the step after the
-    warmup has the peak.
+    ``peak * step / warmup`` before ``warmup`` steps; so the first warmup step has a rate of zero,
+    and the step after the warmup has the peak. Then with ``linear``, as the paper's trainer has it,
+    ``peak * (num_steps - step) / (num_steps - warmup)``; with ``cosine`` the peak times
+    ``(1 + cos(pi * (step - warmup) / (num_steps - warmup))) / 2``; with ``constant`` the peak.
 
     Args:
         step: 0-based.
         num_steps: Steps of the whole trial.
-        training: Peak and warmup.
+        training: Peak, warmup and schedule.
     """
-    warmup = warmup_steps(num_steps, training)
+    warmup, peak = warmup_steps(num_steps, training), training.learning_rate
     if step < warmup:
-        return training.learning_rate * step / warmup
-    return training.learning_rate * (num_steps - step) / (num_steps - warmup)
+        return peak * step / warmup
+    if training.learning_rate_schedule == "constant":
+        return peak
+    if training.learning_rate_schedule == "cosine":
+        return peak * (1 + math.cos(math.pi * (step - warmup) / (num_steps - warmup))) / 2
+    return peak * (num_steps - step) / (num_steps - warmup)

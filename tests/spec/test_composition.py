@@ -32,7 +32,21 @@ def when(*methods: str) -> dict[str, Any]:
     return {"when": {"adapter.method": list(methods)}}
 
 
+RATIO = "training.lora_plus_ratio"
+
 FAULTS = {
+    "full_with_a_rate_of_b": (
+        3,
+        text(adapter={"method": "full"}, training={"lora_plus_ratio": 16.0}),
+        f"{RATIO}: must be 1 with `method: full`, which has no A and B, got 16.0; "
+        "use e.g. lora or dora",
+    ),
+    "rate_of_b_searched_with_full": (
+        6,
+        text({"adapter.method": {"values": ["full", "lora"]}, RATIO: {"values": [1, 16]}}),
+        f"search.parameters.{RATIO}: must be 1 where `adapter.method` is full, which has no A and "
+        "B, got 16; add `when: {adapter.method: [lora]}`",
+    ),
     "full_pruned": (
         2,
         text(adapter={"method": "full", "pruning_rate": 0.5}),

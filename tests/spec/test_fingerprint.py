@@ -29,6 +29,7 @@ PACKAGES = {"torch": "2.13.0", "peft": "0.21.2"}
 
 
 CHANGES = {
+    "linear": "cosine",
     "lora": "dora",
     "lora_drop": "dora",
     "token": "learned",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import TrainingArguments, get_linear_schedule_with_warmup
+from transformers import TrainingArguments, get_linear_schedule_with_warmup, get_scheduler
 
 from droplora_sweep.spec.trial import TrainingSpec
 from droplora_sweep.training.schedule import (
@@ -51,6 +51,25 @@ def test_the_learning_rate_is_that_of_the_papers_trainer(given: int) -> None:
         reference.step()
 
 
+@pytest.mark.parametrize("num_steps", [2, 7, 50])
+@pytest.mark.parametrize("ratio", [0.0, 0.03, 0.3])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [("linear", "linear"), ("constant", "constant_with_warmup"), ("cosine", "cosine")],
+)
+def test_every_schedule_is_that_of_transformers(
+    schedule: str, theirs: str, ratio: float, num_steps: int
+) -> None:
+    training = TrainingSpec(learning_rate=2e-4, warmup_ratio=ratio, learning_rate_schedule=schedule)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    reference = get_scheduler(theirs, optimizer, warmup_steps(num_steps, training), num_steps)
+    for step in range(num_steps):
+        expected = reference.get_last_lr()[0]
+        assert learning_rate(step, num_steps, training) == pytest.approx(expected, abs=1e-12)
+        optimizer.step()
+        reference.step()
+
+
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 33, 34, 66, 67, 100, 3462])
 @pytest.mark.parametrize("ratio", [0.0, 0.01, 0.03, 0.07, 0.1, 0.5])
 def test_a_share_warms_up_as_many_steps_as_in_transformers(num_steps: int, ratio: float) -> None:
@@ -67,7 +86,15 @@ def test_the_papers_trials_warm_up_for_about_as_long_by_default() -> None:
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 72, 99, 100, 101, 4000])
 @pytest.mark.parametrize(
-    "warmup", [{}, {"warmup_ratio": 0.99}, {"warmup_steps": 100}, {"warmup_steps": 10_000}]
+    "warmup",
+    [
+        {},
+        {"warmup_ratio": 0.99},
+        {"warmup_steps": 100},
+        {"warmup_steps": 10_000},
+        {"learning_rate_schedule": "constant"},
+        {"learning_rate_schedule": "cosine"},
+    ],
 )
 def test_every_trial_reaches_its_peak_learning_rate(
     num_steps: int, warmup: dict[str, float]

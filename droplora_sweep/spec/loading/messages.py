@@ -50,6 +50,8 @@ OTHER_NAMES: Final = {
     "training.global_batch_size": "batch_size total_batch_size train_batch_size",
     "training.gradient_checkpointing": "use_gradient_checkpointing",
     "training.learning_rate": "lr",
+    "training.learning_rate_schedule": "lr_scheduler lr_scheduler_type",
+    "training.lora_plus_ratio": "loraplus_lr_ratio loraplus_ratio",
     "training.max_grad_norm": "clip_grad_norm gradient_clipping max_norm",
     "training.max_sequence_tokens": (
         "block_size cutoff_len max_length max_seq_length model_max_length sequence_len"

@@ -28,6 +28,7 @@ MASK = "adapter.mask"
 RANK = "adapter.rank"
 RATE = "adapter.pruning_rate"
 MODULE_RATES = "adapter.module_pruning_rates"
+LORA_PLUS = "training.lora_plus_ratio"
 
 
 def combinations(paths: Sequence[str], sweep: SweepSpec) -> Iterator[dict[str, Scalar | None]]:
@@ -66,6 +67,7 @@ def find_impossible_combinations(sweep: SweepSpec) -> Iterator[Finding]:
     if not all(method.has_rank for method in methods):
         for path in pruning_rates(sweep):
             yield from _without_rank_is_not_pruned(path, sweep)
+        yield from _without_b_has_one_rate(sweep)
     if any(method.no_gate for method in methods) and "learned" in masks:
         yield from _some_have_no_gate(sweep)
     yield from _quantized_base_is_read_only(sweep)
@@ -81,6 +83,21 @@ def _without_rank_is_not_pruned(path: str, sweep: SweepSpec) -> Iterator[Finding
             culprits[_place(path, values)] = (
                 f"must be 0 {_where(method.name, sweep)}, which has no rank dimension to prune, "
                 f"got {shown(rate)}; {remedy}"
+            )
+    for place, problem in culprits.items():
+        yield Finding(place, problem, _reads(METHOD))
+
+
+def _without_b_has_one_rate(sweep: SweepSpec) -> Iterator[Finding]:
+    culprits: dict[Path, str] = {}
+    for values in _cases((METHOD, LORA_PLUS), sweep):
+        method = method_of(str(field_value(METHOD, values, sweep)))
+        ratio = field_value(LORA_PLUS, values, sweep)
+        if ratio != 1 and not method.has_rank:
+            remedy = _remedy(method.name, LORA_PLUS, values, sweep, "use e.g. lora or dora")
+            culprits[_place(LORA_PLUS, values)] = (
+                f"must be 1 {_where(method.name, sweep)}, which has no A and B, got "
+                f"{shown(ratio)}; {remedy}"
             )
     for place, problem in culprits.items():
         yield Finding(place, problem, _reads(METHOD))

@@ -60,6 +60,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "diff": (["diff", "finished", "t0000", "t0002"], 0, STATISTICS),
     "status": (["status", "finished"], 0, STATISTICS),
     "status, no confirmation yet": (["status", "interrupted"], 0, set()),
+    "status, as it changes": (["status", "interrupted", "--watch"], 0, set()),
     "best": (["best", "finished"], 0, STATISTICS),
     "best, as JSON": (["best", "finished", "--json"], 0, STATISTICS),
     "compare": (

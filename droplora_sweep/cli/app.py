@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import examples, planning, reporting, running, scoring, winners
+from . import examples, planning, reporting, running, scoring, watching, winners
 
 app = typer.Typer(
     add_completion=False,
@@ -21,7 +21,7 @@ app.command()(running.stop)
 app.command()(running.stop_trial)
 app.command()(running.pin)
 app.command()(running.clone)
-app.command()(reporting.status)
+app.command()(watching.status)
 app.command()(winners.best)
 app.command()(examples.diff)
 app.command()(reporting.report)

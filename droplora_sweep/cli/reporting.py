@@ -1,4 +1,4 @@
-"""Show where a sweep stands and what it has found; publish it; open MLflow on it."""
+"""Show what a sweep has found; publish it; open MLflow on it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import DropLoRASweepError, InputError, SweepError
-from droplora_sweep.ledger.progress import read_progress
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.mlflow_view.artifact_links import mend_links
 from droplora_sweep.mlflow_view.ui import MLFLOW_DATABASE, serve, ui_command, ui_login
-from droplora_sweep.present.terminal.pace import running_text
-from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.spec import require_no_secret
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
@@ -32,46 +29,12 @@ from .printing import (
     own_console,
     print_lines,
     print_tables,
-    print_trials,
-    sweep_command,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from droplora_sweep.present.contents.comparison import Contender
-
-
-def status(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Show a sweep's trials, while it runs or after."""
-    ledger = Ledger.open(storage, name)
-    record, holder = ledger.record, ledger.holder
-    console = own_console()
-    live = read_progress(ledger.directory)
-    print_trials(console, record, is_live=holder is not None, live=live)
-    if (stage := _stage(ledger)) is not None:
-        print_lines(console, [f"{name}: {stage}"])
-    if holder is not None:
-        line = f"running on {holder}, {running_text(live)}"
-    elif record.outcome in (SweepOutcome.COMPLETE, SweepOutcome.FAILED):
-        line = record.outcome.lower() + (f", {record.reason}" if record.reason else "")
-    else:
-        why = record.reason or "its driver died"
-        line = f"interrupted, {why}; resumable: {sweep_command('resume', storage, name)}"
-    print_lines(console, [f"{name}: {line}"])
-
-
-def _stage(ledger: Ledger) -> str | None:
-    """Return how far a sweep with a confirmation is; None for one without."""
-    record = ledger.record
-    if record.spec.get("confirm") is None:
-        return None
-    if not record.confirm_trials:
-        return "stage: search"
-    # The statistics take seconds to import, which a search alone does not cost.
-    from droplora_sweep.run.deciding import stage_text
-
-    return stage_text(ledger)
 
 
 def sync(

@@ -170,23 +170,72 @@ def read_events(path: Path) -> EventsRead:
         SweepError: If a line other than the last is damaged, one is missing, or one is of a kind
             that only a newer version knows.
     """
-    lines = path.read_bytes().split(b"\n")
+    return _read(path, path.read_bytes(), num_before=0)
+
+
+class LogReader:
+    """Reads on in a log that a driver writes to, from where it last came to.
+
+    Args:
+        path: The log.
+
+    Attributes:
+        num_events: Whole events so far.
+        torn: Place and fault of the last line, where that was not whole at the last look; it is
+            read again at the next.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size_bytes = 0
+        self._last = b""
+        self.num_events = 0
+        self.torn: str | None = None
+
+    def read_on(self) -> tuple[Event, ...] | None:
+        """Return the whole events since the last call; None where the log is another one now.
+
+        It is where a URL's mirror was brought to what the URL holds; it then has to be read anew.
+
+        Raises:
+            SweepError: As `read_events`.
+        """
+        with self._path.open("rb") as file:
+            # A last line that lacks only its end is whole, and was counted with it.
+            file.seek(self._size_bytes - len(self._last))
+            found = file.read()
+        if found[: len(self._last)].rstrip(b"\n") != self._last.rstrip(b"\n"):
+            return None
+        content = found[len(self._last) :]
+        read = _read(self._path, content, num_before=self.num_events)
+        if read.events:
+            whole = content[: read.size_bytes].rstrip(b"\n")
+            self._last = whole[whole.rfind(b"\n") + 1 :] + b"\n"
+        self.num_events += len(read.events)
+        self._size_bytes += read.size_bytes
+        self.torn = read.torn
+        return read.events
+
+
+def _read(path: Path, content: bytes, *, num_before: int) -> EventsRead:
+    """Read what stands after so many whole events."""
+    lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     events: list[Event] = []
     size_bytes = 0
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=num_before + 1):
         try:
             event = decode(line)
         except DamagedLineError as error:
             problem = f"{path}:{number}: {error}"
-            if number == len(lines):
+            if number == num_before + len(lines):
                 return EventsRead(tuple(events), size_bytes, torn=problem)
             raise SweepError(problem) from error
         except UnknownEventError as error:
             raise SweepError(f"{path}:{number}: {error}") from error
-        if event.seq != len(events):
-            raise SweepError(f"{path}:{number}: seq must be {len(events)}, got {event.seq}")
+        if event.seq != number - 1:
+            raise SweepError(f"{path}:{number}: seq must be {number - 1}, got {event.seq}")
         events.append(event)
         size_bytes += len(line) + 1
     return EventsRead(tuple(events), size_bytes)

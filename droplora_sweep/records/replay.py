@@ -62,6 +62,13 @@ class SweepReplay:
         trials, sessions = tuple(self._trials.values()), tuple(self._sessions)
         return replace(self._sweep, trials=trials, sessions=sessions)
 
+    def copy(self) -> SweepReplay:
+        """Return the same as of now, which later events do not change."""
+        same = SweepReplay(self._directory)
+        same._sweep = self._sweep
+        same._trials, same._sessions = dict(self._trials), list(self._sessions)
+        return same
+
     def trial(self, trial_id: str) -> TrialRecord:
         """Return the trial as of the last event."""
         return self._trials[trial_id]

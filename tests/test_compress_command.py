@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load
 
+from droplora_sweep.evaluation.encoding import encode_pairs
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.results import score
 from droplora_sweep.evaluation.sequences import collate
@@ -20,7 +21,7 @@ from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import encode
+from droplora_sweep.training.data import trainable
 from droplora_sweep.training.loop import response_loss
 from tests.recording import planned
 
@@ -52,7 +53,9 @@ def make_files(spec: TrialSpec, folder: Path) -> tuple[dict[str, bytes], list[Ex
         (source.render_prompt(example), example.output)
         for source, example in task.training_examples()
     ]
-    sequences = encode(tokenizer, pairs, spec.training.max_sequence_tokens).sequences
+    sequences = trainable(
+        encode_pairs(tokenizer, pairs), spec.training.max_sequence_tokens
+    ).sequences
     optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=0.01)
     for step in range(NUM_STEPS):
         some = [

@@ -41,7 +41,8 @@ def validate(file: File, overrides: Overrides = None) -> None:
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
     notes = () if found.model is None else found.model.notes
-    print_lines(console, [f"note: {line}" for line in (*file_notes(found.sweep), *notes)])
+    notes = (*file_notes(found.sweep), *notes, *found.data_notes)
+    print_lines(console, [f"note: {line}" for line in notes])
     print_lines(console, [f"advice: {one.text}" for one in advice_on(found)])
     print_lines(console, [f"not checked: {line}" for line in found.unchecked])
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .generation import Generator
     from .judging.grading import Rating
     from .option_scoring import OptionTokens
+    from .prompting import Prompts
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Answerer:
     Attributes:
         model: A causal language model, with or without an adapter.
         tokenizer: The model's.
+        prompts: How it is asked.
         eos_ids: Tokens that end a response; at least one.
         generator: Continues prompts.
         spec: Settings by which responses are made and read.
@@ -58,6 +60,7 @@ class Answerer:
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
+    prompts: Prompts
     eos_ids: frozenset[int]
     generator: Generator
     spec: EvaluationSpec
@@ -99,7 +102,10 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
     options = [
         f"{answerer.answer_prefix}{option}" for option in share.benchmark.scorer.closed_answers
     ]
-    tokens = option_tokens(answerer.tokenizer, share.texts[0], options)
+    responses_of = answerer.prompts.responses
+    tokens = option_tokens(
+        responses_of(share.benchmark, share.examples[0], options), answerer.prompts.end_id
+    )
     batch_size, max_batch_tokens = answerer.spec.batch_size, answerer.spec.max_batch_tokens
     likelihoods: list[float | None] = [None] * len(share.examples)
     if answerer.spec.likelihood and _are_options_references(share, options, tokens):
@@ -108,7 +114,7 @@ def answer_by_probability(share: Share, answerer: Answerer) -> list[ExampleResul
             share.prompts,
             tokens,
             [options.index(example.output) for example in share.examples],
-            eos_id=answerer.tokenizer.eos_token_id,
+            eos_id=answerer.prompts.end_id,
             batch_size=batch_size,
             max_batch_tokens=max_batch_tokens,
         )
@@ -153,7 +159,7 @@ def _are_options_references(share: Share, options: Sequence[str], tokens: Option
 def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[ExampleResult]:
     """Answer each turn of each example, and have the answers rated.
 
-    A later turn's prompt is the conversation so far (see ``Benchmark.render_turn``), with the
+    A later turn's prompt is the conversation so far (see ``Prompts.turn``), with the
     model's own answers. Where the context cannot hold it its beginning is cut off, whatever
     ``evaluation.on_long_prompt`` says: to drop it would be to drop the first turn's rating too.
 
@@ -176,12 +182,20 @@ def answer_and_rate(share: Share, answerer: Answerer, judge: JudgeSpec) -> list[
             said[index].append(_Said(text, answer, len(tokens)))
         asked = [index for index in asked if len(said[index]) < len(share.examples[index].turns)]
         texts = [
-            share.benchmark.render_turn(share.examples[index], [one.answer for one in said[index]])
+            answerer.prompts.turn(
+                share.benchmark, share.examples[index], [one.answer for one in said[index]]
+            )
             for index in asked
         ]
         # Each has grown by an answer.
         prompts = fitted_prompts(
-            answerer.tokenizer, texts, share.benchmark, answerer.spec, context, policy="truncate"
+            answerer.tokenizer,
+            answerer.prompts,
+            texts,
+            share.benchmark,
+            answerer.spec,
+            context,
+            policy="truncate",
         ).prompts
     answers = [tuple(one.answer for one in turns) for turns in said]
     conversations = [

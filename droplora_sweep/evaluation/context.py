@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.scorers.choice import ANSWER_PREFIX
 
-from .tokens import prompt_tokens
+from .prompting import prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec.evaluation import EvaluationSpec, LongPromptPolicy
     from droplora_sweep.tasks.task import Benchmark, ScoredSplit, Task
+
+    from .prompting import Prompts
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,12 @@ def are_options_scored(benchmark: Benchmark, spec: EvaluationSpec) -> bool:
     return spec.choice == "score" and bool(benchmark.scorer.closed_answers)
 
 
-def num_answer_tokens(
-    benchmark: Benchmark, spec: EvaluationSpec, tokenizer: PreTrainedTokenizerBase
-) -> int:
+def num_answer_tokens(benchmark: Benchmark, spec: EvaluationSpec, prompts: Prompts) -> int:
     """Return the most tokens behind a prompt: those of a response, or of an option and EOS."""
     if not are_options_scored(benchmark, spec):
         return num_new_tokens(benchmark, spec)
     options = [f"{ANSWER_PREFIX}{option}" for option in benchmark.scorer.closed_answers]
-    return max(map(len, prompt_tokens(tokenizer, options))) + 1
+    return max(map(len, prompts.tokens(options))) + 1
 
 
 def fit_prompts(
@@ -92,6 +92,7 @@ def fit_prompts(
 
 def fitted_prompts(
     tokenizer: PreTrainedTokenizerBase,
+    prompts: Prompts,
     texts: Sequence[str],
     benchmark: Benchmark,
     spec: EvaluationSpec,
@@ -103,6 +104,7 @@ def fitted_prompts(
 
     Args:
         tokenizer: The model's.
+        prompts: How the model is asked.
         texts: Rendered prompts.
         benchmark: Their data set.
         spec: Settings of the evaluation.
@@ -112,10 +114,9 @@ def fitted_prompts(
     Raises:
         InputError: There is no room for a prompt.
     """
-    limit = prompt_limit(context, benchmark, spec, tokenizer)
-    prompts = prompt_tokens(tokenizer, texts)
-    bos_id = tokenizer.bos_token_id
-    return fit_prompts(prompts, limit, policy or spec.on_long_prompt, bos_id=bos_id)
+    limit = prompt_limit(context, benchmark, spec, prompts)
+    rows, bos_id = prompts.tokens(texts), tokenizer.bos_token_id
+    return fit_prompts(rows, limit, policy or spec.on_long_prompt, bos_id=bos_id)
 
 
 def _cut(prompt: Sequence[int], limit: int, bos_id: int | None) -> list[int]:
@@ -139,10 +140,7 @@ class PromptLengths:
 
 
 def prompt_limit(
-    context: int | None,
-    benchmark: Benchmark,
-    spec: EvaluationSpec,
-    tokenizer: PreTrainedTokenizerBase,
+    context: int | None, benchmark: Benchmark, spec: EvaluationSpec, prompts: Prompts
 ) -> int | None:
     """Return the most tokens that a prompt may have.
 
@@ -151,7 +149,7 @@ def prompt_limit(
     """
     if context is None:
         return None
-    num_tokens = num_answer_tokens(benchmark, spec, tokenizer)
+    num_tokens = num_answer_tokens(benchmark, spec, prompts)
     if num_tokens >= context:
         raise InputError([_no_room(benchmark, spec, context, num_tokens)])
     return context - num_tokens
@@ -163,22 +161,32 @@ def prompt_lengths(
     spec: EvaluationSpec,
     context: int | None,
     *,
+    prompts: Prompts | None = None,
     split: ScoredSplit = "validation",
 ) -> PromptLengths:
     """Measure every prompt of a split.
 
+    Args:
+        task: Its benchmarks.
+        tokenizer: The model's.
+        spec: Settings of the evaluation.
+        context: The most tokens that the model can read; None is no limit.
+        prompts: How the model is asked; as the task asks where None.
+        split: Split of the prompts.
+
     Raises:
         InputError: A benchmark has no prompt that fits, and ``spec`` drops those that do not.
     """
+    prompts = prompts or prompts_of(tokenizer, task)
     num_long: dict[str, int] = {}
     longest = 0
     for benchmark in task.benchmarks:
         examples = benchmark.examples(split)
-        texts = [benchmark.render_prompt(example) for example in examples]
-        fitted = fitted_prompts(tokenizer, texts, benchmark, spec, context)
+        texts = [prompts.text(benchmark, example) for example in examples]
+        fitted = fitted_prompts(tokenizer, prompts, texts, benchmark, spec, context)
         if fitted.num_long and not fitted.kept:
             raise InputError([_none_fits(benchmark, fitted)])
-        num_new = num_answer_tokens(benchmark, spec, tokenizer)
+        num_new = num_answer_tokens(benchmark, spec, prompts)
         longest = max([longest, *(len(prompt) + num_new for prompt in fitted.prompts)])
         if fitted.num_long:
             num_long[benchmark.name] = fitted.num_long

@@ -17,6 +17,7 @@ from .answering import (
 from .context import are_options_scored, fitted_prompts, model_context
 from .generation import TransformersGenerator, only_read, rank_share
 from .likelihood import reference_likelihoods
+from .prompting import prompts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from droplora_sweep.tasks.task import Benchmark, Example, ScoredSplit, Task
 
     from .generation import Generator
+    from .prompting import Prompts
     from .results import ExampleResult
 
 
@@ -70,7 +72,8 @@ def evaluate(
     Raises:
         InputError: The model's context has no room for a prompt.
     """
-    eos_ids = eos_ids_of(model, tokenizer)
+    prompts = prompts_of(tokenizer, task)
+    eos_ids = eos_ids_of(model, tokenizer, prompts)
     if spec.judge is not None:
         spec = spec.model_copy(update={"judge": spec.judge.share(rank, world_size)})
     if generator is None:
@@ -82,7 +85,7 @@ def evaluate(
             spec.max_batch_tokens,
             cache="static" if spec.static_cache else "dynamic",
         )
-    answerer = Answerer(model, tokenizer, eos_ids, generator, spec, answer_prefix)
+    answerer = Answerer(model, tokenizer, prompts, eos_ids, generator, spec, answer_prefix)
     results: list[ExampleResult] = []
     with only_read(model):
         for benchmark in task.benchmarks:
@@ -105,7 +108,8 @@ def _with_likelihoods(
     found = reference_likelihoods(
         answerer.model,
         answerer.tokenizer,
-        [(text, one.output) for text, one in zip(share.texts, share.examples, strict=True)],
+        answerer.prompts.encode([(share.benchmark, one) for one in share.examples], "last_turn"),
+        [one.output for one in share.examples],
         context=model_context(answerer.model),
         batch_size=answerer.spec.batch_size,
         max_batch_tokens=answerer.spec.max_batch_tokens,
@@ -145,9 +149,11 @@ def _share(
     rank: int,
     world_size: int,
 ) -> Share:
-    texts = [benchmark.render_prompt(example) for example in examples]
+    texts = [answerer.prompts.text(benchmark, example) for example in examples]
     context = model_context(answerer.model)
-    fitted = fitted_prompts(answerer.tokenizer, texts, benchmark, answerer.spec, context)
+    fitted = fitted_prompts(
+        answerer.tokenizer, answerer.prompts, texts, benchmark, answerer.spec, context
+    )
     own = sorted(rank_share([len(prompt) for prompt in fitted.prompts], rank, world_size))
     kept = [fitted.kept[index] for index in own]
     return Share(
@@ -158,9 +164,12 @@ def _share(
     )
 
 
-def eos_ids_of(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Return the tokenizer's EOS, which training appends, and those of the base model."""
+def eos_ids_of(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: Prompts
+) -> frozenset[int]:
+    """Return the token that ends a response in training, EOS, and those of the base model."""
     config = getattr(model, "generation_config", None)
     configured = getattr(config, "eos_token_id", None)
     of_model = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in (tokenizer.eos_token_id, *of_model) if token is not None)
+    found = (prompts.end_id, tokenizer.eos_token_id, *of_model)
+    return frozenset(token for token in found if token is not None)

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .sequences import IGNORED, Encoded, collate, encode_pairs
+from .sequences import IGNORED, collate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from transformers import PreTrainedTokenizerBase
+
+    from .encoding import Encoded
 
 MAX_LOGITS = 2**26
 """Logits of one pass, unless one sequence alone has more: 256 MiB in float32, 128 in bfloat16."""
@@ -46,7 +48,8 @@ class Likelihood:
 def reference_likelihoods(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[tuple[str, str]],
+    sequences: Sequence[Encoded | None],
+    references: Sequence[str],
     *,
     context: int | None,
     batch_size: int,
@@ -58,36 +61,35 @@ def reference_likelihoods(
 
     Args:
         model: A causal language model, or a wrapper of one.
-        tokenizer: The model's; its EOS ends a response.
-        pairs: Prompt and reference of each, as texts.
+        tokenizer: The model's.
+        sequences: Each prompt with its reference, and the end of a response; None for a blank one.
+        references: The same references as texts.
         context: The most tokens that the model can read; None is no limit. A prompt that does not
             fit with its reference loses its beginning, but for BOS.
         batch_size: The most sequences computed together.
         max_batch_tokens: The most tokens computed together, with padding; None is no limit.
 
     Returns:
-        In the order of the pairs; None where a reference is blank, or leaves no room for a prompt.
+        In their order; None where a reference is blank, or leaves no room for a prompt.
     """
-    places = [index for index, (_, reference) in enumerate(pairs) if reference.strip()]
-    sequences: dict[int, Encoded] = {}
-    for index, whole in zip(
-        places, encode_pairs(tokenizer, [pairs[index] for index in places]), strict=True
-    ):
-        fitted = _fitted(whole, context, tokenizer.bos_token_id)
-        if fitted is not None:
-            sequences[index] = fitted
+    fitting = {
+        index: fitted
+        for index, whole in enumerate(sequences)
+        if whole is not None
+        and (fitted := _fitted(whole, context, tokenizer.bos_token_id)) is not None
+    }
     sums = log_probabilities(
         model,
-        list(sequences.values()),
+        list(fitting.values()),
         pad_id=tokenizer.eos_token_id,
         batch_size=batch_size,
         max_batch_tokens=max_batch_tokens,
         num_words=len(tokenizer),
     )
-    found = dict(zip(sequences, sums, strict=True))
+    found = dict(zip(fitting, sums, strict=True))
     return [
         Likelihood(found[index], len(reference.encode())) if index in found else None
-        for index, (_, reference) in enumerate(pairs)
+        for index, reference in enumerate(references)
     ]
 
 

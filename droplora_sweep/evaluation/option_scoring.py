@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from .generation import batches, pad_left
-from .tokens import prompt_tokens, response_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import nn
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -51,26 +49,21 @@ class OptionScores:
     log_probabilities: tuple[float, ...]
 
 
-def option_tokens(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, responses: Sequence[str]
-) -> OptionTokens:
-    """Return the tokens of the responses behind a prompt, as training joins the two.
+def option_tokens(responses: Sequence[Sequence[int]], end_id: int) -> OptionTokens:
+    """Return responses split where they part.
 
-    Where a response is the beginning of another, all end with EOS, so that the model chooses
-    between ending and going on.
+    Where a response is the beginning of another, all end with the token that ends one, so that the
+    model chooses between ending and going on.
 
     Args:
-        tokenizer: Has an EOS token.
-        prompt: Any of a benchmark's prompts: all have the same end, and what comes before it does
-            not change how a response is split.
-        responses: Distinct texts; at least one.
+        responses: Token ids of each behind a prompt, as training joins the two; distinct, at least
+            one. Any of a benchmark's prompts will do: all have the same end, and what comes before
+            it does not change how a response is split.
+        end_id: Token that ends a response.
     """
-    [start] = prompt_tokens(tokenizer, [prompt])
-    pairs = [(prompt, response) for response in responses]
-    behind = response_tokens(tokenizer, pairs, [start] * len(pairs))
-    sequences = [tuple(tokens) for tokens in behind]
+    sequences = [tuple(tokens) for tokens in responses]
     if any(one != other and other[: len(one)] == one for one in sequences for other in sequences):
-        sequences = [(*sequence, tokenizer.eos_token_id) for sequence in sequences]
+        sequences = [(*sequence, end_id) for sequence in sequences]
     num_shared = min(map(len, sequences)) - 1
     shortest = sequences[0][:num_shared]
     while any(sequence[: len(shortest)] != shortest for sequence in sequences):

@@ -1,8 +1,4 @@
-"""Prompts and their responses as tokens, padded into batches.
-
-Training and the likelihood of a reference (``likelihood.py``) read the same sequences: the prompt
-as an evaluation has it, the response right behind it, and EOS.
-"""
+"""Sequences of tokens padded into batches, for training and likelihoods."""
 
 from __future__ import annotations
 
@@ -12,60 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .tokens import prompt_tokens, response_tokens
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import PreTrainedTokenizerBase
+    from .encoding import Encoded
 
 
 PAD_MULTIPLE = 8
 """Sequences are padded to a multiple of this many tokens, which matrix units like."""
 IGNORED = -100
 """Label of a token that has no loss: prompt and padding."""
-_TOKENIZER_BATCH = 1000
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Prompt with its response.
-
-    Attributes:
-        tokens: Prompt, response and EOS (int32).
-        num_prompt_tokens: The loss is on the tokens after them.
-    """
-
-    tokens: np.ndarray
-    num_prompt_tokens: int
-
-    @property
-    def num_response_tokens(self) -> int:
-        """Tokens the loss is on, EOS included; at least one."""
-        return len(self.tokens) - self.num_prompt_tokens
-
-
-def encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
-) -> list[Encoded]:
-    """Tokenise (prompt, response) pairs and append EOS.
-
-    The prompt's tokens are exactly those the model is given to continue in an evaluation.
-
-    Args:
-        tokenizer: Has an EOS token.
-        pairs: Texts; the response follows the prompt without a separator.
-    """
-    sequences = []
-    for start in range(0, len(pairs), _TOKENIZER_BATCH):
-        some = pairs[start : start + _TOKENIZER_BATCH]
-        prompts = prompt_tokens(tokenizer, [prompt for prompt, _ in some])
-        responses = response_tokens(tokenizer, some, prompts)
-        sequences += [
-            Encoded(np.array([*prompt, *response, tokenizer.eos_token_id], np.int32), len(prompt))
-            for prompt, response in zip(prompts, responses, strict=True)
-        ]
-    return sequences
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +56,7 @@ def collate(
         end = len(sequence.tokens)
         inputs[row, :end] = sequence.tokens
         if counted:
-            labels[row, sequence.num_prompt_tokens : end] = sequence.tokens[
-                sequence.num_prompt_tokens :
-            ]
+            labels[row, :end][sequence.is_counted] = sequence.tokens[sequence.is_counted]
     first = min(sequence.num_prompt_tokens for sequence in sequences)
     return MicroBatch(
         inputs=torch.from_numpy(inputs).to(device),

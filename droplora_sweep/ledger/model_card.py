@@ -23,8 +23,9 @@ from droplora_sweep.spec.metric_names import (
     score_name,
     subject_of,
 )
+from droplora_sweep.spec.task import CHAT
 from droplora_sweep.tasks.entries import find_entries
-from droplora_sweep.tasks.task import Example, render_prompt
+from droplora_sweep.tasks.task import CHAT_DATE, Example, render_prompt, user_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +110,7 @@ def model_card(
         settings=yaml.safe_dump(dict(trial.spec), sort_keys=False),
         data=data,
         prompts=task_prompts(trial.spec),
+        date=CHAT_DATE,
     )
 
 
@@ -168,7 +170,8 @@ class TaskPrompt:
 
     Attributes:
         name: The benchmark's.
-        template: Text with ``{instruction}``, and ``{input}`` or not, up to the response.
+        template: Text with ``{instruction}``, and ``{input}`` or not, up to the response; of a chat
+            template, what a user says.
         template_with_input: The same for examples with an input.
         max_new_tokens: The longest response.
         question: An instruction as the benchmark might have it.
@@ -208,6 +211,8 @@ def _prompt(
 ) -> TaskPrompt:
     def template(given: str) -> str:
         marks = Example(instruction="{instruction}", input=given, output="", answer="")
+        if task.prompt == CHAT:
+            return user_text(marks, marks.instruction, entry.prompt_suffix)
         return render_prompt(marks, entry.prompt_suffix, task.prompt)
 
     limit = evaluation.max_new_tokens

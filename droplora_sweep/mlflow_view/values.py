@@ -8,6 +8,7 @@ from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec.fields import split_path
 from droplora_sweep.spec.methods import SETTINGS, method_of
 from droplora_sweep.spec.metric_names import SPLIT_PREFIXES, score_name
+from droplora_sweep.spec.task import CHAT_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -277,8 +278,11 @@ def last_change(sweep: SweepRecord) -> datetime:
 
 
 def dataset_source(sweep: SweepRecord, name: str) -> dict[str, Any]:
-    """Source of the data of ``<benchmark>/<split>`` or ``held_out_text``, as the spec says."""
+    """Source of ``<benchmark>/<split>``, ``held_out_text`` or a chat template, by the spec."""
     owner, _, split = name.partition("/")
+    if CHAT_TEMPLATE in (owner, split):
+        model = sweep.spec["model"]
+        return {"data": model["path"], "revision": model["revision"]}
     if not split:
         return {"data": sweep.spec["evaluation"]["held_out_text"], "revision": None}
     task = sweep.spec["task"]

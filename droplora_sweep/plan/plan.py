@@ -164,7 +164,7 @@ def make_plan(
         saved=saved,
         splits=found.splits,
         queued=_queued(sweep) if sweep.search.queue_baselines else (),
-        notes=(*filter(None, lines), *(() if found.task is None else found.task.notes)),
+        notes=(*filter(None, lines), *found.data_notes),
         advice=tuple(one.text for one in advice_on(found)),
         costs=costs,
         search_costs=search_costs,

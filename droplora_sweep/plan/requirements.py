@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tasks.task import Task
+    from droplora_sweep.tasks.task import Example, Task, TrainingSet
 
     from .as_loaded import AsLoaded
 
@@ -85,7 +85,7 @@ def check_vocabulary(
     texts = (
         text
         for benchmark, example in task.training_examples()
-        for text in (benchmark.render_prompt(example), example.output)
+        for text in (*_asked(benchmark, example), example.output)
     )
     for text in texts:
         for token in beyond:
@@ -96,6 +96,13 @@ def check_vocabulary(
                 )
                 return [Fault("", "model.path", problem)]
     return []
+
+
+def _asked(source: TrainingSet, example: Example) -> list[str]:
+    """Return the texts of an example's prompt; of a chat, those that no template adds to."""
+    if not source.is_chat:
+        return [source.render_prompt(example)]
+    return [message.content for message in source.messages(example)]
 
 
 def _num_embedded(model: ModelSummary) -> int | None:

@@ -21,6 +21,7 @@ from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
+from droplora_sweep.spec.task import CHAT, CHAT_TEMPLATE
 from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
@@ -28,6 +29,7 @@ from droplora_sweep.tasks.registry import BENCHMARKS
 from droplora_sweep.tasks.task import split_sizes
 
 from .as_loaded import is_recognised_by_names, look_at_loaded
+from .chat import look_at_chat_template
 from .requirements import (
     check_adapter,
     check_answers,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from droplora_sweep.tasks.task import Task
 
     from .as_loaded import AsLoaded
+    from .chat import ChatTemplateFacts
 
 
 T = TypeVar("T")
@@ -73,6 +76,8 @@ class Survey:
         num_search_examples: The same of the search's trials, fewer at a lower fidelity.
         search_model: The model of the search's trials, another one at a lower fidelity.
         num_judged: Validation examples that a judge rates.
+        chat: The chat template of the model, where ``task.prompt`` asks for it.
+        search_chat: The same of the search's model.
         unchecked: Assumptions that only a run checks, one line each.
     """
 
@@ -89,6 +94,14 @@ class Survey:
     unchecked: tuple[str, ...] = ()
     as_loaded: AsLoaded | None = None
     search_as_loaded: AsLoaded | None = None
+    chat: ChatTemplateFacts | None = None
+    search_chat: ChatTemplateFacts | None = None
+
+    @property
+    def data_notes(self) -> tuple[str, ...]:
+        """Remarks on the data and on how it is rendered, one line each."""
+        of_task = () if self.task is None else self.task.notes
+        return (*of_task, *(() if self.chat is None else self.chat.notes()))
 
     def at_search_fidelity(self) -> Survey:
         """Return the survey of the sweep as its search trains it."""
@@ -180,6 +193,12 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         search_as_loaded = _check_model(searched, search_model, task, found)
         faults += _under("search.fidelity", found)
         faults += check_smaller(searched.model.path, search_model, model)
+    chat = _look_at_chat(spec, model, task, faults, unchecked)
+    search_chat = chat
+    if has_another:
+        found_chat: list[Fault] = []
+        search_chat = _look_at_chat(searched, search_model, task, found_chat, unchecked)
+        faults += _under("search.fidelity", found_chat)
     if faults:
         raise file.locate(InputError(faults))
     return Survey(
@@ -196,7 +215,25 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         unchecked=tuple(unchecked),
         as_loaded=as_loaded,
         search_as_loaded=search_as_loaded,
+        chat=chat,
+        search_chat=search_chat,
     )
+
+
+def _look_at_chat(
+    spec: SweepSpec,
+    model: ModelSummary | None,
+    task: Task | None,
+    faults: list[Fault],
+    unchecked: list[str],
+) -> ChatTemplateFacts | None:
+    """Check the conversations against the model's chat template, where it is here."""
+    if spec.task.prompt != CHAT:
+        return None
+    if model is None or model.path is None:
+        unchecked.append(f"task.prompt: the chat template of {spec.model.path} was not read")
+        return None
+    return look_at_chat_template(spec, task, faults)
 
 
 def _check_model(
@@ -310,11 +347,18 @@ class Prepared(Survey):
     task: Task
 
     def data_digests(self) -> dict[str, str]:
-        """Return the digest of each split, of the held-out text and of the judge's files."""
+        """Return the digests of splits, held-out text, the judge's files and chat templates."""
         text = {} if self.held_out is None else {HELD_OUT_TEXT: self.held_out.digest}
         judge = self.sweep.evaluation.judge
         judged = {} if judge is None else judge_digests(judge)
-        return self.task.all_digests() | text | judged
+        return self.task.all_digests() | text | judged | self._chat_digests()
+
+    def _chat_digests(self) -> dict[str, str]:
+        """Return the digest of each chat template; {} of prompts that are plain text."""
+        templates = {CHAT_TEMPLATE: self.chat, f"search/{CHAT_TEMPLATE}": self.search_chat}
+        if self.search_chat == self.chat:
+            del templates[f"search/{CHAT_TEMPLATE}"]
+        return {name: one.digest for name, one in templates.items() if one is not None}
 
 
 def prepare(file: SweepFile) -> Prepared:

@@ -41,6 +41,8 @@ Format: TypeAlias = Literal[
     "codefeedback_python",
     "evol_instruct",
     "messages",
+    "sharegpt",
+    "alpaca",
     "humaneval",
     "mbpp",
     "mbpp_evalplus",
@@ -49,6 +51,15 @@ Format: TypeAlias = Literal[
     "mt_bench_first_turn",
 ]
 """Layout of a data file's records, as their publishers write them."""
+
+CHAT: Final = "chat"
+"""Value of ``task.prompt`` for the chat template of the model's tokenizer."""
+
+CHAT_TEMPLATE: Final = "chat_template"
+"""Name of a chat template's digest, among those of the data."""
+
+LossOn: TypeAlias = Literal["all_turns", "last_turn"]
+"""Answers of a conversation that are trained on."""
 
 SplitName: TypeAlias = Literal["train", "validation", "test"]
 RecordField: TypeAlias = Literal["instruction", "input", "output", "answer", "id"]
@@ -136,7 +147,8 @@ class TrainSpec(SpecModel):
     """Commit of a Hub id in ``data``."""
     format: Format | None = None
     """Layout of the records; by the name, else recognised by the first record's fields: those of
-    LLM-Adapters, ``messages`` (OpenAI) or ``conversations`` (ShareGPT, as ``evol_instruct``)."""
+    Alpaca (``alpaca``, or LLM-Adapters), ``messages`` (OpenAI) or ``conversations`` (``sharegpt``).
+    """
     prompt_suffix: str | None = None
     """Ends the prompt; by the name, else a newline."""
     fields: dict[RecordField, str] = Field(default_factory=dict)
@@ -162,7 +174,13 @@ class TaskSpec(SpecModel):
     train: TrainSpec | None = None
     """A training mixture, in place of the benchmarks' own training splits."""
     prompt: str | None = None
-    """Template with ``{instruction}`` and ``{input}``; the paper's (Alpaca's) where null."""
+    """Template with ``{instruction}`` and ``{input}``, or ``chat`` for the chat template of the
+    model's tokenizer; the paper's (Alpaca's) where null."""
+    system: Annotated[str, Field(min_length=1)] | None = None
+    """System's text of every conversation that has none of its own, with ``prompt: chat``; null:
+    none is given, where some chat templates put one of their own."""
+    loss_on: LossOn = "all_turns"
+    """Answers of a conversation that are trained on, with ``prompt: chat``: all, or the last."""
     scoring: Scoring | None = None
     """Scoring of benchmarks of your own that do not say so themselves; see
     ``BenchmarkSpec.scoring``."""
@@ -190,11 +208,14 @@ class TaskSpec(SpecModel):
     """Treatment of a broken record: it stops the sweep, or is left out and counted."""
 
     @model_serializer(mode="wrap")
-    def _without_null_share(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Its fields, as ledgers and fingerprints had them before there were shares."""
+    def _without_later_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Its fields, as ledgers and fingerprints had them before there were shares and chats."""
         fields: dict[str, Any] = serialize(self)
-        if fields.get("train_share") is None:
-            fields.pop("train_share", None)
+        for name in ("train_share", "system"):
+            if fields.get(name) is None:
+                fields.pop(name, None)
+        if fields.get("loss_on") == "all_turns":
+            fields.pop("loss_on")
         return fields
 
     @model_validator(mode="before")
@@ -214,8 +235,14 @@ class TaskSpec(SpecModel):
             if name not in self.benchmarks:
                 problem = f"must be of names in `benchmarks`, got {name!r}"
                 raise broken_rule(problem, "benchmark_specs")
-        if self.prompt is not None:
+        if self.prompt not in (None, CHAT):
             _check_prompt(self.prompt)
+        if self.prompt != CHAT and self.system is not None:
+            problem = f"must be left out unless `prompt: chat`, got {self.system[:60]!r}"
+            raise broken_rule(problem, "system")
+        if self.prompt != CHAT and self.loss_on != "all_turns":
+            problem = f"must be left out unless `prompt: chat`, got {self.loss_on}"
+            raise broken_rule(problem, "loss_on")
         return self
 
 
@@ -238,5 +265,5 @@ def is_unknown(name: str, task: TaskSpec) -> bool:
 def _check_prompt(prompt: str) -> None:
     marks = re.findall(r"{([^{}]*)}", prompt)
     if "instruction" not in marks or set(marks) - {"instruction", "input"}:
-        problem = f"must hold {{instruction}}, and {{input}} or not, got {prompt!r}"
+        problem = f"must be chat, or hold {{instruction}}, and {{input}} or not, got {prompt!r}"
         raise broken_rule(problem, "prompt")

@@ -197,7 +197,17 @@ def _notes(file: Path, split: str, content: FileContent, entry: BenchmarkEntry) 
     if problems := content.problems:
         notes.append(f"{file}: {len(problems)} bad records are left out, the first: {problems[0]}")
     if content.num_cut:
-        notes.append(f"{file}: {content.num_cut:,} conversations are read to their first answer")
+        notes.append(
+            f"{file}: {content.num_cut:,} conversations are read to their first answer; "
+            "`task.prompt: chat` reads them whole"
+        )
+    if content.title:
+        with_system = sum(one.system is not None for one in content.examples)
+        with_turns = sum(bool(one.history) for one in content.examples)
+        notes.append(
+            f"{file}: read as {content.title}: {len(content.examples):,} conversations, "
+            f"{with_turns:,} of several turns, {with_system:,} with a system's text"
+        )
     published, size = entry.published_sizes.get(split), len(content.examples)
     if published not in (None, size):
         notes.append(f"{file}: has {size:,} {split} examples, {published:,} are published")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault
 from droplora_sweep.plugins import PluginError
 from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import BenchmarkSpec
-from droplora_sweep.spec.task import num_kept, plugin_names, unknown_benchmark
+from droplora_sweep.spec.task import CHAT, num_kept, plugin_names, unknown_benchmark
 
 from .formats import FORMATS, IN_CONVERSATIONS
 from .reading import formats_with
 from .registry import MIXTURES, BenchmarkEntry, find_benchmark
 
 if TYPE_CHECKING:
-    from droplora_sweep.spec import TaskSpec, TrainSpec
+    from droplora_sweep.spec import Format, TaskSpec
+
+
+_OWN_FORMATS: Final[tuple[Format, ...]] = ("llm_adapters", *IN_CONVERSATIONS)
+"""Layouts of a benchmark or a mixture of the user's own."""
 
 
 def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]]:
@@ -40,7 +44,7 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
         changes = changes or BenchmarkSpec()
         is_default_used |= known is None and changes.scoring is None
         entry = _changed(
-            known or BenchmarkEntry(spec.scoring, folders=(name,)),
+            known or BenchmarkEntry(spec.scoring, folders=(name,), formats=_OWN_FORMATS),
             scoring=changes.scoring,
             options=changes.options or None,
             pattern=changes.pattern,
@@ -48,6 +52,7 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             max_new_tokens=changes.max_new_tokens,
             formats=(changes.format,) if changes.format else None,
             fields=changes.fields or None,
+            is_chat=spec.prompt == CHAT,
         )
         broken = [*_broken_rules(name, entry, changes), *field_faults(f"benchmarks.{name}", entry)]
         faults += broken
@@ -61,16 +66,19 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
     return entries, faults
 
 
-def find_mixture(train: TrainSpec) -> BenchmarkEntry:
-    """Return the entry of the training mixture."""
+def find_mixture(spec: TaskSpec) -> BenchmarkEntry:
+    """Return the entry of a task's training mixture."""
+    train = spec.train
+    assert train is not None, "a task without a mixture trains on its benchmarks"
     entry = MIXTURES.get(train.name) or BenchmarkEntry(
-        scoring=None, folders=(train.name,), formats=("llm_adapters", *IN_CONVERSATIONS)
+        scoring=None, folders=(train.name,), formats=_OWN_FORMATS
     )
     return _changed(
         entry,
         formats=(train.format,) if train.format else None,
         prompt_suffix=train.prompt_suffix,
         fields=train.fields or None,
+        is_chat=spec.prompt == CHAT,
     )
 
 

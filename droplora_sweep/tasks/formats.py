@@ -1,4 +1,4 @@
-"""Layouts of publishers' records, conversations among them, and the example that each record is.
+"""Layouts of publishers' records, and the example that each record is.
 
 ``BadRecordError`` texts begin with the field at fault, as the file calls it.
 """
@@ -10,6 +10,13 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from .conversations import (
+    BadRecordError,
+    first_exchange,
+    how_it_begins,
+    read_conversation,
+    read_history,
+)
 from .task import Example
 
 if TYPE_CHECKING:
@@ -18,82 +25,11 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import RecordField
 
 
-_ROLES: Final = {
-    "system": "system",
-    "developer": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-}
-"""Role by the name of a speaker."""
-
-
-@dataclass(frozen=True)
-class FirstExchange:
-    """Beginning of a conversation.
-
-    Attributes:
-        instruction: First text of the user, behind the system's text where there is one.
-        output: The answer to it.
-        has_more: True where the conversation continues.
-    """
-
-    instruction: str
-    output: str
-    has_more: bool
-
-
-def first_exchange(turns: list[Any]) -> FirstExchange | None:
-    """Return the first question and its answer; None where it begins otherwise, or not in text.
-
-    A turn is ``{"from": "human", "value": text}`` or ``{"role": "user", "content": text}``.
-
-    >>> first_exchange([{"from": "human", "value": "2+2?"}, {"from": "gpt", "value": "4"}])
-    FirstExchange(instruction='2+2?', output='4', has_more=False)
-    """
-    said = [_said(turn) for turn in turns[:3]]
-    system = said.pop(0) if said and said[0][0] == "system" else None
-    if [role for role, _ in said[:2]] != ["user", "assistant"]:
-        return None
-    texts = [text for _, text in ([system] if system else []) + said[:2]]
-    if not all(text.strip() for text in texts):
-        return None
-    *asked, output = texts
-    num_read = len(texts)
-    return FirstExchange("\n\n".join(asked), output, len(turns) > num_read)
-
-
-def how_it_begins(turns: list[Any]) -> str:
-    """Return the first turns, cut short for a message."""
-    return json.dumps(turns[:3], default=str)[:60]
-
-
-def _said(turn: Any) -> tuple[str | None, str]:
-    """Return the speaker's role, and the text; "" where it is no text."""
-    if not isinstance(turn, dict):
-        return None, ""
-    name = turn.get("from", turn.get("role"))
-    content = turn.get("value", turn.get("content"))
-    if isinstance(content, list):
-        # OpenAI's parts; a picture has no text.
-        parts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        content = "".join(texts) if len(texts) == len(parts) else None
-    role = _ROLES.get(name.lower()) if isinstance(name, str) else None
-    return role, content if isinstance(content, str) else ""
-
-
 CODE_PROMPT: Final = "Create a Python script for this problem:\n"
 """Beginning of a code benchmark's instruction (arXiv 2508.17337)."""
 
 ANSWER_MARK: Final = "The answer is: "
 """Text before the answer in MetaMathQA's responses, and so in those made from other formats."""
-
-
-class BadRecordError(ValueError):
-    """A record has its fields, but what they say is no example."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +47,10 @@ class RecordFormat:
         split_of: The split a record belongs to, or None for no split, in files of several splits.
         roles: The field of a record that each field of an example is made of.
         is_cut: Returns True for a record of which only the beginning is read.
+        read_whole: The example with the turns before it and the system's text, for a chat template;
+            None where ``read`` leaves nothing out.
+        chat_fields: Optional fields that ``read_whole`` knows too, each with its type.
+        title: Name of a layout of conversations.
     """
 
     fields: Mapping[str, type[Any]]
@@ -122,6 +62,14 @@ class RecordFormat:
     split_of: Callable[[dict[str, Any]], str | None] | None = None
     roles: Mapping[RecordField, str] = field(default_factory=dict)
     is_cut: Callable[[dict[str, Any]], bool] | None = None
+    read_whole: Callable[[dict[str, Any]], Example | None] | None = None
+    chat_fields: Mapping[str, type[Any]] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def is_conversation(self) -> bool:
+        """True where a record is a list of turns."""
+        return "conversations" in self.fields or "messages" in self.fields
 
 
 def mbpp_split(task_id: int) -> str | None:
@@ -162,6 +110,14 @@ def _llm_adapters(record: dict[str, Any]) -> Example:
         record["output"],
         record.get("answer", ""),
         id=None if name is None else str(name),
+    )
+
+
+def _alpaca_chat(record: dict[str, Any]) -> Example:
+    return replace(
+        _llm_adapters(record),
+        system=_system_of(record),
+        history=read_history("history", record.get("history", [])),
     )
 
 
@@ -217,6 +173,30 @@ def _conversation(name: str, user: str, assistant: str, turns: list[Any]) -> Exa
             f"got {how_it_begins(turns)}"
         )
     return Example(found.instruction, "", found.output, "")
+
+
+def _whole(name: str) -> Callable[[dict[str, Any]], Example]:
+    """Return the reader of whole conversations, whose last question is the example's."""
+
+    def read(record: dict[str, Any]) -> Example:
+        found = read_conversation(name, record[name])
+        *history, (question, answer) = found.exchanges
+        return Example(
+            question,
+            "",
+            answer,
+            record.get("answer", ""),
+            system=_system_of(record) if found.system is None else found.system,
+            history=tuple(history),
+        )
+
+    return read
+
+
+def _system_of(record: dict[str, Any]) -> str | None:
+    """Return the system's text of a record that has it beside its turns."""
+    text: str = record.get("system", "")
+    return text if text.strip() else None
 
 
 def _goes_on(name: str) -> Callable[[dict[str, Any]], bool]:
@@ -315,13 +295,30 @@ def _mt_bench(record: dict[str, Any]) -> Example:
     )
 
 
+_ALPACA: Final = RecordFormat(
+    dict.fromkeys(("instruction", "output", "answer"), str),
+    _llm_adapters,
+    optional={"input": str},
+    id_field="id",
+    read_whole=_alpaca_chat,
+    chat_fields={"system": str, "history": list},
+    title="Alpaca records",
+)
+
+_SHAREGPT: Final = RecordFormat(
+    {"conversations": list},
+    _evol_instruct,
+    id_field="idx",
+    roles={"instruction": "conversations", "id": "idx"},
+    is_cut=_goes_on("conversations"),
+    read_whole=_whole("conversations"),
+    chat_fields={"system": str, "answer": str},
+    title="ShareGPT conversations",
+)
+
 FORMATS: Final[dict[str, RecordFormat]] = {
-    "llm_adapters": RecordFormat(
-        dict.fromkeys(("instruction", "output", "answer"), str),
-        _llm_adapters,
-        optional={"input": str},
-        id_field="id",
-    ),
+    "llm_adapters": _ALPACA,
+    "alpaca": _ALPACA,
     "gsm8k": RecordFormat(
         {"question": str, "answer": str},
         _gsm8k,
@@ -343,19 +340,17 @@ FORMATS: Final[dict[str, RecordFormat]] = {
         _codefeedback_python,
         roles={"instruction": "query", "output": "answer"},
     ),
-    "evol_instruct": RecordFormat(
-        {"conversations": list},
-        _evol_instruct,
-        id_field="idx",
-        roles={"instruction": "conversations", "id": "idx"},
-        is_cut=_goes_on("conversations"),
-    ),
+    "evol_instruct": _SHAREGPT,
+    "sharegpt": _SHAREGPT,
     "messages": RecordFormat(
         {"messages": list},
         _messages,
         id_field="id",
         roles={"instruction": "messages", "id": "id"},
         is_cut=_goes_on("messages"),
+        read_whole=_whole("messages"),
+        chat_fields={"system": str, "answer": str},
+        title="OpenAI messages",
     ),
     "humaneval": RecordFormat(
         dict.fromkeys(("prompt", "entry_point", "canonical_solution", "test"), str),
@@ -414,5 +409,5 @@ FORMATS: Final[dict[str, RecordFormat]] = {
 }
 """Every layout by the name it has in ``format``."""
 
-IN_CONVERSATIONS: Final = ("messages", "evol_instruct")
-"""Layouts of conversations, of which a first exchange is read."""
+IN_CONVERSATIONS: Final = ("messages", "sharegpt")
+"""Layouts of conversations; a text prompt reads their first exchange."""

@@ -72,7 +72,7 @@ def load_task(spec: TaskSpec) -> Task:
     data_sets: list[TrainingSet] = [*benchmarks]
     mixture = None
     if spec.train is not None and cut.mixture is not None:
-        entries = {**entries, spec.train.name: find_mixture(spec.train)}
+        entries = {**entries, spec.train.name: find_mixture(spec)}
         entry = entries[spec.train.name]
         mixture = TrainingSet(
             name=spec.train.name,
@@ -80,6 +80,7 @@ def load_task(spec: TaskSpec) -> Task:
             train=cut.mixture.train,
             num_left_out=cut.mixture.num_left_out,
             prompt=spec.prompt or entry.template,
+            system=spec.system,
         )
         data_sets.append(mixture)
     if spec.on_overlap == "refuse":
@@ -172,7 +173,7 @@ def _find_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry]) -> Path | N
 def _read_mixture(spec: TaskSpec, found: _Found) -> None:
     if spec.train is None:
         return
-    entry = find_mixture(spec.train)
+    entry = find_mixture(spec)
     if faults := field_faults("train", entry):
         found.faults += faults
         return
@@ -241,6 +242,7 @@ def _benchmarks(
                 num_left_out=splits.num_left_out,
                 read_test=contents.read_test,
                 prompt=spec.prompt or entry.template,
+                system=spec.system,
                 confirmation=splits.confirmation,
             )
         )

@@ -34,11 +34,13 @@ class FileContent:
         examples: In the file's order.
         problems: Of the records that were left out, one text each.
         num_cut: Examples that are the beginning of a longer record alone.
+        title: Name of the records' layout, where they are read as conversations; else "".
     """
 
     examples: tuple[Example, ...]
     problems: tuple[str, ...] = ()
     num_cut: int = 0
+    title: str = ""
 
 
 def read_examples(path: Path, entry: BenchmarkEntry) -> tuple[Example, ...]:
@@ -70,7 +72,8 @@ def read_file(
     records, problems = read_records(path)
     if not records and not problems:
         raise BadDataError(f"{path}: must hold at least one record, got none")
-    reader = _Reader(_recognise(records, entry), entry, split)
+    names = _recognise(records, entry)
+    reader = _Reader(names, entry, split)
     examples = []
     # A good record may belong to another split.
     has_good = False
@@ -84,7 +87,8 @@ def read_file(
         num_more = len(problems) - MAX_PROBLEMS_PER_FILE
         more = [f"{path}: {num_more} more such problems"] if num_more > 0 else []
         raise BadDataError(*problems[:MAX_PROBLEMS_PER_FILE], *more)
-    return FileContent(tuple(examples), tuple(problems), reader.num_cut)
+    title = names.layout.title if entry.is_chat else ""
+    return FileContent(tuple(examples), tuple(problems), reader.num_cut, title)
 
 
 def _recognise(records: list[tuple[str, Any]], entry: BenchmarkEntry) -> _Names:
@@ -104,21 +108,22 @@ def formats_with(fields: Mapping[RecordField, str], formats: Sequence[Format]) -
     return [
         name
         for name in formats
-        if name == "llm_adapters" or fields.keys() <= FORMATS[name].roles.keys()
+        if FORMATS[name] is FORMATS["llm_adapters"] or fields.keys() <= FORMATS[name].roles.keys()
     ]
 
 
 def _layout(layout: RecordFormat, entry: BenchmarkEntry) -> RecordFormat:
-    """Return the layout without what its use here does not need."""
-    if layout is not FORMATS["llm_adapters"]:
-        return layout
-    if entry.fields:
+    """Return the layout without what its use here does not need, and with what a chat needs."""
+    if layout is FORMATS["llm_adapters"] and entry.fields:
         return _named(entry)
-    if entry.scoring is not None:
+    if layout is FORMATS["llm_adapters"] and entry.scoring is None:
+        # What is only trained on is not scored.
+        needed = {name: kind for name, kind in layout.fields.items() if name != "answer"}
+        layout = replace(layout, fields=needed, optional={**layout.optional, "answer": str})
+    if not entry.is_chat or layout.read_whole is None:
         return layout
-    # What is only trained on is not scored.
-    needed = {name: kind for name, kind in layout.fields.items() if name != "answer"}
-    return replace(layout, fields=needed, optional={**layout.optional, "answer": str})
+    optional = {**layout.optional, **layout.chat_fields}
+    return replace(layout, read=layout.read_whole, optional=optional, is_cut=None)
 
 
 class _Names:
@@ -144,7 +149,10 @@ def _named(entry: BenchmarkEntry) -> RecordFormat:
     What is not named is read under its usual name, where it is text; a response is otherwise the
     answer.
     """
-    names = entry.fields
+    names, alpaca = entry.fields, FORMATS["llm_adapters"]
+    read_all = alpaca.read_whole if entry.is_chat else alpaca.read
+    assert read_all is not None, "Alpaca records are read whole"
+    of_chats = alpaca.chat_fields if entry.is_chat else {}
 
     def read(record: dict[str, Any]) -> Example | None:
         given: dict[str, Any] = {
@@ -157,7 +165,8 @@ def _named(entry: BenchmarkEntry) -> RecordFormat:
         }
         answer = given.get("answer", usual.get("answer", ""))
         defaults = {"input": "", "answer": answer, "output": answer, **usual}
-        return FORMATS["llm_adapters"].read({**defaults, **given})
+        beside = {field: record[field] for field in of_chats if field in record}
+        return read_all({**beside, **defaults, **given})
 
     unneeded = tuple(
         name
@@ -167,10 +176,12 @@ def _named(entry: BenchmarkEntry) -> RecordFormat:
     return RecordFormat(
         {name: str for field, name in names.items() if field != "id"},
         read,
+        optional=of_chats,
         may_be_empty=unneeded,
         may_be_null=unneeded,
         id_field=names.get("id"),
         roles=names,
+        title=alpaca.title,
     )
 
 
@@ -205,6 +216,8 @@ class _Reader:
             return [f"{in_file(name)}{colon}{problem}"], None
         if example is None:
             return [], None
+        if self._scorer is not None and layout.is_conversation and not example.answer:
+            example = replace(example, answer=example.output)
         roles = {role: in_file(name) for role, name in layout.roles.items()}
         problems = [*text_problems(example, roles)]
         problems += gold_problems(example.answer, self._scorer)
@@ -257,9 +270,13 @@ def text_problems(example: Example, roles: Mapping[RecordField, str]) -> Iterato
         roles: Name in the file by field of an example, where it has another.
     """
     names = {str(field): name for field, name in roles.items()}
-    for field in ("instruction", "input", "output", "answer", "id", "category", "turns"):
-        value = getattr(example, field)
-        text = "".join(value) if isinstance(value, tuple) else value
+    texts = {
+        **{name: getattr(example, name) for name in ("instruction", "input", "output", "answer")},
+        **{name: getattr(example, name) for name in ("id", "category", "system")},
+        "turns": "".join(example.turns),
+        "history": "".join(text for exchange in example.history for text in exchange),
+    }
+    for field, text in texts.items():
         if text is None or text.isascii():
             continue
         try:

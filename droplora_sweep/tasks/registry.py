@@ -58,6 +58,7 @@ class BenchmarkEntry:
         pattern: Regular expression of an answer, for scorers that need one.
         fields: Name in the file by field's name, where its files have names of their own.
         published_as: Name under which the data is published.
+        is_chat: True where conversations are read whole, for a chat template.
         load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
@@ -74,6 +75,7 @@ class BenchmarkEntry:
     pattern: str | None = None
     fields: Mapping[RecordField, str] = field(default_factory=dict)
     published_as: str | None = None
+    is_chat: bool = False
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 
     @property

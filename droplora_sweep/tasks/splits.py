@@ -75,8 +75,9 @@ class Cut:
 
 
 def normalised_text(example: Example) -> str:
-    """Return the question in lower case and with single spaces: the example's identity."""
-    asked = (example.instruction, example.input, *example.turns[1:])
+    """Return all that is asked, in lower case and with single spaces: the example's identity."""
+    before = (text for exchange in example.history for text in exchange)
+    asked = (*before, example.instruction, example.input, *example.turns[1:])
     return " ".join(" ".join(asked).lower().split())
 
 

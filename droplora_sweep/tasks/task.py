@@ -6,7 +6,9 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from droplora_sweep.spec.task import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -33,6 +35,9 @@ class Example:
         category: The publisher's kind of example, e.g. ``GSM_Rephrased`` or ``coding``.
         turns: The user's text in each turn of a conversation, the first being ``instruction``;
             empty where there is one turn only.
+        system: The system's text before a conversation, of a chat template; None without one.
+        history: The exchanges before ``instruction`` in a conversation, each the user's text and
+            the answer to it; empty unless a chat template renders them.
     """
 
     instruction: str
@@ -43,6 +48,8 @@ class Example:
     category: str | None = None
     turns: tuple[str, ...] = ()
     preamble: str | None = None
+    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:
@@ -50,6 +57,13 @@ class Example:
         content = {name: value for name, value in asdict(self).items() if value not in (None, ())}
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Message(NamedTuple):
+    """What one speaker says at once: ``system``, ``user`` or ``assistant``, and the text."""
+
+    role: str
+    content: str
 
 
 TEMPLATE = (
@@ -106,6 +120,21 @@ def render_prompt(example: Example, suffix: str = "\n", template: str | None = N
     return re.sub(r"{instruction}|{input}", lambda mark: values[mark[0]], template) + suffix
 
 
+def user_text(example: Example, instruction: str, suffix: str) -> str:
+    """Return what a user says in a conversation.
+
+    Args:
+        example: Its input follows the question.
+        instruction: The question.
+        suffix: Words that would end a text prompt, e.g. ``" Let's think step by step."``.
+    """
+    text = f"{instruction}\n\n{example.input}" if example.input else instruction
+    return text + suffix.rstrip()
+
+
+CHAT_DATE: Final = "26 Jul 2024"
+"""Date that a chat template is told, Llama 3's own default, so that a prompt is always the same."""
+
 ScoredSplit = Literal["validation", "confirmation", "test"]
 
 
@@ -118,7 +147,8 @@ class TrainingSet:
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         train: Examples to train on; may be empty if other benchmarks have some.
         num_left_out: Training and validation examples that a split they must not share also has.
-        prompt: Template of the prompt; None is the paper's.
+        prompt: Template of the prompt, or ``chat``; None is the paper's.
+        system: The system's text of conversations that have none of their own; None is none.
     """
 
     name: str
@@ -126,9 +156,36 @@ class TrainingSet:
     train: tuple[Example, ...] = field(repr=False)
     num_left_out: int
     prompt: str | None = None
+    system: str | None = None
+
+    @property
+    def is_chat(self) -> bool:
+        """True where the chat template of the model's tokenizer renders what the model reads."""
+        return self.prompt == CHAT
+
+    def messages(self, example: Example, answers: Sequence[str] = ()) -> list[Message]:
+        """Return a conversation up to the question that is to be answered.
+
+        Args:
+            example: The question, with what was said before it.
+            answers: The model's own to the turns before, of an example with ``turns``.
+        """
+        system = self.system if example.system is None else example.system
+        said = [] if system is None else [Message("system", system)]
+        for asked, answer in example.history:
+            said += [Message("user", asked), Message("assistant", answer)]
+        asked = example.turns or (example.instruction,)
+        for text, answer in zip(asked, answers, strict=False):
+            said += [
+                Message("user", user_text(example, text, self.prompt_suffix)),
+                Message("assistant", answer),
+            ]
+        question = user_text(example, asked[len(answers)], self.prompt_suffix)
+        return [*said, Message("user", question)]
 
     def render_prompt(self, example: Example) -> str:
-        """Return the text that the model continues."""
+        """Return the text that the model continues, of a template that needs no tokenizer."""
+        assert not self.is_chat, "a chat template is the tokenizer's"
         return render_prompt(example, self.prompt_suffix, self.prompt)
 
     def splits(self) -> dict[str, tuple[Example, ...]]:
@@ -213,6 +270,11 @@ class Task:
     mixture: TrainingSet | None = None
     overlaps: tuple[Overlap, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_chat(self) -> bool:
+        """True where a chat template renders its prompts."""
+        return any(benchmark.is_chat for benchmark in self.benchmarks)
 
     def all_digests(self) -> dict[str, str]:
         """Return ``digests``, and those of the test splits, which are read for it.

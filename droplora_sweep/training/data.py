@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import prompt_lengths
-from droplora_sweep.evaluation.sequences import encode_pairs
-from droplora_sweep.spec.metric_names import EMPTY_EXAMPLES, LONG_PROMPTS, OVERLONG_EXAMPLES
+from droplora_sweep.evaluation.prompting import prompts_of
+from droplora_sweep.spec.metric_names import (
+    EMPTY_EXAMPLES,
+    LONG_PROMPTS,
+    OVERLONG_EXAMPLES,
+    SHORTENED_EXAMPLES,
+)
 from droplora_sweep.tasks.loading import load_task
 
 from .schedule import steps_per_epoch
@@ -26,7 +31,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation.context import PromptLengths
-    from droplora_sweep.evaluation.sequences import Encoded
+    from droplora_sweep.evaluation.encoding import Encoded
+    from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.task import TaskSpec
     from droplora_sweep.spec.trial import TrialSpec
@@ -90,31 +96,33 @@ class TrainingData:
         sequences: Those within the limit.
         num_overlong: Number of those left out because they exceed it.
         num_empty: Number of those left out because their response is empty or white space.
+        num_shortened: Number of those that are trained on without their last turns, which exceed
+            the limit.
     """
 
     sequences: tuple[Encoded, ...]
     num_overlong: int
     num_empty: int = 0
+    num_shortened: int = 0
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_tokens: int
-) -> TrainingData:
-    """Tokenise (prompt, response) pairs (see ``encode_pairs``) that can be trained on.
+def trainable(sequences: Sequence[Encoded | None], max_tokens: int) -> TrainingData:
+    """Return the sequences that can be trained on.
 
     Args:
-        tokenizer: Has an EOS token.
-        pairs: Texts; the response follows the prompt without a separator.
-        max_tokens: Longer sequences are left out, not cut: a cut response is a wrong one, and a
-            prompt that fills the sequence alone would leave nothing to learn.
-
-    An example without a response would teach nothing but to end at once; it is left out too.
+        sequences: Examples with their responses; None for one without.
+        max_tokens: A longer conversation ends with its last answer that fits; if none does, it is
+            left out, not cut: a cut response is a wrong one, and a prompt that fills the sequence
+            alone would leave nothing to learn.
     """
-    num_given = len(pairs)
-    pairs = [pair for pair in pairs if pair[1].strip()]
-    sequences = encode_pairs(tokenizer, pairs)
-    kept = tuple(sequence for sequence in sequences if len(sequence.tokens) <= max_tokens)
-    return TrainingData(kept, len(sequences) - len(kept), num_given - len(pairs))
+    given = [sequence for sequence in sequences if sequence is not None]
+    fitting = [(one, fitted) for one in given if (fitted := one.up_to(max_tokens)) is not None]
+    return TrainingData(
+        tuple(fitted for _, fitted in fitting),
+        num_overlong=len(given) - len(fitting),
+        num_empty=len(sequences) - len(given),
+        num_shortened=sum(one is not fitted for one, fitted in fitting),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,18 +134,22 @@ class Reading:
         task: The task.
         data: Its training sequences.
         lengths: Of its validation prompts.
+        prompts: How the model is asked.
     """
 
     key: tuple[TaskSpec, int, EvaluationSpec]
     task: Task
+    prompts: Prompts
     data: TrainingData
     lengths: PromptLengths
 
     @property
     def left_out(self) -> dict[str, float]:
         """Metrics of what a trial does not train on, or reads in part."""
+        shortened = self.data.num_shortened
         return {
             OVERLONG_EXAMPLES: float(self.data.num_overlong),
+            **({SHORTENED_EXAMPLES: float(shortened)} if shortened else {}),
             EMPTY_EXAMPLES: float(self.data.num_empty),
             **{LONG_PROMPTS + name: float(n) for name, n in self.lengths.num_long.items()},
         }
@@ -168,13 +180,11 @@ def read(
     """
     limit = spec.training.max_sequence_tokens
     task = load_task(spec.task)
-    pairs = [
-        (source.render_prompt(example), example.output)
-        for source, example in task.training_examples()
-    ]
-    data = encode(tokenizer, pairs, limit)
+    prompts = prompts_of(tokenizer, task)
+    sequences = prompts.encode(task.training_examples(), spec.task.loss_on)
+    data = trainable(sequences, limit)
     if not data.sequences:
-        problem = f"must leave some of {len(pairs)} training examples, got {limit}"
+        problem = f"must leave some of {len(sequences)} training examples, got {limit}"
         raise InputError.of("training.max_sequence_tokens", problem)
     highest = max(int(sequence.tokens.max()) for sequence in data.sequences)
     if num_embedded is not None and highest >= num_embedded:
@@ -184,5 +194,7 @@ def read(
             f"{tokenizer.convert_ids_to_tokens(highest)!r}"
         )
         raise InputError.of("model.path", problem)
-    lengths = prompt_lengths(task, tokenizer, spec.evaluation, context, split=spec.evaluation.split)
-    return Reading(key=key_of(spec), task=task, data=data, lengths=lengths)
+    lengths = prompt_lengths(
+        *(task, tokenizer, spec.evaluation, context), prompts=prompts, split=spec.evaluation.split
+    )
+    return Reading(key=key_of(spec), task=task, prompts=prompts, data=data, lengths=lengths)

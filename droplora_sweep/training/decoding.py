@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.generation import Generator
+    from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.trial import TrialSpec
 
 
@@ -51,13 +52,14 @@ class Decoding:
 
     @contextlib.contextmanager
     def generator(
-        self, spec: TrialSpec, adapted: Adapted, longest: int
+        self, spec: TrialSpec, adapted: Adapted, prompts: Prompts, longest: int
     ) -> Iterator[Generator | None]:
         """Yield what decodes with the adapter as it is now; None means the model itself.
 
         Args:
             spec: The trial.
             adapted: Its model.
+            prompts: How the model is asked.
             longest: Tokens of the longest prompt with its response.
         """
         if not self.uses_vllm(spec):
@@ -67,7 +69,7 @@ class Decoding:
         with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
             for name, content in adapted.files(spec).items():
                 (Path(folder) / name).write_bytes(content)
-            eos_ids = eos_ids_of(adapted.model, self._tokenizer)
+            eos_ids = eos_ids_of(adapted.model, self._tokenizer, prompts)
             yield VllmGenerator(engine, self._tokenizer, eos_ids, Path(folder))
 
     def _engine_for(self, spec: TrialSpec, longest: int) -> VllmEngine:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from droplora_sweep.adapters.adapted import Adapted
-    from droplora_sweep.evaluation.sequences import Encoded
+    from droplora_sweep.evaluation.encoding import Encoded
     from droplora_sweep.spec.trial import TrialSpec
 
     from .data import TrainingData

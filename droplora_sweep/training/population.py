@@ -143,23 +143,37 @@ def spec_after(spec: TrialSpec, exploit_steps: Sequence[ExploitStep]) -> TrialSp
 
 
 def identity_of(
-    spec: TrialSpec, num_sequences: int, exploit_steps: Sequence[ExploitStep] = ()
+    spec: TrialSpec,
+    num_sequences: int,
+    exploit_steps: Sequence[ExploitStep] = (),
+    *,
+    template: str | None = None,
 ) -> str:
     """Return the identity of a trial: of its spec, its number of sequences, its exploit steps.
 
     Its micro-batch is left out, since it changes no result: a trial that ran out of memory resumes
     with a smaller one.
+
+    Args:
+        spec: The trial.
+        num_sequences: Sequences that it trains on.
+        exploit_steps: Of a member of a population.
+        template: Digest of the chat template; None of a prompt that is plain text.
     """
     text = f"{num_sequences}\n{_fields(spec)}"
+    if template is not None:
+        text += f"\n{template}"
     if exploit_steps:
         text += "\n" + json.dumps([asdict(exploit_step) for exploit_step in exploit_steps])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def shared_identity(spec: TrialSpec, num_sequences: int) -> str:
+def shared_identity(spec: TrialSpec, num_sequences: int, *, template: str | None = None) -> str:
     """Return what members that can copy each other share: all but what an exploit step changes."""
-    fields = _fields(spec, MUTABLE)
-    return hashlib.sha256(f"population\n{num_sequences}\n{fields}".encode()).hexdigest()
+    text = f"population\n{num_sequences}\n{_fields(spec, MUTABLE)}"
+    if template is not None:
+        text += f"\n{template}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
@@ -180,7 +194,9 @@ def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
     return spec.model_dump_json(exclude=sections)
 
 
-def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -> Checkpoint:
+def after_exploit(
+    membership: Membership, spec: TrialSpec, num_sequences: int, *, template: str | None = None
+) -> Checkpoint:
     """Return a member after its last exploit step: the other's weights and optimiser; a collective.
 
     The last report stays its own, which is what it leaves if it is stopped before its next one.
@@ -193,7 +209,8 @@ def after_exploit(membership: Membership, spec: TrialSpec, num_sequences: int) -
     ends = evaluation_steps(
         num_steps(num_sequences, spec.training), spec.evaluation.num_evaluations
     )
-    step, identity = ends[exploit_step.evaluation - 1], shared_identity(spec, num_sequences)
+    step = ends[exploit_step.evaluation - 1]
+    identity = shared_identity(spec, num_sequences, template=template)
     copied = membership.snapshots.read(exploit_step.source, step, identity)
     own = membership.snapshots.read(None, step, identity)
     return replace(copied, position=own.position)

@@ -214,15 +214,17 @@ class TrialRunner:
         # Before anything is trained: what cannot decode it.
         self._decoding.uses_vllm(spec)
         num_sequences = len(reading.data.sequences)
-        identity = identity_of(spec, num_sequences, exploit_steps)
+        template = reading.prompts.digest
+        identity = identity_of(spec, num_sequences, exploit_steps, template=template)
         saved, decision = _resumed(checkpoints, identity, decide)
         if isinstance(decision, ExploitStep) and decision not in exploit_steps:
             return decision
         if saved is None and membership is not None and exploit_steps:
-            saved = after_exploit(membership, spec, num_sequences)
+            saved = after_exploit(membership, spec, num_sequences, template=template)
         save_snapshot = None
         if membership is not None:
-            save_snapshot = partial(membership.snapshots.save, shared_identity(spec, num_sequences))
+            shared = shared_identity(spec, num_sequences, template=template)
+            save_snapshot = partial(membership.snapshots.save, shared)
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:
@@ -296,7 +298,9 @@ class TrialRunner:
         self, spec: TrialSpec, adapted: Adapted, reading: Reading, held_out: HeldOut | None
     ) -> tuple[dict[str, float], list[ExampleResult]] | None:
         """See ``validate``."""
-        with self._decoding.generator(spec, adapted, reading.lengths.longest) as generator:
+        with self._decoding.generator(
+            spec, adapted, reading.prompts, reading.lengths.longest
+        ) as generator:
             return validate(
                 adapted.model,
                 self._tokenizer,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from droplora_sweep.evaluation.encoding import encode_pairs
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.likelihood import log_probabilities, reference_likelihoods
 from droplora_sweep.evaluation.results import ExampleResult, bits_per_byte, result_metrics
-from droplora_sweep.evaluation.sequences import encode_pairs
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import encode
+from droplora_sweep.training.data import trainable
 from droplora_sweep.training.loop import response_loss
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def measured(
 ) -> list[Any]:
     with torch.no_grad():
         return reference_likelihoods(
-            model.eval(), tokenizer, pairs, **{"context": 1024, "batch_size": 4, **options}
+            *(model.eval(), tokenizer, encode_pairs(tokenizer, pairs)),
+            [reference for _, reference in pairs],
+            **{"context": 1024, "batch_size": 4, **options},
         )
 
 
@@ -70,7 +72,7 @@ def test_it_is_the_loss_that_transformers_gives_one_by_one(
 def test_it_is_the_training_loss_of_the_same_example(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]
 ) -> None:
-    sequences = encode(tokenizer, pairs, max_tokens=1024).sequences
+    sequences = trainable(encode_pairs(tokenizer, pairs), max_tokens=1024).sequences
     for sequence, one in zip(sequences, measured(model, tokenizer, pairs), strict=True):
         tokens = torch.from_numpy(sequence.tokens).long()
         start = sequence.num_prompt_tokens

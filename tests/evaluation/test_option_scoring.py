@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from droplora_sweep.evaluation.encoding import encode_pairs
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.likelihood import reference_likelihoods
 from droplora_sweep.evaluation.option_scoring import (
+    OptionTokens,
     option_tokens,
     score_options,
     score_with_references,
 )
 from droplora_sweep.evaluation.results import agreement, score
+from droplora_sweep.evaluation.tokens import prompt_tokens, response_tokens
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.task import Example, Task, render_prompt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 PREFIX = "the correct answer is "
@@ -38,6 +43,13 @@ OPTIONS = {
     "a common beginning": ("start", "stare", "stars", "tar"),
     "only one": ("true",),
 }
+
+
+def options_behind(tokenizer: Any, prompt: str, responses: Sequence[str]) -> OptionTokens:
+    [start] = prompt_tokens(tokenizer, [prompt])
+    pairs = [(prompt, response) for response in responses]
+    behind = response_tokens(tokenizer, pairs, [start] * len(pairs))
+    return option_tokens(behind, tokenizer.eos_token_id)
 
 
 def restricted(
@@ -81,7 +93,7 @@ def test_the_choice_is_that_of_restricted_greedy_decoding(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
 ) -> None:
     responses = [PREFIX + option for option in OPTIONS[name]]
-    options = option_tokens(tokenizer, PROMPTS[0], responses)
+    options = options_behind(tokenizer, PROMPTS[0], responses)
     prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
     sequences = [options.prefix + suffix for suffix in options.suffixes]
     expected = restricted(model, tokenizer, prompts, sequences)
@@ -95,7 +107,7 @@ def test_the_choice_is_that_of_restricted_greedy_decoding(
 def test_log_probabilities_are_those_of_the_whole_sequence(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
 ) -> None:
-    options = option_tokens(tokenizer, PROMPTS[0], [PREFIX + option for option in OPTIONS[name]])
+    options = options_behind(tokenizer, PROMPTS[0], [PREFIX + option for option in OPTIONS[name]])
     prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
     with torch.no_grad():
         scores = score_options(model, prompts, options, pad_id=0, batch_size=4)
@@ -112,7 +124,7 @@ def test_one_pass_gives_the_choice_and_the_likelihood_of_the_reference(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, name: str
 ) -> None:
     responses = [PREFIX + option for option in OPTIONS[name]]
-    options = option_tokens(tokenizer, PROMPTS[0], responses)
+    options = options_behind(tokenizer, PROMPTS[0], responses)
     prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
     references = [index % len(responses) for index in range(len(prompts))]
     calls: list[Any] = []
@@ -127,9 +139,10 @@ def test_one_pass_gives_the_choice_and_the_likelihood_of_the_reference(
         )
         assert len(calls) == 2
         hook.remove()
+        pairs = [(prompt, responses[one]) for prompt, one in zip(PROMPTS, references, strict=True)]
         likelihoods = reference_likelihoods(
-            *(model, tokenizer),
-            [(prompt, responses[one]) for prompt, one in zip(PROMPTS, references, strict=True)],
+            *(model, tokenizer, encode_pairs(tokenizer, pairs)),
+            [responses[one] for one in references],
             context=1024,
             batch_size=4,
         )
@@ -141,11 +154,11 @@ def test_one_pass_gives_the_choice_and_the_likelihood_of_the_reference(
 
 
 def test_tokens_part_where_the_options_do(tokenizer: PreTrainedTokenizerFast) -> None:
-    options = option_tokens(tokenizer, "?\n", ["is answer1", "is answer2"])
+    options = options_behind(tokenizer, "?\n", ["is answer1", "is answer2"])
     assert tokenizer.decode(options.prefix) == "is answer"
     assert [tokenizer.decode(suffix) for suffix in options.suffixes] == ["1", "2"]
 
-    nested = option_tokens(tokenizer, "?\n", ["is 1", "is 12"])
+    nested = options_behind(tokenizer, "?\n", ["is 1", "is 12"])
     assert [tokenizer.decode(suffix) for suffix in nested.suffixes] == ["<eos>", "2<eos>"]
 
 
@@ -224,7 +237,7 @@ def test_smollm2_chooses_as_its_restricted_greedy_decoding(
     model, tokenizer = smollm2
     task = real_task(commonsense, name, options, 12)
     texts = [render_prompt(one) for one in task.benchmarks[0].validation]
-    tokens = option_tokens(tokenizer, texts[0], [PREFIX + option for option in options])
+    tokens = options_behind(tokenizer, texts[0], [PREFIX + option for option in options])
     expected = restricted(
         model,
         tokenizer,

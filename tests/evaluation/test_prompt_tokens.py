@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from droplora_sweep.evaluation.encoding import encode_pairs
 from droplora_sweep.evaluation.option_scoring import option_tokens
-from droplora_sweep.evaluation.tokens import prompt_tokens
-from droplora_sweep.training.data import encode
+from droplora_sweep.evaluation.tokens import prompt_tokens, response_tokens
 
 BOS, EOS, SEP = 0, 1, 2
 SPECIAL = ["<s>", "</s>", "<sep>"]
@@ -64,7 +64,7 @@ def test_a_prompt_that_begins_with_bos_has_it_once(tokenizer_and_start) -> None:
 
 def test_eos_stands_behind_the_response_alone_in_training(tokenizer_and_start) -> None:
     tokenizer, start = tokenizer_and_start
-    [sequence] = encode(tokenizer, [("Is 2 even? ", "yes")], max_tokens=100).sequences
+    [sequence] = encode_pairs(tokenizer, [("Is 2 even? ", "yes")])
     prompt = [*start, *plain(tokenizer, "Is 2 even? ")]
     assert list(sequence.tokens) == [*prompt, *plain(tokenizer, "yes"), EOS]
     assert sequence.num_prompt_tokens == len(prompt)
@@ -72,7 +72,9 @@ def test_eos_stands_behind_the_response_alone_in_training(tokenizer_and_start) -
 
 def test_options_are_scored_as_they_are_trained(tokenizer_and_start) -> None:
     tokenizer, _ = tokenizer_and_start
-    options = option_tokens(tokenizer, "Is 2 even? ", ["it is true", "it is false"])
+    pairs = [("Is 2 even? ", "it is true"), ("Is 2 even? ", "it is false")]
+    starts = prompt_tokens(tokenizer, [prompt for prompt, _ in pairs])
+    options = option_tokens(response_tokens(tokenizer, pairs, starts), EOS)
     assert [*options.prefix] == plain(tokenizer, "it is ")
     assert [[*suffix] for suffix in options.suffixes] == [
         plain(tokenizer, "true"),

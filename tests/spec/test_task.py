@@ -72,7 +72,7 @@ FAULTS = {
     "no name": ("train: {data: x}", "task.train.name: must be given"),
     "prompt": (
         "prompt: '{instrction}'",
-        "task.prompt: must hold {instruction}, and {input} or not, got '{instrction}'",
+        "task.prompt: must be chat, or hold {instruction}, and {input} or not, got '{instrction}'",
     ),
     "policy": (
         "on_overlap: ignore",

@@ -80,7 +80,10 @@ def test_what_follows_the_first_answer_is_left_out_and_counted(tmp_path: Path) -
     task = trained_on(tmp_path, records)
     assert task.mixture is not None
     assert {one.output for one in task.mixture.train} == {"0", "1"}
-    assert task.notes == (f"{tmp_path}/chat.json: 1 conversations are read to their first answer",)
+    assert task.notes == (
+        f"{tmp_path}/chat.json: 1 conversations are read to their first answer; "
+        "`task.prompt: chat` reads them whole",
+    )
 
 
 NO_BEGINNINGS = {

@@ -23,6 +23,7 @@ RECORDS: dict[str, dict[str, Any]] = {
     "metamathqa": {"query": "1+1?", "response": "The answer is: 2", "type": "GSM_Rephrased"},
     "codefeedback_python": {"query": "Add.", "answer": "x + y", "lang": "python"},
     "evol_instruct": sharegpt("1+1?", "2"),
+    "sharegpt": sharegpt("1+1?", "2"),
     "messages": openai("1+1?", "2"),
     "humaneval": {
         "task_id": "HumanEval/0",
@@ -62,7 +63,7 @@ def read(tmp_path: Path, record: dict[str, Any], layout: str, **spec: Any) -> Ta
 
 
 def test_every_format_is_tried() -> None:
-    assert RECORDS.keys() | {"llm_adapters"} == FORMATS.keys()
+    assert RECORDS.keys() | {"llm_adapters", "alpaca"} == FORMATS.keys()
 
 
 @pytest.mark.parametrize(("layout", "record"), RECORDS.items(), ids=RECORDS.keys())

@@ -14,7 +14,8 @@ import torch.distributed as dist
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from droplora_sweep.adapters.attaching import attach
-from droplora_sweep.evaluation.sequences import IGNORED, Encoded
+from droplora_sweep.evaluation.encoding import Encoded
+from droplora_sweep.evaluation.sequences import IGNORED
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
 from droplora_sweep.training.data import TrainingData, global_batch

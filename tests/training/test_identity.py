@@ -20,3 +20,10 @@ def test_a_measured_likelihood_is_part_of_it() -> None:
     evaluation = TRIAL.evaluation.model_copy(update={"likelihood": True})
     measured = TRIAL.model_copy(update={"evaluation": evaluation})
     assert identity_of(measured, 8) != identity_of(TRIAL, 8)
+
+
+def test_a_chat_template_is_part_of_it_where_one_is_used() -> None:
+    template = "0" * 64
+    assert identity_of(TRIAL, 8, template=template) != identity_of(TRIAL, 8)
+    assert identity_of(TRIAL, 8, template=template) != identity_of(TRIAL, 8, template="1" * 64)
+    assert shared_identity(TRIAL, 8, template=template) != shared_identity(TRIAL, 8)

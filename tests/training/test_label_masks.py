@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from droplora_sweep.evaluation.encoding import encode_pairs
 from droplora_sweep.evaluation.sequences import IGNORED, PAD_MULTIPLE, collate
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import encode
+from droplora_sweep.training.data import trainable
 
 from .conftest import make_tokenizer
 
@@ -60,7 +61,7 @@ def masked(
     tokenizer: PreTrainedTokenizerBase, pairs: list[tuple[str, str]]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Inputs and labels of micro-batches, as the training loop makes them; a label per input."""
-    data = encode(tokenizer, pairs, max_tokens=100_000)
+    data = trainable(encode_pairs(tokenizer, pairs), max_tokens=100_000)
     assert len(data.sequences) == len(pairs)
     batches = []
     for start in range(0, len(pairs), BATCH):

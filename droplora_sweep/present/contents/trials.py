@@ -20,6 +20,7 @@ from droplora_sweep.spec.metric_names import (
     MEAN,
     OVERLONG_EXAMPLES,
     PERPLEXITY_RATIO,
+    SHORTENED_EXAMPLES,
     by_benchmark,
     likelihood_name,
     score_name,
@@ -197,6 +198,11 @@ def trials_notes(record: SweepRecord) -> list[str]:
             most[name] = max(value, most.get(name, 0.0))
     skipped = (
         (OVERLONG_EXAMPLES, "are longer than `training.max_sequence_tokens` and left out"),
+        (
+            SHORTENED_EXAMPLES,
+            "are conversations that end with their last answer within "
+            "`training.max_sequence_tokens`",
+        ),
         (EMPTY_EXAMPLES, "have an empty response and are left out"),
     )
     notes = [

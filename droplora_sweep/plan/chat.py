@@ -1,0 +1,71 @@
+"""Check of a sweep's conversations against the chat template of its model's tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.prompting import ChatPrompts
+
+if TYPE_CHECKING:
+    from droplora_sweep.spec import SweepSpec
+    from droplora_sweep.tasks.task import Task
+
+NUM_CHECKED: Final = 200
+"""Training examples that are rendered before a sweep: those of the most turns. A group renders all
+before it trains."""
+
+
+@dataclass(frozen=True)
+class ChatTemplateFacts:
+    """A model's chat template.
+
+    Attributes:
+        digest: Sha256 of its text.
+        is_dated: True where it can write the day's date into a prompt.
+    """
+
+    digest: str
+    is_dated: bool
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a line where prompts may differ from day to day."""
+        if not self.is_dated:
+            return ()
+        return (
+            "the chat template can write today's date into each prompt: trials of another day may "
+            "be trained and scored on other prompts",
+        )
+
+
+def look_at_chat_template(
+    sweep: SweepSpec, task: Task | None, faults: list[Fault]
+) -> ChatTemplateFacts | None:
+    """Return the chat template of a sweep's model; None, with its faults added, if it is refused.
+
+    Args:
+        sweep: Its model is on this machine.
+        task: Its conversations; None where they are not here.
+        faults: Takes what is wrong.
+    """
+    # Only a sweep with `prompt: chat` needs transformers here; the import takes seconds.
+    from droplora_sweep.models.loading import load_tokenizer
+
+    try:
+        prompts = ChatPrompts(load_tokenizer(sweep.model))
+        if task is not None:
+            asked = sorted(
+                task.training_examples(),
+                key=lambda one: (len(one[1].history), one[1].system is not None),
+                reverse=True,
+            )
+            prompts.encode(asked[:NUM_CHECKED], sweep.task.loss_on)
+            for benchmark in task.benchmarks:
+                for example in islice(benchmark.validation, NUM_CHECKED):
+                    prompts.text(benchmark, example)
+    except InputError as error:
+        faults += error.faults
+        return None
+    return ChatTemplateFacts(prompts.digest, prompts.is_dated)

@@ -132,6 +132,7 @@ def _bits(
     from droplora_sweep.evaluation.context import model_context
     from droplora_sweep.evaluation.generation import only_read
     from droplora_sweep.evaluation.likelihood import reference_likelihoods
+    from droplora_sweep.evaluation.prompting import prompts_of
     from droplora_sweep.evaluation.results import bits_per_byte
 
     start = time.process_time()
@@ -142,7 +143,10 @@ def _bits(
             found = reference_likelihoods(
                 model,
                 tokenizer,
-                [(benchmark.render_prompt(one), one.output) for one in examples],
+                prompts_of(tokenizer, task).encode(
+                    [(benchmark, one) for one in examples], "last_turn"
+                ),
+                [one.output for one in examples],
                 context=model_context(model),
                 batch_size=batch_size,
             )

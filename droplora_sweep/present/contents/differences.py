@@ -284,7 +284,8 @@ def _asked(difference: Difference, questions: Mapping[tuple[str, str], str]) -> 
 
 
 def _question(example: Example) -> str:
-    parts = example.turns or (example.instruction, example.input)
+    before = (text for exchange in example.history for text in exchange)
+    parts = example.turns or (*before, example.instruction, example.input)
     return "\n".join(part for part in parts if part)
 
 

@@ -29,15 +29,22 @@ BENCHMARKS = ["builtin_choice", "builtin_math", "builtin_code"]
 NUM_EXAMPLES = 4
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[{}, {"prompt": "chat"}], ids=["text", "chat"])
 def sweep(
-    small_sweep: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    small_sweep: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> LedgerWriter:
     """One trial, whose adapter changes the model a little: its factors are small and random."""
     folder = tmp_path_factory.mktemp("card")
     spec = small_sweep(
         adapter={"rank": 4, "alpha": 4, "target_modules": ["q_proj", "down_proj"]},
-        task={"benchmarks": BENCHMARKS, "num_train": 16, "num_validation": NUM_EXAMPLES},
+        task={
+            "benchmarks": BENCHMARKS,
+            "num_train": 16,
+            "num_validation": NUM_EXAMPLES,
+            **request.param,
+        },
         evaluation={"max_new_tokens": 24, "allow_unsandboxed_code": True},
     )
     torch.manual_seed(0)

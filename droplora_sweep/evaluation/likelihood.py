@@ -135,8 +135,13 @@ def _fitted(sequence: Encoded, context: int | None, bos_id: int | None) -> Encod
     num_prompt_tokens = sequence.num_prompt_tokens - num_excess
     if num_prompt_tokens <= start:
         return None
-    tokens = np.concatenate([sequence.tokens[:start], sequence.tokens[start + num_excess :]])
-    return replace(sequence, tokens=tokens, num_prompt_tokens=num_prompt_tokens)
+    kept = np.delete(np.arange(len(sequence.tokens)), slice(start, start + num_excess))
+    return replace(
+        sequence,
+        tokens=sequence.tokens[kept],
+        num_prompt_tokens=num_prompt_tokens,
+        counted=None if sequence.counted is None else sequence.counted[kept],
+    )
 
 
 def _batches(

@@ -155,10 +155,11 @@ class ChatPrompts:
     ) -> list[list[int]]:
         """See ``Prompts``."""
         answered = [_answered(source, example, response) for response in responses]
+        [prompt] = self.tokens([self.text(source, example)])
         found = []
         for sequence in self._template.encode(answered, "last_turn"):
             assert sequence is not None, "an option is no blank text"
-            tokens = sequence.tokens[sequence.num_prompt_tokens :].tolist()
+            tokens = sequence.tokens[len(prompt) :].tolist()
             found.append(tokens[: tokens.index(self.end_id)])
         return found
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.prompting import ChatPrompts
+from droplora_sweep.spec.task import CHAT
 
 if TYPE_CHECKING:
     from droplora_sweep.spec import SweepSpec
@@ -40,6 +41,18 @@ class ChatTemplateFacts:
         )
 
 
+def asks_by_chat(sweep: SweepSpec) -> bool:
+    """Return True where a trial may use the chat template."""
+    return CHAT in _values(sweep, "task.prompt")
+
+
+def _values(sweep: SweepSpec, path: str) -> list[Any]:
+    """Return the values of a field of the task: the sweep's own, or those that are searched."""
+    searched = sweep.search.parameters.get(path)
+    own = getattr(sweep.task, path.removeprefix("task."))
+    return [own] if searched is None else list(getattr(searched, "values", ()))
+
+
 def look_at_chat_template(
     sweep: SweepSpec, task: Task | None, faults: list[Fault]
 ) -> ChatTemplateFacts | None:
@@ -47,7 +60,7 @@ def look_at_chat_template(
 
     Args:
         sweep: Its model is on this machine.
-        task: Its conversations; None where they are not here.
+        task: Its conversations; None where they are not here, or a text prompt reads them.
         faults: Takes what is wrong.
     """
     # Only a sweep with `prompt: chat` needs transformers here; the import takes seconds.
@@ -61,7 +74,8 @@ def look_at_chat_template(
                 key=lambda one: (len(one[1].history), one[1].system is not None),
                 reverse=True,
             )
-            prompts.encode(asked[:NUM_CHECKED], sweep.task.loss_on)
+            for loss_on in _values(sweep, "task.loss_on"):
+                prompts.encode(asked[:NUM_CHECKED], loss_on)
             for benchmark in task.benchmarks:
                 for example in islice(benchmark.validation, NUM_CHECKED):
                     prompts.text(benchmark, example)

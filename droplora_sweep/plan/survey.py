@@ -21,7 +21,7 @@ from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
-from droplora_sweep.spec.task import CHAT, CHAT_TEMPLATE
+from droplora_sweep.spec.task import CHAT_TEMPLATE
 from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
@@ -29,7 +29,7 @@ from droplora_sweep.tasks.registry import BENCHMARKS
 from droplora_sweep.tasks.task import split_sizes
 
 from .as_loaded import is_recognised_by_names, look_at_loaded
-from .chat import look_at_chat_template
+from .chat import asks_by_chat, look_at_chat_template
 from .requirements import (
     check_adapter,
     check_answers,
@@ -228,12 +228,13 @@ def _look_at_chat(
     unchecked: list[str],
 ) -> ChatTemplateFacts | None:
     """Check the conversations against the model's chat template, where it is here."""
-    if spec.task.prompt != CHAT:
+    if not asks_by_chat(spec):
         return None
     if model is None or model.path is None:
         unchecked.append(f"task.prompt: the chat template of {spec.model.path} was not read")
         return None
-    return look_at_chat_template(spec, task, faults)
+    is_chat = task is not None and task.is_chat
+    return look_at_chat_template(spec, task if is_chat else None, faults)
 
 
 def _check_model(

@@ -170,6 +170,20 @@ def test_a_prompt_of_one_s_own_and_scored_options_are_told(make_driver):
     ast.parse(snippet(text))
 
 
+@pytest.mark.parametrize("system", [None, "You help."])
+def test_a_chat_is_told_and_rendered_by_its_template(make_driver, system):
+    task = {"benchmarks": ["gsm8k"], "prompt": "chat", "system": system}
+    text = model_card(trial_of(make_driver(), task), "demo", {})
+    assert "with the chat template of the base model's tokenizer" in text
+    assert ("the system's text is 'You help.'" in text) == (system is not None)
+    assert "Let's think step by step.\n```" in text
+    code = snippet(text)
+    ast.parse(code)
+    assert code.count("apply_chat_template(") == 2
+    assert "'prompt': \"{instruction} Let's think step by step.\"," in code
+    assert ('{"role": "system", "content": \'You help.\'}' in code) == (system is not None)
+
+
 def test_code_from_a_model_s_folder_is_allowed_where_it_was(make_driver):
     model = ModelSpec(path="org/base", revision=COMMIT, trust_remote_code=True)
     trial = trial_of(make_driver(model=model), {"benchmarks": ["boolq"]})

@@ -21,7 +21,10 @@ FILES = [file for file in sorted(FOLDER.rglob("*.yaml")) if file not in PARTS]
 def overrides(file: Path, folder: Path) -> list[str]:
     """Overrides that a user gives beside the file: the places of a model and of data."""
     needed = {
-        "smollm2_chat.yaml": [f"model.path={folder}"],
+        "smollm2_chat.yaml": [
+            f"model.path={folder}",
+            f"task.benchmarks={{my_chat: {{data: {folder}, scoring: exact}}}}",
+        ],
         "smollm2_arc.yaml": [f"model.path={folder}", f"task.data={folder}"],
     }
     if file.parent.name == "paper":

@@ -60,7 +60,7 @@ class Example:
 
 
 class Message(NamedTuple):
-    """What one speaker says at once: ``system``, ``user`` or ``assistant``, and the text."""
+    """One turn of a conversation: ``system``, ``user`` or ``assistant``, and the text."""
 
     role: str
     content: str
@@ -172,8 +172,8 @@ class TrainingSet:
         """
         system = self.system if example.system is None else example.system
         said = [] if system is None else [Message("system", system)]
-        for asked, answer in example.history:
-            said += [Message("user", asked), Message("assistant", answer)]
+        for before, answer in example.history:
+            said += [Message("user", before), Message("assistant", answer)]
         asked = example.turns or (example.instruction,)
         for text, answer in zip(asked, answers, strict=False):
             said += [

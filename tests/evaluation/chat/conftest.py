@@ -35,7 +35,7 @@ LLAMA_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""How Llama 3 splits a text into words: lines that end stay together."""
+"""Llama 3's words of a text: lines that end stay together."""
 SPECIAL = {
     "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "llama": [
@@ -127,7 +127,7 @@ def tokenizer_of() -> Callable[..., PreTrainedTokenizerFast]:
 
 
 def conversation(*said: str, system: str | None = None) -> list[Message]:
-    """What user and assistant say in turns."""
+    """The turns of user and assistant."""
     roles = ("user", "assistant")
     turns = [Message(roles[index % 2], text) for index, text in enumerate(said)]
     return turns if system is None else [Message("system", system), *turns]

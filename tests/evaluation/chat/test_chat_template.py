@@ -121,7 +121,7 @@ CONVERSATIONS = st.tuples(
 @settings(deadline=None, max_examples=25)
 @given(said=CONVERSATIONS)
 def test_with_and_without_marks_the_same_is_counted(kind: str, said: Any) -> None:
-    """What prefix rendering finds is what the marks say, where no token is across a border."""
+    """Prefix rendering finds what the marks say, where no token is across a border."""
     system, exchanges = said
     messages = conversation(*(text for pair in exchanges for text in pair), system=system)
     tokenizer, with_marks = TOKENIZERS[kind], TOKENIZERS[f"{kind}_marked"]

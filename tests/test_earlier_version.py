@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 
-from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.ledger.reader import Ledger, recorded_sweep
+from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from tests.replaying import read_everything, show_elsewhere
 
@@ -69,6 +71,22 @@ def test_its_sweeps_are_reported_and_published(
     name: str, storage: Path, call: Callable[..., Any]
 ) -> None:
     show_elsewhere(call, storage, name, storage)
+    assert experiments(storage) == {Ledger.open(storage, name).record.experiment}
+
+
+def experiments(storage: Path) -> set[str]:
+    """Names of the MLflow experiments that have runs."""
+    client = MlflowClient(mlflow_uri(storage))
+    found = client.search_experiments()
+    return {each.name for each in found if client.search_runs([each.experiment_id])}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_its_sweeps_stay_in_the_experiments_that_they_have(name: str, storage: Path) -> None:
+    """Each sweep had one of its own; now those of a task share one."""
+    record = Ledger.open(storage, name).record
+    own = f"{name}/{record.spec['task']['name']}"
+    assert (record.experiment, recorded_sweep(record).tracking.experiment) == (own, own)
 
 
 def test_its_study_has_what_its_ledger_has(storage: Path) -> None:
@@ -108,3 +126,4 @@ def test_its_interrupted_sweep_is_resumed_from_its_checkpoints(storage: Path) ->
     assert record.num_starts == 2
     assert {trial.state for trial in record.trials} <= {TrialState.COMPLETE, TrialState.STOPPED}
     assert done.stdout.count("resumes from step") == 2, done.stdout
+    assert experiments(storage) == {f"interrupted/{record.spec['task']['name']}"}

@@ -12,6 +12,8 @@ from rich.markup import escape
 
 from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.mlflow_view.stored_views import stored_links
+from droplora_sweep.mlflow_view.ui import UI_ADDRESS, is_server
 from droplora_sweep.present.contents.trials import trials_notes, trials_tables
 from droplora_sweep.present.terminal.pace import hindsight_lines
 from droplora_sweep.present.terminal.tables import terminal_table
@@ -21,7 +23,7 @@ from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -83,8 +85,26 @@ def print_result(console: Console, storage: Path, name: str) -> None:
     page = ledger.summary_directory / REPORT_PAGE
     if page.is_file():
         print_lines(console, [f"\nreport: {os.path.relpath(page)}"])
+    print_views(console, storage, record)
+
+
+def print_views(console: Console, storage: Path, record: SweepRecord) -> None:
+    """Print what opens MLflow's UI, and where a sweep's trials and charts are in it.
+
+    A server, which has them too, is not asked.
+    """
+    uri = record.spec["tracking"]["mlflow_uri"]
     command = command_text("ui", storage=storage_text(storage))
-    console.print(f"\nMLflow UI: [bold]{escape(command)}[/bold]", soft_wrap=True)
+    opens = redact(uri) if is_server(uri) else command
+    found = {} if uri else stored_links(storage, record)
+    console.print(f"\nMLflow UI: [bold]{escape(opens)}[/bold]", soft_wrap=True)
+    print_view_links(console, found, UI_ADDRESS)
+
+
+def print_view_links(console: Console, found: Mapping[str, str], server: str) -> None:
+    """Print where views are, a line each; one in a terminal can be opened by a click."""
+    server = server.rstrip("/")
+    print_lines(console, (f"  {name}: {server}/{where}" for name, where in found.items()))
 
 
 def print_decisions(console: Console, facts: Facts) -> None:

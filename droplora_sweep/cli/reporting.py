@@ -10,7 +10,17 @@ import typer
 from droplora_sweep.errors import DropLoRASweepError, InputError, SweepError
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.mlflow_view.artifact_links import mend_links
-from droplora_sweep.mlflow_view.ui import MLFLOW_DATABASE, serve, ui_command, ui_login
+from droplora_sweep.mlflow_view.stored_views import newest_links
+from droplora_sweep.mlflow_view.ui import (
+    MLFLOW_DATABASE,
+    UI_ADDRESS,
+    UI_PORT,
+    is_server,
+    serve,
+    ui_command,
+    ui_login,
+)
+from droplora_sweep.mlflow_view.views import WORKFLOW
 from droplora_sweep.spec import require_no_secret
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
@@ -29,6 +39,7 @@ from .printing import (
     own_console,
     print_lines,
     print_tables,
+    print_view_links,
 )
 
 if TYPE_CHECKING:
@@ -62,13 +73,22 @@ def sync(
         lacking = ", ".join(report.unpublished)
         raise DropLoRASweepError(f"{where} lacks some of {name} ({lacking}): {report.error}")
     print_lines(console, [f"{name}: {num_trials} trials are in {where}"])
+    if uri is None or is_server(uri):
+        from droplora_sweep.mlflow_view.reading import published_links
+
+        found = published_links(ledger.record, uri, ledger.storage)
+        print_view_links(console, found, uri or UI_ADDRESS)
     if problem is not None:
         print_lines(console, [f"without a new report: {problem}"])
 
 
+NEWEST = 3
+"""Sweeps whose charts `ui` shows the addresses of."""
+
+
 def ui(
     storage: Storage = DEFAULT_STORAGE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = UI_PORT,
     login: Annotated[bool, typer.Option(help="Ask for a password, which is shown here.")] = True,
 ) -> None:
     """Open the MLflow UI on a storage folder's sweeps, until Ctrl-C or SIGTERM."""
@@ -77,17 +97,13 @@ def ui(
     mend_links(storage)
     own = ui_login(storage) if login else None
     command, environment = ui_command(storage, port, own)
-    # MLflow opens on its GenAI pages unless the address asks for those of model training.
-    page = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    page = f"http://127.0.0.1:{port}/#/experiments?{WORKFLOW}"
     console = own_console()
     print_lines(console, [f"MLflow UI on {page} (takes some seconds)"])
+    print_view_links(console, newest_links(storage, NEWEST), f"http://127.0.0.1:{port}")
     if own is not None:
         print_lines(console, [f"log in as {own.user} with the password {own.password}"])
     raise typer.Exit(serve(command, environment))
-
-
-UI_ADDRESS = "http://127.0.0.1:5000"
-"""Address of `ui` unless it is told otherwise."""
 
 
 def report(
@@ -200,11 +216,10 @@ def _mlflow_link(
                 "the sweeps are in different MLflow stores; `sync` them to one server, and give "
                 "it as --mlflow-uri"
             )
-    is_server = uri is not None and uri.startswith(("http://", "https://"))
     wanted = [(each.facts.record, compared_trials(each)) for each in contenders]
     return comparison_link(
         wanted,
         storage=ledgers[0].storage,
         uri=uri,
-        address=address or (uri if is_server and uri else UI_ADDRESS),
+        address=address or (uri if uri and is_server(uri) else UI_ADDRESS),
     )

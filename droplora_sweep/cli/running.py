@@ -11,6 +11,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.ledger.lease import find_holder
 from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
 from droplora_sweep.ledger.requests import Ask, ask_driver, request_stop, require_driver
+from droplora_sweep.mlflow_view.ui import is_server
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.present.terminal.noise import NoiseLog
 from droplora_sweep.records.layout import LEASE
@@ -33,7 +34,14 @@ from .options import (
     Trial,
     unsandboxed,
 )
-from .printing import complain, own_console, print_lines, print_result, sweep_command
+from .printing import (
+    complain,
+    own_console,
+    print_lines,
+    print_result,
+    print_view_links,
+    sweep_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,6 +153,11 @@ def _run(
     console = own_console()
     storage, name = result.ledger.storage, result.ledger.record.name
     print_result(console, storage, name)
+    uri = result.ledger.record.spec["tracking"]["mlflow_uri"]
+    if result.unpublished is None and is_server(uri):
+        from droplora_sweep.mlflow_view.reading import published_links
+
+        print_view_links(console, published_links(result.ledger.record, uri, storage), uri)
     if result.unpublished is not None:
         command = sweep_command("sync", storage, name)
         why = f"MLflow lacks some of it: {result.unpublished}"

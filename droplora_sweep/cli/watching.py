@@ -9,10 +9,11 @@ import typer
 from droplora_sweep.ledger.following import Follower
 from droplora_sweep.ledger.progress import read_progress
 from droplora_sweep.ledger.reader import Ledger
+from droplora_sweep.mlflow_view.stored_views import stored_links
 from droplora_sweep.present.terminal.status import stage_of, status_of, watch_status
 
 from .options import DEFAULT_STORAGE, Name, Storage
-from .printing import own_console, print_lines, print_tables
+from .printing import own_console, print_lines, print_tables, print_views
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,12 @@ def status(
         return
     ledger = Ledger.open(storage, name)
     live = read_progress(ledger.directory)
-    _show(console, status_of(ledger, ledger.holder, live, stage_of(ledger)))
+    shown = status_of(ledger, ledger.holder, live, stage_of(ledger))
+    print_tables(console, shown.tables)
+    print_lines(console, shown.notes)
+    if stored_links(storage, ledger.record):
+        print_views(console, storage, ledger.record)
+    print_lines(console, shown.ends)
 
 
 def _watch(name: str, storage: Storage, console: Console) -> None:

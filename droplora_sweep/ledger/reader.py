@@ -35,7 +35,6 @@ from .log import read_events
 from .remote_copy import fetch_sweep, find_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import optuna
@@ -260,7 +259,7 @@ def recorded_sweep(record: SweepRecord) -> SweepSpec:
         SweepError: Another version of this package wrote it, and this one cannot read it.
     """
     try:
-        return SweepSpec.model_validate_json(json.dumps(_with_former_defaults(record.spec)))
+        return SweepSpec.model_validate_json(json.dumps(_with_former_defaults(record)))
     except ValidationError as error:
         wrote = record.versions.get("droplora-sweep", "another version")
         raise SweepError(
@@ -269,12 +268,14 @@ def recorded_sweep(record: SweepRecord) -> SweepSpec:
         ) from error
 
 
-def _with_former_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _with_former_defaults(record: SweepRecord) -> dict[str, Any]:
     """The spec with what applied to a sweep when its version had no field for it."""
-    confirm = spec.get("confirm")
-    if confirm is None or "finalists" in confirm:
-        return dict(spec)
-    return {**spec, "confirm": {**confirm, "finalists": "best_trial"}}
+    tracking = {"experiment": record.experiment, **record.spec["tracking"]}
+    found = {**record.spec, "tracking": tracking}
+    confirm = record.spec.get("confirm")
+    if confirm is not None:
+        found["confirm"] = {"finalists": "best_trial", **confirm}
+    return found
 
 
 def recorded_file(record: SweepRecord, storage: Path, name: str | None = None) -> SweepFile:

@@ -69,7 +69,7 @@ def is_missing(location: str) -> bool:
 
 def is_of_storage(location: str, experiment: str) -> bool:
     """Return whether a location is that of an experiment's artifacts in a storage folder."""
-    return str(_folder(location)).endswith(f"/{MLFLOW_ARTIFACTS}/{experiment}")
+    return str(_folder(location)).endswith(f"/{MLFLOW_ARTIFACTS}/{experiment.strip('/')}")
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def _own_experiments(connection: sqlite3.Connection) -> Iterator[tuple[str, str]
     for number, name, location in rows.fetchall():
         for tail in (name, str(number)):
             if location is not None and is_of_storage(location, tail):
-                yield location, tail
+                yield location, tail.strip("/")
 
 
 def _is_moved(location: str, here: Path) -> bool:

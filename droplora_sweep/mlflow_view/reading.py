@@ -15,10 +15,13 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import TRIAL
 from droplora_sweep.records.trial import EarlierTrial
 
-from . import values
 from .client import all_runs, connect, find_experiment, first_line
+from .saved_views import save_views
+from .stored_views import links_among
 from .ui import MLFLOW_DATABASE
 from .values import COPIED
+from .views import MOST_RUNS, comparison_view
+from .views import address as view_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,7 +79,7 @@ def published_trials(experiment: str, uri: str | None, storage: Path) -> list[Ea
     """The complete trials of an experiment that a sweep was published to.
 
     Args:
-        experiment: Its name, ``<sweep>/<task>``.
+        experiment: Its name.
         uri: Tracking server; the sqlite store under ``storage`` where None.
         storage: Folder that holds the sweeps.
 
@@ -114,14 +117,33 @@ def _read(client: MlflowClient, run: Run) -> EarlierTrial:
     return EarlierTrial(origin=origin, spec=spec, metrics=run.data.metrics, digests=digests)
 
 
+def published_links(sweep: SweepRecord, uri: str | None, storage: Path) -> dict[str, str]:
+    """Return the addresses of a sweep's views by their names; none where the store has none.
+
+    Args:
+        sweep: A sweep that is published there.
+        uri: Tracking server; the sqlite store under ``storage`` where None.
+        storage: Folder that holds the sweeps.
+    """
+    # An extra: the sweep is published, whatever the store says now.
+    with contextlib.suppress(MlflowException, SweepError):
+        found = connect(storage, uri).get_experiment_by_name(sweep.experiment)
+        if found is not None:
+            return links_among(found.experiment_id, found.tags, sweep)
+    return {}
+
+
 def comparison_link(
-    wanted: Iterable[tuple[SweepRecord, Sequence[str]]],
+    wanted: Sequence[tuple[SweepRecord, Sequence[str]]],
     *,
     storage: Path,
     uri: str | None,
     address: str,
 ) -> str:
-    """The address of MLflow's comparison of trials, on exactly their runs.
+    """The address at which MLflow shows sweeps side by side, or else the trials compared.
+
+    It shows all their trials, as a saved view, unless they are more than one view has room for, or
+    the store takes none.
 
     Args:
         wanted: Sweeps, and the ids of those of their trials that are compared.
@@ -135,23 +157,30 @@ def comparison_link(
     if uri is None and not (storage / MLFLOW_DATABASE).is_file():
         raise SweepError(f"{storage} has no {MLFLOW_DATABASE}: publish the sweeps with `sync`")
     client = connect(storage, uri)
-    experiments: list[str] = []
-    runs: list[str] = []
+    experiments: dict[str, None] = {}
+    compared: list[str] = []
+    trials: list[str] = []
     try:
         for sweep, trial_ids in wanted:
-            experiment = client.get_experiment_by_name(values.experiment_name(sweep))
+            experiment = client.get_experiment_by_name(sweep.experiment)
             known = {} if experiment is None else _runs(client, experiment.experiment_id, sweep)
             lacking = [trial_id for trial_id in trial_ids if trial_id not in known]
             if experiment is None or lacking:
                 what = ", ".join(lacking) or "its experiment"
                 raise SweepError(f"MLflow lacks {what} of {sweep.name}: publish it with `sync`")
-            experiments.append(experiment.experiment_id)
-            runs += [known[trial_id] for trial_id in trial_ids]
+            experiments[experiment.experiment_id] = None
+            compared += [known[trial_id] for trial_id in trial_ids]
+            trials += [run_id for trial_id, run_id in known.items() if trial_id]
+        if len(compared) <= MOST_RUNS:
+            shown = trials if len(trials) <= MOST_RUNS else compared
+            view = comparison_view([sweep for sweep, _ in wanted], shown)
+            # MLflow reads the one of an experiment that it puts first.
+            if all(view.key in save_views(client, each, [view]) for each in experiments):
+                return f"{address.rstrip('/')}/{view_address(view.key, *experiments, charts=True)}"
     except MlflowException as error:
         raise SweepError(f"MLflow does not answer: {first_line(error)}") from error
-    return (
-        f"{address.rstrip('/')}/#/compare-runs?runs={_list(runs)}&experiments={_list(experiments)}"
-    )
+    runs = f"runs={_list(compared)}&experiments={_list(experiments)}"
+    return f"{address.rstrip('/')}/#/compare-runs?{runs}"
 
 
 def _runs(client: MlflowClient, experiment_id: str, sweep: SweepRecord) -> dict[str, str]:

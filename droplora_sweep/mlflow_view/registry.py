@@ -21,7 +21,6 @@ from droplora_sweep.spec.methods import method_of
 
 from .client import all_runs, connect, find_experiment, first_line
 from .publisher import publish_all
-from .values import experiment_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,7 +129,7 @@ def _find_run(
     client: MlflowClient, ledger: Ledger, trial: TrialRecord, uri: str | None
 ) -> str | None:
     record = ledger.record
-    experiment = find_experiment(client, ledger.storage, uri, experiment_name(record))
+    experiment = find_experiment(client, ledger.storage, uri, record.experiment)
     if experiment is None:
         return None
     wanted = f"tags.sweep_id = '{record.sweep_id}' and tags.trial_id = '{trial.trial_id}'"

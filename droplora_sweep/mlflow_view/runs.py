@@ -31,12 +31,15 @@ from mlflow.utils.mlflow_tags import (
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.files import COLUMNS, read_results
-from droplora_sweep.records.layout import FAILURE_LOG, SPEC, SUMMARY_TEXT, TRIAL, trial_directory
+from droplora_sweep.records.layout import FAILURE_LOG, SPEC, SUMMARY, TRIAL, trial_directory
 from droplora_sweep.spec.metric_names import score_name
 
 from . import values
-from .client import all_runs, artifact_location, connect, find_experiment, require_known_scheme
+from .client import all_runs, connect, find_experiment, make_experiment, require_known_scheme
+from .descriptions import Answer, sweep_note
+from .saved_views import save_views
 from .summary_runs import SummaryRuns
+from .views import all_sweeps_view, sweep_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,6 +106,7 @@ class SweepRuns:
         self._ledger = ledger
         self._uri = uri
         self._experiment_id = ""
+        self._view: str | None = None
         self._runs: dict[str, _KnownRun] = {}
         self._last_report: dict[str, datetime] = {}
 
@@ -132,8 +136,8 @@ class SweepRuns:
         self._log(run_id, metrics, {}, values.sweep_tags(sweep, is_live=is_live))
         self._log_tables(run_id, {"trials.json": values.trials_table(sweep.trials)})
         if self._ledger.summary_directory.is_dir():
-            self._client.log_artifacts(run_id, str(self._ledger.summary_directory), "summary")
-            self._describe(run_id, self._ledger.summary_directory / SUMMARY_TEXT)
+            self._client.log_artifacts(run_id, str(self._ledger.summary_directory), SUMMARY)
+        self._describe(run_id)
         self._set_status(run_id, values.sweep_status(sweep, is_live=is_live), sweep.finished)
         self._publish_summaries(run_id, sweep)
 
@@ -206,7 +210,7 @@ class SweepRuns:
         """Id of the parent run; finds the sweep's runs if they are not known."""
         sweep = self._ledger.record
         if not self._experiment_id:
-            self._experiment_id = self._find_experiment(values.experiment_name(sweep))
+            self._experiment_id = self._find_experiment(sweep.experiment)
             self._find_runs(sweep.sweep_id)
             self._describe_sweep(sweep)
         return self._runs[PARENT].run_id
@@ -223,13 +227,15 @@ class SweepRuns:
         self._adopt(run_id)
         self._client.log_artifact(run_id, str(self._ledger.directory / SPEC))
         self._client.log_inputs(run_id, datasets=self._datasets())
+        view = sweep_view(sweep)
+        saved = save_views(self._client, self._experiment_id, (view, all_sweeps_view()))
+        self._view = view.key if view.key in saved else None
 
     def _find_experiment(self, name: str) -> str:
         storage, uri = self._ledger.storage, self._uri
         experiment = find_experiment(self._client, storage, uri, name)
         if experiment is None:
-            location = artifact_location(storage, uri, name)
-            return self._client.create_experiment(name, artifact_location=location)
+            return make_experiment(self._client, storage, uri, name)
         if experiment.lifecycle_stage == "deleted":
             raise SweepError(
                 f"MLflow experiment {name}: must not be deleted; restore it to publish to it"
@@ -299,10 +305,12 @@ class SweepRuns:
         logged = [{"path": name, "type": "table"} for name in tables]
         self._client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(logged))
 
-    def _describe(self, run_id: str, text: Path) -> None:
-        if text.is_file():
-            note = text.read_text()[: values.MAX_TAG_CHARACTERS]
+    def _describe(self, run_id: str) -> None:
+        answer = Answer.read(self._ledger.summary_directory)
+        note = sweep_note(self._experiment_id, run_id, self._view, answer)
+        if note and note != self._runs[PARENT].tags.get(MLFLOW_RUN_NOTE):
             self._client.set_tag(run_id, MLFLOW_RUN_NOTE, note)
+            self._runs[PARENT].tags[MLFLOW_RUN_NOTE] = note
 
     def _datasets(self) -> list[DatasetInput]:
         sweep = self._ledger.record

@@ -108,8 +108,18 @@ def artifact_root(storage: Path) -> Path:
     return storage.resolve() / MLFLOW_ARTIFACTS
 
 
+UI_PORT = 5000
+UI_ADDRESS = f"http://127.0.0.1:{UI_PORT}"
+"""Address of the UI of a storage folder unless it is told otherwise."""
+
+
+def is_server(uri: str | None) -> bool:
+    """Return True for the address of a server, which has its UI there."""
+    return uri is not None and uri.startswith(("http://", "https://"))
+
+
 def ui_command(
-    store: Path | str, port: int = 5000, login: Login | None = None
+    store: Path | str, port: int = UI_PORT, login: Login | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts the MLflow UI on this machine's loopback interface.
 
@@ -124,7 +134,7 @@ def ui_command(
     Raises:
         SweepError: If the store is a server, which has its UI at its own address.
     """
-    if isinstance(store, str) and store.startswith(("http://", "https://")):
+    if isinstance(store, str) and is_server(store):
         raise SweepError(f"tracking.mlflow_uri: {store} is a server; open it in a browser")
     uri = mlflow_uri(store) if isinstance(store, Path) else store
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]

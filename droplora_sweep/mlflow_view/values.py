@@ -47,11 +47,6 @@ MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 5000
 
 
-def experiment_name(sweep: SweepRecord) -> str:
-    """``<sweep>/<task>``."""
-    return f"{sweep.name}/{sweep.spec['task']['name']}"
-
-
 def trial_run_name(trial: TrialRecord) -> str:
     """``t0007 r=8 p=0.2``: rank and pruning rate always, the rest where it was searched.
 

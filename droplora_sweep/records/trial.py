@@ -436,6 +436,14 @@ class SweepRecord:
     references: Mapping[str, Reference] = field(default_factory=dict)
 
     @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment; the sweeps of earlier versions each have their own."""
+        task, tracking = self.spec["task"]["name"], self.spec["tracking"]
+        if "experiment" not in tracking:
+            return f"{self.name}/{task}"
+        return tracking["experiment"] or f"droplora/{task}"
+
+    @property
     def confirmed_on(self) -> str:
         """The split that confirmation runs are scored on."""
         confirm = self.spec.get("confirm") or {}

@@ -181,8 +181,8 @@ Start = Begin | Resume | Finished
 def as_begun(prepared: Prepared, storage: Path, origin: Ledger | None) -> Prepared:
     """Return a sweep with what it was begun with where its file leaves that to a default.
 
-    Defaults that an earlier version had others of: the sampler, and the choice of finalists. A fork
-    has those of its origin.
+    Defaults that an earlier version had others of: the sampler, the choice of finalists, and the
+    MLflow experiment. A fork has those of its origin.
     """
     sweep = prepared.sweep
     if origin is not None:
@@ -202,7 +202,10 @@ def with_choices_of(before: SweepSpec, sweep: SweepSpec) -> SweepSpec:
         search = search.model_copy(update={"sampler": former})
     if confirm and before.confirm and "finalists" not in confirm.model_fields_set:
         confirm = confirm.model_copy(update={"finalists": before.confirm.finalists})
-    return sweep.model_copy(update={"search": search, "confirm": confirm})
+    tracking = sweep.tracking
+    if "experiment" not in tracking.model_fields_set:
+        tracking = tracking.model_copy(update={"experiment": before.tracking.experiment})
+    return sweep.model_copy(update={"search": search, "confirm": confirm, "tracking": tracking})
 
 
 def find_start(

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from droplora_sweep.errors import InputError
 from droplora_sweep.redaction import redact
 
-from .base import broken_rule
+from .base import PathText, broken_rule
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
@@ -142,3 +142,21 @@ def _check(uri: str) -> str:
 
 TrackingUri = Annotated[str, AfterValidator(_check)]
 """The address of an MLflow store."""
+
+MAX_EXPERIMENT_CHARACTERS = 250
+
+
+def _check_experiment(name: str) -> str:
+    """Refuse a name that cannot also be that of a folder below the artifacts'."""
+    parts = name.removeprefix("/").split("/")
+    if not all(part.strip(" .") and part.isprintable() for part in parts):
+        problem = "must be one name, or names joined by `/`, of characters that can be printed"
+        raise broken_rule(f"{problem}, got {name!r}")
+    if len(name) > MAX_EXPERIMENT_CHARACTERS:
+        rule = f"must have at most {MAX_EXPERIMENT_CHARACTERS} characters"
+        raise broken_rule(f"{rule}, got {len(name)}")
+    return name
+
+
+ExperimentName = Annotated[PathText, AfterValidator(_check_experiment)]
+"""The name of an MLflow experiment; Databricks has some that begin with a slash."""

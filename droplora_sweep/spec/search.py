@@ -323,7 +323,7 @@ class WarmStartSpec(SpecModel):
     storage: PathText | None = None
     """Folder or URL that the sweep is in; this sweep's where null."""
     mlflow_experiment: str | None = None
-    """Name of the MLflow experiment, ``<sweep>/<task>`` where this program made it."""
+    """Name of the MLflow experiment, ``tracking.experiment`` of its sweeps."""
     mlflow_uri: TrackingUri | None = None
     """Its tracking server; the store in this sweep's storage where null."""
     max_trials: Count = 100

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .confirm import ConfirmSpec, with_examples_held_back
-from .locations import TrackingUri
+from .locations import ExperimentName, TrackingUri
 from .search import SearchSpec
 from .task import Name
 from .trial import TrialSpec
@@ -76,6 +76,9 @@ class TrackingSpec(SpecModel):
     mlflow_uri: TrackingUri | None = None
     """MLflow tracking server (``http://HOST:5000``) or database (``sqlite:///FILE.db``); a sqlite
     store under the sweep's storage where null."""
+    experiment: ExperimentName | None = None
+    """MLflow experiment of the sweep's runs; all sweeps of one task are side by side in
+    ``droplora/<task.name>`` where null."""
 
 
 class SweepSpec(TrialSpec):

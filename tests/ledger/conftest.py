@@ -66,7 +66,7 @@ class Driver:
         )
 
     def experiment_id(self, client):
-        return client.get_experiment_by_name(f"{self.sweep.name}/toy").experiment_id
+        return client.get_experiment_by_name(self.ledger.record.experiment).experiment_id
 
     def run(self, number, state=TrialState.COMPLETE, reason=None, **given):
         name = self.start(number, **given)

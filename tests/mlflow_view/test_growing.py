@@ -77,13 +77,16 @@ def client(where: tuple[str | None, Path]) -> MlflowClient:
 @pytest.fixture
 def driver(uri: str | None, make_driver: Callable[..., Driver]) -> Driver:
     """A sweep of its own, also on a server that tests share."""
-    return make_driver(f"sweep-{uuid.uuid4().hex[:8]}", search={"num_trials": 2})
+    name = f"sweep-{uuid.uuid4().hex[:8]}"
+    tracking = {"experiment": f"{name}/toy"}
+    return make_driver(name, search={"num_trials": 2}, tracking=tracking)
 
 
 def runs_of(client: MlflowClient, ledger: Ledger) -> tuple[Run, dict[str, Run]]:
     """The parent run and the trials' runs by trial id, of those that are not deleted."""
-    experiment = client.get_experiment_by_name(f"{ledger.record.name}/toy")
-    runs = client.search_runs([experiment.experiment_id])
+    experiment = client.get_experiment_by_name(ledger.record.experiment)
+    wanted = f"tags.sweep_id = '{ledger.record.sweep_id}'"
+    runs = client.search_runs([experiment.experiment_id], wanted)
     [parent] = [run for run in runs if "trial_id" not in run.data.tags]
     children = {run.data.tags["trial_id"]: run for run in runs if "trial_id" in run.data.tags}
     assert len(children) == len(runs) - 1, "a trial has two runs"

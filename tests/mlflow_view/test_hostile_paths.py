@@ -61,7 +61,7 @@ def test_ledger_study_and_mlflow_are_in_the_folder_that_was_named(
         assert code == 0, complaint
         assert "1 trials are in the store in" in printed
     client = MlflowClient(mlflow_uri(storage))
-    experiment = client.get_experiment_by_name("demo/toy")
+    experiment = client.get_experiment_by_name("droplora/toy")
     runs = client.search_runs([experiment.experiment_id], f"tags.trial_id = '{name}'")
     with fetched_adapter(runs[0].info.run_id, None, storage) as adapter:
         assert (adapter / "README.md").is_file()
@@ -80,7 +80,7 @@ def test_the_ui_serves_a_folder_of_such_a_name(driver: Driver, tmp_path: Path) -
     login = ui_login(storage)
     (tmp_path / "cwd").mkdir()
     client = MlflowClient(mlflow_uri(storage))
-    experiment = client.get_experiment_by_name("demo/toy")
+    experiment = client.get_experiment_by_name("droplora/toy")
     [run] = client.search_runs([experiment.experiment_id], f"tags.trial_id = '{name}'")
     with running_ui(storage, tmp_path / "cwd", tmp_path / "ui.log", login) as address:
         path = f"get-artifact?path=adapter/README.md&run_uuid={run.info.run_id}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def runs_of(uri: str) -> dict[str, Run]:
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("demo/toy")
+    experiment = client.get_experiment_by_name("droplora/toy")
     runs = client.search_runs([experiment.experiment_id])
     return {run.data.tags.get("trial_id", "sweep"): run for run in runs}
 
@@ -96,12 +96,12 @@ def test_what_is_published_is_read_and_what_is_new_written_where_the_folder_is(
     assert old.exists() == bool(before)
     runs = runs_of(mlflow_uri(elsewhere))
     root = (elsewhere / "mlartifacts").as_uri()
-    assert all(run.info.artifact_uri.startswith(f"{root}/demo/toy/") for run in runs.values())
-    assert (elsewhere / "mlartifacts/demo/toy" / runs[name].info.run_id).is_dir()
+    assert all(run.info.artifact_uri.startswith(f"{root}/droplora/toy/") for run in runs.values())
+    assert (elsewhere / "mlartifacts/droplora/toy" / runs[name].info.run_id).is_dir()
     for trial in ledger.records():
         with fetched_adapter(runs[trial.trial_id].info.run_id, None, elsewhere) as adapter:
             verify_adapter(adapter, trial.adapter_digest)
-    assert len(published_trials("demo/toy", None, elsewhere)) == 3
+    assert len(published_trials("droplora/toy", None, elsewhere)) == 3
     [version] = MlflowClient(mlflow_uri(elsewhere)).search_model_versions("name = 'demo'")
     assert version.source.startswith(root)
     target = MlflowClient(mlflow_uri(elsewhere)).get_model_version_download_uri("demo", "1")
@@ -132,7 +132,7 @@ def test_artifacts_of_a_storage_in_a_store_elsewhere_stay_there(
     """Two storage folders may share the store of one of them."""
     shared = tmp_path / "shared"
     shutil.copytree(published, shared)
-    driver = make_driver("guest", tmp_path / "guests")
+    driver = make_driver("guest", tmp_path / "guests", tracking={"experiment": "guest/toy"})
     driver.run(0)
     assert publish_all(driver.ledger, mlflow_uri(shared)).is_complete
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_a_database_elsewhere_follows_a_storage_that_moved(published: Path, tmp_
         shutil.rmtree(new / "mlartifacts")
         shutil.copy(gone / "mlflow.db", tmp_path / "mlflow-of-all.db")
         with pytest.raises(SweepError, match=r"has its artifacts in .*, which is not there; move"):
-            published_trials("demo/toy", uri, new)
+            published_trials("droplora/toy", uri, new)
         assert not published.exists()
     finally:
         gone.rename(published)

@@ -37,8 +37,9 @@ def driver(make_driver, storage, request):
 def runs_of(driver, uri=None):
     """The parent run and the trials' runs by trial id."""
     client = MlflowClient(uri or mlflow_uri(driver.ledger.storage))
-    experiment = client.get_experiment_by_name(f"{driver.sweep.name}/toy")
-    runs = client.search_runs([experiment.experiment_id])
+    experiment = client.get_experiment_by_name("droplora/toy")
+    wanted = f"tags.sweep_id = '{driver.ledger.record.sweep_id}'"
+    runs = client.search_runs([experiment.experiment_id], wanted)
     [parent] = [run for run in runs if "trial_id" not in run.data.tags]
     children = {run.data.tags["trial_id"]: run for run in runs if "trial_id" in run.data.tags}
     assert len(children) == len(runs) - 1, "a trial has two runs"
@@ -79,7 +80,9 @@ def test_a_sweep_is_published_while_it_runs(driver):
     assert parent.info.run_name == driver.sweep.name
     counts = {"complete": 1, "stopped": 1, "failed": 1, "running": 0}
     assert parent.data.metrics == {f"trials_{state}": count for state, count in counts.items()}
-    assert parent.data.tags["mlflow.note.content"] == "p = 0.2"
+    links, _, answer = parent.data.tags["mlflow.note.content"].splitlines()
+    assert links.startswith("[trials](#/experiments/")
+    assert answer == "* p = 0.2"
     assert parent.data.tags["version.torch"] == "2.13.0"
     paths = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert paths == {"sweep.yaml", "trials.json", "summary"}
@@ -183,10 +186,10 @@ def test_a_running_trial_is_seen_and_an_interrupted_sweep_ends_its_runs(driver):
     client = MlflowClient(mlflow_uri(driver.ledger.storage))
 
     def is_seen():
-        found = client.get_experiment_by_name(f"{driver.sweep.name}/toy")
-        return found and client.search_runs(
-            [found.experiment_id], f"tags.trial_id = '{name}' and metrics.`val/choice` = 0.5"
-        )
+        found = client.get_experiment_by_name("droplora/toy")
+        wanted = f"tags.sweep = '{driver.sweep.name}' and tags.trial_id = '{name}'"
+        wanted += " and metrics.`val/choice` = 0.5"
+        return found and client.search_runs([found.experiment_id], wanted)
 
     wait_until(is_seen)
     _, parent, children = runs_of(driver)
@@ -332,7 +335,8 @@ def test_a_trial_that_cannot_be_published_keeps_no_other_from_it(driver):
     assert parent.info.status == "KILLED"
 
 
-def test_a_deleted_experiment_is_reported_not_written_to(driver):
+def test_a_deleted_experiment_is_reported_not_written_to(make_driver, storage):
+    driver = make_driver("deleted", storage, tracking={"experiment": "deleted/toy"})
     assert publish_all(driver.ledger).is_complete
     client = MlflowClient(mlflow_uri(driver.ledger.storage))
     client.delete_experiment(driver.experiment_id(client))

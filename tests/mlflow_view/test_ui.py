@@ -84,7 +84,7 @@ def test_the_ui_shows_the_runs_and_their_examples(driver, ui):
     found = json.loads(
         answer(
             f"{ui}/api/2.0/mlflow/experiments/search",
-            {"filter": "name = 'demo/toy'", "max_results": 5},
+            {"filter": "name = 'droplora/toy'", "max_results": 5},
         )
     )
     ids = [experiment["experiment_id"] for experiment in found["experiments"]]

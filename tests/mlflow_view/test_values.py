@@ -16,7 +16,6 @@ def trial(driver):
 
 
 def test_runs_are_named_so_that_a_list_of_them_can_be_read(driver, trial):
-    assert values.experiment_name(driver.ledger.record) == "demo/toy"
     assert values.trial_run_name(trial) == "t0007 r=8 p=0.2"
 
 

@@ -128,6 +128,22 @@ def test_a_sweep_of_before_keeps_what_its_file_leaves_to_a_default(make: Any) ->
     assert decide_start(record, None, continued, DATA, VERSIONS) == Resume(1, 0, ())
 
 
+def test_a_sweep_of_before_stays_in_its_own_mlflow_experiment(make: Any) -> None:
+    """Its version had no `tracking.experiment`, and made one for each sweep."""
+    record = recorded(make(), DONE)
+    assert record.experiment == f"droplora/{record.spec['task']['name']}"
+    record = replace(record, spec={**record.spec, "tracking": {"mlflow_uri": None}})
+    own = f"s/{record.spec['task']['name']}"
+    assert record.experiment == own
+    before = recorded_sweep(record)
+    assert before.tracking.experiment == own
+    continued = with_choices_of(before, make())
+    assert continued.tracking.experiment == own
+    assert decide_start(record, None, continued, DATA, VERSIONS) == Resume(1, 0, ())
+    moved = make(tracking={"experiment": "mine"})
+    assert with_choices_of(before, moved).tracking.experiment == "mine"
+
+
 def test_what_a_file_names_is_not_replaced(make: Any) -> None:
     before = make(search={"sampler": "tpe"}, confirm={"finalists": "best_trial"})
     named = make(search={"sampler": "decide"}, confirm={"finalists": "posterior"})

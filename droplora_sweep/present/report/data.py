@@ -19,8 +19,9 @@ def report_data(
     name: str,
     tables: Iterable[Table | Sequence[Table] | None],
     figures: Mapping[str, Sequence[Described]],
+    advice: str = "",
 ) -> str:
-    """Return a JSON object with ``name``, ``tables`` and ``figures``.
+    """Return a JSON object with ``name``, ``advice``, ``tables`` and ``figures``.
 
     Scores are fractions, times hours; null stands where there is no value, and for infinity.
 
@@ -29,6 +30,7 @@ def report_data(
         tables: In the order of the page; those without rows are left out.
         figures: Panels of each figure by its name; a panel has its fields, and ``alt``, the same
             in words.
+        advice: The answer in a sentence.
     """
     flat: list[Table] = []
     for one in tables:
@@ -36,6 +38,7 @@ def report_data(
             flat += [one] if isinstance(one, Table) else one
     content = {
         "name": name,
+        "advice": advice,
         "tables": [table_json(one) for one in flat if one.rows],
         "figures": {key: [_panel(one) for one in panels] for key, panels in figures.items()},
     }

@@ -139,7 +139,7 @@ def make_report(facts: Facts, examples: Sequence[Difference] = ()) -> Report:
     panels = {picture.name: panels for panels, picture in figures}
     return Report(
         html,
-        report_data(facts.record.name, tables.values(), panels),
+        report_data(facts.record.name, tables.values(), panels, headline(found).advice),
         {f"{name}.png": one.png for name, one in pictures.items()},
     )
 

@@ -180,9 +180,9 @@ def storage(tmp_path):
     return tmp_path / "results"
 
 
-def write_sweep(folder, name="demo", num_correct=(5, 7)):
+def write_sweep(folder, name="demo", num_correct=(5, 7), **sections):
     """A sweep of two complete trials, p = 0 and p = 0.2, as a driver writes it."""
-    sweep = SweepSpec(name=name, task=TaskSpec(name="toy", benchmarks=("choice",)))
+    sweep = SweepSpec(name=name, task=TaskSpec(name="toy", benchmarks=("choice",)), **sections)
     ledger = LedgerWriter.create(folder, sweep, data_digests={"choice/validation": "ab" * 32})
     for number, rate in enumerate((0.0, 0.2)):
         adapter = AdapterSpec(rank=8, alpha=64, pruning_rate=rate)

@@ -78,7 +78,7 @@ def test_sync_publishes_a_new_report_with_the_sweep(storage, capsys):
         assert run("sync", "demo", "--storage", str(storage)) == 0
         assert "without a new report" not in capsys.readouterr().out
     client = MlflowClient(mlflow_uri(storage))
-    [experiment] = [one for one in client.search_experiments() if one.name == "demo/toy"]
+    [experiment] = [one for one in client.search_experiments() if one.name == "droplora/toy"]
     parents = [
         one
         for one in client.search_runs([experiment.experiment_id])

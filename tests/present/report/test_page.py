@@ -127,6 +127,8 @@ def test_its_data_hold_every_table_and_figure_of_the_page(report):
     assert set(data["figures"]) == {figure["id"] for figure in page.named("figure")}
     words = [panel["alt"] for panels in data["figures"].values() for panel in panels]
     assert sorted(words) == sorted(picture["aria-label"] for picture in page.named("svg"))
+    text = html.unescape(report.html).replace("\N{NO-BREAK SPACE}", " ")
+    assert f'<p class="advice">{data["advice"]}</p>' in text
     [panel, *_] = data["figures"]["score_against_rate"]
     assert set(panel) == {*(one.name for one in fields(RatePanel)), "alt"}
 

@@ -7,7 +7,18 @@ from typing import Self
 
 
 class DropLoRASweepError(Exception):
-    """Base of every error whose text is written for the user, to be shown without traceback."""
+    """Base of every error whose text is written for the user, to be shown without traceback.
+
+    A command that one ends shows, as its last line, the command that helps next.
+    """
+
+    next_command: str | None = None
+    """That command without the program's name; where None, what helps with the one that failed."""
+
+    def leading_to(self, command: str) -> Self:
+        """Return the error with the command that helps next, e.g. ``status first``."""
+        self.next_command = command
+        return self
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import InputError, SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,28 @@ def write_file(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_new(path: Path, text: str, option: str) -> None:
+    """Write a text file that is not there yet, and its missing folders.
+
+    Args:
+        path: The file.
+        text: Its content.
+        option: The option or argument that names it, for messages.
+
+    Raises:
+        InputError: There is a file of that name, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise InputError.of(option, f"must be new, got {path}, which exists") from error
+    except OSError as error:
+        problem = f"must be a file that can be written, got {path}: {error.strerror}"
+        raise InputError.of(option, problem) from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

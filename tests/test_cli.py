@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from droplora_sweep.cli.app import app
 from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.spec import load_sweep
 from tests.ledger.conftest import Driver, make_sweep
 
 if TYPE_CHECKING:
@@ -91,12 +94,23 @@ def test_a_group_that_can_never_fit_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_plan_shows_the_resolved_spec_and_what_it_takes(
+def test_the_plan_begins_with_what_is_run_what_it_costs_and_what_fits(
     call: Callable[..., tuple[int, str, str]],
 ) -> None:
     code, output, _ = call("plan", QUICKSTART, "--address", "local")
     assert code == 0
-    assert "learning_rate: 0.0003" in output
+    first, runs, costs, fits, *_ = output.splitlines()
+    assert first == "quickstart: droplora on builtin_noisy, builtin_math, over builtin"
+    assert runs.startswith(
+        "  runs   12 trials of at most 48 steps over rank, alpha, pruning_rate, learning_rate"
+    )
+    assert runs.endswith("; then 6 to 15 confirmation runs, which decide")
+    assert costs == (
+        "  costs  hours not known before `plan --calibrate`, which measures them in a few minutes; "
+        "393.22k tokens a trial at most; 24.8 MB of disk at most"
+    )
+    assert fits == "  fits   needs up to 266.5 MB of memory per worker"
+    assert "learning_rate: 0.0003" not in output
     rows = {
         line.split("│")[1].strip(): line.split("│")[2]
         for line in output.splitlines()
@@ -107,6 +121,52 @@ def test_the_plan_shows_the_resolved_spec_and_what_it_takes(
     assert "steps per trial" in rows
     assert "trainable parameters" in rows
     assert "disk" in rows
+
+
+def test_the_whole_resolved_file_is_printed_on_request_and_is_the_same_sweep(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, output, _ = call("plan", QUICKSTART, "--address", "local", "--resolved")
+    assert code == 0
+    assert "learning_rate: 0.0003" in output
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(output)
+    assert load_sweep(resolved) == load_sweep(QUICKSTART)
+
+
+def test_a_plan_for_programs_has_its_numbers_and_the_resolved_file(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    _, output, _ = call("plan", QUICKSTART, "--address", "local", "--json")
+    plan = json.loads(output)
+    assert plan["num_trials"] == 12
+    assert plan["num_confirmation_runs"] == [6, 15]
+    assert plan["splits"]["builtin_math"]["confirmation"] == 120
+    assert plan["gpu_hours"] is None
+    assert plan["resolved"] == load_sweep(QUICKSTART).model_dump(mode="json")
+    assert ["trials", "12, of a continuous space"] in plan["table"]["rows"]
+
+
+@pytest.mark.parametrize("option", ["--resolved", "--json"])
+def test_what_is_printed_for_programs_is_not_mixed_with_a_calibration(
+    call: Callable[..., tuple[int, str, str]], option: str
+) -> None:
+    code, _, complaints = call("plan", QUICKSTART, "--calibrate", option)
+    assert code == 2
+    assert complaints.startswith(
+        f"{option}: must be given without --calibrate, which prints as it goes"
+    )
+
+
+def test_without_a_command_the_first_steps_are_shown(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, output, complaints = call()
+    assert (code, complaints) == (0, "")
+    named = re.findall(r"^  droplora-sweep (\S+)", output, re.M)
+    assert named == ["demo", "init", "examples", "--help"]
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert set(named[:-1]) <= known
 
 
 def test_an_unknown_sweep_names_those_there_are(

@@ -46,6 +46,8 @@ SPACE = str(ROOT / "search_spaces" / "quickstart.yaml")
 STATISTICS = {"scipy"}
 COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "help": (["--help"], 0, set()),
+    "no command": ([], 0, set()),
+    "examples": (["examples"], 0, set()),
     "schema": (["schema"], 0, set()),
     "validate": (["validate", SPACE], 0, set()),
     "plan": (["plan", SPACE], 0, set()),
@@ -72,7 +74,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "export": (["export", "finished", "t0002-92b4f977"], 0, STATISTICS),
 }
 """Arguments, exit code, and heavy libraries that the command has a use for."""
-WITHOUT_STORAGE = {"--help", "schema", "validate", "plan", "run"}
+WITHOUT_STORAGE = {"", "--help", "examples", "schema", "validate", "plan", "run"}
 
 PROGRAM = f"""
 import sys
@@ -112,8 +114,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("case", COMMANDS)
 def test_a_command_loads_no_heavy_library_that_it_does_not_use(case: str, folder: Path) -> None:
     arguments, code, used = COMMANDS[case]
-    storage = [] if arguments[0] in WITHOUT_STORAGE else ["--storage", "results"]
-    output = ["--output", "exported"] if arguments[0] == "export" else []
+    command = arguments[0] if arguments else ""
+    storage = [] if command in WITHOUT_STORAGE else ["--storage", "results"]
+    output = ["--output", "exported"] if command == "export" else []
     ended, loaded = loaded_by([*arguments, *storage, *output], folder)
     assert ended == code
     assert loaded & HEAVY <= used

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import typer
 
-from . import examples, planning, reporting, running, scoring, watching, winners
+from . import (
+    beginning,
+    differences,
+    initial,
+    planning,
+    reporting,
+    running,
+    scoring,
+    watching,
+    winners,
+)
 
 app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Find the best DropLoRA pruning rate: hyperparameter sweeps on Ray.",
 )
+app.callback(invoke_without_command=True)(beginning.begin)
+app.command()(beginning.demo)
+app.command()(initial.init)
+app.command()(beginning.examples)
 app.command()(planning.validate)
 app.command()(planning.plan)
 app.command()(running.run)
@@ -23,7 +35,7 @@ app.command()(running.pin)
 app.command()(running.clone)
 app.command()(watching.status)
 app.command()(winners.best)
-app.command()(examples.diff)
+app.command()(differences.diff)
 app.command()(reporting.report)
 app.command()(reporting.compare)
 app.command()(winners.register)

@@ -27,6 +27,8 @@ INTERRUPTED = "interrupted by Ctrl-C"
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what a user did wrong is one line per fault, without a traceback.
 
+    The last line is the command that helps next.
+
     Every file is its owner's alone, also those that MLflow, sqlite, Ray and Optuna create: adapters
     and scores may tell of private data.
     """
@@ -35,17 +37,23 @@ def main(arguments: list[str] | None = None) -> None:
     from droplora_sweep.errors import DropLoRASweepError, InputError
 
     from .app import app
+    from .next_step import next_line
     from .printing import complain
+
+    words = sys.argv[1:] if arguments is None else arguments
+
+    def explain(error: DropLoRASweepError) -> None:
+        complain("\n".join(filter(None, (str(error), next_line(error, words)))))
 
     try:
         _on_ctrl_c(before)
         code = _exit_code(lambda: app(arguments, prog_name="droplora-sweep"))
         sys.stdout.flush()
     except InputError as error:
-        complain(str(error))
+        explain(error)
         code = EXIT_BAD_INPUT
     except DropLoRASweepError as error:
-        complain(str(error))
+        explain(error)
         code = EXIT_FAILED
     except OSError as error:
         if not _is_full(error):

@@ -12,6 +12,8 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.spec import require_no_secret, require_tracking_uri
 from droplora_sweep.storage.mirror import local_storage
 
+from . import completion
+
 
 class Split(StrEnum):
     """Examples to score on."""
@@ -21,7 +23,12 @@ class Split(StrEnum):
 
 
 File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="The sweep's name.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="The sweep's name.", show_default=False, autocompletion=completion.sweep_names
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Replace a field, e.g. adapter.rank=8."),
@@ -69,7 +76,12 @@ MlflowServer = Annotated[
     ),
 ]
 Trial = Annotated[
-    str, typer.Argument(help="A trial's id or its start, e.g. t0003.", show_default=False)
+    str,
+    typer.Argument(
+        help="A trial's id or its start, e.g. t0003.",
+        show_default=False,
+        autocompletion=completion.trial_ids,
+    ),
 ]
 FailedTrials = Annotated[
     list[str] | None,
@@ -77,6 +89,7 @@ FailedTrials = Annotated[
         metavar="[TRIAL]...",
         help="Ids of failed trials or their starts; all that failed if not set.",
         show_default=False,
+        autocompletion=completion.trial_ids,
     ),
 ]
 Storage = Annotated[

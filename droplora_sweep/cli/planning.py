@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import yaml
 
+from droplora_sweep.errors import InputError
 from droplora_sweep.plan.advice.advice import advice_on
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.plan.plan import make_plan
@@ -21,12 +22,14 @@ from droplora_sweep.plan.survey import (
     survey,
 )
 from droplora_sweep.present.contents.plan import calibration_lines, knob_lines, plan_table
+from droplora_sweep.present.contents.plan_summary import plan_json, summary_lines
 from droplora_sweep.present.terminal.noise import NoiseLog
 from droplora_sweep.present.terminal.tables import terminal_table
 from droplora_sweep.run.connection import nodes_at
 from droplora_sweep.spec import file_notes, load_sweep_file
 from droplora_sweep.spec.loader import json_schema
 
+from .completion import gpu_names
 from .options import Address, File, Overrides
 from .printing import own_console, print_lines
 
@@ -53,7 +56,11 @@ def plan(
     address: Address = "auto",
     gpu: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The GPUs, e.g. A100-80G; the cluster's if not set."),
+        typer.Option(
+            metavar="NAME",
+            help="The GPUs, e.g. A100-80G; the cluster's if not set.",
+            autocompletion=gpu_names,
+        ),
     ] = None,
     gpu_memory: Annotated[
         float | None, typer.Option(metavar="GB", min=1, help="Memory of a GPU, 10^9 bytes each.")
@@ -67,8 +74,18 @@ def plan(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Time steps and an evaluation on one group first.")
     ] = False,
+    resolved: Annotated[
+        bool,
+        typer.Option("--resolved", help="Print the whole file instead, with every default."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print plan and resolved file as JSON.")
+    ] = False,
 ) -> None:
-    """Show the resolved spec and what a sweep would take; start no sweep."""
+    """Show what a sweep would run, what it costs and what does not fit; start no sweep."""
+    if calibrate and (resolved or as_json):
+        option = "--resolved" if resolved else "--json"
+        raise InputError.of(option, "must be given without --calibrate, which prints as it goes")
     memory_bytes = None if gpu_memory is None else round(gpu_memory * 1e9)
     assumed = Assumed(find_gpu(gpu), memory_bytes, utilisation)
     loaded = load_sweep_file(file, overrides or (), needs_data=calibrate)
@@ -76,11 +93,19 @@ def plan(
     nodes = nodes_at(address)
     if calibrate or not lacks_gpus_at_all(found.sweep.group, nodes):
         check_capacity(found.file, nodes)
-    console = own_console()
-    resolved = yaml.safe_dump(found.sweep.model_dump(mode="json"), sort_keys=False)
-    console.print(resolved, highlight=False, markup=False)
+    spec = found.sweep.model_dump(mode="json")
+    if resolved:
+        print(yaml.safe_dump(spec, sort_keys=False), end="")  # noqa: T201 - YAML for other programs
+        return
     made = make_plan(found, nodes, assumed)
-    console.print(terminal_table(plan_table(found, made, utilisation), has_header=False))
+    table = plan_table(found, made, utilisation)
+    if as_json:
+        content = {**plan_json(table, made), "resolved": spec}
+        print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201 - plain JSON
+        return
+    console = own_console()
+    print_lines(console, summary_lines(found, made, utilisation))
+    console.print(terminal_table(table, has_header=False))
     if calibrate:
         measured = _calibrate(loaded, address)
         knobs = knob_lines(found.sweep, made, measured.pace)

@@ -25,6 +25,7 @@ from droplora_sweep.spec import require_no_secret
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
 
+from .completion import sweep_names
 from .options import (
     DEFAULT_STORAGE,
     MlflowServer,
@@ -139,6 +140,7 @@ def compare(
             help="Two sweeps or more, the first being what the others are compared with: names in "
             "the storage, or FOLDER/NAME of another one.",
             show_default=False,
+            autocompletion=sweep_names,
         ),
     ],
     mlflow_uri: Annotated[

@@ -14,6 +14,7 @@ from droplora_sweep.ledger.reader import Ledger, find_trial, named_trial, record
 from droplora_sweep.plan.survey import check_sandbox, prepare
 from droplora_sweep.present.terminal.noise import NoiseLog
 
+from .completion import trial_ids
 from .exit_codes import EXIT_PARTIAL
 from .options import (
     DEFAULT_STORAGE,
@@ -116,7 +117,11 @@ def export(
     ],
     trial: Annotated[
         str | None,
-        typer.Argument(help="A trial's id or its start; else give --task.", show_default=False),
+        typer.Argument(
+            help="A trial's id or its start; else give --task.",
+            show_default=False,
+            autocompletion=trial_ids,
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="The best trial of a benchmark, or of mean.", metavar="TASK")

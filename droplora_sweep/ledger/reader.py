@@ -7,7 +7,9 @@ event that mentions it (`writer`). MLflow shows what the ledger holds
 
 from __future__ import annotations
 
+import difflib
 import json
+import shlex
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -92,7 +94,11 @@ def require_sweep(storage: Path, name: str) -> None:
         mirror = mirror_of(storage)
         names = names if mirror is None else mirror.names()
         known = f"it has {', '.join(names)}" if names else "it has none"
-        raise SweepError(f"name: must be a sweep in {storage_name(storage)}, got {name!r}; {known}")
+        place = storage_name(storage)
+        error = SweepError(f"name: must be a sweep in {place}, got {name!r}; {known}")
+        where = "" if place == "results" else f" --storage {shlex.quote(place)}"
+        nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+        raise error.leading_to(f"status {nearest[0]}{where}" if names else "demo")
 
 
 def read_sweep(directory: Path) -> EventsRead:

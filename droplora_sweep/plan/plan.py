@@ -67,6 +67,21 @@ class LearningRates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlannedHours:
+    """GPU hours of training, as many as a sweep can take if no trial is stopped early.
+
+    Attributes:
+        search: Of all trials of the search.
+        confirmation: Of the most runs that the confirmation may have; 0 without one.
+        total: Both.
+    """
+
+    search: float
+    confirmation: float
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Plan of a sweep, as `plan` shows it.
 
@@ -110,6 +125,18 @@ class Plan:
     search_costs: Costs | None = None
     fidelity: str | None = None
     work_per_trial: float = 1.0
+
+    @property
+    def gpu_hours(self) -> PlannedHours | None:
+        """GPU hours of the sweep; None where the GPUs, the model or the trials are not known."""
+        if self.costs is None or self.search_costs is None or self.num_trials is None:
+            return None
+        per_trial, per_run = self.search_costs.trial_gpu_hours, self.costs.trial_gpu_hours
+        if per_trial is None or per_run is None:
+            return None
+        num_runs = 0 if self.num_confirmed is None else self.num_confirmed[1]
+        search, confirmation = self.num_trials * per_trial, num_runs * per_run
+        return PlannedHours(search=search, confirmation=confirmation, total=search + confirmation)
 
 
 SCHEDULE = (

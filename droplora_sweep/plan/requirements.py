@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
@@ -9,6 +10,7 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging.grading import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
+from droplora_sweep.models.token_counts import count_tokens
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.fidelity import MODEL_PATH, NUM_TRAIN
@@ -24,6 +26,8 @@ from droplora_sweep.spec.rules.composition import (
     pruning_rates,
 )
 from droplora_sweep.training.schedule import num_steps
+
+from .as_loaded import SEQUENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,6 +114,44 @@ def _num_embedded(model: ModelSummary) -> int | None:
     embeddings = (name for name in model.shapes if name.endswith("embed_tokens.weight"))
     name = next(embeddings, None)
     return None if name is None else model.shapes[name][0]
+
+
+def check_lengths(sweep: SweepSpec, model: ModelSummary, task: Task) -> Iterator[Fault]:
+    """Refuse a limit of tokens that leaves no training example.
+
+    The shortest texts are counted first, so that one text is enough where some fit. A sequence has
+    a token or two more where text joins across the border of prompt and response; a trial counts
+    exactly.
+
+    Args:
+        sweep: The sweep.
+        model: The base model; of one that is not here, or has no ``tokenizer.json``, nothing is
+            known.
+        task: The task's data.
+    """
+    limits = [
+        (place, limit) for place, limit in possible_values(SEQUENCE, sweep) if is_number(limit)
+    ]
+    texts = [
+        source.render_prompt(example) + example.output
+        for source, example in task.training_examples()
+        if example.output.strip()
+    ]
+    counts = None if model.path is None else count_tokens(model.path, sorted(texts, key=len))
+    if counts is None or not texts:
+        return
+    lowest, shortest = min(limit for _, limit in limits), math.inf
+    for number in counts:
+        shortest = min(shortest, number)
+        if shortest <= lowest:
+            return
+    for place, limit in limits:
+        if limit < shortest:
+            problem = (
+                f"must leave some of {len(texts):,} training examples, the shortest of which has "
+                f"{shortest:,} tokens, got {limit:g}"
+            )
+            yield Fault("", dotted(place), problem)
 
 
 def check_sampling(sweep: SweepSpec, num_examples: int) -> Iterator[Fault]:

@@ -36,6 +36,7 @@ from .requirements import (
     check_backend,
     check_fidelity,
     check_judged,
+    check_lengths,
     check_references,
     check_sampler_class,
     check_sampling,
@@ -143,7 +144,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
     spec = file.sweep
     faults: list[Fault] = []
     unchecked: list[str] = []
-    find = _known_model if may_lack_files else _read_model
+    find = known_model if may_lack_files else _read_model
     model = _attempt(lambda: find(spec.model, unchecked), faults)
     searched = at_search_fidelity(spec)
     has_another = searched.model != spec.model
@@ -252,6 +253,7 @@ def _check_model(
     if model.path is not None:
         faults += check_vocabulary(spec, model, as_loaded, task)
     if task is not None:
+        faults += check_lengths(spec, model, task)
         faults += check_contexts(task, spec.evaluation, context)
     return as_loaded
 
@@ -269,8 +271,19 @@ def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
     return inspect_model(resolve_model(spec))
 
 
-def _known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
-    """Inspect the model's files if they are here; else take it as published, or download it."""
+def known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
+    """Inspect the model's files if they are here; else take it as published, or download it.
+
+    Args:
+        spec: The model.
+        unchecked: List that a line is added to where something is taken as published or unknown.
+
+    Returns:
+        None where nothing is known of it.
+
+    Raises:
+        InputError: It is here and cannot be used.
+    """
     published = published_models().get(spec.path) if is_hub_id(spec.path) else None
     if published is not None and not is_on_this_machine(spec):
         unchecked.append(

@@ -163,7 +163,8 @@ def test_sync_says_what_could_not_be_published(driver, capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         main(["sync", "demo", *options])
     assert end.value.code == 1
-    [line] = capsys.readouterr().err.splitlines()
+    line, following = capsys.readouterr().err.splitlines()
+    assert following == f"next: droplora-sweep status demo --storage {driver.ledger.storage}"
     assert line.startswith(f"{server} lacks some of demo ({name}, sweep): sweep: MlflowException: ")
     with pytest.raises(SystemExit) as end:
         main(["sync", "demo", "--mlflow-uri", "http://ann:tulip@host", *options[2:]])

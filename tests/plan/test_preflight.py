@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,11 @@ import pytest
 import yaml
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.evaluation.tokens import prompt_tokens, response_tokens
+from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.plan.survey import prepare
-from droplora_sweep.spec import load_sweep_file
+from droplora_sweep.spec import ModelSpec, TaskSpec, load_sweep_file
+from droplora_sweep.tasks.loading import load_task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +216,39 @@ def test_samples_without_code_are_refused(tmp_path: Path) -> None:
     ]
     sections["task"]["benchmarks"].append("builtin_code")
     assert refusal(tmp_path, **sections) == []
+
+
+SHORT = {"benchmarks": ["builtin_choice"], "num_train": 16}
+
+
+def test_a_limit_that_leaves_no_training_example(tmp_path: Path) -> None:
+    [fault] = refusal(tmp_path, task=SHORT, training={"max_sequence_tokens": 8})
+    assert re.fullmatch(
+        r"s\.yaml:7: training\.max_sequence_tokens: must leave some of 16 training examples, the "
+        r"shortest of which has \d+ tokens, got 8",
+        fault,
+    )
+
+
+def test_the_shortest_example_is_as_long_as_a_trial_counts_it(tmp_path: Path) -> None:
+    task = load_task(TaskSpec.model_validate(SHORT))
+    pairs = [
+        (source.render_prompt(example), example.output)
+        for source, example in task.training_examples()
+    ]
+    tokenizer = load_tokenizer(ModelSpec())
+    prompts = prompt_tokens(tokenizer, [prompt for prompt, _ in pairs])
+    responses = response_tokens(tokenizer, pairs, prompts)
+    shortest = min(len(one) + len(two) + 1 for one, two in zip(prompts, responses, strict=True))
+    assert refusal(tmp_path, task=SHORT, training={"max_sequence_tokens": shortest}) == []
+    [fault] = refusal(tmp_path, task=SHORT, training={"max_sequence_tokens": shortest - 1})
+    assert fault.endswith(f"has {shortest} tokens, got {shortest - 1}")
+
+
+def test_every_searched_limit_counts(tmp_path: Path) -> None:
+    limits = {"training.max_sequence_tokens": {"values": [4, 256, 8]}}
+    faults = refusal(tmp_path, task=SHORT, search={"parameters": limits})
+    assert [fault.partition(": must")[0] for fault in faults] == [
+        "s.yaml:10: search.parameters.training.max_sequence_tokens.values[0]",
+        "s.yaml:12: search.parameters.training.max_sequence_tokens.values[2]",
+    ]

@@ -17,7 +17,7 @@ from droplora_sweep.records.trial import TrialState
 
 ROOT = Path(__file__).parents[2]
 WALKS = {
-    "A LoRA variant": "method: lora_fa",
+    "A LoRA variant": "quickstart: lora_fa on builtin_noisy",
     "A benchmark": "valid",
     "A scoring": "valid",
     "A sampler": "valid",

@@ -111,7 +111,7 @@ def learning_rate_advice(found: Survey) -> Iterator[Advice]:
     yield from _carried_over(found)
     # A range is searched on the search's model.
     model = found.search_model
-    prior = None if model is None else _prior_of(model)
+    prior = None if model is None else prior_of(model)
     methods = [method_of(str(name)) for _, name in possible_values(METHOD, sweep)]
     if prior is None or not any(method.has_rank for method in methods):
         return
@@ -138,7 +138,7 @@ def _carried_over(found: Survey) -> Iterator[Advice]:
     small, large = found.search_model, found.model
     if small is large or LEARNING_RATE not in found.sweep.search.parameters:
         return
-    priors = [_prior_of(model) for model in (small, large) if model is not None]
+    priors = [prior_of(model) for model in (small, large) if model is not None]
     odd = "is searched on another model than the one that is confirmed, and kept as it is"
     if len(priors) == 2 and priors[0] is not None and priors[1] is not None:
         first, second = (prior.suggested for prior in priors if prior is not None)
@@ -156,7 +156,7 @@ def _width(low: float, high: float) -> Iterator[Advice]:
         yield Advice(LEARNING_RATE, odd, "give a factor of 3 or more, or fix it")
 
 
-def _prior_of(model: ModelSummary) -> LearningRatePrior | None:
+def prior_of(model: ModelSummary) -> LearningRatePrior | None:
     """Return the prior of a model whose hidden size is known, by its embedding if need be."""
     if model.dimensions is not None:
         return learning_rate_prior(model.architecture, model.dimensions.width)

@@ -46,7 +46,9 @@ def test_a_sweep_in_an_object_store_is_reported_on_here(tmp_path, capsys, monkey
 
 def test_a_sweep_that_is_not_there_is_named(storage, capsys):
     assert run("report", "damo", "--storage", str(storage)) == 1
-    assert capsys.readouterr().err.endswith("got 'damo'; it has demo\n")
+    assert capsys.readouterr().err.endswith(
+        f"got 'damo'; it has demo\nnext: droplora-sweep status demo --storage {storage}\n"
+    )
 
 
 @pytest.mark.slow
@@ -132,6 +134,7 @@ def test_compare_needs_two_sweeps(storage, names, capsys):
     assert run("compare", *names, "--storage", str(storage)) == 2
     assert capsys.readouterr().err == (
         f"NAME...: must be two different sweeps or more, got {', '.join(names)}\n"
+        "next: droplora-sweep compare --help\n"
     )
 
 
@@ -139,6 +142,7 @@ def test_compare_names_a_sweep_that_is_not_there(storage, tmp_path, capsys):
     assert run("compare", "demo", f"{tmp_path}/nowhere/x", "--storage", str(storage)) == 1
     assert capsys.readouterr().err == (
         f"name: must be a sweep in {tmp_path}/nowhere, got 'x'; it has none\n"
+        "next: droplora-sweep demo\n"
     )
     secret = ["--mlflow-uri", "http://ann:tulip@host"]
     assert run("compare", "demo", "other", "--storage", str(storage), *secret) == 2

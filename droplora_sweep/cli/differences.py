@@ -9,6 +9,7 @@ import typer
 
 from droplora_sweep.ledger.reader import Ledger
 
+from .completion import trial_ids
 from .options import DEFAULT_STORAGE, Name, Storage
 from .printing import own_console, print_lines, print_tables
 
@@ -18,10 +19,22 @@ SETTING = "a trial (t0003), an arm of the confirmation, or a rate (p=0.2)"
 def diff(
     name: Name,
     first: Annotated[
-        str, typer.Argument(metavar="A", help=f"A setting: {SETTING}.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="A",
+            help=f"A setting: {SETTING}.",
+            show_default=False,
+            autocompletion=trial_ids,
+        ),
     ],
     second: Annotated[
-        str, typer.Argument(metavar="B", help="Another, to compare it with.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="B",
+            help="Another, to compare it with.",
+            show_default=False,
+            autocompletion=trial_ids,
+        ),
     ],
     benchmark: Annotated[
         str | None, typer.Option(metavar="NAME", help="One benchmark; all of them if not set.")

@@ -1,6 +1,8 @@
 """Searches in worlds of known truth: is the best pruning rate among the finalists?
 
-``python -m tests.search.search_worlds [NUM [SAMPLERS [WORLD…]]]`` prints the guide's table.
+``python -m tests.search.search_worlds [NUM [SAMPLERS [FILE [WORLD…]]]]`` prints the guide's table.
+With a FILE, finished searches are kept there and not made again: an interruption loses nothing. It
+knows nothing of the code that made them, so a change to a sampler or a world needs a new one.
 
 A trial is scored on the world's validation examples, each right or wrong: a latent sum of the
 setting's true skill, what its seed does, the example's difficulty (the same for all trials), and
@@ -9,10 +11,12 @@ chance. So trials are paired by examples, as real ones are.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,13 +176,24 @@ class Trial:
         return round(float(self.drawn[RATE]), 9)
 
     @property
+    def text(self) -> str:
+        """Its outcomes as text."""
+        return "".join("01"[one > 0.5] for one in self.outcomes)
+
+    @staticmethod
+    def of(drawn: dict[str, Any], text: str) -> Trial:
+        """Return the trial whose outcomes are this text."""
+        outcomes = [float(one) for one in text]
+        return Trial(drawn, float(np.mean(outcomes)), outcomes)
+
+    @property
     def observed(self) -> ObservedTrial:
         return ObservedTrial(
             drawn=self.drawn, scores={1: self.score}, outcomes={"b": self.outcomes}
         )
 
 
-def search(world: World, sampler: str, seed: int) -> tuple[SweepSpec, list[Trial]]:
+def search(world: World, sampler: str, seed: int) -> list[Trial]:
     """One search, trial after trial, as a driver with one group has it."""
     sweep = world.sweep(sampler, seed)
     generator = np.random.default_rng([seed, 1])
@@ -196,7 +211,48 @@ def search(world: World, sampler: str, seed: int) -> tuple[SweepSpec, list[Trial
         outcomes = world.score(drawn, hard_E, generator)
         trials.append(Trial(drawn, float(outcomes.mean()), outcomes.tolist()))
         study.tell(asked, trials[-1].score)
-    return sweep, trials
+    return trials
+
+
+@dataclass
+class Searches:
+    """Searches by world, sampler and seed, each made once.
+
+    Attributes:
+        path: Where finished ones are kept, a line of JSON each; None to keep none.
+    """
+
+    path: Path | None = None
+    _found: dict[tuple[str, str, int], tuple[float, list[Trial]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lines = self.path.read_text().splitlines() if self.path and self.path.exists() else []
+        for one in map(json.loads, lines):
+            self._found[one["world"], one["sampler"], one["seed"]] = (
+                one["seconds"],
+                [Trial.of(drawn, text) for drawn, text in one["trials"]],
+            )
+
+    def of(self, name: str, sampler: str, seed: int) -> tuple[float, list[Trial]]:
+        """Return the CPU seconds that a search took, and its trials."""
+        key = name, sampler, seed
+        if key not in self._found:
+            start = time.process_time()
+            trials = search(WORLDS[name], sampler, seed)
+            self._found[key] = time.process_time() - start, trials
+            self._keep(key)
+        return self._found[key]
+
+    def _keep(self, key: tuple[str, str, int]) -> None:
+        if self.path is None:
+            return
+        seconds, trials = self._found[key]
+        row = dict(zip(("world", "sampler", "seed"), key, strict=True)) | {
+            "seconds": seconds,
+            "trials": [(one.drawn, one.text) for one in trials],
+        }
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def _next(sweep: SweepSpec, trials: list[Trial], number: int) -> dict[str, Any]:
@@ -255,17 +311,19 @@ class Result:
     seconds: float
 
 
-def assess(world: World, seeds: range, samplers: tuple[str, ...]) -> dict[tuple[str, str], Result]:
+def assess(
+    name: str, seeds: range, samplers: tuple[str, ...], searches: Searches | None = None
+) -> dict[tuple[str, str], Result]:
     """Return results by sampler, and by the rule that picks from its trials."""
+    searches, world = searches or Searches(), WORLDS[name]
     best = {rate: world.best_of(rate) for rate in RATES}
     right = {rate for rate in RATES if best[rate] > max(best.values()) - 1e-9}
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for seed in seeds:
         for sampler in samplers:
-            start = time.process_time()
-            sweep, trials = search(world, sampler, seed)
-            seconds = time.process_time() - start
-            rules = {"best trial": by_best_trial(trials), "posterior": by_posterior(sweep, trials)}
+            seconds, trials = searches.of(name, sampler, seed)
+            modelled = by_posterior(world.sweep(sampler, seed), trials)
+            rules = {"best trial": by_best_trial(trials), "posterior": modelled}
             for rule, arms in rules.items():
                 first = [one.rate for one in arms[:3]]
                 regret = max(best.values()) - world.truth(arms[0].drawn)
@@ -274,11 +332,13 @@ def assess(world: World, seeds: range, samplers: tuple[str, ...]) -> dict[tuple[
     return {key: Result(*np.mean(rows, axis=0)) for key, rows in found.items()}
 
 
-def main(num: str = "50", samplers: str = "tpe,random,decide", *names: str) -> None:
+def main(num: str = "50", samplers: str = "tpe,random,decide", kept: str = "", *names: str) -> None:
     """Print a line for each world, sampler and rule."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    searches = Searches(Path(kept) if kept else None)
     for name in names or WORLDS:
-        for key, one in assess(WORLDS[name], range(int(num)), tuple(samplers.split(","))).items():
+        found = assess(name, range(int(num)), tuple(samplers.split(",")), searches)
+        for key, one in found.items():
             sys.stdout.write(
                 f"{name:24}{key[0]:8}{key[1]:12}{one.top3:7.1%}{one.top1:7.1%}{one.regret:7.2f}"
                 f"{one.seconds:6.2f} s\n"

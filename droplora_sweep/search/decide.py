@@ -1,23 +1,27 @@
 """The sampler ``decide``: trials where the best pruning rate is still open.
 
-First the trials are spread: the rate with the fewest comes next, with other values from a Sobol
-sequence. Once every rate has one, and there are ``search.num_startup_trials``, each further
-trial serves the question which rate is best, by top-two Thompson sampling (Russo, Simple Bayesian
-Algorithms for Best Arm Identification, COLT 2016): a draw of the posterior names the rate that is
-best in it, each rate at its own best other values; a second one names the best that differs. One of
-the two gets the trial, or p = 0, to which the difference is what is asked for.
+First the trials are spread: the rate with the fewest comes next, with the categories (a method, for
+example) that were tried least with it, and other values from a Sobol sequence. Once every rate has
+one, and there are `num_spread`, each further trial serves the question which rate is best, by
+top-two Thompson sampling (Russo, Simple Bayesian Algorithms for Best Arm Identification, COLT
+2016): a draw of the posterior names the rate that is best in it, each rate at its own best other
+values; a second one names the best that differs. One of the two gets the trial, or p = 0, to which
+the difference is what is asked for. Its categories are those of its best setting in the first draw,
+so that a method on which the best rate depends is tried as often as it may be the best; its numbers
+are where hope is highest.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from droplora_sweep.spec import all_settings, grid_size
+from droplora_sweep.spec import all_settings, grid_size, trial_limit
 from droplora_sweep.spec.search import RATE
 from droplora_sweep.surrogate.coordinates import coordinates_of
 from droplora_sweep.surrogate.observed import observations
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from droplora_sweep.spec import DecideSpec, Scalar, SweepSpec
-    from droplora_sweep.surrogate.coordinates import Array
+    from droplora_sweep.surrogate.coordinates import Array, Coordinate
     from droplora_sweep.surrogate.observed import ObservedTrial
     from droplora_sweep.surrogate.process import Posterior
 
@@ -48,6 +52,10 @@ HOPE = 1.0
 """Standard deviations above the expected score by which a setting is judged inside its rate (upper
 confidence bound; Srinivas et al., arXiv 0912.3995). In `tests/search/search_worlds.py` it found
 better settings than the setting that is best in the draw."""
+TRIALS_OF_VALUE = 4
+"""Trials with each value of a category that are spread over the rates, if that takes no more than
+half of the search: with fewer a method's own best rate is seldom seen, and the model then leaves
+it alone (`tests/search/search_worlds.py`, "methods differ")."""
 MOST_FAILURES = 3
 """A rate of which this many trials failed does not have to be tried before the others go on."""
 
@@ -91,20 +99,34 @@ def next_setting(
     """
     generator = np.random.default_rng([sweep.seed, num_drawn])
     candidates = Candidates(sweep, generator)
+    coordinates = coordinates_of(sweep.search.parameters)
     scored = observations([*state.prior, *state.finished], parts)
     posterior = None
-    if len(scored) >= sweep.search.num_startup_trials and _are_tried(candidates.contenders, state):
-        posterior = fit(coordinates_of(sweep.search.parameters), scored)
+    if len(scored) >= num_spread(sweep, coordinates) and _are_tried(candidates.contenders, state):
+        posterior = fit(coordinates, scored)
     ranked: Iterable[Setting]
+    categories = [one.path for one in coordinates if one.is_category]
     if posterior is None:
-        ranked = _spread(candidates, state, num_drawn)
+        ranked = _spread(candidates, state, num_drawn, categories)
     else:
         best = np.argsort(-scored.scores, kind="stable")[:NUM_BEST]
         near = [scored.settings[index] for index in best]
         posterior = posterior.with_fantasies(state.running)
-        ranked = _most_telling(candidates, posterior, near, sampler.baseline_share, generator)
+        ranked = _most_telling(
+            candidates, posterior, near, categories, sampler.baseline_share, generator
+        )
     rest = () if grid_size(sweep) is None else all_settings(sweep)
     return next((one for one in chain(ranked, rest) if not is_known(one)), None)
+
+
+def num_spread(sweep: SweepSpec, coordinates: Sequence[Coordinate]) -> int:
+    """Return the number of scored trials from which on the model is used."""
+    most_values = max((len(one.values) for one in coordinates), default=0)
+    limit = trial_limit(sweep)
+    wanted = TRIALS_OF_VALUE * most_values
+    if limit is not None:
+        wanted = min(wanted, limit // 2)
+    return max(sweep.search.num_startup_trials, wanted)
 
 
 def _are_tried(contenders: Sequence[Contender], state: SearchState) -> bool:
@@ -122,25 +144,43 @@ def _counts(
     return Counter(contender_of(values.get(RATE), contenders) for values in drawn)
 
 
-def _spread(candidates: Candidates, state: SearchState, num_drawn: int) -> Iterator[Setting]:
-    """Settings of the least tried contender first; of equal ones, the farthest from those tried."""
+def _spread(
+    candidates: Candidates, state: SearchState, num_drawn: int, categories: Sequence[str]
+) -> Iterator[Setting]:
+    """Settings of the least tried contender first; of equal ones, the farthest from those tried.
+
+    Of a contender's, those first whose categories were tried least with it, then with any.
+    """
     contenders = candidates.contenders
-    drawn = [one.drawn for one in state.finished]
-    tried = _counts(contenders, [*drawn, *state.running])
+    drawn = [*(one.drawn for one in state.finished), *state.running]
+    tried = _counts(contenders, drawn)
+    seen = Counter(
+        (owner, path, values.get(path))
+        for values in drawn
+        for owner in (contender_of(values.get(RATE), contenders), None)
+        for path in categories
+    )
 
     def rank(one: Contender) -> tuple[int, float, float]:
         gaps = [abs(one.middle - other.middle) for other in tried if tried[other] > tried[one]]
         return tried[one], -min(gaps, default=0.0), one.low
 
+    def repeats(owner: Contender, values: Setting) -> tuple[int, ...]:
+        return tuple(
+            sum(seen[one, path, values.get(path)] for path in categories) for one in (owner, None)
+        )
+
     points = list(candidates.sequence(num_drawn))
     for contender in sorted(contenders, key=rank):
-        yield from candidates.settings(contender, points)
+        found = candidates.settings(contender, points)
+        yield from sorted(found, key=partial(repeats, contender))
 
 
 def _most_telling(
     candidates: Candidates,
     posterior: Posterior,
     best: Sequence[Mapping[str, Scalar]],
+    categories: Sequence[str],
     baseline_share: float,
     generator: np.random.Generator,
 ) -> Iterator[Setting]:
@@ -163,9 +203,13 @@ def _most_telling(
     zero = [index for index, one in enumerate(contenders) if one.high == 0]
     if zero and share < baseline_share:
         [chosen] = zero
-    by_hope = np.argsort(-(mean_S + HOPE * drawn_DS.std(axis=0)), kind="stable")
-    is_chosen = is_of_CS[chosen][by_hope]
-    for index in (*by_hope[is_chosen], *by_hope[~is_chosen]):
+    hope_S = mean_S + HOPE * drawn_DS.std(axis=0)
+    is_chosen_S = is_of_CS[chosen]
+    drawn_best = settings[int(np.where(is_chosen_S, drawn_DS[0], -np.inf).argmax())]
+    is_alike_S = [
+        all(one.get(path) == drawn_best.get(path) for path in categories) for one in settings
+    ]
+    for index in np.lexsort((-hope_S, np.logical_not(is_alike_S), ~is_chosen_S)):
         yield settings[int(index)]
 
 

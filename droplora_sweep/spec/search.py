@@ -420,7 +420,8 @@ class SearchSpec(SpecModel):
     else ``tpe``."""
     num_startup_trials: Count = 8
     """Random trials before the model of ``tpe``, ``gp`` or ``cma_es`` is used; with ``decide``,
-    trials that are spread over the rates before its model is."""
+    trials that are spread over the rates before its model is, or four for each value of a category
+    (a method) where those are more and no more than half of the search."""
     fidelity: FidelitySpec | None = None
     """Training that the search's trials have less of, e.g. ``{task.num_train: 0.1}`` for a tenth of
     the examples, while the confirmation trains in full; null: they train as it does. Needs

@@ -2,14 +2,16 @@
 
 For settings x and x' (Duvenaud et al., Additive Gaussian Processes, NeurIPS 2011):
 
-    k(x, x') = c^2 + sum_d s_d^2 k_d(x_d, x'_d) + s_*^2 sum_{d != p} k_p(x_p, x'_p) k_d(x_d, x'_d)
+    k(x, x') = c^2 + sum_d s_d^2 k_d(x_d, x'_d) + sum_{d != p} t_d^2 k_p(x_p, x'_p) k_d(x_d, x'_d)
 
 The first sum lets few trials tell what each parameter does; the second, over pairs of the pruning
 rate p and another parameter, holds what the first cannot: a learning rate that is best with one
-rate and not with another. Where no rate is searched, it is over all pairs. For a number, k_d is
-Matern's with smoothness 5/2 (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006,
-eq. 4.17); for a category it is 1 where both are equal, else 0. Two settings in which a parameter is
-not active are alike in it; one with and one without it have nothing in common there.
+rate and not with another. Where no rate is searched, it is over all pairs. Two numbers t are
+fitted, one for all pairs with a category and one for all others: a method may have a best rate of
+its own where nothing else depends on the rate. For a number, k_d is Matern's with smoothness 5/2
+(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 4.17); for a category it
+is 1 where both are equal, else 0. Two settings in which a parameter is not active are alike in it;
+one with and one without it have nothing in common there.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Hyperparameters:
 
     Attributes:
         amplitudes: Standard deviation of each parameter's own term.
-        interaction: Standard deviation of the term of each pair.
+        interaction: Standard deviation of the term of each pair of numbers.
+        category_interaction: The same of each pair with a category.
         rate_length: Length scale of the pruning rate.
         other_length: Length scale of all other numbers.
         noise: Standard deviation of what another seed would change.
@@ -43,6 +46,7 @@ class Hyperparameters:
 
     amplitudes: Array
     interaction: float
+    category_interaction: float
     rate_length: float
     other_length: float
     noise: float
@@ -51,8 +55,7 @@ class Hyperparameters:
     def of(logs: Array) -> Hyperparameters:
         """Return them from their logarithms, in the order of the attributes."""
         values = np.exp(logs)
-        interaction, rate_length, other_length, noise = map(float, values[-4:])
-        return Hyperparameters(values[:-4], interaction, rate_length, other_length, noise)
+        return Hyperparameters(values[:-5], *map(float, values[-5:]))
 
 
 class Gaps:
@@ -84,7 +87,8 @@ class Gaps:
         for amplitude, factor in zip(values.amplitudes, factors, strict=True):
             covariance += amplitude**2 * factor
         for first, second in self._pairs:
-            covariance += values.interaction**2 * factors[first] * factors[second]
+            amplitude = self._interaction(values, first, second)
+            covariance += amplitude**2 * factors[first] * factors[second]
         return covariance
 
     def gradients(self, values: Hyperparameters) -> tuple[Array, list[Array]]:
@@ -97,10 +101,12 @@ class Gaps:
         ]
         # The part of the covariance that a coordinate's factor is in.
         parts = [term.copy() for term in own]
-        joint = np.zeros(self._shape)
+        joint, joint_of_categories = np.zeros(self._shape), np.zeros(self._shape)
         for first, second in self._pairs:
-            term = values.interaction**2 * factors[first] * factors[second]
-            joint += term
+            amplitude = self._interaction(values, first, second)
+            term = amplitude**2 * factors[first] * factors[second]
+            both = joint_of_categories if self._has_category(first, second) else joint
+            both += term
             parts[first] += term
             parts[second] += term
         by_rate_length, by_other_length = np.zeros(self._shape), np.zeros(self._shape)
@@ -108,11 +114,17 @@ class Gaps:
             if not one.is_category:
                 by_length = by_rate_length if one.is_rate else by_other_length
                 by_length += part * _slope(gap)
-        covariance = CONSTANT**2 + joint
+        covariance = CONSTANT**2 + joint + joint_of_categories
         for term in own:
             covariance += term
-        found = [*(2 * term for term in own), 2 * joint, by_rate_length, by_other_length]
-        return covariance, found
+        by_amplitude = [2 * term for term in (*own, joint, joint_of_categories)]
+        return covariance, [*by_amplitude, by_rate_length, by_other_length]
+
+    def _has_category(self, *pair: int) -> bool:
+        return any(self._coordinates[one].is_category for one in pair)
+
+    def _interaction(self, values: Hyperparameters, *pair: int) -> float:
+        return values.category_interaction if self._has_category(*pair) else values.interaction
 
     def _scaled(self, values: Hyperparameters) -> list[Array]:
         lengths = [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .collapses import Collapses, have_collapsed
 from .coordinates import places
 from .kernel import Gaps, Hyperparameters
 
@@ -40,11 +41,16 @@ tenth counts as being there: how deep a collapse is says nothing about the setti
 # Medians, and standard deviations of the logarithm, of log-normal priors.
 AMPLITUDE = (0.5, 0.8)
 INTERACTION = (0.5, 0.7)
+CATEGORY_INTERACTION = (1.0, 0.5)
+"""A method may have a best rate of its own, which its few trials must be free to show. In
+`tests/search/search_worlds.py` that found it more often than the median of other pairs."""
 LENGTH = (0.6, 0.5)
 """A score has at most about one bend within a range."""
 SEED_NOISE = (0.01, 0.7)
 """A fraction: fine-tuning again with another seed changes a score by 0.3 to 4 points (Dodge et al.,
 arXiv 2002.06305, and this package's own sweeps)."""
+LABEL_NOISE = (0.1, 0.7)
+"""Of labels that are 1 for a collapse: by chance it strikes one trial in a hundred, or in ten."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +75,14 @@ class Observations:
         if len(self) <= MOST_TRIALS:
             return self
         best = np.argsort(-self.scores, kind="stable")[: MOST_TRIALS // 2]
-        rest = [index for index in range(len(self)) if index not in set(best.tolist())]
-        kept = np.sort(np.concatenate([best, rest[-(MOST_TRIALS - len(best)) :]])).astype(int)
-        return Observations(
-            [self.settings[index] for index in kept], self.scores[kept], self.variances[kept]
-        )
+        is_kept = np.isin(np.arange(len(self)), best)
+        is_kept[np.flatnonzero(~is_kept)[-(MOST_TRIALS - len(best)) :]] = True
+        return self.where(is_kept)
+
+    def where(self, is_kept: NDArray[np.bool_]) -> Observations:
+        """Return those of the trials for which this is True, in their order."""
+        settings = [one for one, kept in zip(self.settings, is_kept, strict=True) if kept]
+        return Observations(settings, self.scores[is_kept], self.variances[is_kept])
 
 
 class Posterior:
@@ -85,6 +94,7 @@ class Posterior:
         hyperparameters: In units of ``unit``.
         level: The scores' mean.
         unit: Their spread.
+        collapses: Where the next ones are expected; None where no trial has collapsed.
     """
 
     def __init__(
@@ -95,12 +105,14 @@ class Posterior:
         *,
         level: float,
         unit: float,
+        collapses: Collapses | None = None,
     ) -> None:
         self.hyperparameters = hyperparameters
         self._coordinates = coordinates
         self._observations = observations
         self._level = level
         self._unit = unit
+        self._collapses = collapses
         self._places = places(coordinates, observations.settings)
         gaps = Gaps(coordinates, self._places, self._places)
         noise = observations.variances / unit**2 + hyperparameters.noise**2
@@ -109,6 +121,13 @@ class Posterior:
 
     def __call__(self, settings: Sequence[Mapping[str, Scalar]]) -> tuple[Array, Array]:
         """Return mean and covariance of the expected scores of settings."""
+        mean, covariance = self._without_collapses(settings)
+        if self._collapses is not None:
+            expected = self._collapses.are_expected(settings)
+            mean = np.where(expected, np.minimum(mean, self._collapses.floor), mean)
+        return mean, covariance
+
+    def _without_collapses(self, settings: Sequence[Mapping[str, Scalar]]) -> tuple[Array, Array]:
         found = places(self._coordinates, settings)
         across = Gaps(self._coordinates, self._places, found).covariance(self.hyperparameters)
         own = Gaps(self._coordinates, found, found).covariance(self.hyperparameters)
@@ -134,7 +153,7 @@ class Posterior:
         """
         if not settings:
             return self
-        mean, _ = self(settings)
+        mean, _ = self._without_collapses(settings)
         known = self._observations
         more = Observations(
             [*known.settings, *settings],
@@ -142,7 +161,12 @@ class Posterior:
             np.concatenate([known.variances, np.full(len(mean), np.median(known.variances))]),
         )
         return Posterior(
-            self._coordinates, more, self.hyperparameters, level=self._level, unit=self._unit
+            self._coordinates,
+            more,
+            self.hyperparameters,
+            level=self._level,
+            unit=self._unit,
+            collapses=self._collapses,
         )
 
 
@@ -159,21 +183,42 @@ def fit(coordinates: Sequence[Coordinate], observations: Observations) -> Poster
     if len(observations) < FEWEST_TRIALS or np.ptp(observations.scores) < 1e-12:
         return None
     kept = observations.bounded()
-    scores = _without_depths(kept.scores)
+    above = _above_median(kept.scores)
+    are_lost = have_collapsed(kept.scores, above)
+    collapses = None
+    if are_lost.any() and len(kept) - are_lost.sum() >= FEWEST_TRIALS:
+        labels = Observations(kept.settings, are_lost.astype(np.float64), np.zeros(len(kept)))
+        lost, kept = kept.where(are_lost), kept.where(~are_lost)
+        floor = float(kept.scores.min()) - above
+        collapses = Collapses(_fitted(coordinates, labels, LABEL_NOISE), lost.settings, floor)
+    scores = np.maximum(kept.scores, np.median(kept.scores) - LOWEST * _above_median(kept.scores))
     kept = Observations(kept.settings, scores, kept.variances)
+    return _fitted(coordinates, kept, SEED_NOISE, collapses)
+
+
+def _fitted(
+    coordinates: Sequence[Coordinate],
+    observations: Observations,
+    noise: tuple[float, float],
+    collapses: Collapses | None = None,
+) -> Posterior:
+    scores = observations.scores
     level, unit = float(scores.mean()), max(float(scores.std()), SMALLEST_SPREAD)
-    values = _most_probable(coordinates, kept, level, unit)
-    return Posterior(coordinates, kept, values, level=level, unit=unit)
+    values = _most_probable(coordinates, observations, noise, level, unit)
+    return Posterior(coordinates, observations, values, level=level, unit=unit, collapses=collapses)
 
 
-def _without_depths(scores: Array) -> Array:
-    middle = float(np.median(scores))
-    above = max(float(np.quantile(scores, 0.9)) - middle, SMALLEST_SPREAD)
-    return np.maximum(scores, middle - LOWEST * above)
+def _above_median(scores: Array) -> float:
+    """Distance from the median to the best tenth, which no collapse changes."""
+    return max(float(np.quantile(scores, 0.9) - np.median(scores)), SMALLEST_SPREAD)
 
 
 def _most_probable(
-    coordinates: Sequence[Coordinate], observations: Observations, level: float, unit: float
+    coordinates: Sequence[Coordinate],
+    observations: Observations,
+    noise: tuple[float, float],
+    level: float,
+    unit: float,
 ) -> Hyperparameters:
     # scipy takes longer to import than reading a sweep without a confirmation does.
     from scipy.optimize import minimize
@@ -182,21 +227,27 @@ def _most_probable(
     gaps = Gaps(coordinates, found, found)
     scores = (observations.scores - level) / unit
     known = observations.variances / unit**2
-    seed_noise = (SEED_NOISE[0] / unit, SEED_NOISE[1])
-    priors = [*[AMPLITUDE] * len(coordinates), INTERACTION, LENGTH, LENGTH, seed_noise]
+    seed_noise = (noise[0] / unit, noise[1])
+    priors = [
+        *[AMPLITUDE] * len(coordinates),
+        INTERACTION,
+        CATEGORY_INTERACTION,
+        *[LENGTH] * 2,
+        seed_noise,
+    ]
     modes, spreads = np.log([one[0] for one in priors]), np.array([one[1] for one in priors])
     identity = np.eye(len(scores))
 
     def loss(logs: Array) -> tuple[float, Array]:
         values = Hyperparameters.of(logs)
         covariance, slopes = gaps.gradients(values)
-        noise = values.noise**2 * identity
-        root = np.linalg.cholesky(covariance + np.diag(known) + noise)
+        own_noise = values.noise**2 * identity
+        root = np.linalg.cholesky(covariance + np.diag(known) + own_noise)
         inverse_root = _solve(root, identity)
         inverse = inverse_root.T @ inverse_root
         weights = inverse @ scores
         outer = inverse - np.outer(weights, weights)
-        by_log = [0.5 * float(np.sum(outer * one)) for one in (*slopes, 2 * noise)]
+        by_log = [0.5 * float(np.sum(outer * one)) for one in (*slopes, 2 * own_noise)]
         misfit = 0.5 * float(scores @ weights) + float(np.log(np.diag(root)).sum())
         away = (logs - modes) / spreads
         return misfit + 0.5 * float(away @ away), np.array(by_log) + away / spreads

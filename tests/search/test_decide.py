@@ -19,11 +19,12 @@ from droplora_sweep.records.trial import (
     TrialState,
 )
 from droplora_sweep.search.contenders import UNSEARCHED, contender_of, contenders_of, position_of
-from droplora_sweep.search.decide import SearchState, next_setting, top_two
+from droplora_sweep.search.decide import SearchState, next_setting, num_spread, top_two
 from droplora_sweep.search.history import search_history
 from droplora_sweep.search.searcher import StudySearcher
 from droplora_sweep.search.study import reconciled_study
 from droplora_sweep.spec import DecideSpec, SweepSpec
+from droplora_sweep.surrogate.coordinates import coordinates_of
 from droplora_sweep.surrogate.observed import ObservedTrial
 from tests.recording import evaluated
 
@@ -134,6 +135,39 @@ def test_every_rate_gets_a_trial_before_any_gets_its_third() -> None:
     drawn = [values[RATE] for values in run(make(), 10, smooth)]
     assert set(drawn[:5]) == {0.0, 0.2, 0.4, 0.6, 0.8}
     assert max(Counter(drawn[:8]).values()) <= 2
+
+
+METHODS = {"values": ["lora", "dora", "rslora"]}
+
+
+def test_every_rate_is_tried_with_every_method_before_any_pair_is_repeated() -> None:
+    drawn = run(make({**SPACE, METHOD: METHODS}, num_startup_trials=15), 15, smooth)
+    counts = Counter((round(values[RATE], 1), values[METHOD]) for values in drawn)
+    assert len(counts) == 15
+    assert set(Counter(values[METHOD] for values in drawn[:6]).values()) == {2}
+
+
+@pytest.mark.parametrize(("num_trials", "num"), [(60, 12), (24, 12), (20, 10), (12, 8)])
+def test_each_method_gets_four_trials_before_the_model_is_used_if_half_the_search_has_room(
+    num_trials: int, num: int
+) -> None:
+    sweep = make({**SPACE, METHOD: METHODS}, num_trials=num_trials)
+    assert num_spread(sweep, coordinates_of(sweep.search.parameters)) == num
+    plain = make(num_trials=num_trials)
+    assert num_spread(plain, coordinates_of(plain.search.parameters)) == 8
+
+
+def test_a_method_with_a_best_rate_of_its_own_is_found() -> None:
+    """Two methods are best at 0.2; the third is worse there, and at 0.6 better than both."""
+
+    def score(values: dict[str, Any]) -> float:
+        best, level = (0.6, 0.01) if values[METHOD] == "dora" else (0.2, 0.0)
+        return 0.6 + level - 0.2 * (values[RATE] - best) ** 2 + 0.01 * np.log10(values[LR])
+
+    drawn = run(make({**SPACE, METHOD: METHODS}), 24, score)
+    found = max(drawn, key=score)
+    assert (round(found[RATE], 1), found[METHOD]) == (0.6, "dora")
+    assert sum(values[METHOD] == "dora" for values in drawn[12:]) >= 6
 
 
 def test_rates_far_from_those_tried_come_first() -> None:

@@ -77,7 +77,7 @@ def test_the_covariance_is_one_and_its_slopes_are_its_own() -> None:
     space = coordinates(SPACE)
     found = places(space, drawn(np.random.default_rng(0), 12))
     gaps = Gaps(space, found, found)
-    logs = np.log([0.5, 0.7, 0.4, 0.6, 0.3, 0.4, 0.6, 0.1])
+    logs = np.log([0.5, 0.7, 0.4, 0.6, 0.3, 0.8, 0.4, 0.6, 0.1])
     covariance, slopes = gaps.gradients(Hyperparameters.of(logs))
     assert covariance == pytest.approx(gaps.covariance(Hyperparameters.of(logs)))
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
@@ -86,6 +86,20 @@ def test_the_covariance_is_one_and_its_slopes_are_its_own() -> None:
         step[index] = 1e-5
         above, below = (gaps.covariance(Hyperparameters.of(logs + s)) for s in (step, -step))
         assert slope == pytest.approx((above - below) / 2e-5, abs=1e-8)
+
+
+def test_a_method_has_a_curve_of_its_own_over_the_rate() -> None:
+    """Of different methods, only what the rate does to all of them is shared."""
+    space = coordinates({name: SPACE[name] for name in (RATE, METHOD)})
+    settings = [{RATE: rate, METHOD: name} for rate, name in ((0.2, "lora"), (0.6, "lora"))]
+    found = places(space, [*settings, {RATE: 0.6, METHOD: "dora"}])
+    values = Hyperparameters(np.array([0.6, 0.9]), 0.5, 0.8, 0.4, 0.7, 0.3)
+    [own, same, other] = Gaps(space, found, found).covariance(values)[1][[1, 0, 2]]
+    gap = math.sqrt(5) * 0.5 / 0.4
+    matern = (1 + gap + gap**2 / 3) * math.exp(-gap)
+    assert own == pytest.approx(CONSTANT**2 + 0.6**2 + 0.9**2 + 0.8**2)
+    assert same == pytest.approx(CONSTANT**2 + 0.9**2 + (0.6**2 + 0.8**2) * matern)
+    assert other == pytest.approx(CONSTANT**2 + 0.6**2)
 
 
 def test_the_posterior_is_that_of_another_library() -> None:
@@ -120,7 +134,7 @@ def test_the_posterior_is_that_of_another_library() -> None:
     settings = [{k: v for k, v in one.items() if k in (RATE, LR)} for one in drawn(generator, 20)]
     scores = 0.6 + 0.02 * generator.standard_normal(20)
     variances = generator.uniform(1e-5, 1e-4, 20)
-    values = Hyperparameters(np.array([0.6, 0.9]), 0.5, 0.4, 0.7, 0.3)
+    values = Hyperparameters(np.array([0.6, 0.9]), 0.5, 0.9, 0.4, 0.7, 0.3)
     unit, level = 0.02, 0.61
     ours = Posterior(
         space, Observations(settings, scores, variances), values, level=level, unit=unit

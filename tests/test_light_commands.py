@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "schema": (["schema"], 0, set()),
     "validate": (["validate", SPACE], 0, set()),
     "plan": (["plan", SPACE], 0, set()),
+    "data": (["data", SPACE], 0, {"pandas", "scipy", "sklearn", "torch", "transformers"}),
     "run, a file with a fault": (["run", SPACE, "--set", "adapter.rnk=3"], 2, set()),
     "resume, no such sweep": (["resume", "unknown"], 1, set()),
     "rerun, no such trial": (["rerun", "finished", "unknown"], 1, set()),
@@ -74,7 +75,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "export": (["export", "finished", "t0002-92b4f977"], 0, STATISTICS),
 }
 """Arguments, exit code, and heavy libraries that the command has a use for."""
-WITHOUT_STORAGE = {"", "--help", "examples", "schema", "validate", "plan", "run"}
+WITHOUT_STORAGE = {"", "--help", "data", "examples", "schema", "validate", "plan", "run"}
 
 PROGRAM = f"""
 import sys

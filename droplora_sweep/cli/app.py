@@ -6,6 +6,7 @@ import typer
 
 from . import (
     beginning,
+    data,
     differences,
     initial,
     planning,
@@ -26,6 +27,7 @@ app.command()(initial.init)
 app.command()(beginning.examples)
 app.command()(planning.validate)
 app.command()(planning.plan)
+app.command()(data.data)
 app.command()(running.run)
 app.command()(running.resume)
 app.command()(running.retry)

@@ -21,6 +21,7 @@ from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
+from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT_TEMPLATE
 from droplora_sweep.tasks.answers import check_golds
 from droplora_sweep.tasks.entries import published_task
@@ -204,7 +205,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         raise file.locate(InputError(faults))
     return Survey(
         file=file,
-        sweep=_with_absolute_paths(spec),
+        sweep=_with_absolute_paths(spec, {} if task is None else task.pins),
         model=model,
         task=task,
         held_out=text,
@@ -311,17 +312,19 @@ def _attempt(load: Callable[[], T], faults: list[Fault], under: str = "") -> T |
         return None
 
 
-def _with_absolute_paths(sweep: SweepSpec) -> SweepSpec:
+def _with_absolute_paths(sweep: SweepSpec, pins: Mapping[str, str]) -> SweepSpec:
+    """Return a sweep whose workers, wherever they run, read what was read here."""
     model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
     model = model.model_copy(update={"path": _absolute_model(model.path)})
     specs = {
-        name: spec.model_copy(update={"data": _absolute(spec.data)})
+        name: spec.model_copy(update=_pinned(spec.data, spec.revision, pins))
         for name, spec in task.benchmark_specs.items()
     }
-    train = task.train and task.train.model_copy(update={"data": _absolute(task.train.data)})
-    task = task.model_copy(
-        update={"data": _absolute(task.data), "benchmark_specs": specs, "train": train}
-    )
+    train = task.train
+    if train is not None:
+        train = train.model_copy(update=_pinned(train.data, train.revision, pins))
+    changes = _pinned(task.data, task.revision, pins)
+    task = task.model_copy(update={**changes, "benchmark_specs": specs, "train": train})
     if evaluation.judge is not None:
         judge = with_absolute_files(evaluation.judge)
         evaluation = evaluation.model_copy(update={"judge": judge})
@@ -343,6 +346,15 @@ def _absolute_model(path: str) -> str:
     if path == BUILTIN or is_hub_id(path):
         return path
     return str(local_folder(path).resolve())
+
+
+def _pinned(
+    data: str | None, revision: str | None, pins: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return absolute data with its revision, which names what a URL had when it was read."""
+    if data is None or not is_url(data):
+        return {"data": _absolute(data), "revision": revision}
+    return {"data": data, "revision": pins.get(data, revision)}
 
 
 def _absolute(data: str | None) -> str | None:

@@ -120,6 +120,26 @@ def load_sweep_file(
     return _checked(source, check_folders=check_folders, needs_data=needs_data)
 
 
+def load_data_as_sweep(data: str, overrides: Sequence[str] = ()) -> SweepFile:
+    """Return the file that trains on a data file and is else made of defaults.
+
+    Args:
+        data: File, folder or URL of records.
+        overrides: ``path=value`` strings, e.g. ``task.train.fields.instruction=question``.
+
+    Raises:
+        InputError: With every fault of the overrides.
+    """
+    stem = data.partition("?")[0].rstrip("/").rpartition("/")[2].partition(".")[0]
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", stem).lstrip("-_")[:64] or "data"
+    task = {"name": name, "benchmarks": ["builtin_choice"], "train": {"name": name, "data": data}}
+    content: dict[str, object] = {"name": name, "task": task, "search": {"parameters": {}}}
+    source = Source(data, content, {(): data})
+    for override in overrides:
+        apply_override(source, override)
+    return _checked(source)
+
+
 def load_changed_trial(sweep: SweepSpec, trial: TrialSpec, overrides: Sequence[str]) -> SweepFile:
     """A trial of a sweep with other settings, by the rules of a file that searches nothing.
 

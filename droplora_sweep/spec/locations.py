@@ -18,6 +18,13 @@ from .base import PathText, broken_rule
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
 
+DATA_SUFFIXES = (
+    *(".json", ".jsonl", ".ndjson", ".gz", ".csv", ".tsv"),
+    *(".parquet", ".arrow", ".feather"),
+)
+"""Endings of names of data files."""
+
+
 def local_folder(path: str) -> Path:
     """The folder a local path means; relative ones start at the working directory."""
     try:
@@ -27,6 +34,50 @@ def local_folder(path: str) -> Path:
         return Path(path)
 
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+WEB_SCHEMES = ("https", "http")
+STORE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+"""Beginnings of an object store's URL, as pyarrow's file systems have them."""
+_PIN = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def is_url(text: str) -> bool:
+    """Return whether a place is a URL rather than a path."""
+    return _URL.match(text) is not None
+
+
+def is_web_url(text: str) -> bool:
+    """Return whether a place is a web server's URL."""
+    return text.partition("://")[0] in WEB_SCHEMES and is_url(text)
+
+
+def is_pin(revision: str) -> bool:
+    """Return whether a revision names content by its digest, ``sha256:`` and 64 hex digits."""
+    return _PIN.fullmatch(revision) is not None
+
+
+def data_url_problem(url: str, *, may_be_file: bool) -> str | None:
+    """Return the rule that the URL of data breaks; None if it breaks none.
+
+    Args:
+        url: What a file gives.
+        may_be_file: True where one file will do; a web server has no folders.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "file":
+        return f"must be a path, or a URL of https, s3 or gs, got {redact(url)}"
+    if scheme not in (*WEB_SCHEMES, *STORE_SCHEMES):
+        return f"must be a URL of https, s3 or gs, a path or a Hub id, got {redact(url)}"
+    if not rest.strip("/"):
+        return f"must name a host or a bucket after ://, got {redact(url)}"
+    if scheme in WEB_SCHEMES and not may_be_file:
+        return (
+            "must be a folder, a bucket's URL or a Hub id, got a web server's URL; one file is "
+            "given as `task.benchmarks.<name>.data` or `task.train.data`"
+        )
+    return None
+
+
 def is_hub_id(path: str) -> bool:
     """Return whether ``path`` is a Hub id: it reads like one, and no local folder has this name."""
     return _HUB_ID.fullmatch(path) is not None and not local_folder(path).is_dir()
@@ -34,7 +85,7 @@ def is_hub_id(path: str) -> bool:
 
 def is_data_file_name(path: str) -> bool:
     """Return whether ``path`` ends as a data file does, which no Hub id in use does."""
-    return path.endswith((".json", ".jsonl", ".gz", ".parquet", ".csv", ".tsv"))
+    return path.endswith(DATA_SUFFIXES)
 
 
 JOURNAL = "journal://"

@@ -18,6 +18,7 @@ from droplora_sweep import plugins
 from droplora_sweep.scorers.table import SCORERS, scorer_names
 
 from .base import Count, PathText, SpecModel, broken_rule
+from .locations import is_url
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Names folders and MLflow experiments, so it holds no slash and no space."""
@@ -89,13 +90,34 @@ def plugin_names() -> frozenset[str]:
     return plugins.names(PLUGIN_GROUP)
 
 
-class BenchmarkSpec(SpecModel):
+class _DataSpec(SpecModel):
+    """A section with data of its own."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Its fields, as ledgers and fingerprints had them before these two were there."""
+        fields: dict[str, Any] = serialize(self)
+        for name in ("configuration", "splits"):
+            if not fields.get(name):
+                fields.pop(name, None)
+        return fields
+
+
+class BenchmarkSpec(_DataSpec):
     """One benchmark, or what differs from a known one: null keeps what is known of its name."""
 
     data: PathText | None = None
-    """A file, a folder with ``train.json`` and so on, or a Hub id; ``task.data`` where null."""
+    """A file, a folder with ``train.json`` and so on, a URL of either (``https``, ``s3``, ``gs``)
+    or a Hub id; ``task.data`` where null."""
     revision: str | None = None
-    """Commit of a Hub id in ``data``."""
+    """Commit of a Hub id in ``data``; of a URL ``sha256:`` and the digest of its content, null for
+    what it has when a sweep begins."""
+    configuration: str | None = None
+    """Configuration of a Hub id in ``data``, as ``datasets`` knows it; its only or its default one
+    where null."""
+    splits: dict[SplitName, str] = Field(default_factory=dict)
+    """Name in ``data`` by name of the split, e.g. ``{train: train_sft, test: dev}``, of a Hub id
+    also a part, ``"test[:500]"``; a split that is not listed has its own name."""
     split: SplitName = "train"
     """Split of a lone file in ``data``; one whose format names splits or tests says so itself."""
     format: Format | None = None
@@ -134,17 +156,21 @@ class BenchmarkSpec(SpecModel):
         return self
 
 
-class TrainSpec(SpecModel):
+class TrainSpec(_DataSpec):
     """A training mixture of its own; the benchmarks then only validate and test."""
 
     name: Name
     """``commonsense_170k``, ``metamathqa``, ``codefeedback_python`` and ``evol_instruct`` have
     their format and prompt from it; any other name is a mixture of your own."""
     data: PathText | None = None
-    """A file, a folder that holds it or ``train.json``, or a Hub id; in ``task.data`` where null.
-    """
+    """A file, a folder that holds it or ``train.json``, a URL of either (``https``, ``s3``, ``gs``)
+    or a Hub id; in ``task.data`` where null."""
     revision: str | None = None
-    """Commit of a Hub id in ``data``."""
+    """Commit of a Hub id, or digest of what a URL has, as in a benchmark's ``revision``."""
+    configuration: str | None = None
+    """Configuration of a Hub id, as in a benchmark's ``configuration``."""
+    splits: dict[SplitName, str] = Field(default_factory=dict)
+    """Name in ``data`` of the split that is trained on, e.g. ``{train: train_sft}``."""
     format: Format | None = None
     """Layout of the records; by the name, else recognised by the first record's fields: those of
     Alpaca (``alpaca``, or LLM-Adapters), ``messages`` (OpenAI) or ``conversations`` (``sharegpt``).
@@ -185,9 +211,10 @@ class TaskSpec(SpecModel):
     """Scoring of benchmarks of your own that do not say so themselves; see
     ``BenchmarkSpec.scoring``."""
     data: PathText | None = None
-    """Folder (or Hub id) with ``<benchmark>/train.json`` and so on; built-in tasks need none."""
+    """Folder (its URL in an object store, or a Hub id) with ``<benchmark>/train.json`` and so on;
+    built-in tasks need none."""
     revision: str | None = None
-    """Commit of a Hub id in ``data``."""
+    """Commit of a Hub id, or digest of what a URL has, as in a benchmark's ``revision``."""
     num_train: Count | None = None
     """Training examples per benchmark or mixture, the first by stable order; all where null."""
     train_share: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -216,6 +243,15 @@ class TaskSpec(SpecModel):
                 fields.pop(name, None)
         if fields.get("loss_on") == "all_turns":
             fields.pop("loss_on")
+        return fields
+
+    def canonical(self) -> dict[str, Any]:
+        """Its fields as JSON, with what data behind a URL are in place of where they lie."""
+        fields = self.model_dump(mode="json")
+        sections = (fields, fields["train"] or {}, *fields["benchmark_specs"].values())
+        for section in sections:
+            if is_url(section.get("data") or ""):
+                section["data"] = None
         return fields
 
     @model_validator(mode="before")

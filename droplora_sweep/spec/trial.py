@@ -155,6 +155,7 @@ def fingerprint(
         "trial": {
             **trial.model_dump(mode="json"),
             "adapter": adapter.model_dump(mode="json", exclude=unchanged(adapter)),
+            "task": trial.task.canonical(),
             "training": trial.training.canonical(),
             "evaluation": trial.evaluation.canonical(),
         },

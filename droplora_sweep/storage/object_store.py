@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,12 @@ from droplora_sweep.files import (
     sync_directory,
     temporary_beside,
 )
+from droplora_sweep.spec.locations import is_url as is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _CHUNK_BYTES = 8 << 20
 
 
@@ -45,11 +44,6 @@ class Stamp:
 
     size_bytes: int
     written: datetime
-
-
-def is_url(storage: str) -> bool:
-    """Return whether a storage is a URL rather than a folder."""
-    return _URL.match(storage) is not None
 
 
 def below(location: str, *parts: str) -> str:

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from droplora_sweep.fetching.errors import FetchError
+from droplora_sweep.fetching.fetch import fetch
 from droplora_sweep.spec import local_folder
+from droplora_sweep.spec.locations import is_url
 
 from .answers import gold_problems
-from .folders import SPLIT_NAMES, SplitFiles, download, find_split_files, missing_folder_problem
+from .arrow_records import is_saved_data_set
+from .folders import SPLIT_NAMES, SplitFiles, find_split_files, missing_folder_problem
 from .formats import FORMATS
+from .hub import download, prepare_splits
 from .json_records import BadDataError
 from .reading import read_file, text_problems
 from .splits import Source, limit_test
@@ -35,32 +40,79 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Place:
+    """The local place of data that a spec names.
+
+    Attributes:
+        path: File or folder.
+        given: As the spec names it.
+        pin: Digest of its content, where it is a copy of what a URL has.
+    """
+
+    path: Path
+    given: str
+    pin: str | None = None
+
+    def as_given(self, text: str) -> str:
+        """Return a text about the copy as one about the URL."""
+        if self.pin is None:
+            return text
+        return text.replace(str(self.path), self.given.partition("?")[0])
+
+
 def find_data(
     data: str,
     revision: str | None,
     entries: list[BenchmarkEntry],
     *,
     is_own: bool = False,
+    configuration: str | None = None,
     revision_field: str = "task.revision",
-) -> Path:
-    """Return the local file or folder that ``data`` names, downloaded if it is a Hub id.
+) -> Place:
+    """Return the local file or folder that ``data`` names, fetched if it is a URL or a Hub id.
 
     Args:
         data: As in the spec.
-        revision: Commit of a Hub id.
+        revision: Commit of a Hub id, or digest of a URL's content.
         entries: Benchmarks that are read from it.
         is_own: True where it is one benchmark's own: a file, or that benchmark's folder.
+        configuration: Configuration of a Hub id that is one benchmark's own.
         revision_field: Field in which a user gives the commit.
 
     Raises:
         BadDataError: It is neither here nor reachable.
     """
+    if is_url(data):
+        try:
+            fetched = fetch(data, revision)
+        except FetchError as error:
+            raise BadDataError(str(error)) from error
+        if not is_own and fetched.path.is_file():
+            raise BadDataError(f"must be a folder, got the file {data.partition('?')[0]}")
+        return Place(fetched.path, data, fetched.pin)
     path = local_folder(data)
     if path.is_dir() or (is_own and path.is_file()):
-        return path
+        return Place(path, data)
     if revision is None:
         raise BadDataError(missing_folder_problem(path, revision_field))
-    return download(data, revision, entries, is_own=is_own)
+    if not is_own:
+        return Place(download(data, revision, entries), data)
+    return Place(_download_own(data, revision, configuration, entries[0]), data)
+
+
+def _download_own(
+    repository: str, revision: str, configuration: str | None, entry: BenchmarkEntry
+) -> Path:
+    """Return a folder of a benchmark's own data set of the Hub.
+
+    Files of the usual names are read as they are; ``datasets`` reads all other data sets.
+    """
+    if configuration is None and not entry.splits:
+        folder = download(repository, revision, [entry], is_own=True)
+        if any(file.is_file() for file in folder.rglob("*")):
+            return folder
+    return prepare_splits(repository, revision, configuration, entry.splits)
 
 
 def read_contents(
@@ -109,7 +161,7 @@ def read_mixture(
         BadDataError: There is no such file, or it has problems.
     """
     file: Path | None = path
-    if path.is_dir():
+    if path.is_dir() and not is_saved_data_set(path):
         file = find_split_files(path, entry, is_own=True).train
         if file is None:
             wanted = " or ".join(("train.json", "train.jsonl", *entry.files.values()))
@@ -122,7 +174,7 @@ def read_mixture(
 
 
 def _files(entry: BenchmarkEntry, path: Path, *, is_own: bool, lone_split: SplitName) -> SplitFiles:
-    if path.is_dir():
+    if path.is_dir() and not (is_own and is_saved_data_set(path)):
         return find_split_files(path, entry, is_own=is_own)
     if entry.formats[0] == "mbpp":
         return SplitFiles(path, path, path)

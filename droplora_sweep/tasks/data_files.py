@@ -1,119 +1,32 @@
-"""Data files as records, each with its place: CSV, JSON and parquet.
+"""Data files as records, each with its place: JSON, CSV, TSV, parquet and Arrow.
 
-A file is JSON (see ``json_records``), CSV, both gzipped or not, or parquet; shards of one parquet
-split, ``train-00000-of-00002.parquet`` and so on, are named by the first. A folder holds one JSON
-object per file, as MATH is published.
+What a file is follows from its first bytes (see ``file_kinds``), whatever it is called; of text the
+name tells CSV from JSON. Text may be gzipped. A folder is what ``datasets`` saved, or holds one
+JSON object per file, as MATH is published.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import re
-import sys
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from .arrow_records import (
+    IPC_FILE_MAGIC,
+    IPC_STREAM_MAGIC,
+    PARQUET_MAGIC,
+    TABLE_SUFFIXES,
+    is_saved_data_set,
+    read_saved_data_set,
+    read_table,
+)
+from .csv_records import CSV_SUFFIXES, parse_csv
+from .file_kinds import GZIP_MAGIC, NUM_MAGIC_BYTES, READ, foreign_kind, is_markup, wide_encoding
 from .json_records import BadDataError, Placed, parse_object, parse_records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from io import BufferedReader
     from pathlib import Path
-
-
-PARQUET_SUFFIX: Final = ".parquet"
-CSV_SUFFIXES: Final = (".csv", ".tsv")
-
-_SHARD = re.compile(r"(?P<start>.+)-00000-of-(?P<count>\d{5})\.parquet")
-_DELIMITERS: Final = ",;\t"
-
-
-def parse_csv(path: Path, text: str, problems: list[str]) -> list[Placed]:
-    """Return every row as an object of texts, by the names in the first row.
-
-    Columns are separated by commas, semicolons or tabs, whichever the first row has most of.
-
-    Args:
-        path: Name of the file, for messages.
-        text: Content of the file.
-        problems: Of rows with other columns than the first, one text each is added.
-
-    Raises:
-        BadDataError: It is no CSV, or two columns have one name.
-    """
-    first = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    # The module's own limit is 131,072 characters, fewer than a long context has.
-    csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[Placed] = []
-    names: list[str] | None = None
-    line = 1
-    try:
-        for row in rows:
-            start, line = line, rows.line_num + 1
-            if not row:
-                continue
-            place = f"{path}:{start}"
-            if names is None:
-                names = [name.strip() for name in row]
-                _require_distinct(place, names)
-            elif len(row) != len(names):
-                problem = f"must have {len(names)} columns, as the first row, got {len(row)}"
-                problems.append(f"{place}: {problem}")
-            else:
-                records.append((place, dict(zip(names, row, strict=True))))
-    except csv.Error as error:
-        raise BadDataError(f"{path}:{line}: must be CSV: {error}") from error
-    return records
-
-
-def _require_distinct(place: str, names: list[str]) -> None:
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise BadDataError(f"{place}: must name each column once, got {name!r} twice")
-
-
-def read_parquet(path: Path) -> list[Placed]:
-    """Return every row, of all files where ``path`` is the first of several shards.
-
-    Raises:
-        BadDataError: A file is missing, or is no parquet.
-    """
-    return [row for shard in _shards(path) for row in _rows(shard)]
-
-
-def _shards(path: Path) -> list[Path]:
-    """Return all shards of the split whose first one this is."""
-    match = _SHARD.fullmatch(path.name)
-    if match is None:
-        return [path]
-    count = int(match["count"])
-    return [
-        path.with_name(f"{match['start']}-{index:05}-of-{count:05}{PARQUET_SUFFIX}")
-        for index in range(count)
-    ]
-
-
-def _rows(path: Path) -> Iterator[Placed]:
-    # Importing pyarrow takes a moment, which JSON files should not cost.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(path, partitioning=None).to_pylist()
-    except UnicodeDecodeError as error:
-        raise BadDataError(f"{path}: must be UTF-8 text, got {error.reason}") from error
-    except FileNotFoundError as error:
-        raise BadDataError(f"{path}: cannot be read: it is not there") from error
-    # Dates that Python has none of are the last two.
-    except (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadDataError(f"{path}: must be a parquet file: {reason}") from error
-    for index, row in enumerate(rows, 1):
-        yield f"{path}: row {index}", row
 
 
 MAX_TEXT_BYTES: Final = 2**31
@@ -127,13 +40,16 @@ def read_records(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> tuple[list[P
     """Return every record in the file's order, and problems of records that cannot be read.
 
     Args:
-        path: A file, or a folder of JSON objects.
+        path: A file, the first of several shards, a folder that ``datasets`` saved, or one of JSON
+            objects.
         max_bytes: The longest text that is read.
 
     Raises:
-        BadDataError: The file cannot be read, or is not what its name says.
+        BadDataError: The file cannot be read, or is of no kind that is read.
     """
     problems: list[str] = []
+    if is_saved_data_set(path):
+        return read_saved_data_set(path), problems
     if path.is_dir():
         records: list[Placed] = []
         for file in sorted(path.rglob("*.json")):
@@ -142,17 +58,47 @@ def read_records(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> tuple[list[P
             except BadDataError as error:
                 problems += error.problems
         return records, problems
-    if path.suffix == PARQUET_SUFFIX:
-        return read_parquet(path), problems
+    start = _start(path)
+    is_table = start.startswith((PARQUET_MAGIC, IPC_FILE_MAGIC, IPC_STREAM_MAGIC))
+    if is_table or path.suffix in TABLE_SUFFIXES:
+        return read_table(path), problems
     text = _read_text(path, max_bytes)
     if path.name.removesuffix(".gz").endswith(CSV_SUFFIXES):
         return parse_csv(path, text, problems), problems
     return parse_records(path, text, problems), problems
 
 
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises:
+        BadDataError: It cannot be read, or is of a kind that is not.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(NUM_MAGIC_BYTES)
+    except FileNotFoundError:
+        # Readers say so, each of the file that they miss.
+        return b""
+    except OSError as error:
+        raise BadDataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    _check_kind(path, start)
+    return start
+
+
+def _check_kind(path: Path, start: bytes) -> None:
+    kind = foreign_kind(start)
+    if kind is None and ".json" in path.name and is_markup(start):
+        kind = "XML"
+    if kind is not None:
+        raise BadDataError(f"{path}: must be {READ}, got {kind}")
+
+
 def _read_text(path: Path, max_bytes: int) -> str:
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        with path.open("rb") as stream:
+            is_packed = path.suffix == ".gz" or stream.read(2) == GZIP_MAGIC
+        with gzip.open(path, "rb") if is_packed else path.open("rb") as stream:
             content = _read_up_to(max_bytes + 1, stream)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadDataError(f"{path}: must be a whole gzip file: {error}") from error
@@ -161,10 +107,31 @@ def _read_text(path: Path, max_bytes: int) -> str:
     if len(content) > max_bytes:
         problem = f"must be at most {max_bytes:,} bytes of text, unpacked, got more"
         raise BadDataError(f"{path}: {problem}; shards of parquet may be longer")
+    start = bytes(content[:NUM_MAGIC_BYTES])
+    if is_packed:
+        _check_unpacked(path, start)
+    if encoding := wide_encoding(start):
+        raise BadDataError(f"{path}: must be UTF-8 text, got {encoding}; save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadDataError(f"{path}: must be UTF-8 text, got {error.reason}") from error
+        place = f"{path}:{content.count(10, 0, error.start) + 1}"
+        got = f"the byte 0x{content[error.start]:02x}: {error.reason}"
+        raise BadDataError(f"{place}: must be UTF-8 text, got {got}") from error
+
+
+def _check_unpacked(path: Path, start: bytes) -> None:
+    """Refuse what is gzipped and no text.
+
+    Raises:
+        BadDataError: It is a table, which packs its columns itself, or of no kind that is read.
+    """
+    _check_kind(path, start)
+    kind = "a tar archive" if start[257:262] == b"ustar" else None
+    if start.startswith((PARQUET_MAGIC, IPC_FILE_MAGIC, IPC_STREAM_MAGIC)):
+        kind = "parquet or Arrow, which is packed inside"
+    if kind is not None:
+        raise BadDataError(f"{path}: must be text where it is gzipped, got {kind}; unpack it")
 
 
 def _read_up_to(num_bytes: int, stream: BufferedReader | gzip.GzipFile) -> bytearray:

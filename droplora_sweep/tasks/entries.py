@@ -53,6 +53,7 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             formats=(changes.format,) if changes.format else None,
             fields=changes.fields or None,
             is_chat=spec.prompt == CHAT,
+            splits=changes.splits or None,
         )
         broken = [*_broken_rules(name, entry, changes), *field_faults(f"benchmarks.{name}", entry)]
         faults += broken
@@ -79,6 +80,7 @@ def find_mixture(spec: TaskSpec) -> BenchmarkEntry:
         prompt_suffix=train.prompt_suffix,
         fields=train.fields or None,
         is_chat=spec.prompt == CHAT,
+        splits=train.splits or None,
     )
 
 

@@ -1,24 +1,28 @@
-"""Places of a benchmark's files: a local folder, or a data set repository of the Hub."""
+"""Places of a benchmark's files in a local folder."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .json_records import BadDataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
+
+    from droplora_sweep.spec.task import SplitName
 
     from .registry import BenchmarkEntry
 
 SUFFIXES: Final = (
     *(".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet"),
     *(".csv", ".tsv", ".csv.gz", ".tsv.gz"),
+    *(".arrow", ".feather", ".ndjson", ".ndjson.gz"),
 )
-SPLIT_NAMES: Final = ("train", "validation", "test")
+SHARD_SUFFIXES: Final = (".parquet", ".arrow")
+SPLIT_NAMES: Final[tuple[SplitName, ...]] = ("train", "validation", "test")
 PARQUET_FOLDER: Final = "data"
 """Folder of the Hub's own conversions to parquet."""
 
@@ -46,11 +50,11 @@ class SplitFiles:
             BadDataError: There is neither a training nor a validation file.
         """
         if self.train is None and self.validation is None:
-            found = self.test.name if self.test else "none of them"
+            found = self.test.name if self.test else _what_is_in(self.folder)
             raise BadDataError(
                 f"{self.folder or self.test} must hold train.json or validation.json (or .jsonl, "
-                f".csv, .parquet), got {found}: a task needs a validation split, which is never "
-                "taken from the test split"
+                f".csv, .tsv, .parquet, .arrow), got {found}: a task needs a validation split, "
+                "which is never taken from the test split"
             )
 
 
@@ -87,52 +91,6 @@ def find_split_files(data: Path, entry: BenchmarkEntry, *, is_own: bool = False)
     return files
 
 
-def download(
-    repository: str, revision: str, entries: Sequence[BenchmarkEntry], *, is_own: bool = False
-) -> Path:
-    """Return a local copy of these benchmarks' files; earlier downloads are not asked for again.
-
-    Raises:
-        BadDataError: The Hub cannot be reached, or has no such data set or revision.
-    """
-    # Importing the Hub client takes half a second, which local data should not cost.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
-    names = {f"{split}{suffix}" for split in SPLIT_NAMES for suffix in SUFFIXES}
-    shards = {f"{split}-*-of-*.parquet" for split in SPLIT_NAMES}
-    names |= shards | {f"{PARQUET_FOLDER}/{name}" for name in shards}
-    names |= {f"{split}/*.json" for split in SPLIT_NAMES}
-    patterns = [
-        f"{folder}/{name}"
-        for entry in entries
-        for folder in entry.folders
-        for name in sorted({*names, *entry.files.values()})
-    ]
-    if is_own:
-        patterns += sorted(names.union(*(entry.files.values() for entry in entries)))
-    try:
-        return Path(
-            snapshot_download(
-                repository, repo_type="dataset", revision=revision, allow_patterns=patterns
-            )
-        )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        problem = (
-            f"the Hub cannot be reached for {repository} at {revision}, and no earlier download "
-            "is on this machine; give a local folder instead"
-        )
-        raise BadDataError(problem) from error
-    except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[0]
-        problem = f"the Hub refused {repository} at {revision}: {reason}"
-        raise BadDataError(problem) from error
-
-
 def missing_folder_problem(data: Path, revision_field: str) -> str:
     """Return the reason why ``data`` cannot be read, and how to name a Hub id."""
     if data.exists():
@@ -144,6 +102,12 @@ def missing_folder_problem(data: Path, revision_field: str) -> str:
         f"{data} does not exist{_nearest(data.name, parent)}; "
         f"a Hub id (owner/name) also needs {revision_field}, its commit"
     )
+
+
+def _what_is_in(folder: Path | None) -> str:
+    names = sorted(one.name for one in folder.iterdir()) if folder is not None else []
+    shown = [name for name in names if not name.startswith(".")]
+    return ", ".join(shown[:3]) + ", ..." * (len(shown) > 3) if shown else "none of them"
 
 
 def _no_folder_problem(data: Path, folder_names: Sequence[str]) -> str:
@@ -169,13 +133,15 @@ def _subfolders(parent: Path) -> list[Path]:
     )
 
 
-def _split_file(folder: Path, split: str, entry: BenchmarkEntry) -> Path | None:
-    """The file of a split, the first of its parquet shards, or its folder of one file each."""
-    names = [f"{split}{suffix}" for suffix in SUFFIXES]
+def _split_file(folder: Path, split: SplitName, entry: BenchmarkEntry) -> Path | None:
+    """The file of a split, the first of its shards, or its folder."""
+    stem = entry.splits.get(split, split)
+    names = [f"{stem}{suffix}" for suffix in SUFFIXES]
     if split in entry.files:
         names.append(entry.files[split])
     files = [folder / name for name in names if (folder / name).is_file()]
     for place in (folder, folder / PARQUET_FOLDER):
-        files += sorted(place.glob(f"{split}-00000-of-?????.parquet"))
-    files += [folder / split] if (folder / split).is_dir() else []
+        for suffix in SHARD_SUFFIXES:
+            files += sorted(place.glob(f"{stem}-00000-of-?????{suffix}"))
+    files += [folder / stem] if (folder / stem).is_dir() else []
     return next(iter(files), None)

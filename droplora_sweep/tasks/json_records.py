@@ -93,7 +93,7 @@ def parse_records(path: Path, text: str, problems: list[str]) -> list[Placed]:
         BadDataError: It is neither a list of records, nor lines of them, nor a table.
     """
     reader = _Reader(problems)
-    is_named_lines = path.name.removesuffix(".gz").endswith(".jsonl")
+    is_named_lines = path.name.removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     if _is_lines(text) or (is_named_lines and not _is_list(text)):
         return _parse_lines(path, text, reader)
     try:

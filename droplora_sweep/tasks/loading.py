@@ -13,7 +13,7 @@ from droplora_sweep.spec.task import num_kept
 
 from .answers import gold_problems
 from .builtin.generation import generate
-from .contents import Contents, find_data, read_contents, read_mixture
+from .contents import Contents, Place, find_data, read_contents, read_mixture
 from .entries import field_faults, find_entries, find_mixture, task_fault
 from .json_records import BadDataError
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
@@ -40,6 +40,22 @@ class _Found:
     mixture: tuple[Example, ...] | None = None
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+
+    def at(self, place: Place) -> Path:
+        """Keep where data were found, by which texts about them name it; its path."""
+        self.places.append(place)
+        return place.path
+
+    def as_given(self, text: str) -> str:
+        """Return a text with URLs in place of the paths of their copies."""
+        for place in self.places:
+            text = place.as_given(text)
+        return text
+
+    def pins(self) -> dict[str, str]:
+        """Return the digest of the content of each URL that was read."""
+        return {place.given: place.pin for place in self.places if place.pin is not None}
 
     @contextlib.contextmanager
     def faults_of(self, place: str) -> Iterator[None]:
@@ -47,7 +63,8 @@ class _Found:
         try:
             yield
         except BadDataError as error:
-            self.faults += [task_fault(place, problem) for problem in error.problems]
+            problems = map(self.as_given, error.problems)
+            self.faults += [task_fault(place, problem) for problem in problems]
 
 
 def load_task(spec: TaskSpec) -> Task:
@@ -79,6 +96,7 @@ def load_task(spec: TaskSpec) -> Task:
             prompt_suffix=entry.prompt_suffix,
             train=cut.mixture.train,
             num_left_out=cut.mixture.num_left_out,
+            num_beyond_limit=cut.mixture.num_beyond_limit,
             prompt=spec.prompt or entry.template,
             system=spec.system,
         )
@@ -106,7 +124,8 @@ def load_task(spec: TaskSpec) -> Task:
         digests,
         mixture=mixture,
         overlaps=cut.overlaps,
-        notes=tuple(found.notes),
+        notes=tuple(map(found.as_given, found.notes)),
+        pins=found.pins(),
     )
 
 
@@ -132,7 +151,7 @@ def _read_benchmarks(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: 
     read = {name: entry for name, entry in entries.items() if not entry.is_builtin}
     shared = {name: entry for name, entry in read.items() if name not in own}
     with found.faults_of("data"):
-        folder = _find_shared(spec, shared)
+        folder = _find_shared(spec, shared, found)
         for name, entry in shared.items():
             with found.faults_of("data"):
                 found.contents[name] = read_contents(name, entry, folder, spec)
@@ -141,19 +160,21 @@ def _read_benchmarks(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: 
             continue
         with found.faults_of(f"benchmarks.{name}.data"):
             assert one.data is not None
-            path = find_data(
+            place = find_data(
                 one.data,
                 one.revision,
                 [read[name]],
                 is_own=True,
+                configuration=one.configuration,
                 revision_field=f"task.benchmarks.{name}.revision",
             )
+            path = found.at(place)
             found.contents[name] = read_contents(
                 name, read[name], path, spec, is_own=True, lone_split=one.split
             )
 
 
-def _find_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry]) -> Path | None:
+def _find_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: _Found) -> Path | None:
     """Return the folder of ``task.data``; None where plug-ins alone are read.
 
     Raises:
@@ -167,7 +188,7 @@ def _find_shared(spec: TaskSpec, entries: dict[str, BenchmarkEntry]) -> Path | N
         )
     if not entries or spec.data is None:
         return None
-    return find_data(spec.data, spec.revision, list(entries.values()))
+    return found.at(find_data(spec.data, spec.revision, list(entries.values())))
 
 
 def _read_mixture(spec: TaskSpec, found: _Found) -> None:
@@ -178,13 +199,23 @@ def _read_mixture(spec: TaskSpec, found: _Found) -> None:
         found.faults += faults
         return
     data, revision, place = spec.train.data, spec.train.revision, "task.train.revision"
+    configuration = spec.train.configuration
     if data is None:
         data, revision, place = spec.data, spec.revision, "task.revision"
     published = f", published as {entry.published_as}" if entry.published_as else ""
     with found.faults_of("train.data"):
         if data is None:
             raise BadDataError(f"must name {spec.train.name}'s file, got null{published}")
-        path = find_data(data, revision, [entry], is_own=True, revision_field=place)
+        path = found.at(
+            find_data(
+                data,
+                revision,
+                [entry],
+                is_own=True,
+                configuration=configuration,
+                revision_field=place,
+            )
+        )
         found.mixture, notes = read_mixture(entry, path, skip_bad=spec.on_bad_record == "skip")
         found.notes += notes
 
@@ -240,6 +271,7 @@ def _benchmarks(
                 validation=splits.validation,
                 num_test=num_test,
                 num_left_out=splits.num_left_out,
+                num_beyond_limit=splits.num_beyond_limit,
                 read_test=contents.read_test,
                 prompt=spec.prompt or entry.template,
                 system=spec.system,

@@ -126,6 +126,30 @@ def _layout(layout: RecordFormat, entry: BenchmarkEntry) -> RecordFormat:
     return replace(layout, read=layout.read_whole, optional=optional, is_cut=None)
 
 
+_ABSENT: Final = object()
+
+
+def value_at(record: dict[str, Any], name: str) -> Any:
+    """Return a record's value by its key, or by keys and numbers of elements with dots between.
+
+    A key that holds dots itself comes first. Returns ``_ABSENT`` where there is no such value.
+
+    >>> value_at({"answers": {"text": ["a", "b"]}}, "answers.text.0")
+    'a'
+    """
+    if name in record:
+        return record[name]
+    value: Any = record
+    for key in name.split("."):
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return _ABSENT
+    return value
+
+
 class _Names:
     """Names that the files of a benchmark have for a layout's fields."""
 
@@ -139,7 +163,8 @@ class _Names:
 
     def own(self, record: dict[str, Any]) -> dict[str, Any]:
         """Return the record under the layout's own names."""
-        given = {own: record[name] for own, name in self._in_file.items() if name in record}
+        found = {own: value_at(record, name) for own, name in self._in_file.items()}
+        given = {own: value for own, value in found.items() if value is not _ABSENT}
         return {name: one for name, one in record.items() if name not in self._in_file} | given
 
 

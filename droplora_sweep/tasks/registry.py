@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from droplora_sweep.scorers.scorer import Scorer
-    from droplora_sweep.spec import Format, RecordField
+    from droplora_sweep.spec import Format, RecordField, SplitName
 
     from .task import Example
 
@@ -57,6 +57,7 @@ class BenchmarkEntry:
         files: Published file names by split, beside ``train.json`` and so on.
         pattern: Regular expression of an answer, for scorers that need one.
         fields: Name in the file by field's name, where its files have names of their own.
+        splits: Name of a split in the data by ours, where it has another.
         published_as: Name under which the data is published.
         is_chat: True where conversations are read whole, for a chat template.
         load: Reads the data instead of this package (see above): from ``task.data``'s
@@ -74,6 +75,7 @@ class BenchmarkEntry:
     files: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
     fields: Mapping[RecordField, str] = field(default_factory=dict)
+    splits: Mapping[SplitName, str] = field(default_factory=dict)
     published_as: str | None = None
     is_chat: bool = False
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None

@@ -57,12 +57,21 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Splits:
-    """A benchmark's splits but test, and how many examples belonged to another split as well."""
+    """A benchmark's splits but test, and how many examples are in none of them.
+
+    Attributes:
+        train: Examples to train on.
+        validation: Examples to search with.
+        num_left_out: Examples that belonged to another split as well.
+        confirmation: Examples to confirm with.
+        num_beyond_limit: Training examples beyond the task's limits.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     num_left_out: int
     confirmation: tuple[Example, ...] = ()
+    num_beyond_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,19 +164,16 @@ def cut_splits(
         num_left_out = len(train_file) - len(train) - num_held_back
         if source.validation is not None:
             num_left_out += num_shared[source.name]
+        kept = tuple(train[: num_kept(len(train), num_train, train_share)])
         splits[source.name] = Splits(
-            tuple(train[: num_kept(len(train), num_train, train_share)]),
-            validation,
-            num_left_out,
-            confirmation,
+            kept, validation, num_left_out, confirmation, len(train) - len(kept)
         )
     mixed = None
     if mixture is not None:
         train = held.remove(f"{mixture.name}/train", mixture.examples)
         num_left_out = len(mixture.examples) - len(train)
-        mixed = Splits(
-            tuple(train[: num_kept(len(train), num_train, train_share)]), (), num_left_out
-        )
+        kept = tuple(train[: num_kept(len(train), num_train, train_share)])
+        mixed = Splits(kept, (), num_left_out, num_beyond_limit=len(train) - len(kept))
     return Cut(splits, mixed, held.overlaps())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from droplora_sweep.spec.task import CHAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from droplora_sweep.scorers.scorer import Scorer
 
@@ -147,6 +147,8 @@ class TrainingSet:
         prompt_suffix: Ends the prompt (see ``render_prompt``).
         train: Examples to train on; may be empty if other benchmarks have some.
         num_left_out: Training and validation examples that a split they must not share also has.
+        num_beyond_limit: Training examples that ``task.num_train`` or ``task.train_share`` leaves
+            out.
         prompt: Template of the prompt, or ``chat``; None is the paper's.
         system: The system's text of conversations that have none of their own; None is none.
     """
@@ -155,6 +157,7 @@ class TrainingSet:
     prompt_suffix: str
     train: tuple[Example, ...] = field(repr=False)
     num_left_out: int
+    num_beyond_limit: int = 0
     prompt: str | None = None
     system: str | None = None
 
@@ -262,6 +265,7 @@ class Task:
         mixture: Training data, if it is not the benchmarks' own.
         overlaps: Examples that two splits' files share.
         notes: Remarks on the data that are no faults, one line each.
+        pins: Digest of what was read, by URL: the ``revision`` that names the same content.
     """
 
     name: str
@@ -270,6 +274,7 @@ class Task:
     mixture: TrainingSet | None = None
     overlaps: tuple[Overlap, ...] = ()
     notes: tuple[str, ...] = ()
+    pins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_chat(self) -> bool:

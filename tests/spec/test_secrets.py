@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 KEPT = "what is given here is kept in storage and in MLflow; give it in the environment"
 PASSWORD = f"must not hold a secret, got a URL with a password: {KEPT}"
-MLFLOW = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+MLFLOW = (
+    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; of data the "
+    "file ~/.netrc"
+)
 
 
 def test_a_password_in_a_url_is_refused_with_where_to_give_it(refusal: Refusal) -> None:

@@ -104,8 +104,8 @@ def test_only_a_test_file(write_boolq: WriteBoolQ) -> None:
     data = write_boolq(test=RECORDS)
     assert problems(data) == [
         f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl, "
-        ".csv, .parquet), got test.json: a task needs a validation split, which is never taken "
-        "from the test split"
+        ".csv, .tsv, .parquet, .arrow), got test.json: a task needs a validation split, which is "
+        "never taken from the test split"
     ]
 
 
@@ -113,8 +113,8 @@ def test_empty_folder(write_boolq: WriteBoolQ) -> None:
     data = write_boolq()
     assert problems(data) == [
         f"task.data: {data}/boolq must hold train.json or validation.json (or .jsonl, "
-        ".csv, .parquet), got none of them: a task needs a validation split, which is never taken "
-        "from the test split"
+        ".csv, .tsv, .parquet, .arrow), got none of them: a task needs a validation split, which "
+        "is never taken from the test split"
     ]
 
 
@@ -153,7 +153,8 @@ def test_not_text(write_boolq: WriteBoolQ) -> None:
     data = write_boolq(train=RECORDS)
     (data / "boolq" / "train.json").write_bytes(b"[\xff]")
     assert problems(data) == [
-        f"task.data: {data}/boolq/train.json: must be UTF-8 text, got invalid start byte"
+        f"task.data: {data}/boolq/train.json:1: must be UTF-8 text, got the byte 0xff: invalid "
+        "start byte"
     ]
 
 

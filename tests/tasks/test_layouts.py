@@ -185,5 +185,5 @@ def test_parquet_text_must_be_utf_8(tmp_path: Path) -> None:
     pq.write_table(pa.table({"instruction": bad, "answer": bad}), tmp_path / "x.parquet")
     mine = {"data": str(tmp_path / "x.parquet"), "scoring": "exact"}
     (line,) = refusal(benchmarks={"mine": mine})
-    problem = "must be UTF-8 text, got invalid start byte"
+    problem = "instruction: must be UTF-8 text, got invalid start byte"
     assert line == f"task.benchmarks.mine.data: {tmp_path}/x.parquet: {problem}"

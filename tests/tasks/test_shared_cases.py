@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     Call = Callable[..., tuple[int, str, str]]
 
+SCORED_ELSEWHERE = {"d14_num_underscore", "d16_num_exp", "d60_option_prefix"}
+"""Cases of gold answers, which ``tests/scorers/test_golds.py`` runs."""
+
 TRAIN = "s.yaml:3: task.data: boolq/train.json: record "
 
 READ = [
@@ -36,6 +39,11 @@ NAMED = {
     "d03_huge_integer": "1: hash: must have at most 4,300 digits, got 5,000",
     "d04_deep_nesting": "1: must be nested at most 100 levels deep, got more",
 }
+
+
+def test_every_case_of_data_is_run(case_files: Path) -> None:
+    cases = {folder.name for folder in case_files.iterdir() if folder.name.startswith("d")}
+    assert cases == {*READ, *NAMED, *SCORED_ELSEWHERE}
 
 
 @pytest.mark.parametrize("case", READ)

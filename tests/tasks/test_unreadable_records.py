@@ -93,7 +93,7 @@ def test_a_file_of_its_own_that_is_unreadable(tmp_path: Path) -> None:
         ("{", ":1: must be JSON: Expecting property name enclosed in double quotes"),
         (DEEP, ": must be nested at most 100 levels deep, got more"),
         (f'{{"problem": {LONG}}}', ": problem: must have at most 4,300 digits, got 5,000"),
-        (b"\xff", ": must be UTF-8 text, got invalid start byte"),
+        (b"\xff", ":1: must be UTF-8 text, got the byte 0xff: invalid start byte"),
     ):
         write(bad, text)
         line = f"task.data: {bad}{problem}"

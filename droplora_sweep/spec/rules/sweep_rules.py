@@ -16,8 +16,11 @@ from droplora_sweep.spec.first_trials import baselines
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.loading.source import dotted
 from droplora_sweep.spec.locations import (
+    data_url_problem,
     is_data_file_name,
     is_hub_id,
+    is_pin,
+    is_url,
     local_folder,
     study_url_problem,
 )
@@ -35,11 +38,18 @@ if TYPE_CHECKING:
 
     from droplora_sweep.spec.loading.yaml_text import Path
     from droplora_sweep.spec.sweep import SweepSpec
+    from droplora_sweep.spec.task import BenchmarkSpec, TrainSpec
 
 
+_WHERE_OF_WEB = (
+    "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN; of data the "
+    "file ~/.netrc"
+)
+_SPLIT = re.compile(r"[\w.-]+")
+_SPLIT_PART = re.compile(r"[\w.-]+(\[-?\d*%?:-?\d*%?\])?")
 _WHERE = {
-    "http": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-    "https": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+    "http": _WHERE_OF_WEB,
+    "https": _WHERE_OF_WEB,
     "postgresql": "PGPASSWORD, or the file ~/.pgpass",
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the file ~/.aws/credentials",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -129,8 +139,31 @@ def _sources(sweep: SweepSpec) -> Iterator[Finding]:
     yield from _data(("task",), sweep.task.data, sweep.task.revision)
     for name, spec in sweep.task.benchmark_specs.items():
         yield from _data(("task", "benchmarks", name), spec.data, spec.revision)
+        yield from _of_data_sets(("task", "benchmarks", name), spec)
     if sweep.task.train is not None:
         yield from _data(("task", "train"), sweep.task.train.data, sweep.task.train.revision)
+        yield from _of_data_sets(("task", "train"), sweep.task.train)
+        for split in sweep.task.train.splits:
+            if split != "train":
+                problem = f"must be left out, since a mixture is trained on alone, got {split}"
+                yield Finding(("task", "train", "splits", split), problem)
+
+
+def _of_data_sets(section: Path, spec: BenchmarkSpec | TrainSpec) -> Iterator[Finding]:
+    """Fields that only data of its own have, or only a Hub id."""
+    of_hub = spec.data is not None and is_hub_id(spec.data) and not is_data_file_name(spec.data)
+    if spec.configuration is not None and not of_hub:
+        problem = f"must be left out unless `data` is a Hub id, got {shown(spec.configuration)}"
+        yield Finding((*section, "configuration"), problem, ((*section, "data"),))
+    for split, name in spec.splits.items():
+        place = (*section, "splits", split)
+        if spec.data is None:
+            problem = f"must be left out unless `data` is given, got {shown(name)}"
+            yield Finding(place, problem, ((*section, "data"),))
+        elif not (_SPLIT_PART if of_hub else _SPLIT).fullmatch(name):
+            rule = "must be a split's name, or a part of one as in train[:1000]"
+            problem = f"{rule if of_hub else 'must be a split name'}, got {shown(name)}"
+            yield Finding(place, problem)
 
 
 def _smaller_model(sweep: SweepSpec) -> Iterator[Finding]:
@@ -146,10 +179,21 @@ def _smaller_model(sweep: SweepSpec) -> Iterator[Finding]:
 
 
 def _data(section: Path, data: str | None, revision: str | None) -> Iterator[Finding]:
-    if data is not None:
+    if data is not None and is_url(data):
+        yield from _url(section, data, revision)
+    elif data is not None:
         yield from _source(section, "data", data, revision, may_be_file=len(section) > 1)
     elif revision is not None:
         yield _needless_revision(section, revision)
+
+
+def _url(section: Path, data: str, revision: str | None) -> Iterator[Finding]:
+    problem = data_url_problem(data, may_be_file=len(section) > 1)
+    if problem is not None:
+        yield Finding((*section, "data"), problem)
+    elif revision is not None and not is_pin(revision):
+        problem = f"must be sha256: and 64 hex digits, or left out, got {shown(revision)}"
+        yield Finding((*section, "revision"), problem, ((*section, "data"),))
 
 
 def _source(

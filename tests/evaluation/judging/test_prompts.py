@@ -142,7 +142,7 @@ def test_files_that_are_no_json_lines_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"prompts\.jsonl:2: must be JSON: "):
         load_prompts(path)
     path.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="must be UTF-8 text, got invalid start byte"):
+    with pytest.raises(InputError, match="must be UTF-8 text, got the byte 0xff: invalid start"):
         load_prompts(path)
     with pytest.raises(InputError, match="absent: cannot be read: No such file or directory"):
         load_prompts(tmp_path / "absent")

@@ -49,6 +49,12 @@ class Encoded:
             return np.arange(len(self.tokens)) >= self.num_prompt_tokens
         return self.counted
 
+    @property
+    def num_needed_tokens(self) -> int:
+        """Tokens up to the end of the first counted answer: with fewer, none can be trained on."""
+        ends = np.flatnonzero(self.is_counted & ~np.append(self.is_counted[1:], False)) + 1
+        return int(ends[0])
+
     def up_to(self, max_tokens: int) -> Encoded | None:
         """Return the turns that fit, with whole answers; None where the first does not."""
         if len(self.tokens) <= max_tokens:

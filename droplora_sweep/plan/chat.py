@@ -10,9 +10,14 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.prompting import ChatPrompts
 from droplora_sweep.spec.task import CHAT
 
+from .requirements import too_short
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from droplora_sweep.spec import SweepSpec
-    from droplora_sweep.tasks.task import Task
+    from droplora_sweep.spec.task import LossOn
+    from droplora_sweep.tasks.task import Example, Task, TrainingSet
 
 NUM_CHECKED: Final = 200
 """Training examples that are rendered before a sweep: those of the most turns. A group renders all
@@ -76,6 +81,7 @@ def look_at_chat_template(
             )
             for loss_on in _values(sweep, "task.loss_on"):
                 prompts.encode(asked[:NUM_CHECKED], loss_on)
+                faults += too_short(sweep, _shortest(prompts, asked, loss_on), len(asked))
             for benchmark in task.benchmarks:
                 for example in islice(benchmark.validation, NUM_CHECKED):
                     prompts.text(benchmark, example)
@@ -83,3 +89,19 @@ def look_at_chat_template(
         faults += error.faults
         return None
     return ChatTemplateFacts(prompts.digest, prompts.is_dated)
+
+
+def _shortest(
+    prompts: ChatPrompts, asked: Sequence[tuple[TrainingSet, Example]], loss_on: LossOn
+) -> Iterator[int]:
+    """Yield the tokens up to the first counted answer of each conversation, the shortest first."""
+
+    def num_characters(one: tuple[TrainingSet, Example]) -> int:
+        asked_before = sum(len(text) for text, _ in one[1].history)
+        return len(one[1].instruction) + asked_before
+
+    by_length = sorted(asked, key=num_characters)
+    for start in range(0, len(by_length), NUM_CHECKED):
+        for one in prompts.encode(by_length[start : start + NUM_CHECKED], loss_on):
+            if one is not None:
+                yield one.num_needed_tokens

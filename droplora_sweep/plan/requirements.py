@@ -30,7 +30,7 @@ from droplora_sweep.training.schedule import num_steps
 from .as_loaded import SEQUENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import SweepSpec
@@ -121,7 +121,7 @@ def check_lengths(sweep: SweepSpec, model: ModelSummary, task: Task) -> Iterator
 
     The shortest texts are counted first, so that one text is enough where some fit. A sequence has
     a token or two more where text joins across the border of prompt and response; a trial counts
-    exactly.
+    exactly. Conversations are counted as their template renders them (see ``chat``).
 
     Args:
         sweep: The sweep.
@@ -129,26 +129,38 @@ def check_lengths(sweep: SweepSpec, model: ModelSummary, task: Task) -> Iterator
             known.
         task: The task's data.
     """
-    limits = [
-        (place, limit) for place, limit in possible_values(SEQUENCE, sweep) if is_number(limit)
-    ]
+    if task.is_chat:
+        return
     texts = [
         source.render_prompt(example) + example.output
         for source, example in task.training_examples()
         if example.output.strip()
     ]
     counts = None if model.path is None else count_tokens(model.path, sorted(texts, key=len))
-    if counts is None or not texts:
-        return
+    if counts is not None and texts:
+        yield from too_short(sweep, counts, len(texts))
+
+
+def too_short(sweep: SweepSpec, lengths: Iterable[int], num_examples: int) -> Iterator[Fault]:
+    """Yield limits of tokens that leave no training example.
+
+    Args:
+        sweep: Gives the limits.
+        lengths: Tokens of each example that are needed at least; asked for until one fits.
+        num_examples: Number of all examples, for the message.
+    """
+    limits = [
+        (place, limit) for place, limit in possible_values(SEQUENCE, sweep) if is_number(limit)
+    ]
     lowest, shortest = min(limit for _, limit in limits), math.inf
-    for number in counts:
+    for number in lengths:
         shortest = min(shortest, number)
         if shortest <= lowest:
             return
     for place, limit in limits:
         if limit < shortest:
             problem = (
-                f"must leave some of {len(texts):,} training examples, the shortest of which has "
+                f"must leave some of {num_examples:,} training examples, the shortest of which has "
                 f"{shortest:,} tokens, got {limit:g}"
             )
             yield Fault("", dotted(place), problem)

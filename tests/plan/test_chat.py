@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -112,3 +113,19 @@ def test_fields_of_a_chat_need_one(tmp_path: Path, field: str) -> None:
     value = {"system": "You help.", "loss_on": "last_turn"}[field]
     with pytest.raises(InputError, match=rf"task\.{field}: must be left out unless `prompt: chat`"):
         written(tmp_path, task={"prompt": None, field: value})
+
+
+def test_a_limit_that_no_first_answer_fits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        survey(written(tmp_path, training={"max_sequence_tokens": 4}))
+    [line] = str(caught.value).splitlines()
+    found = re.search(
+        r"training\.max_sequence_tokens: must leave some of 1 training examples, the shortest of "
+        r"which has (\d+) tokens, got 4$",
+        line,
+    )
+    assert found is not None, line
+    shortest = int(found[1])
+    survey(written(tmp_path, training={"max_sequence_tokens": shortest}))
+    with pytest.raises(InputError, match=f"has {shortest} tokens, got {shortest - 1}$"):
+        survey(written(tmp_path, training={"max_sequence_tokens": shortest - 1}))

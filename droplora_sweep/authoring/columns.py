@@ -28,7 +28,7 @@ RESPONSES: Final = ("output", "response", "completion", "rationale", "solution")
 
 SCORED_FORMATS: Final[tuple[Format, ...]] = (
     *("llm_adapters", "humaneval", "mbpp_evalplus", "mbpp_plus", "mbpp"),
-    *("gsm8k", "math"),
+    *("gsm8k", "math", "messages", "sharegpt"),
 )
 """Layouts whose records have answers to compare with, the most particular first."""
 

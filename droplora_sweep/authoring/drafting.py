@@ -168,6 +168,7 @@ def _task(draft: Draft) -> Section:
 
 
 _TASK_REASONS: Final = {
+    "prompt": "the chat template of the model's tokenizer",
     "num_train": "of each benchmark",
     "on_bad_record": "some records cannot be used: they are left out, and counted",
 }

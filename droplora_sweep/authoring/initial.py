@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.evaluation.prompting import ChatPrompts
 from droplora_sweep.files import write_new
 from droplora_sweep.models.token_counts import count_tokens
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION, GPUS
@@ -32,13 +33,13 @@ from .effort import affordable, device_hours, efforts
 from .own_data import BUILTIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.plan.plan_costs import Costs
     from droplora_sweep.plan.survey import Survey
-    from droplora_sweep.tasks.task import Task
+    from droplora_sweep.tasks.task import Example, Task, TrainingSet
 
     from .own_data import OwnData
 
@@ -223,16 +224,37 @@ def _lengths(task: Task, model: ModelSummary | None) -> Lengths:
     """Return limits by the tokens of the training examples, spread over all of them."""
     examples = task.training_examples()
     some = examples[:: -(-len(examples) // _MAX_LOOKED_AT)]
-    wholes = [source.render_prompt(example) + example.output for source, example in some]
     outputs = [example.output for _, example in some]
+    context = None if model is None else model.context_tokens
     folder = None if model is None else model.path
+    if task.is_chat and folder is not None:
+        return _chat_lengths(some, outputs, folder, context)
+    wholes = [source.render_prompt(example) + example.output for source, example in some]
     counted = None if folder is None else count_tokens(folder, [*wholes, *outputs])
     if counted is None:
         numbers = [len(text) // _CHARACTERS_PER_TOKEN + 2 for text in (*wholes, *outputs)]
     else:
         numbers = list(counted)
-    context = None if model is None else model.context_tokens
     return lengths_for(numbers[: len(some)], numbers[len(some) :], context)
+
+
+def _chat_lengths(
+    some: Sequence[tuple[TrainingSet, Example]],
+    outputs: Sequence[str],
+    folder: Path,
+    context: int | None,
+) -> Lengths:
+    """Return limits by whole conversations, as the model's chat template renders them."""
+    # Conversations alone need transformers here; the import takes seconds.
+    from droplora_sweep.models.loading import load_tokenizer
+
+    prompts = ChatPrompts(load_tokenizer(ModelSpec(path=str(folder))))
+    encoded = prompts.encode(some, "all_turns")
+    wholes = [len(one.tokens) for one in encoded if one is not None]
+    responses = count_tokens(folder, outputs)
+    if responses is None:
+        responses = iter([one.num_response_tokens for one in encoded if one is not None])
+    return lengths_for(wholes, list(responses), context)
 
 
 def _model_text(model: ModelSummary | None) -> str:

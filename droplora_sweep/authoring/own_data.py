@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.models.resolving import has_chat_template
 from droplora_sweep.spec import TaskSpec, local_folder
+from droplora_sweep.spec.task import CHAT
 from droplora_sweep.tasks.contents import read_contents
 from droplora_sweep.tasks.data_files import read_records
 from droplora_sweep.tasks.entries import find_entries
 from droplora_sweep.tasks.folders import find_split_files
+from droplora_sweep.tasks.formats import FORMATS
 from droplora_sweep.tasks.json_records import BadDataError
 from droplora_sweep.tasks.reading import read_file
 from droplora_sweep.tasks.registry import BENCHMARKS, BenchmarkEntry
@@ -80,6 +84,23 @@ class OwnData:
         return tuple(self.task["benchmarks"])
 
 
+class ChatUse(Enum):
+    """Data that the chat template of a model's tokenizer renders."""
+
+    NEVER = auto()
+    """It has none, or is not on this machine."""
+    CONVERSATIONS = auto()
+    """The built-in model is no instruct model, though its tokenizer has a template."""
+    ALWAYS = auto()
+
+
+def chat_use(model: str) -> ChatUse:
+    """Return the data that a model's chat template is to render."""
+    if model == BUILTIN:
+        return ChatUse.CONVERSATIONS
+    return ChatUse.ALWAYS if has_chat_template(local_folder(model)) else ChatUse.NEVER
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hints:
     """Facts that a user gives beside the place of the data.
@@ -88,11 +109,18 @@ class Hints:
         question: Column that asks; found by its name where None.
         answer: Column that answers; found by its name where None.
         kind: Kind of the answers; found by them where None.
+        chat: Data that the model's chat template renders.
     """
 
     question: str | None = None
     answer: str | None = None
     kind: AnswerKind | None = None
+    chat: ChatUse = ChatUse.NEVER
+
+    @property
+    def names_columns(self) -> bool:
+        """True where the records are described."""
+        return any((self.question, self.answer, self.kind))
 
 
 NO_HINTS: Final = Hints()
@@ -126,9 +154,13 @@ def look_at_data(data: str, hints: Hints = NO_HINTS) -> OwnData:
     if not path.exists():
         raise InputError.of(DATA, f"must be builtin, or a file or folder that exists, got {data}")
     try:
-        return (hints == NO_HINTS and _known(path)) or _own(path, hints)
+        known = None if hints.names_columns else _known(path)
+        found = _own(path, hints) if known is None else known
     except BadDataError as error:
         raise InputError.of(DATA, "must be data that can be read: " + error.problems[0]) from error
+    if known is not None and hints.chat is ChatUse.ALWAYS:
+        return replace(found, task={**found.task, "prompt": CHAT})
+    return found
 
 
 def slug(text: str) -> str:
@@ -203,9 +235,12 @@ def _own(path: Path, hints: Hints) -> OwnData:
         assert found is not None, "it has one of them"
         file = found
     layout = _layout(file, hints)
-    entry = BenchmarkEntry(
-        scoring="exact", formats=(layout.format or "llm_adapters",), fields=layout.fields
+    form = layout.format or "llm_adapters"
+    is_conversation = FORMATS[form].is_conversation
+    is_chat = hints.chat is ChatUse.ALWAYS or (
+        is_conversation and hints.chat is ChatUse.CONVERSATIONS
     )
+    entry = BenchmarkEntry(scoring="exact", formats=(form,), fields=layout.fields, is_chat=is_chat)
     content = read_file(file, entry, "train", skip_bad=True)
     answers = _answers(layout, content.examples, hints)
     name = slug((path.parent if path.stem == "train" else path).name.partition(".")[0])
@@ -217,7 +252,8 @@ def _own(path: Path, hints: Hints) -> OwnData:
         spec["options"] = list(answers.options)
     if layout.fields:
         spec["fields"] = dict(layout.fields)
-    task: dict[str, Any] = {"name": name, "benchmarks": {name: spec}}
+    prompt = {"prompt": CHAT} if is_chat else {}
+    task: dict[str, Any] = {"name": name, **prompt, "benchmarks": {name: spec}}
     try:
         contents, problem = _contents(name, task, path), None
     except BadDataError as error:

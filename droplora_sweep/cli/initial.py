@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,7 +12,7 @@ import typer
 from droplora_sweep.authoring.answer_kinds import AnswerKind
 from droplora_sweep.authoring.drafting import Devices
 from droplora_sweep.authoring.initial import Wishes, write_search_space
-from droplora_sweep.authoring.own_data import BUILTIN, Hints, look_at_data, slug
+from droplora_sweep.authoring.own_data import BUILTIN, Hints, chat_use, look_at_data, slug
 from droplora_sweep.errors import InputError
 from droplora_sweep.plan.costs.work import GPUS, smallest_gpu
 from droplora_sweep.plan.plan_costs import find_gpu
@@ -79,14 +80,15 @@ def init(
     node = local_node()
     model = _asked("Base model (builtin, a folder or a Hub id)", model, BUILTIN)
     data = _asked("Data (builtin, or a file or folder of records)", data, BUILTIN)
-    found = look_at_data(data, Hints(question=question, answer=answer, kind=kind))
+    hints = Hints(question=question, answer=answer, kind=kind, chat=chat_use(model))
+    found = look_at_data(data, hints)
     print_lines(console, [f"  {line}" for line in found.seen])
     if kind is None and found.is_own and _is_asked():
         [seen] = found.kinds.values()
         kinds = ", ".join(AnswerKind)
         chosen = _kind(_asked(f"Kind of the answers ({kinds})", None, seen.value))
         if chosen is not seen:
-            found = look_at_data(data, Hints(question=question, answer=answer, kind=chosen))
+            found = look_at_data(data, replace(hints, kind=chosen))
     gpus = _asked("GPUs to use (0 trains on CPU)", gpus, int(node["GPU"]))
     if gpus:
         here = smallest_gpu([node])

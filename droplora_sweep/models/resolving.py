@@ -48,6 +48,12 @@ def tokens_beyond(folder: Path, num_embedded: int) -> tuple[str, ...]:
     return tuple(token for token, number in added.items() if number >= num_embedded)
 
 
+def has_chat_template(folder: Path) -> bool:
+    """Return True where the folder's tokenizer has a chat template."""
+    config = _read(folder / "tokenizer_config.json") or {}
+    return (folder / "chat_template.jinja").is_file() or bool(config.get("chat_template"))
+
+
 def special_token(folder: Path, name: str) -> str | None:
     """Return a special token, e.g. ``eos_token``, as the folder's files name it.
 

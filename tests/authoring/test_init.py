@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,46 @@ def test_what_is_said_goes_before_what_is_found(
     [spec] = sweep.task.benchmark_specs.values()
     assert spec.scoring == "exact"
     assert spec.fields == {"instruction": "id", "answer": "Review"}
+
+
+def chats(folder: Path, number: int = 200) -> Path:
+    file = folder / "chat.jsonl"
+    records = [
+        {
+            "messages": [
+                {"role": "system", "content": "You count."},
+                {"role": "user", "content": f"What comes after {index}?"},
+                {"role": "assistant", "content": f"{index + 1}"},
+                {"role": "user", "content": "And then?"},
+                {"role": "assistant", "content": f"{index + 2}"},
+            ]
+        }
+        for index in range(number)
+    ]
+    file.write_text("\n".join(map(json.dumps, records)))
+    return file
+
+
+def test_conversations_are_rendered_by_the_chat_template(
+    init: Callable[..., SweepSpec], tmp_path: Path
+) -> None:
+    sweep = init("--data", chats(tmp_path))
+    assert sweep.task.prompt == "chat"
+    [spec] = sweep.task.benchmark_specs.values()
+    assert (spec.format, spec.scoring) == ("messages", "number")
+    assert "Answer format" not in Path("own.yaml").read_text()
+
+
+def test_a_model_with_a_chat_template_reads_every_question_by_it(
+    init: Callable[..., SweepSpec], tmp_path: Path
+) -> None:
+    model = tmp_path / "instruct"
+    shutil.copytree(BUILTIN_FOLDER, model)
+    sweep = init("--model", model, "--data", reviews(tmp_path))
+    assert sweep.task.prompt == "chat"
+    (model / "chat_template.jinja").unlink()
+    Path("own.yaml").unlink()
+    assert init("--model", model, "--data", reviews(tmp_path)).task.prompt is None
 
 
 def test_few_records_decide_on_the_examples_that_compared_the_trials(
@@ -299,6 +340,8 @@ def test_the_learning_rates_hold_the_published_fit() -> None:
         ("d10_csv/boolq", "choice"),
         ("d60_option_prefix/classes.json", "choice"),
         ("d16_num_exp/prices.json", "number"),
+        ("d40_sharegpt_system/chat.json", "number"),
+        ("d41_openai_messages/chat.json", "number"),
         ("d42_alpaca_no_answer/alpaca.json", "number"),
     ],
 )

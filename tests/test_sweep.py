@@ -119,7 +119,11 @@ def test_it_prints_one_line_per_event_then_the_answer_at_a_glance_and_the_uis_co
     assert {row[4].strip() for row in answered} <= {"? a hint", "∅ nothing to decide"}
     assert sum(line.startswith("next: droplora-sweep ") for line in lines) == 1
     assert "Exploratory:" not in printed, "the reasons are in the report"
-    assert lines[-1].startswith("MLflow UI: droplora-sweep ui --storage ")
+    ui, *views = lines[-3:]
+    assert ui.startswith("MLflow UI: droplora-sweep ui --storage ")
+    assert [line.partition(": http://127.0.0.1:5000/#/experiments/")[0] for line in views] == [
+        *("  trials", "  charts"),
+    ]
     [page] = [line.removeprefix("report: ") for line in lines if line.startswith("report: ")]
     assert "· complete ·" in (ROOT / page).read_text()
 

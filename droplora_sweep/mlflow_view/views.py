@@ -274,7 +274,6 @@ def _scatter(param: str, metric: str) -> dict[str, Any]:
         "type": "SCATTER",
         "xaxis": {"key": param, "type": "PARAM"},
         "yaxis": {"key": metric, "type": "METRIC"},
-        "displayName": f"{metric} against {param}",
         "runsCountToCompare": MOST_RUNS,
     }
 
@@ -284,7 +283,6 @@ def _parallel(params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
         "type": "PARALLEL",
         "selectedParams": list(params),
         "selectedMetrics": list(metrics),
-        "displayName": f"settings and {metrics[0]}",
         "showAllRuns": True,
     }
 

@@ -63,7 +63,7 @@ def page(ui: str, tmp_path: Path) -> Callable[[str], str]:
     """Opens an address of the UI; the text of the page as it is after a minute of its own."""
 
     def open_page(where: str) -> str:
-        options = ("--virtual-time-budget=60000", "--window-size=1600,1200", "--dump-dom")
+        options = ("--virtual-time-budget=60000", "--window-size=1600,3000", "--dump-dom")
         shown = browse(f"{ui}/{where}", tmp_path, *options).stdout
         assert "Error loading shared view state" not in shown
         return html.unescape(shown)
@@ -79,10 +79,11 @@ def test_trials_are_a_table_with_the_best_first(driver: Driver, page: Callable[[
     shown = page(found(driver)["trials"])
     rows = re.findall(r">(t000\d r=8 p=[\d.]+)<", shown)
     assert list(dict.fromkeys(rows)) == ["t0002 r=8 p=0.4", "t0001 r=8 p=0.2", "t0000 r=8 p=0"]
-    columns = dict.fromkeys(re.findall(r'role="columnheader"[^>]* col-id="([^"]+)"', shown))
+    header = r'role="columnheader"[^>]* col-id="([^"]+)"[^>]* style="left: (\d+)px'
+    places = {column: int(left) for column, left in re.findall(header, shown)}
     wanted = ["params.`rank`", "params.`alpha`", "params.`pruning_rate`", "params.`learning_rate`"]
     wanted += ["metrics.`val/mean`", "tags.`state`"]
-    assert [column for column in columns if column in wanted] == wanted
+    assert sorted(wanted, key=places.__getitem__) == wanted
     assert "You're viewing a shared view" in shown
 
 
@@ -92,7 +93,8 @@ def test_charts_show_score_against_rate_settings_and_curves(
     shown = page(found(driver)["charts"])
     for name in ("Score against pruning rate", "All settings", "Learning curves"):
         assert name in shown
-    assert "val/mean against pruning_rate" in shown
+    for name in ("pruning_rate vs. val/mean", "Parallel Coordinates", "train/loss by step"):
+        assert name in shown
     assert "No chart data available" not in shown
 
 
@@ -113,7 +115,7 @@ def test_a_sweep_s_page_links_to_its_report_which_opens(
     shown = page(f"#/experiments/{experiment}/runs/{parent}")
     assert "choice: use p = 0.2" in shown
     [report] = re.findall(r'<a [^>]*href="(#[^"]+)">report</a>', shown)
-    assert report.endswith("/artifacts/summary/report.html")
+    assert "/artifacts/summary/report.html?" in report
     assert "report.html" in page(report)
 
 

@@ -93,7 +93,7 @@ def test_charts_show_score_against_rate_settings_and_curves(
     shown = page(found(driver)["charts"])
     for name in ("Score against pruning rate", "All settings", "Learning curves"):
         assert name in shown
-    for name in ("pruning_rate vs. val/mean", "Parallel Coordinates", "train/loss by step"):
+    for name in ("pruning_rate vs. val/mean", "Parallel Coordinates"):
         assert name in shown
     assert "No chart data available" not in shown
 

@@ -16,6 +16,7 @@ from peft import (
     set_peft_model_state_dict,
 )
 from peft.tuners.lora.layer import LoraLayer
+from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import load
 
 from droplora_sweep.errors import InputError, TrialError
@@ -23,6 +24,7 @@ from droplora_sweep.spec.methods import method_of
 
 from .droplora import DropLoraConfig, set_step, unmasked_layers
 from .export import WEIGHTS_FILE, adapter_files
+from .targets import choose_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.adapter import AdapterSpec
     from droplora_sweep.spec.trial import TrialSpec
 
+    from .targets import Chosen
+
 ADAPTER = "default"
 """The adapter's name within PEFT."""
 
@@ -43,13 +47,14 @@ _INSIDE = re.compile(r"\.lora_(A|embedding_A|gate)\.")
 
 
 def droplora_config(
-    spec: AdapterSpec, seed: int, options: Mapping[str, Any] | None = None
+    spec: AdapterSpec, seed: int, chosen: Chosen, options: Mapping[str, Any] | None = None
 ) -> DropLoraConfig:
     """Return an adapter's PEFT configuration; with ``pruning_rate: 0`` that of PEFT's LoRA.
 
     Args:
         spec: The adapter.
         seed: The trial's seed.
+        chosen: Layers that it adapts.
         options: Fields of ``LoraConfig`` in place of those of the spec's method.
     """
     others = method_of(spec.method).peft_options if options is None else options
@@ -59,7 +64,10 @@ def droplora_config(
         # PEFT declares it an integer and computes with any number.
         lora_alpha=spec.with_alpha().alpha,  # type: ignore[arg-type]
         lora_dropout=spec.dropout,
-        target_modules=list(spec.target_modules),
+        target_modules=chosen.target_modules,
+        rank_pattern=chosen.rank_pattern,
+        alpha_pattern=chosen.alpha_pattern,
+        modules_to_save=chosen.modules_to_save or None,
         bias="none",
         pruning_rate=spec.pruning_rate,
         module_pruning_rates=dict(spec.module_pruning_rates),
@@ -159,7 +167,7 @@ class PeftAdapted(Adapted):
         options: Fields of ``LoraConfig`` in place of those of the spec's method.
 
     Raises:
-        InputError: The targets match no layer, or a layer that cannot be pruned.
+        InputError: The targets match no layer, or a layer that cannot be adapted or pruned.
     """
 
     def __init__(
@@ -169,7 +177,7 @@ class PeftAdapted(Adapted):
         seed: int,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        config = droplora_config(spec, seed, options)
+        config = droplora_config(spec, seed, choose_layers(base, spec), options)
         with seeded(seed, base.device):
             try:
                 # Adapters stay in the base's dtype: DeepSpeed keeps the fp32 master weights.
@@ -187,6 +195,10 @@ class PeftAdapted(Adapted):
         if unmasked:
             self.detach()
             raise _unprunable(unmasked)
+        if spec.module_ranks and (others := _of_another_rank(peft_model, spec)):
+            self.detach()
+            problem = f"must name layers that can have a rank of their own, got those of {others}"
+            raise InputError.of("adapter.module_ranks", problem)
 
     def set_step(self, step: int, num_steps: int) -> None:
         """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
@@ -237,12 +249,24 @@ def lora_layers(model: nn.Module) -> dict[str, Any]:
     }
 
 
+def saved_modules(model: nn.Module) -> list[ModulesToSaveWrapper]:
+    """Return the modules that are trained whole, each with its original."""
+    return [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+
+
 def with_saved_adapter(base: PreTrainedModel, folder: Path) -> PeftModel:
     """Return the base model with a plain adapter from its files, in the base's precision."""
     with warnings.catch_warnings():
         # That PEFT calls what transformers deprecates is nothing to tell a user.
         warnings.simplefilter("ignore", FutureWarning)
         return PeftModel.from_pretrained(base, str(folder), autocast_adapter_dtype=False)
+
+
+def _of_another_rank(model: nn.Module, spec: AdapterSpec) -> str:
+    """Return the layers to which PEFT gave another rank than the spec, as it does to experts."""
+    return ", ".join(
+        name for name, layer in lora_layers(model).items() if layer.r[ADAPTER] != spec.rank_of(name)
+    )
 
 
 @contextlib.contextmanager
@@ -265,6 +289,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def unloaded(peft_model: PeftModel) -> PreTrainedModel:
     """Return the base model without the adapter, as if PEFT had never seen it."""
+    for module in saved_modules(peft_model):
+        # Else PEFT leaves what was trained in the model.
+        module.set_adapter([])
     base: Any = peft_model.unload()
     if hasattr(base, "peft_config"):
         del base.peft_config
@@ -285,7 +312,8 @@ def refuse_quantised(base: PreTrainedModel, method: str) -> None:
 
 def _target_fault(config: DropLoraConfig, error: ValueError) -> InputError:
     """Return the fault of the file for what PEFT refuses to attach."""
-    targets = sorted(config.target_modules or ())
+    given = config.target_modules or ()
+    targets = [given] if isinstance(given, str) else sorted(given)
     message = " ".join(str(error).split())
     if "unsupported variant combination" in message:
         return _unprunable(targets)

@@ -98,14 +98,14 @@ def attach_and_count(base: PreTrainedModel, spec: AdapterSpec) -> Attached:
             weight.numel() for weight in adapted.model.parameters() if weight.requires_grad
         )
         # An output layer that is tied to the embedding is saved with it.
-        num_saved = sum(weight.numel() for weight in adapted.weights().values())
+        times = method.saved_rank if method.starts_from_base else 1
+        num_saved = sum(
+            weight.numel() * (times if ".lora_" in name else 1)
+            for name, weight in adapted.weights().items()
+        )
     finally:
         adapted.detach()
-    return Attached(
-        layers,
-        num_trained,
-        num_saved * (method.saved_rank if method.starts_from_base else 1),
-    )
+    return Attached(layers, num_trained, num_saved)
 
 
 def _shape_of_update(layer: LoraLayer) -> tuple[int, int]:

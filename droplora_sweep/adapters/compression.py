@@ -27,7 +27,7 @@ from droplora_sweep.records.layout import MODEL_CARD
 from .export import CONFIG_FILE, SETTINGS_FILE, WEIGHTS_FILE, json_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _FACTOR = re.compile(r"(?:base_model\.model\.)?(?P<layer>.+)\.lora_(?P<factor>[AB])\.weight")
 # Each makes the file's B and A something else than the factors of a linear layer's update.
@@ -81,7 +81,7 @@ class FactoredAdapter:
     Raises:
         InputError: It is no adapter (a full model), or its update is more than scaled factors of
             linear layers: DoRA, whose norm belongs to the weight with the untruncated update,
-            biases, embeddings, saved modules.
+            biases, embeddings. Modules that were trained whole stay as they are.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -126,9 +126,13 @@ class FactoredAdapter:
         """
         self.check_rank(rank)
         weights = {}
+        saved = _saved_modules(self._config)
         ranks = {layer.name: min(rank, layer.rank) for layer in self._layers}
         factors = {layer.name: layer.factors(ranks[layer.name]) for layer in self._layers}
         for name, tensor in self._weights.items():
+            if _is_of(saved, name):
+                weights[name] = tensor
+                continue
             layer, factor = _layer_and_factor(name)
             left, right = factors[layer]
             new = left if factor == "B" else right
@@ -170,6 +174,24 @@ class FactoredAdapter:
         return titled if titled != card else f"{card}\n{note}\n"
 
 
+def with_scaling(weights: bytes, config: Mapping[str, Any], alpha: float) -> bytes:
+    """Return an adapter's weights for a reader that scales every layer by alpha / its own rank.
+
+    Args:
+        weights: Content of ``adapter_model.safetensors``.
+        config: The adapter's PEFT configuration.
+        alpha: The alpha that the reader takes.
+    """
+    scaled = load(weights)
+    for name, tensor in scaled.items():
+        layer, factor = _layer_and_factor(name)
+        if factor == "B":
+            rank = tensor.shape[1]
+            own = _scaling(config, layer, rank) * rank / alpha
+            scaled[name] = (tensor.double() * own).to(tensor.dtype)
+    return save(scaled, metadata={"format": "pt"})
+
+
 def num_parameters(files: Mapping[str, bytes]) -> int:
     """Return how many numbers an adapter's weights are."""
     return sum(tensor.numel() for tensor in load(files[WEIGHTS_FILE]).values())
@@ -184,6 +206,8 @@ def _factor(config: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> l
             "got `use_dora: true`"
         )
     others = [name for name in _OTHER_UPDATES if config.get(name)]
+    saved = _saved_modules(config)
+    weights = {name: value for name, value in weights.items() if not _is_of(saved, name)}
     unknown = [name for name, value in weights.items() if not _is_factor(name, value)]
     if others or unknown:
         got = ", ".join([*others, *unknown[:3]]) + (", ..." if len(unknown) > 3 else "")
@@ -218,6 +242,17 @@ def _scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:
     patterns: Mapping[str, float] = config.get("alpha_pattern") or {}
     alpha: float = patterns.get(get_pattern_key(list(patterns), layer), config["lora_alpha"])
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
+def _saved_modules(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the modules that were trained whole."""
+    return list(config.get("modules_to_save") or ())
+
+
+def _is_of(modules: Sequence[str], name: str) -> bool:
+    """Return True for a weight of a module that was trained whole."""
+    module = name.rpartition(".")[0]
+    return any(module.endswith(saved) for saved in modules) and ".lora_" not in name
 
 
 def _is_factor(name: str, tensor: torch.Tensor) -> bool:

@@ -20,8 +20,8 @@ def has_vllm() -> bool:
 
 
 def saved_rank(adapter: AdapterSpec) -> int:
-    """Return the rank of the adapter's files: PiSSA and MiLoRA are saved at twice their rank."""
-    return adapter.rank * method_of(adapter.method).saved_rank
+    """Return the highest rank of the adapter's files: PiSSA and MiLoRA are saved at twice it."""
+    return adapter.max_rank * method_of(adapter.method).saved_rank
 
 
 def vllm_problem(
@@ -56,6 +56,8 @@ def vllm_problem(
         reason = "full fine-tuning changes the model that vLLM would have to load anew"
     elif adapter is not None and method_of(adapter.method).extra_tensors:
         reason = f"vLLM loads no adapter of method {adapter.method}"
+    elif adapter is not None and adapter.modules_to_save:
+        reason = "vLLM loads no adapter with whole modules (`adapter.modules_to_save`)"
     elif adapter is not None and saved_rank(adapter) > MAX_RANK:
         reason = f"vLLM takes ranks up to {MAX_RANK}, and the adapter is saved at "
         reason += f"{saved_rank(adapter)}"

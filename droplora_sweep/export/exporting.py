@@ -94,6 +94,12 @@ def refuse_without_form(trial: TrialRecord, form: Format) -> None:
             f"adapter of {', '.join(layers)}, got gguf"
         )
         raise InputError.of("--format", problem)
+    if form is Format.GGUF and trial.trial_spec.adapter.modules_to_save:
+        problem = (
+            f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
+            "not the whole modules of `adapter.modules_to_save`, got gguf"
+        )
+        raise InputError.of("--format", problem)
     if method.extra_tensors and form is Format.GGUF:
         problem = (
             f"must be adapter or merged for {trial.trial_id}: GGUF adapters hold A and B alone, "
@@ -147,17 +153,22 @@ def _of_embeddings(trial: TrialRecord) -> list[str]:
 def _for_gguf(files: Mapping[str, bytes]) -> Files:
     """Return weights and configuration with llama.cpp's scaling, alpha / rank of every layer.
 
-    rsLoRA's alpha / sqrt(rank) is written as the alpha that gives the same.
+    rsLoRA's alpha / sqrt(rank) is written as the alpha that gives the same. llama.cpp reads one
+    alpha and each layer's own rank; what a layer's scaling differs by goes into its B.
     """
     config: dict[str, Any] = json.loads(files[CONFIG_FILE])
-    assert not config.get("rank_pattern"), "a trial has one rank"
-    assert not config.get("alpha_pattern"), "a trial has one alpha"
+    weights = files[WEIGHTS_FILE]
+    common = config["lora_alpha"]
     if config.get("use_rslora"):
-        config["lora_alpha"] = config["lora_alpha"] * math.sqrt(config["r"])
-        config["use_rslora"] = False
+        common = config["lora_alpha"] * math.sqrt(config["r"])
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        from droplora_sweep.adapters.compression import with_scaling
+
+        weights = with_scaling(weights, config, common)
+    config |= {"lora_alpha": common, "use_rslora": False, "rank_pattern": {}, "alpha_pattern": {}}
     return {
         CONFIG_FILE: json_file(config),
-        WEIGHTS_FILE: files[WEIGHTS_FILE],
+        WEIGHTS_FILE: weights,
         SETTINGS_FILE: files[SETTINGS_FILE],
     }
 

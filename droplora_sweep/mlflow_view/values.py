@@ -9,6 +9,7 @@ from droplora_sweep.spec.fields import split_path
 from droplora_sweep.spec.methods import SETTINGS, method_of
 from droplora_sweep.spec.metric_names import SPLIT_PREFIXES, score_name
 from droplora_sweep.spec.task import CHAT_TEMPLATE
+from droplora_sweep.spec.targets import layers_text, read_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,7 +81,7 @@ def param_name(path: str) -> str:
 
 def trial_params(trial: TrialRecord) -> dict[str, str]:
     """Every field of the spec that is set and used, and what the search chose beyond (ratios)."""
-    params = {param_name(path): _text(value) for path, value in _used_fields(trial)}
+    params = {param_name(path): _param(path, value) for path, value in _used_fields(trial)}
     for path, value in trial.params.items():
         params.setdefault(param_name(path), _text(value))
     return params
@@ -328,6 +329,11 @@ def _used_fields(trial: TrialRecord) -> Iterator[tuple[str, Any]]:
         is_of_others = field.partition(".")[0] in SETTINGS - {method.settings}
         if not is_of_adapter or (method.has_rank and not is_of_others):
             yield path, value
+
+
+def _param(path: str, value: object) -> str:
+    """Return a field's value; layers in ranges, since a deep model has many."""
+    return _text(layers_text(read_layers(value)) if path == "adapter.layers" else value)
 
 
 def _text(value: object) -> str:

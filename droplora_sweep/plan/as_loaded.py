@@ -6,25 +6,29 @@ Used where tensor names do not tell the layers, since importing torch takes seco
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.spec import dotted, possible_values
-from droplora_sweep.spec.adapter import names
-from droplora_sweep.spec.fields import with_fields
+from droplora_sweep.spec.fields import get_field, with_fields
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
+    LAYERS,
     MASK,
     METHOD,
+    MODULE_RANKS,
+    MODULE_RATES,
     RANK,
     RATE,
+    TARGETS,
     combinations,
-    pruning_rates,
+    entries,
 )
+from droplora_sweep.spec.targets import ALL_LINEAR, is_chosen, names, read_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,10 +49,12 @@ def corners(sweep: SweepSpec, paths: Sequence[str]) -> Iterator[TrialSpec]:
 
 def adapter_corners(sweep: SweepSpec) -> Iterator[TrialSpec]:
     """Yield trials at the extremes of what decides how much is trained and saved."""
-    searched = [path for path in pruning_rates(sweep)[1:] if path in sweep.search.parameters]
+    mappings = (MODULE_RATES, MODULE_RANKS)
+    of_modules = [path for mapping in mappings for path in entries(mapping, sweep)]
+    searched = [path for path in of_modules if path in sweep.search.parameters]
     ends = {path: _ends(path, sweep) for path in searched}
-    for trial in corners(sweep, (METHOD, MASK, RANK, RATE)):
-        # A gate is a few numbers, so module rates need no combinations of their own.
+    for trial in corners(sweep, (METHOD, MASK, RANK, RATE, TARGETS, LAYERS)):
+        # All high and all low are the extremes, so modules need no combinations of their own.
         for end in (0, -1) if searched else (0,):
             yield with_fields(trial, {path: ends[path][end] for path in searched})
 
@@ -88,11 +94,25 @@ def is_recognised_by_names(sweep: SweepSpec, model: ModelSummary) -> bool:
         return False
     if not any(method_of(str(name)).has_rank for _, name in possible_values(METHOD, sweep)):
         return True
-    targets = sweep.adapter.target_modules
+    if sweep.adapter.modules_to_save:
+        # Weights that are shared show on the model alone.
+        return False
+    return all(
+        _is_recognised(read_targets(value), model) for _, value in possible_values(TARGETS, sweep)
+    )
+
+
+def _is_recognised(targets: tuple[str, ...] | str, model: ModelSummary) -> bool:
+    matched = matched_modules(model.shapes, targets)
+    if isinstance(targets, str) and targets != ALL_LINEAR:
+        modules = {name.rpartition(".")[0] for name in (*model.shapes, f"{_OUTPUT_LAYER}.weight")}
+        chosen = {module for module in modules if is_chosen(module, targets)}
+        # What is no linear layer is for PEFT to refuse.
+        return chosen <= matched.keys() and all(".layers." in name for name in matched)
     if unmatched := unmatched_targets(model.shapes, targets):
         # A tied output layer has no tensor; what else is missing, is missing in the model too.
         return not all(names(target, _OUTPUT_LAYER) for target in unmatched)
-    return all(".layers." in name for name in matched_modules(model.shapes, targets))
+    return all(".layers." in name for name in matched)
 
 
 def look_at_loaded(
@@ -132,7 +152,8 @@ def look_at_loaded(
             try:
                 attached.append(attach_and_count(model, trial.adapter))
             except InputError as error:
-                refused += [fault for fault in error.faults if fault not in refused]
+                faults_here = [_placed(fault, trial, sweep) for fault in error.faults]
+                refused += [fault for fault in faults_here if fault not in refused]
     if not refused and any(one.layers for one in attached):
         refused += _unmatched(sweep, model, stored)
     faults.extend(refused)
@@ -142,6 +163,14 @@ def look_at_loaded(
         num_embedded=num_embedded_tokens(model),
         context_tokens=context,
     )
+
+
+def _placed(fault: Fault, trial: TrialSpec, sweep: SweepSpec) -> Fault:
+    """Return the fault at the searched value that it is of, if it is of one."""
+    for place, value in possible_values(fault.field, sweep):
+        if value == get_field(trial, fault.field):
+            return replace(fault, field=dotted(place))
+    return fault
 
 
 def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
@@ -165,15 +194,19 @@ def _unmatched(sweep: SweepSpec, model: PreTrainedModel, stored: Iterable[str]) 
     """Refuse targets that name no layer, which PEFT leaves out silently if another one does."""
     modules = dict(model.named_modules())
     known = [*modules, *(name.removesuffix(".weight") for name in stored)]
-    targets = sweep.adapter.target_modules
-    unmatched = [one for one in targets if not any(names(one, module) for module in known)]
-    if unmatched:
+    for place, value in possible_values(TARGETS, sweep):
+        targets = read_targets(value)
+        if isinstance(targets, str):
+            continue
+        unmatched = [one for one in targets if not any(names(one, module) for module in known)]
+        if not unmatched:
+            continue
         linear = {name.rpartition(".")[2] for name, one in modules.items() if _is_linear(one)}
         problem = (
             f"must match linear layers of the model, got {', '.join(unmatched)}, which match none; "
             f"it has {', '.join(sorted(linear))}"
         )
-        yield Fault("", "adapter.target_modules", problem)
+        yield Fault("", dotted(place), problem)
 
 
 def _is_linear(module: object) -> bool:

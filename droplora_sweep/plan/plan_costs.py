@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec.fields import with_fields
-from droplora_sweep.spec.rules.composition import MASK, METHOD, RANK, RATE, combinations
+from droplora_sweep.spec.rules.composition import (
+    LAYERS,
+    MASK,
+    METHOD,
+    RANK,
+    RATE,
+    TARGETS,
+    combinations,
+)
 
 from .costs.memory import Memory, training_memory
 from .costs.work import GPUS, Gpu, gpu_hours, most_tokens, smallest_gpu, trial_flops
@@ -24,6 +32,8 @@ DECISIVE = (
     MASK,
     RANK,
     RATE,
+    TARGETS,
+    LAYERS,
     "adapter.dropout",
     "training.micro_batch_size",
     "training.max_sequence_tokens",

@@ -5,25 +5,37 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from droplora_sweep.adapters.sizes import matched_modules, unmatched_targets
+from droplora_sweep.adapters.sizes import adapted_layers, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging.grading import check_judge
 from droplora_sweep.models.resolving import special_token, tokens_beyond
 from droplora_sweep.models.token_counts import count_tokens
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
-from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.fidelity import MODEL_PATH, NUM_TRAIN
+from droplora_sweep.spec.fields import get_field, with_fields
+from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.spec.metric_names import MEAN, is_likelihood, subject_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
+    LAYERS,
     METHOD,
+    MODULE_ALPHAS,
+    MODULE_RANKS,
     MODULE_RATES,
     RANK,
+    TARGETS,
     combinations,
-    pruning_rates,
+    entries,
+)
+from droplora_sweep.spec.targets import (
+    layer_number,
+    longest_key,
+    names,
+    read_layers,
+    read_targets,
 )
 from droplora_sweep.training.schedule import num_steps
 
@@ -53,20 +65,48 @@ def check_adapter(
     if not any(method_of(str(name)).has_rank for _, name in possible_values(METHOD, sweep)):
         return []
     if layers is not None:
-        return [*_ranks(sweep, layers), *_module_pruning_rates(sweep, layers)] if layers else []
-    target_modules = sweep.adapter.target_modules
-    matched = matched_modules(model.shapes, target_modules)
+        return [*_of_layers(sweep, layers)] if layers else []
     faults = []
-    unmatched = unmatched_targets(model.shapes, target_modules)
-    if unmatched:
-        problem = (
-            f"must match linear layers of the model, got {', '.join(unmatched)}, which match "
-            f"none; it has {', '.join(_layer_names(model))}"
-        )
-        faults.append(Fault("", "adapter.target_modules", problem))
+    for place, value in possible_values(TARGETS, sweep):
+        unmatched = unmatched_targets(model.shapes, read_targets(value))
+        if unmatched:
+            problem = (
+                f"must match linear layers of the model, got {', '.join(unmatched)}, which match "
+                f"none; it has {', '.join(_layer_names(model))}"
+            )
+            faults.append(Fault("", dotted(place), problem))
+    matched: dict[str, tuple[int, int]] = {}
+    for fields in combinations((TARGETS, LAYERS), sweep):
+        found = adapted_layers(model.shapes, with_fields(sweep.trial, fields).adapter)
+        matched |= found
+        if not found and not faults:
+            problem = (
+                "must leave layers that match `adapter.target_modules`, got "
+                f"{shown(fields[LAYERS])} for {shown(fields[TARGETS])}"
+            )
+            faults.append(Fault("", LAYERS, problem))
     if matched:
-        faults += [*_ranks(sweep, matched), *_module_pruning_rates(sweep, matched)]
+        faults += _of_layers(sweep, matched)
     return faults
+
+
+def check_layer_numbers(sweep: SweepSpec, model: ModelSummary) -> Iterator[Fault]:
+    """Refuse numbers of layers that the model has not."""
+    numbers = [number for name in model.shapes if (number := layer_number(name)) is not None]
+    for place, value in possible_values(LAYERS, sweep):
+        layers = read_layers(value)
+        if isinstance(layers, tuple) and numbers and layers[-1] > max(numbers):
+            problem = (
+                f"must be numbers of the model's layers, 0 to {max(numbers)}, got {shown(value)}"
+            )
+            yield Fault("", dotted(place), problem)
+
+
+def _of_layers(sweep: SweepSpec, layers: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
+    yield from _ranks(sweep, layers)
+    yield from _module_ranks(sweep, layers)
+    for mapping in (MODULE_RATES, MODULE_RANKS, MODULE_ALPHAS):
+        yield from _keys(mapping, sweep, layers)
 
 
 def check_vocabulary(
@@ -319,7 +359,10 @@ def check_backend(sweep: SweepSpec) -> list[Fault]:
 
 def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
     """Refuse ranks above the smallest dimension of a weight with an adapter."""
-    layer = min(matched, key=lambda name: min(matched[name]))
+    common = [name for name in matched if longest_key(sweep.adapter.module_ranks, name) is None]
+    if not common:
+        return
+    layer = min(common, key=lambda name: min(matched[name]))
     largest = min(matched[layer])
     used = {
         fields[RANK]
@@ -328,26 +371,40 @@ def _ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator
     }
     for place, rank in possible_values(RANK, sweep):
         if is_number(rank) and rank > largest and rank in used:
-            num_out, num_in = matched[layer]
-            problem = (
-                f"must be at most {largest}, the smallest dimension of a layer with an adapter: "
-                f"the weight of {layer} is {num_out} x {num_in}, got {rank}"
-            )
-            yield Fault("", dotted(place), problem)
+            yield _too_high(dotted(place), rank, layer, matched[layer])
 
 
-def _module_pruning_rates(
-    sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]
+def _module_ranks(sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]) -> Iterator[Fault]:
+    for path in entries(MODULE_RANKS, sweep):
+        named = [name for name in matched if names(path.removeprefix(f"{MODULE_RANKS}."), name)]
+        for place, rank in possible_values(path, sweep):
+            low = [name for name in named if is_number(rank) and rank > min(matched[name])]
+            if low and is_number(rank):
+                yield _too_high(dotted(place), rank, low[0], matched[low[0]])
+
+
+def _too_high(field: str, rank: int | float, layer: str, shape: tuple[int, int]) -> Fault:
+    num_out, num_in = shape
+    problem = (
+        f"must be at most {min(shape)}, the smallest dimension of a layer with an adapter: "
+        f"the weight of {layer} is {num_out} x {num_in}, got {rank}"
+    )
+    return Fault("", field, problem)
+
+
+def _keys(
+    mapping: str, sweep: SweepSpec, matched: Mapping[str, tuple[int, int]]
 ) -> Iterator[Fault]:
-    for path in pruning_rates(sweep):
-        _, _, key = path.partition(f"{MODULE_RATES}.")
-        if key and not any(names(key, module) for module in matched):
+    """Refuse keys of a mapping by module that name no layer with an adapter."""
+    for path in entries(mapping, sweep):
+        key = path.removeprefix(f"{mapping}.")
+        if not any(names(key, module) for module in matched):
             known = dict.fromkeys(module.rpartition(".")[2] for module in matched)
             problem = (
                 f"must be under the name of a layer with an adapter, got {key!r}; those are "
                 f"{', '.join(known)}"
             )
-            is_default = key in sweep.adapter.module_pruning_rates
+            is_default = get_field(sweep.trial, path) is not None
             yield Fault("", path if is_default else f"search.parameters.{path}", problem)
 
 

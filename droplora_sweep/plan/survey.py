@@ -38,6 +38,7 @@ from .requirements import (
     check_fidelity,
     check_judged,
     check_lengths,
+    check_layer_numbers,
     check_references,
     check_sampler_class,
     check_sampling,
@@ -245,6 +246,10 @@ def _check_model(
     """Check a model against what is trained of it and read by it; how transformers builds it."""
     as_loaded = None
     context, layers = model.context_tokens, None
+    if wrong := list(check_layer_numbers(spec, model)):
+        # An adapter of these layers cannot be attached.
+        faults += wrong
+        return None
     if model.path is not None and not is_recognised_by_names(spec, model):
         as_loaded = look_at_loaded(spec, model.path, model.shapes, faults)
         if as_loaded is not None:

@@ -36,7 +36,15 @@ if TYPE_CHECKING:
     from .runs import Identity
 
 
-SAME_SHAPES = ("rank", "alpha", "target_modules")
+SAME_SHAPES = (
+    "rank",
+    "alpha",
+    "target_modules",
+    "layers",
+    "module_ranks",
+    "module_alphas",
+    "modules_to_save",
+)
 """With another alpha the same numbers would be another update."""
 
 

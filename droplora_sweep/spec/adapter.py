@@ -12,6 +12,14 @@ from droplora_sweep.plugins import PluginError
 
 from .base import Count, Positive, SpecModel, broken_rule
 from .methods import SETTINGS, find_method, method_names, method_of
+from .targets import (
+    ALL_LAYERS,
+    is_chosen,
+    is_within,
+    longest_key,
+    read_layers,
+    read_targets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +55,18 @@ def _list_methods(schema: dict[str, Any]) -> None:
 
 MethodName = Annotated[str, BeforeValidator(_known), Field(json_schema_extra=_list_methods)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Targets = Annotated[
+    tuple[str, ...] | str,
+    BeforeValidator(
+        read_targets, json_schema_input_type=Annotated[list[str], Field(min_length=1)] | str
+    ),
+]
+Layers = Annotated[
+    tuple[int, ...] | str,
+    BeforeValidator(
+        read_layers, json_schema_input_type=Annotated[list[int], Field(min_length=1)] | int | str
+    ),
+]
 
 
 class LoraDropSpec(SpecModel):
@@ -92,10 +112,21 @@ class AdapterSpec(SpecModel):
     """Divide what is kept by 1 - pruning_rate (inverted dropout), as the released code does."""
     dropout: Rate = 0.05
     """Dropout on the adapter's input, as in LoRA."""
-    target_modules: tuple[str, ...] = Field(
-        default=("q_proj", "k_proj", "v_proj", "up_proj", "down_proj"), min_length=1, strict=False
-    )
-    """Names of the linear layers that get an adapter: full names or their last parts."""
+    target_modules: Targets = ("q_proj", "k_proj", "v_proj", "up_proj", "down_proj")
+    """Linear layers that get an adapter: a list of full names or their last parts; ``all-linear``,
+    all but the output layer; or a regular expression that a full name has to match, of linear
+    layers alone."""
+    layers: Layers = ALL_LAYERS
+    """Layers of the stack that are adapted, of those targets: ``all``, or their numbers from 0 on,
+    as ``[0, 1]`` or ``0-7``. A target that is named in full is adapted in any case, as in PEFT."""
+    module_ranks: dict[str, Count] = Field(default_factory=dict)
+    """Rank by target module, instead of ``rank``; keys as in ``module_pruning_rates``."""
+    module_alphas: dict[str, Positive] = Field(default_factory=dict)
+    """Alpha by target module; keys as in ``module_pruning_rates``. Elsewhere alpha / rank is that
+    of ``alpha`` and ``rank`` in every layer, whatever its rank."""
+    modules_to_save: tuple[str, ...] = Field(default=(), strict=False)
+    """Modules that are trained whole beside the adapter and saved with it, e.g. ``lm_head``: full
+    names or their last parts. None of them gets an adapter, or shares its weight."""
     lora_drop: LoraDropSpec = LoraDropSpec()
     """Used by ``method: lora_drop`` alone."""
 
@@ -113,6 +144,42 @@ class AdapterSpec(SpecModel):
         (0.0, 0.5)
         """
         return rate_of(module, self.module_pruning_rates, self.pruning_rate)
+
+    def is_target(self, module: str) -> bool:
+        """Return True where a layer, if it is linear, gets an adapter.
+
+        >>> AdapterSpec(layers="8-11").is_target("model.layers.7.self_attn.q_proj")
+        False
+        """
+        return is_chosen(module, self.target_modules, self.layers) and not self.is_saved(module)
+
+    def is_saved(self, module: str) -> bool:
+        """Return True where a module is trained whole, or is part of one that is."""
+        return any(is_within(name, module) for name in self.modules_to_save)
+
+    def rank_of(self, module: str) -> int:
+        """Return the rank of one layer, by the longest key that names it."""
+        key = longest_key(self.module_ranks, module)
+        return self.rank if key is None else self.module_ranks[key]
+
+    def alpha_of(self, module: str) -> float:
+        """Return the alpha of one layer, by the longest key that names it, else by its rank.
+
+        >>> spec = AdapterSpec(rank=32, alpha=64, module_ranks={"q_proj": 8})
+        >>> spec.alpha_of("layers.0.q_proj"), spec.alpha_of("layers.0.v_proj")
+        (16.0, 64.0)
+        """
+        key = longest_key(self.module_alphas, module)
+        if key is not None:
+            return self.module_alphas[key]
+        alpha = self.with_alpha().alpha
+        assert alpha is not None, "with_alpha gives one"
+        return alpha * self.rank_of(module) / self.rank
+
+    @property
+    def max_rank(self) -> int:
+        """The highest rank that a layer may have."""
+        return max(self.rank, *self.module_ranks.values()) if self.module_ranks else self.rank
 
     def with_alpha(self) -> AdapterSpec:
         """The same adapter with a number for alpha.
@@ -148,10 +215,5 @@ def paper_alpha(method: str, rank: int | float) -> float:
 
 def rate_of(module: str, rates: Mapping[str, float], default: float) -> float:
     """The rate of the longest key that names the layer, else the default."""
-    naming = [key for key in rates if names(key, module)]
-    return rates[max(naming, key=len)] if naming else default
-
-
-def names(name: str, module: str) -> bool:
-    """PEFT's rule: a layer is named by its full name, or by its last part or parts."""
-    return module == name or module.endswith(f".{name}")
+    key = longest_key(rates, module)
+    return default if key is None else rates[key]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from .targets import field_text
 from .trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -128,11 +129,15 @@ def is_searchable(path: str) -> bool:
 
 
 def get_field(trial: TrialSpec, path: str) -> Scalar | None:
-    """The value at a dotted path, e.g. ``adapter.rank``; None for an entry that is not there."""
+    """The value at a dotted path, e.g. ``adapter.rank``; None for an entry that is not there.
+
+    A list that can be searched is one text (see `targets`).
+    """
     value: Any = trial
     for name in split_path(path):
         value = value.get(name) if isinstance(value, dict) else getattr(value, name)
-    return value
+    found: Scalar | None = field_text(path, value)
+    return found
 
 
 def with_fields(trial: TrialSpec, values: Mapping[str, Scalar | None]) -> TrialSpec:

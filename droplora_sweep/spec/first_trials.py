@@ -43,16 +43,22 @@ rescaling, weight decay and seed are the released code's.
 """
 
 METHOD = "adapter.method"
+COMMON: Mapping[str, str] = {
+    "adapter.module_pruning_rates": RATE,
+    "adapter.module_ranks": "adapter.rank",
+    "adapter.module_alphas": "adapter.alpha",
+}
+"""The field that every layer has which no entry of a mapping names."""
 
 
 def baselines(sweep: SweepSpec) -> tuple[dict[str, Scalar], ...]:
     """Raw values of the trials to run first: the paper's setting, and the same without pruning.
 
     Every value of ``PAPER`` is brought to the nearest member of its domain, and so is the trial's
-    default of a parameter the paper does not name; a module's own pruning rate is what the pruning
-    rate is. Alpha follows the rank that was found, as in Table 7. The second has pruning rate 0, or
-    method ``lora`` where the domain of the pruning rate has no 0; it is left out where neither is
-    searched, or where it equals the first.
+    default of a parameter the paper does not name; a module's own pruning rate, rank and alpha are
+    those of all. Alpha follows the rank that was found, as in Table 7. The second has pruning rate
+    0, or method ``lora`` where the domain of the pruning rate has no 0; it is left out where
+    neither is searched, or where it equals the first.
 
     Of a comparison each variant has its own: the paper's setting with the variant's values, where
     nothing but DropLoRA is pruned.
@@ -107,4 +113,5 @@ def _target(path: str, setting: Mapping[str, Scalar], sweep: SweepSpec) -> Scala
     """Return the setting's value of a parameter, else the trial's default."""
     if path in setting:
         return setting[path]
-    return setting[RATE] if mapping_of(path) else get_field(sweep.trial, path)
+    mapping = mapping_of(path)
+    return setting[COMMON[mapping]] if mapping else get_field(sweep.trial, path)

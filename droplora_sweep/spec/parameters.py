@@ -33,12 +33,13 @@ def _shown(value: object) -> str:
     return "null" if value is None else repr(value)
 
 
-ScalarValue = Annotated[Scalar, BeforeValidator(_scalar)]
+Listed = list[int | str]
+ScalarValue = Annotated[Scalar, BeforeValidator(_scalar, json_schema_input_type=Scalar | Listed)]
 NumberValue = Annotated[Number, BeforeValidator(_number)]
 Condition = Annotated[
     tuple[ScalarValue, ...],
     Field(strict=False, min_length=1),
-    BeforeValidator(_listed, json_schema_input_type=Scalar | list[Scalar]),
+    BeforeValidator(_listed, json_schema_input_type=Scalar | list[Scalar | Listed]),
 ]
 
 
@@ -60,7 +61,7 @@ class Choice(Domain):
     """A list of values, in no order that the search makes use of."""
 
     values: tuple[ScalarValue, ...] = Field(strict=False)
-    """The values to choose from."""
+    """The values to choose from; of ``adapter.target_modules`` and ``adapter.layers`` lists too."""
 
     @model_validator(mode="after")
     def _values_differ(self) -> Choice:

@@ -21,6 +21,7 @@ from .base import Count, PathText, Positive, Scalar, SpecModel, as_kind, broken_
 from .fidelity import FidelitySpec
 from .locations import TrackingUri, local_folder
 from .parameters import Parameter
+from .targets import with_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -450,7 +451,9 @@ class SearchSpec(SpecModel):
     """Searched fields whose values are variants to be compared fairly, e.g. ``adapter.method``:
     each variant has as many trials, begins with the paper's setting, and is proposed by its own
     trials alone. Needs ``stopping: {kind: none}``."""
-    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    parameters: Annotated[dict[str, Parameter], BeforeValidator(with_texts)] = Field(
+        default_factory=dict
+    )
     """Domain of each searched field, by the field's dotted path."""
 
     @model_validator(mode="after")

@@ -83,7 +83,7 @@ class TrainingSpec(SpecModel):
 
 
 LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
-    AdapterSpec: (),
+    AdapterSpec: ("layers", "module_ranks", "module_alphas", "modules_to_save"),
     TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio"),
 }
 """Fields that sections were given after their trials had been recorded and fingerprinted."""

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 KNOWN_FIELDS = (
     "method, rank, alpha, pruning_rate, module_pruning_rates, pruning_schedule, mask, rescale, "
-    "dropout, target_modules, lora_drop"
+    "dropout, target_modules, layers, module_ranks, module_alphas, modules_to_save, lora_drop"
 )
 NAME_RULE = (
     "must be 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit, got"

@@ -190,6 +190,44 @@ def test_a_rank_above_a_layers_is_refused_also_where_weights_are_transposed(look
     )
 
 
+def test_what_an_expression_or_a_name_must_not_choose(look: Look) -> None:
+    """Norms and embeddings, a module that is not there, a weight that two layers share."""
+    norms = {"target_modules": ".*(q_proj|[.]norm)"}
+    assert refusal(look, small_llama(tie_word_embeddings=True), adapter=norms) == (
+        "adapter.target_modules: must match linear layers alone, got '.*(q_proj|[.]norm)', which "
+        "matches model.norm too"
+    )
+    given = {"search": {"parameters": {"adapter.target_modules": {"values": ["q_proj", ".*"]}}}}
+    assert refusal(look, small_llama(tie_word_embeddings=True), **given).startswith(
+        "search.parameters.adapter.target_modules.values[1]: must match linear layers alone, got "
+        "'.*', which matches model.embed_tokens, "
+    )
+    unknown = {"modules_to_save": ["score"]}
+    assert refusal(look, small_llama(tie_word_embeddings=True), adapter=unknown) == (
+        "adapter.modules_to_save: must name modules of the model, got score"
+    )
+    shared = {"modules_to_save": ["lm_head"]}
+    assert refusal(look, small_llama(tie_word_embeddings=True), adapter=shared) == (
+        "adapter.modules_to_save: must leave out lm_head, which shares its weight with "
+        "model.embed_tokens.weight"
+    )
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_what_is_chosen_is_counted(look: Look, name: str) -> None:
+    adapter = {
+        "rank": 4,
+        "target_modules": "all-linear",
+        "layers": [1],
+        "modules_to_save": ["lm_head"] if name == "llama" else ["ln_f"],
+    }
+    found = look(make(name), adapter=adapter)
+    plan = make_plan(found, NODES)
+    attached = attach(make(name), AdapterSpec(**adapter), 1)
+    assert plan.saved is not None
+    assert plan.saved.num_trainable_parameters == (attached.num_trainable,) * 2
+
+
 def test_embeddings_cannot_be_pruned(look: Look) -> None:
     adapter = {"pruning_rate": 0.5, "target_modules": ["embed_tokens"]}
     assert refusal(look, small_llama(), adapter=adapter) == (

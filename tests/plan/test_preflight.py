@@ -104,6 +104,70 @@ def test_targets_that_match_no_layer(tmp_path: Path) -> None:
     )
 
 
+EXPRESSION = r".*\.w[123]"
+BAD_CHOICES: dict[str, tuple[dict[str, Any], str]] = {
+    "expression_of_nothing": (
+        {"adapter": {"target_modules": EXPRESSION}},
+        f"s.yaml:3: adapter.target_modules: must match linear layers of the model, got "
+        f"{EXPRESSION}, which match none; it has ",
+    ),
+    "searched_list_of_nothing": (
+        {"search": searching(target_modules={"values": ["all-linear", ["q_proj", "c_attn"]]})},
+        "s.yaml:7: search.parameters.adapter.target_modules.values[1]: must match linear layers of "
+        "the model, got c_attn, which match none; it has ",
+    ),
+    "layer_beyond_the_last": (
+        {"adapter": {"layers": "2-9"}},
+        "s.yaml:3: adapter.layers: must be numbers of the model's layers, 0 to 3, got '2-9'",
+    ),
+    "searched_layer_beyond_the_last": (
+        {"search": searching(layers={"values": ["all", [0, 4]]})},
+        "s.yaml:7: search.parameters.adapter.layers.values[1]: must be numbers of the model's "
+        "layers, 0 to 3, got '0, 4'",
+    ),
+    "layers_without_a_target": (
+        {"adapter": {"target_modules": r".*layers\.0\.mlp.*", "layers": [1]}},
+        "s.yaml:4: adapter.layers: must leave layers that match `adapter.target_modules`, got '1' "
+        "for '.*layers",
+    ),
+    "rank_of_no_target": (
+        {"adapter": {"module_ranks": {"o_proj": 4}}},
+        "s.yaml:4: adapter.module_ranks.o_proj: must be under the name of a layer with an adapter, "
+        f"got 'o_proj'; {LAYERS}",
+    ),
+    "alpha_of_no_target": (
+        {"adapter": {"module_alphas": {"o_proj": 4.0}}},
+        "s.yaml:4: adapter.module_alphas.o_proj: must be under the name of a layer with an "
+        f"adapter, got 'o_proj'; {LAYERS}",
+    ),
+    "rank_above_a_modules": (
+        {"adapter": {"module_ranks": {"q_proj": 129}}},
+        "s.yaml:4: adapter.module_ranks.q_proj: must be at most 128, the smallest dimension of a "
+        "layer with an adapter: the weight of model.layers.0.self_attn.q_proj is 128 x 128, got "
+        "129",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CHOICES)
+def test_a_choice_of_layers_that_the_model_has_not(tmp_path: Path, name: str) -> None:
+    sections, expected = BAD_CHOICES[name]
+    [fault] = refusal(tmp_path, **sections)
+    assert fault.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"target_modules": "all-linear", "layers": "1-2"},
+        {"target_modules": r".*\.(q|v)_proj", "module_ranks": {"layers.3.self_attn.q_proj": 4}},
+    ],
+    ids=str,
+)
+def test_a_choice_of_layers_that_the_model_has(tmp_path: Path, adapter: dict[str, Any]) -> None:
+    assert refusal(tmp_path, adapter={"rank": 4, **adapter}) == []
+
+
 def test_a_lora_drop_trial_that_is_too_short(tmp_path: Path) -> None:
     short = {"num_train": 4, "benchmarks": ["builtin_choice"]}
     training = {"epochs": 2, "global_batch_size": 8}

@@ -101,8 +101,8 @@ PARAMETER_FAULTS = {
         "s.yaml:4: search.parameters.adapter: is not a field of a trial that holds one value",
     ),
     "list_as_field": (
-        searching("adapter.target_modules", "      values: [q_proj]"),
-        "s.yaml:4: search.parameters.adapter.target_modules: "
+        searching("adapter.modules_to_save", "      values: [lm_head]"),
+        "s.yaml:4: search.parameters.adapter.modules_to_save: "
         "is not a field of a trial that holds one value",
     ),
     "shared_field": (

@@ -105,7 +105,16 @@ class Decomposed(PeftAdapted):
     def config_dict(self) -> dict[str, Any]:
         """Return the configuration of a plain LoRA of twice the rank, at the same scaling."""
         config = super().config_dict()
-        return {**config, "r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"]}
+        patterns = {
+            name: {layer: 2 * value for layer, value in config[name].items()}
+            for name in ("rank_pattern", "alpha_pattern")
+        }
+        return {
+            **config,
+            "r": 2 * config["r"],
+            "lora_alpha": 2 * config["lora_alpha"],
+            **patterns,
+        }
 
     def weights(self) -> Mapping[str, torch.Tensor]:
         """Return ``[B, -B0]`` and ``[A; A0]``: the difference to the original base model."""
@@ -113,6 +122,8 @@ class Decomposed(PeftAdapted):
         for name, tensor in super().weights().items():
             if name not in self._start:
                 # PEFT adds the weight of an output layer, which is W_res here.
+                if ".base_layer." not in name:
+                    converted[name] = tensor
                 continue
             start = self._start[name].to(tensor.device)
             is_A = "lora_A" in name

@@ -21,11 +21,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from droplora_sweep.adapters.adapted import ADAPTER, PeftAdapted, lora_layers, seeded
+from droplora_sweep.adapters.adapted import (
+    ADAPTER,
+    PeftAdapted,
+    lora_layers,
+    saved_modules,
+    seeded,
+)
 from droplora_sweep.errors import TrialError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from transformers import PreTrainedModel
 
@@ -35,19 +41,22 @@ MIN_SAMPLING_STEPS = 2
 """The first warmup step has a learning rate of 0, which leaves every output at 0."""
 
 
-def kept_layers(outputs: Mapping[str, float], threshold: float) -> set[str]:
+def kept_layers(
+    outputs: Mapping[str, float], threshold: float, kind_of: Callable[[str], str] | None = None
+) -> set[str]:
     """Choose the layers that keep an adapter of their own.
 
     Args:
-        outputs: Mean squared LoRA output of each layer; the last part of its name is its kind.
+        outputs: Mean squared LoRA output of each layer.
         threshold: Share of a kind's sum that the fewest kept layers reach together.
+        kind_of: Returns a layer's kind; None for the last part of its name.
 
     Returns:
         Their names; a layer that would share with no other is kept too.
     """
     kinds: dict[str, list[str]] = defaultdict(list)
     for name in outputs:
-        kinds[_kind(name)].append(name)
+        kinds[(kind_of or _kind)(name)].append(name)
     kept: set[str] = set()
     for names in kinds.values():
         total = math.fsum(outputs[name] for name in names)
@@ -148,7 +157,7 @@ class LoraDrop(PeftAdapted):
 
         The shared adapters start afresh.
         """
-        kept = kept_layers(outputs, self._settings.threshold)
+        kept = kept_layers(outputs, self._settings.threshold, self._kind)
         shared: dict[str, tuple[nn.Linear, nn.Linear]] = {}
         for name, layer in self._layers.items():
             A, B = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]
@@ -157,10 +166,14 @@ class LoraDrop(PeftAdapted):
                 A.weight = nn.Parameter(A.weight.detach().clone())
                 B.weight = nn.Parameter(B.weight.detach().clone())
                 continue
-            kind = _kind(name)
+            kind = self._kind(name)
             if kind not in shared:
                 shared[kind] = self._fresh(kind, A, B)
             layer.lora_A[ADAPTER], layer.lora_B[ADAPTER] = shared[kind]
+        for wrapper in saved_modules(self.peft_model):
+            for module in wrapper.modules_to_save[ADAPTER].modules():
+                for own, weight in list(module.named_parameters(recurse=False)):
+                    setattr(module, own, nn.Parameter(weight.detach().clone()))
         self._facts = {
             "lora_drop": {
                 "kept_layers": sorted(kept),
@@ -169,6 +182,16 @@ class LoraDrop(PeftAdapted):
                 "num_trainable_parameters": self.num_trainable,
             }
         }
+
+    def _kind(self, name: str) -> str:
+        """Return the kind of a layer: of one name, and where they have their own, rank and alpha.
+
+        Layers of one kind can share an adapter.
+        """
+        layer, config = self._layers[name], self.peft_model.peft_config[ADAPTER]
+        own = (layer.r[ADAPTER], layer.lora_alpha[ADAPTER])
+        common = (config.r, config.lora_alpha)
+        return _kind(name) if own == common else f"{_kind(name)} {own[0]} {own[1]:g}"
 
     def _fresh(self, kind: str, A: nn.Linear, B: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
         """A and B as LoRA starts: Kaiming-uniform and zero."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from droplora_sweep.spec.adapter import names
 from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
@@ -37,11 +36,13 @@ class Kept:
     """Bytes that autograd keeps per token.
 
     Attributes:
-        per_layer: Bytes of one decoder layer.
+        all_layers: Bytes of all decoder layers.
+        per_layer: Bytes of the decoder layer that keeps most.
         layer_input: Bytes of a layer's input, which alone is kept with gradient checkpointing.
         last_norm: Bytes of the norm before the output layer.
     """
 
+    all_layers: int
     per_layer: int
     layer_input: int
     last_norm: int
@@ -60,25 +61,42 @@ def kept_per_token(
     """
     is_full = not method_of(adapter.method).has_rank
     width, b = dimensions.width, number_bytes
-    norm = FP32_BYTES * width + (b * width if is_full else 0)
+    norm = FP32_BYTES * width + (b * width if is_full or adapter.modules_to_save else 0)
     attention = 2 * b * (dimensions.query_width + dimensions.kv_width)
     attention += FP32_BYTES * dimensions.num_heads
     mlp = 3 * b * dimensions.mlp_width
-    layers = _linear_layers(dimensions)
-    inputs, adapters = 0, 0
+    trained = [
+        _trained_bytes(_linear_layers(dimensions, number), adapter, b, on_gpu=on_gpu)
+        for number in range(dimensions.num_layers)
+    ]
+    if not is_full and not adapter.modules_to_save:
+        # Nothing is kept before the first layer that is trained: no gradient goes there.
+        while len(trained) > 1 and not trained[0]:
+            del trained[0]
+    layers = [2 * norm + attention + mlp + own for own in trained]
+    return Kept(
+        all_layers=sum(layers),
+        per_layer=max(layers),
+        layer_input=b * width,
+        last_norm=norm + (b * width if adapter.modules_to_save else 0),
+    )
+
+
+def _trained_bytes(
+    layers: Mapping[str, _Linear], adapter: AdapterSpec, b: int, *, on_gpu: bool
+) -> int:
+    """Return the bytes that the adapters of one decoder layer, or its trained weights, keep."""
+    is_full = not method_of(adapter.method).has_rank
+    total = 0
     for fed, members in _SHARING.items():
         trained = [
-            layers[name] for name in members if is_full or _is_target(layers[name].path, adapter)
+            layers[name] for name in members if is_full or adapter.is_target(layers[name].path)
         ]
         if trained:
-            inputs += _input_bytes(trained, adapter, b, on_gpu=on_gpu, is_kept=fed in _KEPT)
+            total += _input_bytes(trained, adapter, b, on_gpu=on_gpu, is_kept=fed in _KEPT)
         if not is_full:
-            adapters += sum(_adapter_bytes(layer, adapter, b) for layer in trained)
-    return Kept(
-        per_layer=2 * norm + attention + mlp + inputs + adapters,
-        layer_input=b * width,
-        last_norm=norm,
-    )
+            total += sum(_adapter_bytes(layer, adapter, b) for layer in trained)
+    return total
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ _KEPT = ("attention output",)
 """Tensors that attention keeps itself."""
 
 
-def _linear_layers(dimensions: Dimensions) -> dict[str, _Linear]:
+def _linear_layers(dimensions: Dimensions, number: int) -> dict[str, _Linear]:
     width, mlp = dimensions.width, dimensions.mlp_width
     query, kv = dimensions.query_width, dimensions.kv_width
     sizes = {
@@ -113,13 +131,9 @@ def _linear_layers(dimensions: Dimensions) -> dict[str, _Linear]:
         "mlp.down_proj": (mlp, width),
     }
     return {
-        path.rpartition(".")[2]: _Linear(f"model.layers.0.{path}", *size)
+        path.rpartition(".")[2]: _Linear(f"model.layers.{number}.{path}", *size)
         for path, size in sizes.items()
     }
-
-
-def _is_target(path: str, adapter: AdapterSpec) -> bool:
-    return any(names(target, path) for target in adapter.target_modules)
 
 
 def _input_bytes(
@@ -133,5 +147,6 @@ def _input_bytes(
 
 
 def _adapter_bytes(layer: _Linear, adapter: AdapterSpec, b: int) -> int:
-    hidden = (b + (1 if adapter.pruning_rate_of(layer.path) else 0)) * adapter.rank
+    is_pruned = adapter.pruning_rate_of(layer.path) > 0
+    hidden = (b + (1 if is_pruned else 0)) * adapter.rank_of(layer.path)
     return hidden + method_of(adapter.method).num_kept_per_output * b * layer.num_out

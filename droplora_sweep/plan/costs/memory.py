@@ -160,10 +160,9 @@ def activation_bytes(dimensions: Dimensions, trial: TrialSpec, *, on_gpu: bool =
     training = trial.training
     b = NUMBER_BYTES[trial.model.dtype]
     kept = kept_per_token(dimensions, trial.adapter, b, on_gpu=on_gpu)
-    num_layers = dimensions.num_layers
-    per_token = num_layers * kept.per_layer
+    per_token = kept.all_layers
     if training.gradient_checkpointing:
-        per_token = num_layers * kept.layer_input + kept.per_layer
+        per_token = dimensions.num_layers * kept.layer_input + kept.per_layer
     num_tokens = training.micro_batch_size * _padded(training.max_sequence_tokens)
     return num_tokens * (per_token + kept.last_norm)
 

@@ -28,6 +28,10 @@ MASK = "adapter.mask"
 RANK = "adapter.rank"
 RATE = "adapter.pruning_rate"
 MODULE_RATES = "adapter.module_pruning_rates"
+MODULE_RANKS = "adapter.module_ranks"
+MODULE_ALPHAS = "adapter.module_alphas"
+TARGETS = "adapter.target_modules"
+LAYERS = "adapter.layers"
 LORA_PLUS = "training.lora_plus_ratio"
 
 
@@ -50,9 +54,15 @@ def combinations(paths: Sequence[str], sweep: SweepSpec) -> Iterator[dict[str, S
 
 def pruning_rates(sweep: SweepSpec) -> tuple[str, ...]:
     """Dotted path of every pruning rate of a trial: the common one, and those of modules."""
-    given = [f"{MODULE_RATES}.{key}" for key in sweep.adapter.module_pruning_rates]
-    searched = [path for path in sweep.search.parameters if mapping_of(path) == MODULE_RATES]
-    return (RATE, *dict.fromkeys((*given, *searched)))
+    return (RATE, *entries(MODULE_RATES, sweep))
+
+
+def entries(mapping: str, sweep: SweepSpec) -> tuple[str, ...]:
+    """Dotted path of every entry of a mapping of a trial, given or searched."""
+    _, _, name = mapping.partition(".")
+    given = [f"{mapping}.{key}" for key in getattr(sweep.adapter, name)]
+    searched = [path for path in sweep.search.parameters if mapping_of(path) == mapping]
+    return tuple(dict.fromkeys((*given, *searched)))
 
 
 def find_impossible_combinations(sweep: SweepSpec) -> Iterator[Finding]:

@@ -47,6 +47,8 @@ ADAPTERS = {
     "dora, token, dropout": {"method": "dora", "pruning_rate": 0.5, "dropout": 0.1},
     "q and v": {"target_modules": ("q_proj", "v_proj")},
     "all linear": {"target_modules": ALL_LINEAR},
+    "last layers": {"target_modules": "all-linear", "layers": "1"},
+    "other ranks": {"module_ranks": {"q_proj": 4, "layers.1.mlp.up_proj": 32}},
     "full": {"method": "full"},
 }
 BYTES = {torch.float32: 4, torch.bfloat16: 2}
@@ -57,6 +59,7 @@ QUICK = (
     ("grouped queries", "dropout", torch.bfloat16),
     ("grouped queries", "dora", torch.float32),
     ("built in", "full", torch.bfloat16),
+    ("built in", "last layers", torch.float32),
 )
 SLOW = tuple(case for case in itertools.product(SHAPES, ADAPTERS, BYTES) if case not in QUICK)
 
@@ -86,8 +89,8 @@ def test_what_autograd_keeps_is_counted(shape: str, adapter: str, dtype: torch.d
     assert dimensions is not None
     kept = kept_per_token(dimensions, spec, BYTES[dtype], on_gpu=False)
     log_probabilities = NUM_SEQUENCES * NUM_KEPT * config.vocab_size * 4
-    layers = dimensions.num_layers * kept.per_layer + kept.last_norm
-    counted = NUM_SEQUENCES * NUM_TOKENS * layers + log_probabilities
+    per_token = kept.all_layers + kept.last_norm
+    counted = NUM_SEQUENCES * NUM_TOKENS * per_token + log_probabilities
 
     ratio = counted / kept_bytes(adapted.model, forward)
     assert 1 / FACTOR < ratio < FACTOR

@@ -39,7 +39,16 @@ HEAVY = {
     "torch",
     "transformers",
 }
-SLOW = HEAVY | {"datasets", "huggingface_hub", "jinja2", "optuna", "pyarrow", "safetensors", "vllm"}
+SLOW = HEAVY | {
+    "bitsandbytes",
+    "datasets",
+    "huggingface_hub",
+    "jinja2",
+    "optuna",
+    "pyarrow",
+    "safetensors",
+    "vllm",
+}
 """Libraries that an import inside a function may keep away: they take time, or may be missing."""
 
 SPACE = str(ROOT / "search_spaces" / "quickstart.yaml")

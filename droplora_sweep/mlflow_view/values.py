@@ -8,8 +8,8 @@ from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.spec.fields import split_path
 from droplora_sweep.spec.methods import SETTINGS, method_of
 from droplora_sweep.spec.metric_names import SPLIT_PREFIXES, score_name
-from droplora_sweep.spec.task import CHAT_TEMPLATE
 from droplora_sweep.spec.targets import layers_text, read_layers
+from droplora_sweep.spec.task import CHAT_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -301,7 +301,7 @@ def trials_table(trials: Iterable[TrialRecord]) -> dict[str, list[Any]]:
             trial.stage.value,
             trial.arm,
             # Where the search chose a ratio, the trial's own value is what readers expect.
-            *(fields.get(name, trial.params.get(name)) for name in params),
+            *(_shown(trial, name, fields.get(name, trial.params.get(name))) for name in params),
             *(_finite(trial.metrics.get(name)) for name in metrics),
             trial.state.value,
             _seconds(trial),
@@ -328,7 +328,12 @@ def _used_fields(trial: TrialRecord) -> Iterator[tuple[str, Any]]:
         is_of_adapter = section == "adapter" and field != "method"
         is_of_others = field.partition(".")[0] in SETTINGS - {method.settings}
         if not is_of_adapter or (method.has_rank and not is_of_others):
-            yield path, value
+            yield path, _shown(trial, path, value)
+
+
+def _shown(trial: TrialRecord, path: str, value: Any) -> Any:
+    """Return the value of a field; of a list that was searched its text, which charts can use."""
+    return trial.params.get(path, value) if isinstance(value, list) else value
 
 
 def _param(path: str, value: object) -> str:

@@ -38,6 +38,7 @@ DECISIVE = (
     "training.micro_batch_size",
     "training.max_sequence_tokens",
     "training.gradient_checkpointing",
+    "training.optimizer",
     "training.epochs",
     "training.global_batch_size",
     "evaluation.batch_size",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import adapted_layers, unmatched_targets
@@ -37,6 +38,7 @@ from droplora_sweep.spec.targets import (
     read_layers,
     read_targets,
 )
+from droplora_sweep.spec.trial import QUANTIZER
 from droplora_sweep.training.schedule import num_steps
 
 from .as_loaded import SEQUENCE
@@ -270,6 +272,17 @@ def check_smaller(
             f"{confirmed.num_parameters:,} parameters, got {path} with {searched.num_parameters:,}"
         )
         yield Fault("", f"search.fidelity.{MODEL_PATH}", problem)
+
+
+def check_optimizer(sweep: SweepSpec) -> Iterator[Fault]:
+    """Refuse AdamW in 8 bits where bitsandbytes is not installed; on CPUs it works too."""
+    for place, value in possible_values("training.optimizer", sweep):
+        if value == "adamw_8bit" and find_spec(QUANTIZER) is None:
+            problem = (
+                f"must be adamw where bitsandbytes is not installed, got {value}: "
+                "pip install 'droplora-sweep[quantization]'"
+            )
+            yield Fault("", dotted(place), problem)
 
 
 def check_study_driver(url: str | None) -> Iterator[Fault]:

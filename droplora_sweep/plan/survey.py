@@ -37,8 +37,9 @@ from .requirements import (
     check_backend,
     check_fidelity,
     check_judged,
-    check_lengths,
     check_layer_numbers,
+    check_lengths,
+    check_optimizer,
     check_references,
     check_sampler_class,
     check_sampling,
@@ -156,6 +157,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
             lambda: find(searched.model, unchecked), faults, under="search.fidelity"
         )
     _attempt(lambda: require_quantization(spec.model), faults)
+    faults += check_optimizer(spec)
     faults += check_study_driver(spec.search.study)
     _attempt(lambda: check_sampler_class(spec), faults)
     published = published_task(spec.task) if may_lack_files else None

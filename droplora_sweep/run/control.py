@@ -15,6 +15,7 @@ from droplora_sweep.spec import AdapterStart, TrialSpec, drawn_values
 from droplora_sweep.spec.fields import SEARCHABLE_FIELDS, get_field
 from droplora_sweep.spec.loader import load_changed_trial
 from droplora_sweep.spec.methods import METHODS, method_of
+from droplora_sweep.spec.targets import field_text
 from droplora_sweep.tasks.loading import load_task
 
 from .retrying import refusal_to_retry
@@ -106,7 +107,8 @@ def start_problems(parent: TrialSpec, clone: TrialSpec) -> Iterator[str]:
     for name in SAME_SHAPES:
         mine, other = getattr(second, name), getattr(first, name)
         if mine != other:
-            yield f"must be of a trial with the clone's {name} {mine}, got {other}"
+            texts = [field_text(f"adapter.{name}", value) for value in (mine, other)]
+            yield f"must be of a trial with the clone's {name} {texts[0]}, got {texts[1]}"
     for which, adapter in (("parent", first), ("clone", second)):
         if adapter.is_pruned and adapter.mask == "learned":
             yield f"must be without learned masks, whose gates are no part of it, got a {which}'s"

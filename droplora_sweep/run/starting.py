@@ -11,7 +11,7 @@ from droplora_sweep.ledger.reader import Ledger, has_sweep, recorded_sweep, requ
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.plan.survey import remote_code_note
 from droplora_sweep.records.trial import SweepOutcome
-from droplora_sweep.spec import TpeSpec, file_notes, trial_limit
+from droplora_sweep.spec import TpeSpec, file_notes, possible_values, trial_limit
 from droplora_sweep.spec.rules.composition import METHOD, RANK
 from droplora_sweep.spec.rules.notes import ALPHA
 from droplora_sweep.spec.trial import QUANTIZER
@@ -99,7 +99,9 @@ def changes(
     """
     before = _with_plain_alpha(recorded_sweep(record)).model_dump(mode="json")
     after = _with_plain_alpha(sweep).model_dump(mode="json")
-    unused = () if sweep.model.quantization != "none" else (QUANTIZER,)
+    kinds = [kind for _, kind in possible_values("training.optimizer", sweep)]
+    is_used = sweep.model.quantization != "none" or "adamw_8bit" in kinds
+    unused = () if is_used else (QUANTIZER,)
     was = {name: version for name, version in record.versions.items() if name not in unused}
     now = {name: version for name, version in versions.items() if name not in unused}
     return [

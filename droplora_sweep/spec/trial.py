@@ -67,6 +67,9 @@ class TrainingSpec(SpecModel):
     """Learning rate of the adapter's B over that of its A, which is ``learning_rate`` (LoRA+, arXiv
     2402.12354, which takes 16 for large models); 1: the same. As in PEFT, DoRA's magnitudes follow
     B."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """``adamw``, or with its two moments in 8 bits (bitsandbytes, arXiv 2110.02861): 6 bytes less
+    for each trained number; needs the extra ``quantization``."""
     weight_decay: float = Field(default=0.1, ge=0)
     """AdamW's decoupled weight decay."""
     max_grad_norm: Positive = 1.0
@@ -84,7 +87,7 @@ class TrainingSpec(SpecModel):
 
 LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
     AdapterSpec: ("layers", "module_ranks", "module_alphas", "modules_to_save"),
-    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio"),
+    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio", "optimizer"),
 }
 """Fields that sections were given after their trials had been recorded and fingerprinted."""
 
@@ -123,7 +126,13 @@ PACKAGES = ("torch", "transformers", "peft", "deepspeed")
 """The packages, beside this one, whose versions can change a trial's numbers."""
 
 QUANTIZER = "bitsandbytes"
-"""Its version changes the numbers of a quantized base alone, and only the extra installs it."""
+"""Its version changes the numbers of a quantized base or optimiser alone, and only the extra
+installs it."""
+
+
+def uses_quantizer(trial: TrialSpec) -> bool:
+    """Return True where the quantizer's version can change a trial's numbers."""
+    return trial.model.quantization != "none" or trial.training.optimizer == "adamw_8bit"
 
 
 def fingerprint(
@@ -150,7 +159,7 @@ def fingerprint(
         start: The adapter that training starts from; of a fresh one, None, nothing is counted.
     """
     adapter = trial.adapter.canonical()
-    unused = set() if trial.model.quantization != "none" else {QUANTIZER}
+    unused = set() if uses_quantizer(trial) else {QUANTIZER}
     content: dict[str, object] = {
         "trial": {
             **trial.model_dump(mode="json"),

@@ -21,6 +21,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from droplora_sweep import private_api
 
 from .device import import_deepspeed
+from .optimizers import MOMENTS, make_optimizer, read_moments, write_moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.trial import TrainingSpec
 
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 _CHUNK_ELEMENTS = 50_000_000
 """At most this many of each rank's numbers are in rank 0's GPU memory at once."""
 
@@ -68,7 +68,7 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
     for part, shapes in zip(parts, groups, strict=True):
         state = zero.optimizer.state[part]
         num_updates = int(state["step"])
-        whole = (part.detach(), *(state[name] for name in MOMENTS))
+        whole = (part.detach(), *read_moments(state))
         for tensor, into in zip(whole, (weights, exp_avg, exp_avg_sq), strict=True):
             flat = _gathered(tensor)
             if flat is not None:
@@ -92,13 +92,12 @@ def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | N
     parts, copies = private_api.zero_partitions(zero)
     count = torch.tensor([saved.num_updates if saved else 0], device=parts[0].device)
     dist.broadcast(count, src=0)
-    for part, model_parts, shapes in zip(parts, copies, groups, strict=True):
+    for index, (part, model_parts, shapes) in enumerate(zip(parts, copies, groups, strict=True)):
         moments = {name: torch.zeros_like(part) for name in MOMENTS}
         _scatter(part.data, saved.weights if saved else None, shapes)
         for name, moment in moments.items():
             _scatter(moment, getattr(saved, name) if saved else None, shapes)
-        step = torch.tensor(float(count.item()), dtype=torch.float32)
-        zero.optimizer.state[part] = {"step": step, **moments}
+        write_moments(zero.optimizer, index, int(count.item()), tuple(moments.values()))
         model_parts[dist.get_rank()].copy_(part.data)
         for rank, model_part in enumerate(model_parts):
             dist.broadcast(model_part, src=rank)
@@ -308,7 +307,7 @@ class Engine:
         ]
         trainable = [weight for group in groups for weight in group["params"]]
         num_trainable = sum(weight.numel() for weight in trainable)
-        optimizer = torch.optim.AdamW(groups, lr=self._training.learning_rate)
+        optimizer = make_optimizer(self._training, groups)
         engine, *_ = deepspeed.initialize(
             # Else it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
             args=Namespace(device_rank=self._device.index or 0),

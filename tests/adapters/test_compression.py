@@ -243,7 +243,6 @@ def test_another_kind_of_adapter_is_refused(make_adapter) -> None:
     ("settings", "got"),
     [
         ({"lora_bias": True}, "base_model.model.model.layers.0.self_attn.q_proj.lora_B.bias"),
-        ({"modules_to_save": ["norm"]}, "model.layers.0.input_layernorm.weight"),
         ({"target_modules": ["embed_tokens", "q_proj"]}, "embed_tokens.lora_embedding_A"),
     ],
 )

@@ -67,6 +67,18 @@ MISSING = f"{NEVER}vLLM is not installed (pip install vllm)"
         ),
         (
             HALF,
+            AdapterSpec(modules_to_save=["lm_head"]),
+            {},
+            f"{NEVER}vLLM loads no adapter with whole modules (`adapter.modules_to_save`)",
+        ),
+        (
+            HALF,
+            AdapterSpec(rank=8, module_ranks={"q_proj": 600}),
+            {},
+            f"{NEVER}vLLM takes ranks up to 512, and the adapter is saved at 600",
+        ),
+        (
+            HALF,
             AdapterSpec(method="milora", rank=300),
             {},
             f"{NEVER}vLLM takes ranks up to 512, and the adapter is saved at 600",

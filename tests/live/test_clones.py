@@ -115,6 +115,8 @@ def test_values_that_the_search_could_have_drawn(
         ({}, {"training.learning_rate": 1e-3, "adapter.mask": "step"}, None),
         ({}, {"adapter.rank": 4}, "must be of a trial with the clone's rank 4, got 8"),
         ({}, {"adapter.alpha": 8.0}, "must be of a trial with the clone's alpha 8.0, got 16.0"),
+        ({}, {"adapter.layers": "0-1"}, "must be of a trial with the clone's layers 0-1, got all"),
+        ({}, {"adapter.module_ranks.q_proj": 4}, "the clone's module_ranks {'q_proj': 4}, got {}"),
         ({}, {"adapter.method": "dora"}, "the clone's method dora, got droplora"),
         ({"adapter.method": "pissa"}, {"adapter.method": "pissa"}, "rslora, got pissa"),
         ({"adapter.method": "full"}, {"adapter.method": "full"}, "rslora, got full"),

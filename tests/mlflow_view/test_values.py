@@ -86,6 +86,19 @@ def test_a_searched_module_rate_is_a_column_of_its_own(driver):
     assert row["module_pruning_rates_q_proj"] == 0.1
 
 
+def test_a_list_that_was_searched_is_one_text(driver):
+    trial = driver.ledger.trial(driver.run(7, target_modules="q_proj, v_proj", layers="1-3"))
+    plain = values.trial_params(replace(trial, params={}))
+    assert (plain["target_modules"], plain["layers"]) == ("q_proj,v_proj", "1-3")
+    searched = {"adapter.target_modules": "q_proj, v_proj", "adapter.layers": "1-3"}
+    trial = replace(trial, params=searched)
+    params = values.trial_params(trial)
+    assert (params["target_modules"], params["layers"]) == ("q_proj, v_proj", "1-3")
+    table = values.trials_table([trial])
+    row = dict(zip(table["columns"], table["data"][0], strict=True))
+    assert (row["target_modules"], row["layers"]) == ("q_proj, v_proj", "1-3")
+
+
 def test_params_without_a_meaning_are_left_out(driver):
     plain = values.trial_params(driver.ledger.trial(driver.run(7)))
     full = driver.ledger.trial(driver.run(8, method="full", pruning_rate=0.0))

@@ -247,6 +247,10 @@ def test_quantisation_without_bitsandbytes(tmp_path: Path, monkeypatch) -> None:
         "s.yaml:3: model.quantization: must be none where bitsandbytes is not installed, got 4bit: "
         "pip install 'droplora-sweep[quantization]'"
     ]
+    assert refusal(tmp_path, training={"optimizer": "adamw_8bit"}) == [
+        "s.yaml:3: training.optimizer: must be adamw where bitsandbytes is not installed, got "
+        "adamw_8bit: pip install 'droplora-sweep[quantization]'"
+    ]
 
 
 def questions(folder: Path) -> dict[str, Any]:

@@ -68,9 +68,12 @@ def test_a_mapping_itself_is_no_field_of_one_value(path: str) -> None:
 
 def test_the_schema_knows_nested_fields_and_entries() -> None:
     parameters = json_schema()["$defs"]["SearchSpec"]["properties"]["parameters"]
-    known, pattern = parameters["propertyNames"]["anyOf"]
+    known, pattern, *of_other_mappings = parameters["propertyNames"]["anyOf"]
 
     assert "adapter.lora_drop.threshold" in known["enum"]
     assert re.search(pattern["pattern"], MODULE)
     assert not re.search(pattern["pattern"], "adapter.module_pruning_rates")
     assert not re.search(pattern["pattern"], "adapter.module_pruning_ratesx.q_proj")
+    others = ("adapter.module_ranks.q_proj", "adapter.module_alphas.q_proj")
+    for other, path in zip(of_other_mappings, others, strict=True):
+        assert re.search(other["pattern"], path)

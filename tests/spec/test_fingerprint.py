@@ -30,6 +30,8 @@ PACKAGES = {"torch": "2.13.0", "peft": "0.21.2"}
 
 CHANGES = {
     "linear": "cosine",
+    "adamw": "adamw_8bit",
+    "all": "0",
     "lora": "dora",
     "lora_drop": "dora",
     "token": "learned",
@@ -62,7 +64,9 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
         elif name == "scoring":
             yield {**section, name: "exact"}
         elif value == {}:
-            yield {**section, name: {"q_proj": 0.25}}
+            yield {**section, name: {"q_proj": 3 if name == "module_ranks" else 0.25}}
+        elif value == ():
+            yield {**section, name: ("lm_head",)}
         elif isinstance(value, dict):
             for changed in variants(value):
                 yield {**section, name: changed}

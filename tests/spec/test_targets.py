@@ -119,6 +119,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "targets": {TARGETS: "all-linear"},
     "schedule": {"training.learning_rate_schedule": "cosine"},
     "ratio": {"training.lora_plus_ratio": 16.0},
+    "optimizer": {"training.optimizer": "adamw_8bit"},
     "rank": {"adapter.module_ranks.q_proj": 8},
     "alpha": {"adapter.module_alphas.q_proj": 8.0},
 }

@@ -35,6 +35,13 @@ def coordinates(space: dict[str, Any]) -> tuple[Coordinate, ...]:
     return coordinates_of(sweep.search.parameters)
 
 
+def test_a_list_of_modules_is_a_category() -> None:
+    path = "adapter.target_modules"
+    [targets] = coordinates({path: {"values": [["q_proj", "v_proj"], "all-linear"]}})
+    assert targets.is_category
+    assert [targets.at(value) for value in ("q_proj, v_proj", "all-linear")] == [0, 1]
+
+
 def drawn(generator: Any, num: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(num):

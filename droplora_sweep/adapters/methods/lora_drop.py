@@ -188,9 +188,9 @@ class LoraDrop(PeftAdapted):
 
         Layers of one kind can share an adapter.
         """
-        layer, config = self._layers[name], self.peft_model.peft_config[ADAPTER]
+        layer, config = self._layers[name], self.config_dict()
         own = (layer.r[ADAPTER], layer.lora_alpha[ADAPTER])
-        common = (config.r, config.lora_alpha)
+        common = (config["r"], config["lora_alpha"])
         return _kind(name) if own == common else f"{_kind(name)} {own[0]} {own[1]:g}"
 
     def _fresh(self, kind: str, A: nn.Linear, B: nn.Linear) -> tuple[nn.Linear, nn.Linear]:

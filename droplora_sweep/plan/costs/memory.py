@@ -86,6 +86,11 @@ class Memory:
         return self.weights + self.adapter + self.gradients + self.optimizer + self.reserve
 
 
+ADAM_8BIT_BYTES: Final = FP32_BYTES + 2 * (1 + FP32_BYTES / 256)
+"""Bytes per trained number of AdamW in 8 bits: the master copy, and two moments of a byte with an
+fp32 scale for 256 of them."""
+
+
 def training_memory(
     shapes: Mapping[str, tuple[int, ...]],
     dimensions: Dimensions,
@@ -117,7 +122,7 @@ def training_memory(
         weights=weights,
         adapter=adapter,
         gradients=_gradients(num_trained, num_workers, zero_stage),
-        optimizer=_split(ADAM_NUMBERS * FP32_BYTES * num_trained, num_workers, zero_stage >= 1),
+        optimizer=_split(_optimizer_bytes(trial, num_trained), num_workers, zero_stage >= 1),
         activations=activation_bytes(dimensions, trial, on_gpu=on_gpu),
         logits=logit_bytes(dimensions, trial),
         decoding=kv_cache_bytes(dimensions, trial),
@@ -193,6 +198,12 @@ def kv_cache_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
         num_tokens = min(num_tokens, max(evaluation.max_batch_tokens, length))
     b = NUMBER_BYTES[trial.model.dtype]
     return num_tokens * 2 * b * dimensions.num_layers * dimensions.kv_width
+
+
+def _optimizer_bytes(trial: TrialSpec, num_trained: int) -> int:
+    if trial.training.optimizer == "adamw_8bit":
+        return math.ceil(ADAM_8BIT_BYTES * num_trained)
+    return ADAM_NUMBERS * FP32_BYTES * num_trained
 
 
 def _gradients(num_trained: int, num_workers: int, zero_stage: int) -> int:

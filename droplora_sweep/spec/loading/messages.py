@@ -60,6 +60,7 @@ OTHER_NAMES: Final = {
     "training.max_sequence_tokens": (
         "block_size cutoff_len max_length max_seq_length model_max_length sequence_len"
     ),
+    "training.optimizer": "optim optimizer_type",
     "training.micro_batch_size": ("per_device_train_batch_size train_micro_batch_size_per_gpu"),
     "training.warmup_steps": "num_warmup_steps",
     "seed": "random_seed random_state",

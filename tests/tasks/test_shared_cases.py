@@ -52,7 +52,10 @@ def test_a_file_that_is_read(
 ) -> None:
     monkeypatch.chdir(case_files / case)
     code, output, complaints = call("validate", "s.yaml")
-    assert (code, without_advice(output), complaints) == (0, "s.yaml: valid\n", "")
+    lines = without_advice(output).splitlines()
+    # The cases are smaller than what is published, on purpose.
+    said = [line for line in lines if not line.endswith(" are published")]
+    assert (code, said, complaints) == (0, ["s.yaml: valid"], "")
 
 
 @pytest.mark.parametrize(("case", "problem"), NAMED.items(), ids=NAMED.keys())

@@ -11,6 +11,7 @@ import yaml
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.plan.advice.advice import advice_on
+from droplora_sweep.plan.chat import asks_by_chat
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
@@ -44,7 +45,11 @@ def validate(file: File, overrides: Overrides = None) -> None:
     console = own_console()
     console.print(f"{file}: valid", highlight=False)
     notes = () if found.model is None else found.model.notes
-    notes = (*file_notes(found.sweep), *notes, *found.data_notes)
+    notes = (
+        *file_notes(found.sweep),
+        *notes,
+        *(found.data_notes if asks_by_chat(found.sweep) else ()),
+    )
     print_lines(console, [f"note: {line}" for line in notes])
     print_lines(console, [f"advice: {one.text}" for one in advice_on(found)])
     print_lines(console, [f"not checked: {line}" for line in found.unchecked])

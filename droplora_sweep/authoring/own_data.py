@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.models.resolving import has_chat_template
 from droplora_sweep.spec import TaskSpec, local_folder
+from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT
-from droplora_sweep.tasks.contents import read_contents
+from droplora_sweep.tasks.contents import find_data, read_contents
 from droplora_sweep.tasks.data_files import read_records
 from droplora_sweep.tasks.entries import find_entries
 from droplora_sweep.tasks.folders import find_split_files
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from droplora_sweep.tasks.contents import Contents
+    from droplora_sweep.tasks.contents import Contents, Place
     from droplora_sweep.tasks.task import Example
 
 BUILTIN: Final = "builtin"
@@ -130,8 +132,8 @@ def look_at_data(data: str, hints: Hints = NO_HINTS) -> OwnData:
     """Read a file or folder and say what it is.
 
     Args:
-        data: ``builtin``, a file of records, a folder with ``train.json`` and so on, the folder of
-            a known benchmark, or one that holds such folders.
+        data: ``builtin``, a file of records or its URL, a folder with ``train.json`` and so on, the
+            folder of a known benchmark, or one that holds such folders.
         hints: What a user says of it.
 
     Raises:
@@ -150,12 +152,13 @@ def look_at_data(data: str, hints: Hints = NO_HINTS) -> OwnData:
             kinds={},
             seen=(f"built-in tasks: {', '.join(BUILTIN_BENCHMARKS)}",),
         )
-    path = local_folder(data)
-    if not path.exists():
-        raise InputError.of(DATA, f"must be builtin, or a file or folder that exists, got {data}")
+    if not is_url(data) and not local_folder(data).exists():
+        problem = f"must be builtin, a URL, or a file or folder that exists, got {data}"
+        raise InputError.of(DATA, problem)
     try:
-        known = None if hints.names_columns else _known(path)
-        found = _own(path, hints) if known is None else known
+        place = find_data(data, None, [BenchmarkEntry(scoring="exact")], is_own=True)
+        known = None if hints.names_columns or is_url(data) else _known(place.path)
+        found = _own(place, hints) if known is None else known
     except BadDataError as error:
         raise InputError.of(DATA, "must be data that can be read: " + error.problems[0]) from error
     if known is not None and hints.chat is ChatUse.ALWAYS:
@@ -220,14 +223,14 @@ def _with_folders() -> Iterator[tuple[str, BenchmarkEntry]]:
             yield name, entry
 
 
-def _own(path: Path, hints: Hints) -> OwnData:
+def _own(place: Place, hints: Hints) -> OwnData:
     """Return the one benchmark that a user's own files are.
 
     Raises:
         BadDataError: They cannot be read.
         InputError: Their columns cannot be told.
     """
-    file = path
+    path = file = place.path
     if path.is_dir():
         files = find_split_files(path, BenchmarkEntry(scoring="exact"), is_own=True)
         files.check_validation()
@@ -243,8 +246,9 @@ def _own(path: Path, hints: Hints) -> OwnData:
     entry = BenchmarkEntry(scoring="exact", formats=(form,), fields=layout.fields, is_chat=is_chat)
     content = read_file(file, entry, "train", skip_bad=True)
     answers = _answers(layout, content.examples, hints)
-    name = slug((path.parent if path.stem == "train" else path).name.partition(".")[0])
-    spec: dict[str, Any] = {"data": str(path)}
+    given = PurePosixPath(place.given.partition("?")[0])
+    name = slug((given.parent if given.stem == "train" else given).name.partition(".")[0])
+    spec: dict[str, Any] = {"data": place.given}
     if layout.format not in (None, "llm_adapters"):
         spec["format"] = layout.format
     spec["scoring"] = _scoring(answers.kind)

@@ -46,7 +46,9 @@ def init(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="FILE|FOLDER", help="Data: builtin, or a file or folder of records."),
+        typer.Option(
+            metavar="FILE|FOLDER|URL", help="Data: builtin, or a file, folder or URL of records."
+        ),
     ] = None,
     question: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column that asks, if not found by itself.")
@@ -79,7 +81,7 @@ def init(
     console = own_console()
     node = local_node()
     model = _asked("Base model (builtin, a folder or a Hub id)", model, BUILTIN)
-    data = _asked("Data (builtin, or a file or folder of records)", data, BUILTIN)
+    data = _asked("Data (builtin, or a file, folder or URL of records)", data, BUILTIN)
     hints = Hints(question=question, answer=answer, kind=kind, chat=chat_use(model))
     found = look_at_data(data, hints)
     print_lines(console, [f"  {line}" for line in found.seen])

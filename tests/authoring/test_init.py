@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 import yaml
+from pyarrow.fs import FileSystem
 
 from droplora_sweep.authoring.choices import learning_rates
 from droplora_sweep.models.inspecting import inspect_model, published_models
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.plan.advice.learning_rate import prior_of
 from droplora_sweep.spec import json_schema, load_sweep
+from droplora_sweep.storage.object_store import below
 from tests.calling import call
 
 if TYPE_CHECKING:
@@ -175,6 +177,18 @@ def test_a_model_with_a_chat_template_reads_every_question_by_it(
     assert init("--model", model, "--data", reviews(tmp_path)).task.prompt is None
 
 
+def test_data_behind_a_url_are_named_by_it(
+    init: Callable[..., SweepSpec], tmp_path: Path, s3_url: str
+) -> None:
+    url = below(s3_url, "reviews.csv")
+    files, path = FileSystem.from_uri(url)
+    with files.open_output_stream(path) as stream:
+        stream.write(reviews(tmp_path).read_bytes())
+    sweep = init("--data", url)
+    [spec] = sweep.task.benchmark_specs.values()
+    assert (sweep.name, spec.data, spec.scoring) == ("reviews", url, "choice")
+
+
 def test_few_records_decide_on_the_examples_that_compared_the_trials(
     init: Callable[..., SweepSpec], tmp_path: Path
 ) -> None:
@@ -266,7 +280,10 @@ def test_a_file_is_never_overwritten(capsys: pytest.CaptureFixture[str], tmp_pat
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--data", "no/such"), "--data: must be builtin, or a file or folder that exists, got no"),
+        (
+            ("--data", "no/such"),
+            "--data: must be builtin, a URL, or a file or folder",
+        ),
         (("--model", "no/such/model"), "--model: must be builtin, a folder or a Hub id, got no"),
         (("--gpus", "1"), "--gpu: must be given with --gpus, one of T4, V100"),
         (("--gpus", "1", "--gpu", "H9000"), "--gpu: must be one of T4, V100"),

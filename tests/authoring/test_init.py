@@ -19,6 +19,7 @@ import yaml
 from pyarrow.fs import FileSystem
 
 from droplora_sweep.authoring.choices import learning_rates
+from droplora_sweep.authoring.own_data import FREE_TEXT
 from droplora_sweep.models.inspecting import inspect_model, published_models
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.plan.advice.learning_rate import prior_of
@@ -175,6 +176,19 @@ def test_a_model_with_a_chat_template_reads_every_question_by_it(
     (model / "chat_template.jinja").unlink()
     Path("own.yaml").unlink()
     assert init("--model", model, "--data", reviews(tmp_path)).task.prompt is None
+
+
+def test_free_text_is_searched_by_its_likelihood(
+    init: Callable[..., SweepSpec], tmp_path: Path
+) -> None:
+    words = " ".join(f"word{number}" for number in range(25))
+    records = [{"question": f"Say {n}", "answer": f"{n} {words} {7 * n}"} for n in range(150)]
+    file = tmp_path / "free.jsonl"
+    file.write_text("\n".join(map(json.dumps, records)))
+    sweep = init("--data", file)
+    assert sweep.task.benchmark_specs["free"].scoring == FREE_TEXT
+    assert sweep.evaluation.likelihood
+    assert sweep.search.metric == "bits_per_byte/val/mean"
 
 
 def test_data_behind_a_url_are_named_by_it(

@@ -237,3 +237,24 @@ def zero_partitions(optimizer: Any) -> tuple[list[torch.Tensor], list[list[torch
         This rank's part of the fp32 weights; every rank's part of the model's weights.
     """
     return optimizer.single_partition_of_fp32_groups, optimizer.parallel_partitioned_bit16_groups
+
+
+def corpus_statistics(
+    metric: Any, hypotheses: list[str], references: list[list[str | None]]
+) -> list[list[float]]:
+    """Return what a metric of sacrebleu sums up of each segment, to score any sample of them.
+
+    sacrebleu 2.6: its own bootstrap does the same, but says the interval in a text alone.
+
+    Args:
+        metric: ``BLEU`` or ``CHRF``.
+        hypotheses: Texts.
+        references: Streams of references; None where a segment has fewer than others.
+    """
+    statistics: list[list[float]] = metric._extract_corpus_statistics(hypotheses, references)
+    return statistics
+
+
+def corpus_score(metric: Any, sums: Any) -> float:
+    """Return the score in [0, 100] of summed statistics (see ``corpus_statistics``)."""
+    return float(metric._compute_score_from_stats(list(sums)).score)

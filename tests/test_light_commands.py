@@ -44,8 +44,11 @@ SLOW = HEAVY | {
     "datasets",
     "huggingface_hub",
     "jinja2",
+    "lm_eval",
     "optuna",
     "pyarrow",
+    "rouge_score",
+    "sacrebleu",
     "safetensors",
     "vllm",
 }

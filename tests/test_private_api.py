@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 import ray
+import sacrebleu
 import torch
 from packaging.requirements import Requirement
 
@@ -218,6 +219,18 @@ def check_zero_partitions() -> None:
     assert torch.equal(parts[0][:12], model.weight.detach().flatten())
     assert torch.equal(copies[0][0][:12], model.weight.detach().flatten())
     engine.close()
+
+
+def check_corpus_statistics() -> None:
+    metric = sacrebleu.BLEU()
+    said, right = ["a b c d e", "f g"], [["a b c d x", "f g"]]
+    statistics = private_api.corpus_statistics(metric, said, right)
+    sums = [sum(column) for column in zip(*statistics, strict=True)]
+    score = metric.corpus_score(said, right).score
+    assert private_api.corpus_score(metric, sums) == pytest.approx(score)
+
+
+check_corpus_score = check_corpus_statistics
 
 
 CHECKS: dict[str, Callable[[], None]] = {

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from droplora_sweep.scorers.scorer import Response, ScoringError, read_responses
+
 from .context import fitted_prompts, model_context, num_new_tokens
 from .generation import Sampling, decode_response, sample_seed
 from .judging.grading import conversation_of, rate
@@ -231,7 +233,7 @@ def _result(
         correct=None,
         num_tokens=said.num_tokens,
         protocol=protocol,
-        prompt_digest=_prompt_digest(said.prompt),
+        prompt_digest=prompt_digest(said.prompt),
         turn=rating.turn,
         rating=rating.rating,
         note=rating.reason,
@@ -252,15 +254,30 @@ class _Response:
 def _read(
     share: Share, responses: Sequence[_Response], spec: EvaluationSpec
 ) -> list[ExampleResult]:
-    """Every response's result, in the responses' order."""
+    """Every response's result, in the responses' order.
+
+    Raises:
+        ScoringError: A user's scorer cannot score them; names the benchmark.
+    """
     examples = [share.examples[response.index] for response in responses]
-    answers = share.benchmark.scorer.read_all(
-        [response.text for response in responses],
-        [example.answer for example in examples],
-        spec.protocol,
-        preambles=[example.preamble or "" for example in examples],
-        allow_unsandboxed_code=spec.allow_unsandboxed_code,
-    )
+    try:
+        answers = read_responses(
+            share.benchmark.scorer,
+            [
+                Response(
+                    response.text,
+                    example.answer,
+                    example.digest,
+                    share.texts[response.index],
+                    example.preamble or "",
+                )
+                for example, response in zip(examples, responses, strict=True)
+            ],
+            spec.protocol,
+            allow_unsandboxed_code=spec.allow_unsandboxed_code,
+        )
+    except ScoringError as error:
+        raise ScoringError(f"{share.benchmark.name} cannot be scored: {error}") from error
     return [
         ExampleResult(
             benchmark=share.benchmark.name,
@@ -273,13 +290,13 @@ def _read(
             num_tokens=response.num_tokens,
             log_probability=response.log_probability,
             protocol=spec.protocol,
-            prompt_digest=_prompt_digest(share.texts[response.index]),
+            prompt_digest=prompt_digest(share.texts[response.index]),
             sample=response.sample,
         )
         for example, response, answer in zip(examples, responses, answers, strict=True)
     ]
 
 
-def _prompt_digest(text: str) -> str:
+def prompt_digest(text: str) -> str:
     """First 16 hex digits of the sha256 over a rendered prompt."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

@@ -71,6 +71,7 @@ def evaluate(
 
     Raises:
         InputError: The model's context has no room for a prompt.
+        ScoringError: A user's scorer cannot score the responses.
     """
     prompts = prompts_of(tokenizer, task)
     eos_ids = eos_ids_of(model, tokenizer, prompts)

@@ -19,6 +19,7 @@ from droplora_sweep.evaluation.context import model_context, prompt_lengths
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.perplexity import text_loss
+from droplora_sweep.evaluation.reported import reported_metrics
 from droplora_sweep.evaluation.results import agreement, result_metrics, score
 from droplora_sweep.files import disk_faults_named, replace_file
 from droplora_sweep.ledger.files import write_results
@@ -75,7 +76,10 @@ class AdapterScorer:
 
     def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
         """Return the metrics of these results, ratings and pass@k included."""
-        return result_metrics(results, self._evaluation.sampling)
+        return {
+            **result_metrics(results, self._evaluation.sampling),
+            **reported_metrics(self._task, results),
+        }
 
     def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
         """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""

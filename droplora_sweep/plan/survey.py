@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
@@ -17,13 +18,15 @@ from droplora_sweep.models.resolving import (
     is_on_this_machine,
     resolve_model,
 )
+from droplora_sweep.plugins import file_of
 from droplora_sweep.scorers.code_runner import require_sandbox
+from droplora_sweep.scorers.own import is_place
 from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
 from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT_TEMPLATE
-from droplora_sweep.tasks.answers import check_golds
+from droplora_sweep.tasks.answers import check_golds, check_labels, check_own_scorers
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.registry import BENCHMARKS
@@ -181,6 +184,8 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         faults += check_answers(spec, task)
         faults += check_references(spec, task)
         faults += check_golds(task, spec.evaluation.protocol, published=tuple(BENCHMARKS))
+        faults += check_own_scorers(task, spec.evaluation.protocol)
+        faults += check_labels(task)
     fidelity = spec.search.fidelity or FidelitySpec()
     num_searched = {
         name: fidelity.num_examples(sizes.get("train", 0)) for name, sizes in splits.items()
@@ -324,14 +329,26 @@ def _with_absolute_paths(sweep: SweepSpec, pins: Mapping[str, str]) -> SweepSpec
     model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
     model = model.model_copy(update={"path": _absolute_model(model.path)})
     specs = {
-        name: spec.model_copy(update=_pinned(spec.data, spec.revision, pins))
+        name: spec.model_copy(
+            update={
+                **_pinned(spec.data, spec.revision, pins),
+                "scoring": _absolute_scoring(spec.scoring),
+                "command": tuple(map(_absolute_argument, spec.command)),
+            }
+        )
         for name, spec in task.benchmark_specs.items()
     }
     train = task.train
     if train is not None:
         train = train.model_copy(update=_pinned(train.data, train.revision, pins))
-    changes = _pinned(task.data, task.revision, pins)
-    task = task.model_copy(update={**changes, "benchmark_specs": specs, "train": train})
+    task = task.model_copy(
+        update={
+            **_pinned(task.data, task.revision, pins),
+            "benchmark_specs": specs,
+            "train": train,
+            "scoring": _absolute_scoring(task.scoring),
+        }
+    )
     if evaluation.judge is not None:
         judge = with_absolute_files(evaluation.judge)
         evaluation = evaluation.model_copy(update={"judge": judge})
@@ -369,6 +386,22 @@ def _absolute(data: str | None) -> str | None:
         return None
     path = local_folder(data)
     return str(path.resolve()) if path.exists() or not is_hub_id(data) else data
+
+
+def _absolute_scoring(scoring: str | None) -> str | None:
+    """Return a scoring with its file, if it is a function of one, as an absolute path."""
+    file = None if scoring is None or not is_place(scoring) else file_of(scoring)
+    if scoring is None or file is None:
+        return scoring
+    return f"{file.resolve()}:{scoring.rpartition(':')[2]}"
+
+
+def _absolute_argument(argument: str) -> str:
+    """Return an argument of a command that names a file as an absolute path.
+
+    A link stays one: that to its Python is what makes a virtual environment.
+    """
+    return str(Path(argument).absolute()) if Path(argument).is_file() else argument
 
 
 @dataclass(frozen=True, kw_only=True)

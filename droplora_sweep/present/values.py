@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from droplora_sweep.analysis.estimate import Estimate
+from droplora_sweep.scorers.table import is_graded
 from droplora_sweep.spec.metric_names import is_likelihood
 from droplora_sweep.storage.mirror import storage_name
 from droplora_sweep.storage.object_store import is_url
@@ -23,6 +24,20 @@ DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 SHORT_NAMES = {"learning_rate": "lr", "pruning_rate": "p", "rank": "r"}
 DEFAULT_STORAGE = "results"
+
+
+def score_word(task: Mapping[str, Any]) -> str:
+    """Return the word for a task's scores: accuracy, unless a response may be right in part.
+
+    Args:
+        task: A task as ledgers have it.
+
+    >>> score_word({"benchmark_specs": {"news": {"scoring": "bleu"}}})
+    'score'
+    """
+    specs = (task.get("benchmark_specs") or {}).values()
+    scorings = [task.get("scoring"), *(one.get("scoring") for one in specs)]
+    return "score" if any(one is not None and is_graded(one) for one in scorings) else "accuracy"
 
 
 def format_score(value: Estimate | float | None) -> str:

@@ -70,6 +70,13 @@ PASS_AT: Final = "pass_at_"
 BITS_PER_BYTE: Final = "bits_per_byte/"
 """Beginning of ``bits_per_byte/<split>/<subject>``: the likelihood of reference responses."""
 
+COST: Final = "cost"
+"""Metric of a benchmark whose scorer's numbers are costs."""
+LOW: Final = "/low"
+"""End of the name of the low end of a metric's 95 % interval."""
+HIGH: Final = "/high"
+"""End of the name of the high end of a metric's 95 % interval."""
+
 
 def score_name(subject: str, split: str = "validation") -> str:
     """Return the name of a score.
@@ -87,6 +94,15 @@ def likelihood_name(subject: str, split: str = "validation") -> str:
     ('bits_per_byte/val/gsm8k', 'bits_per_byte/test/mean')
     """
     return f"{BITS_PER_BYTE}{score_name(subject, split)}"
+
+
+def reported_name(metric: str, benchmark: str, split: str = "validation") -> str:
+    """Return the name of a metric that is reported beside a benchmark's score.
+
+    >>> reported_name("bleu", "news", "test")
+    'bleu/test/news'
+    """
+    return f"{metric}/{score_name(benchmark, split)}"
 
 
 def subject_of(metric: str) -> str:

@@ -15,9 +15,12 @@ from pydantic import (
 )
 
 from droplora_sweep import plugins
-from droplora_sweep.scorers.table import SCORERS, scorer_names
+from droplora_sweep.scorers.corpus_metrics import CORPUS_METRICS
+from droplora_sweep.scorers.own import COMMAND, is_place
+from droplora_sweep.scorers.scorer import Direction
+from droplora_sweep.scorers.table import SCORERS, unknown_scoring
 
-from .base import Count, PathText, SpecModel, broken_rule
+from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .locations import is_url
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -25,14 +28,26 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
 def _check_scoring(name: str) -> str:
-    if name not in SCORERS and name not in (known := scorer_names()):
-        *others, last = map(repr, known)
-        raise broken_rule(f"must be {', '.join(others)} or {last}, got {name!r}")
+    if problem := unknown_scoring(name):
+        raise broken_rule(problem)
+    return name
+
+
+def _check_metric(name: str) -> str:
+    if name not in CORPUS_METRICS:
+        near = difflib.get_close_matches(name, CORPUS_METRICS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise broken_rule(f"must be {', '.join(map(repr, CORPUS_METRICS))}, got {name!r}{hint}")
     return name
 
 
 Scoring: TypeAlias = Annotated[str, AfterValidator(_check_scoring), Field(examples=[*SCORERS])]
 """Name of a scorer; see ``BenchmarkSpec.scoring``."""
+
+MetricName: TypeAlias = Annotated[
+    str, AfterValidator(_check_metric), Field(examples=[*CORPUS_METRICS])
+]
+"""Name of a corpus metric; see ``BenchmarkSpec.metrics``."""
 
 Format: TypeAlias = Literal[
     "llm_adapters",
@@ -90,15 +105,22 @@ def plugin_names() -> frozenset[str]:
     return plugins.names(PLUGIN_GROUP)
 
 
+_LATER_FIELDS: Final = (
+    *("configuration", "splits"),
+    *("command", "command_timeout_s", "direction", "metrics"),
+)
+"""Fields that are in no ledger and no fingerprint where they are not given."""
+
+
 class _DataSpec(SpecModel):
     """A section with data of its own."""
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Its fields, as ledgers and fingerprints had them before these two were there."""
+        """Its fields, as ledgers and fingerprints had them before the later ones were there."""
         fields: dict[str, Any] = serialize(self)
-        for name in ("configuration", "splits"):
-            if not fields.get(name):
+        for name in _LATER_FIELDS:
+            if fields.get(name) in (None, (), [], {}):
                 fields.pop(name, None)
         return fields
 
@@ -125,7 +147,23 @@ class BenchmarkSpec(_DataSpec):
     scoring: Scoring | None = None
     """``choice``: the first option in the response; ``number``; ``math``: normalised LaTeX;
     ``code``: tests that must pass; ``judge``: a rating by a judge; ``exact``: the whole response,
-    stripped; ``regex``: the first match of ``pattern``, its first group where it has one."""
+    stripped; ``regex``: the first match of ``pattern``, its first group where it has one; ``f1``
+    and ``exact_match``: SQuAD's; ``bleu`` and ``chrf``: sacrebleu's of each response; ``rouge1``,
+    ``rouge2`` and ``rougeL``: F-measures of rouge_score; ``command``: a program of your own;
+    ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``: a function of your own, imported on the workers."""
+    command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """Program and arguments, for ``scoring: command``. Started without a shell, it reads a line of
+    JSON for each response (id, prompt, response, reference) and prints a number in [0, 1] for each.
+    """
+    command_timeout_s: Positive | None = None
+    """Seconds that ``command`` may take for all responses of one worker; 600 where null."""
+    direction: Direction | None = None
+    """Side on which the numbers of ``command`` or of a function are better. With ``lower`` they are
+    costs in [0, 1]: 1 minus a cost is the score, and the mean cost is reported as
+    ``cost/val/<benchmark>``. Null: ``higher``, or what a scorer class says."""
+    metrics: tuple[MetricName, ...] = Field(default=(), strict=False)
+    """Further metrics of the same responses, reported with their 95 % intervals as
+    ``<metric>/val/<benchmark>``; nothing is decided by them."""
     options: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
     """Every option's name, for ``scoring: choice``."""
     pattern: str | None = None
@@ -138,6 +176,24 @@ class BenchmarkSpec(_DataSpec):
     """Name in the file by name of the field, e.g. ``{instruction: question, answer: label}``; a
     field that is not listed has its usual name. Of another ``format`` than LLM-Adapters', the
     field that it makes an ``instruction``, ``output``, ``answer`` or ``id`` of."""
+
+    @model_validator(mode="after")
+    def _check_own(self) -> BenchmarkSpec:
+        if self.command and self.scoring != COMMAND:
+            problem = f"must be left out unless `scoring: command`, got {' '.join(self.command)!r}"
+            raise broken_rule(problem, "command")
+        if self.scoring == COMMAND and not self.command:
+            problem = "must be given for `scoring: command`, as a list of a program and its "
+            raise broken_rule(f"{problem}arguments, got none", "command")
+        if self.command_timeout_s is not None and self.scoring != COMMAND:
+            problem = f"must be left out unless `scoring: command`, got {self.command_timeout_s:g}"
+            raise broken_rule(problem, "command_timeout_s")
+        if self.direction is not None and (
+            self.scoring is None or not (self.scoring == COMMAND or is_place(self.scoring))
+        ):
+            problem = "must be left out unless `scoring` is a command or a function of your own, "
+            raise broken_rule(f"{problem}got {self.direction}", "direction")
+        return self
 
     @model_validator(mode="after")
     def _check_pattern(self) -> BenchmarkSpec:

@@ -8,6 +8,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault
+from droplora_sweep.scorers.corpus_metrics import CORPUS_METRICS
+from droplora_sweep.scorers.corpus_metrics import MAX_LABELS as MAX_CORPUS_LABELS
+from droplora_sweep.scorers.scorer import Response, ScoringError, read_responses
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -43,6 +46,51 @@ def check_golds(task: Task, protocol: ProtocolName, published: Collection[str] =
         unmatched = _unmatched(benchmark.scorer, golds, protocol)
         if unmatched:
             faults.append(_fault(benchmark, golds, unmatched, protocol))
+    return faults
+
+
+NUM_TRIED = 4
+"""Number of a benchmark's reference responses that a user's scorer is tried on."""
+
+
+def check_own_scorers(task: Task, protocol: ProtocolName) -> list[Fault]:
+    """Return a fault for each scorer of a user's that cannot score a few reference responses.
+
+    What it makes of them is its own affair.
+    """
+    faults = []
+    for benchmark in task.benchmarks:
+        if not benchmark.scorer.is_own:
+            continue
+        examples = (*benchmark.validation, *benchmark.train)[:NUM_TRIED] or benchmark.test()
+        responses = [
+            Response(
+                one.output or one.answer,
+                one.answer,
+                one.digest,
+                one.instruction if benchmark.is_chat else benchmark.render_prompt(one),
+            )
+            for one in examples[:NUM_TRIED]
+        ]
+        try:
+            read_responses(benchmark.scorer, responses, protocol)
+        except ScoringError as error:
+            faults.append(Fault("", f"task.benchmarks.{benchmark.name}.scoring", str(error)))
+    return faults
+
+
+def check_labels(task: Task) -> list[Fault]:
+    """Return a fault for each benchmark with a metric of labels whose answers are none."""
+    faults = []
+    for benchmark in task.benchmarks:
+        wanted = [name for name in benchmark.metrics if CORPUS_METRICS[name].needs_labels]
+        num = len({one.answer for one in (*benchmark.validation, *benchmark.confirmation)})
+        if wanted and num > MAX_CORPUS_LABELS:
+            problem = (
+                f"must have at most {MAX_CORPUS_LABELS} different right answers for {wanted[0]}, "
+                f"got {num}"
+            )
+            faults.append(Fault("", f"task.benchmarks.{benchmark.name}.metrics", problem))
     return faults
 
 

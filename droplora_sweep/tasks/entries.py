@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault
 from droplora_sweep.plugins import PluginError
-from droplora_sweep.scorers.table import make_scorer
+from droplora_sweep.scorers.corpus_metrics import CORPUS_METRICS
+from droplora_sweep.scorers.own import CommandScorer
 from droplora_sweep.spec import BenchmarkSpec
 from droplora_sweep.spec.task import CHAT, num_kept, plugin_names, unknown_benchmark
 
@@ -16,6 +17,7 @@ from .reading import formats_with
 from .registry import MIXTURES, BenchmarkEntry, find_benchmark
 
 if TYPE_CHECKING:
+    from droplora_sweep.scorers.scorer import Scorer
     from droplora_sweep.spec import Format, TaskSpec
 
 
@@ -54,6 +56,10 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             fields=changes.fields or None,
             is_chat=spec.prompt == CHAT,
             splits=changes.splits or None,
+            command=changes.command or None,
+            command_timeout_s=changes.command_timeout_s,
+            direction=changes.direction,
+            metrics=changes.metrics or None,
         )
         broken = [*_broken_rules(name, entry, changes), *field_faults(f"benchmarks.{name}", entry)]
         faults += broken
@@ -121,10 +127,16 @@ def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list
         problem = f"must be given for {name}, which is not known, here or as `task.scoring`"
         return [task_fault(f"{field}.scoring", problem)]
     try:
-        needs = make_scorer(entry.scoring).needs
+        scorer = entry.scorer
     except PluginError as error:
         is_own = spec.scoring is not None
         return [task_fault(f"{field}.scoring" if is_own else "benchmarks", str(error))]
+    needs = scorer.needs
+    if isinstance(scorer, CommandScorer) and not scorer.command:
+        problem = "must be given for `scoring: command`, got none"
+        return [task_fault(f"{field}.command", problem)]
+    if metric := _unfit_metric(scorer, spec):
+        return [task_fault(f"{field}.metrics", metric)]
     if "pattern" in needs and entry.pattern is None:
         problem = f"must be given for `scoring: {entry.scoring}`, got null"
         return [task_fault(f"{field}.pattern", problem)]
@@ -146,6 +158,21 @@ def _broken_rules(name: str, entry: BenchmarkEntry, spec: BenchmarkSpec) -> list
         problem = f"must be left out for {name}, which is generated, got {spec.scoring!r}"
         return [task_fault(f"{field}.scoring", problem)]
     return []
+
+
+def _unfit_metric(scorer: Scorer, spec: BenchmarkSpec) -> str | None:
+    """Return why a metric of the spec cannot be measured, if one cannot."""
+    if not spec.metrics:
+        return None
+    if scorer.runs_code or scorer.is_rated:
+        problem = "must be left out where code is run or a judge rates, got "
+        return problem + ", ".join(spec.metrics)
+    for name in spec.metrics:
+        metric = CORPUS_METRICS[name]
+        if metric.is_missing:
+            installed = "which is not installed: pip install 'droplora-sweep[metrics]'"
+            return f"needs {metric.package}, {installed}, got {name}"
+    return None
 
 
 @dataclass(frozen=True)

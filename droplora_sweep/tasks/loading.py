@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
+from droplora_sweep.scorers.corpus_metrics import reported
 from droplora_sweep.spec.task import num_kept
 
 from .answers import gold_problems
@@ -112,6 +113,11 @@ def load_task(spec: TaskSpec) -> Task:
         f"{name}/prompt": _sha256(entry.template + entry.prompt_suffix)
         for name, entry in entries.items()
         if spec.prompt is None and entry.template is not None
+    }
+    digests |= {
+        f"{one.name}/scoring": digest
+        for one in benchmarks
+        if (digest := one.scorer.code_digest()) is not None
     }
     digests |= {
         f"{one.name}/{split}": split_digest(examples)
@@ -276,6 +282,7 @@ def _benchmarks(
                 prompt=spec.prompt or entry.template,
                 system=spec.system,
                 confirmation=splits.confirmation,
+                metrics=reported(entry.scorer, entry.metrics),
             )
         )
     return benchmarks

@@ -30,7 +30,7 @@ from .task import CODE_TEMPLATE, TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from droplora_sweep.scorers.scorer import Scorer
+    from droplora_sweep.scorers.scorer import Direction, Scorer
     from droplora_sweep.spec import Format, RecordField, SplitName
 
     from .task import Example
@@ -60,6 +60,10 @@ class BenchmarkEntry:
         splits: Name of a split in the data by ours, where it has another.
         published_as: Name under which the data is published.
         is_chat: True where conversations are read whole, for a chat template.
+        command: Program and arguments, for ``scoring: command``.
+        command_timeout_s: Seconds that it may take; the usual ones where None.
+        direction: Side on which its scorer's numbers are better; the scorer's own where None.
+        metrics: Corpus metrics that are reported beside the score.
         load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
@@ -78,6 +82,10 @@ class BenchmarkEntry:
     splits: Mapping[SplitName, str] = field(default_factory=dict)
     published_as: str | None = None
     is_chat: bool = False
+    command: tuple[str, ...] = ()
+    command_timeout_s: float | None = None
+    direction: Direction | None = None
+    metrics: tuple[str, ...] = ()
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 
     @property
@@ -88,7 +96,14 @@ class BenchmarkEntry:
             PluginError: No package brings it here, or its entry point leads to none.
         """
         assert self.scoring is not None, "a training mixture is not scored"
-        return make_scorer(self.scoring, self.options, self.pattern)
+        return make_scorer(
+            self.scoring,
+            self.options,
+            self.pattern,
+            command=self.command,
+            command_timeout_s=self.command_timeout_s,
+            direction=self.direction,
+        )
 
     @property
     def needs_answers(self) -> bool:

@@ -207,6 +207,7 @@ class Benchmark(TrainingSet):
         confirmation: Examples that compare finalists after the search, which never sees them.
         num_test: Number of examples of ``test``; 0 if there is no test split.
         read_test: Reads the test split.
+        metrics: Corpus metrics that are reported beside the score.
     """
 
     scorer: Scorer
@@ -215,6 +216,7 @@ class Benchmark(TrainingSet):
     confirmation: tuple[Example, ...] = field(default=(), repr=False)
     num_test: int
     read_test: Callable[[], tuple[Example, ...]] = field(repr=False, compare=False)
+    metrics: tuple[str, ...] = ()
 
     def render_turn(self, example: Example, answers: Sequence[str]) -> str:
         """Return the text that the model continues after these answers (see ``render_turn``)."""
@@ -260,8 +262,9 @@ class Task:
     Attributes:
         name: As in ``task.name``.
         benchmarks: In the order of ``task.benchmarks``.
-        digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test, and
-            ``<benchmark>/prompt`` to the sha256 of a prompt that is the benchmark's own.
+        digests: ``<benchmark>/<split>`` to ``split_digest`` of every split but test,
+            ``<benchmark>/prompt`` to the sha256 of a prompt that is the benchmark's own, and
+            ``<benchmark>/scoring`` to that of a user's code that scores it.
         mixture: Training data, if it is not the benchmarks' own.
         overlaps: Examples that two splits' files share.
         notes: Remarks on the data that are no faults, one line each.

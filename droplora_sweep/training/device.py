@@ -109,6 +109,13 @@ def gather_to_first(value: Any) -> list[Any] | None:
     return gathered
 
 
+def first_over_ranks(value: Any) -> Any:
+    """The first rank's value that is not None, on every rank; None where all are None."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return next((one for one in values if one is not None), None)
+
+
 def share_from_first(value: Any) -> Any:
     """Rank 0's value, on every rank."""
     box = [value]

@@ -12,7 +12,9 @@ import torch.distributed as dist
 from droplora_sweep.evaluation.evaluator import evaluate
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.perplexity import TextLoss, text_loss
+from droplora_sweep.evaluation.reported import reported_metrics
 from droplora_sweep.evaluation.results import result_metrics
+from droplora_sweep.scorers.scorer import ScoringError
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
     LEARNING_RATE,
@@ -22,7 +24,7 @@ from droplora_sweep.spec.metric_names import (
     TRAIN_SECONDS,
 )
 
-from .device import gather_to_first, peak_memory_bytes, sum_over_ranks
+from .device import first_over_ranks, gather_to_first, peak_memory_bytes, sum_over_ranks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -157,18 +159,29 @@ def validate(
 
     Returns:
         Metrics, and every example's result, on rank 0; None elsewhere.
+
+    Raises:
+        ScoringError: A user's scorer cannot score a rank's responses; on every rank.
     """
     started_s = time.perf_counter()
-    results = evaluate(
-        model,
-        tokenizer,
-        task,
-        evaluation,
-        split=evaluation.split,
-        rank=dist.get_rank(),
-        world_size=dist.get_world_size(),
-        generator=generator,
-    )
+    results: list[ExampleResult] = []
+    problem = None
+    try:
+        results = evaluate(
+            model,
+            tokenizer,
+            task,
+            evaluation,
+            split=evaluation.split,
+            rank=dist.get_rank(),
+            world_size=dist.get_world_size(),
+            generator=generator,
+        )
+    except ScoringError as error:
+        problem = str(error)
+    # The others would wait for this rank's results for ever.
+    if (found := first_over_ranks(problem)) is not None:
+        raise ScoringError(found)
     forgotten = {} if held_out is None else forgetting(held_out, model, tokenizer)
     gathered = gather_to_first((results, peak_memory_bytes(device)))
     if gathered is None:
@@ -176,6 +189,7 @@ def validate(
     everything = [result for ours, _ in gathered for result in ours]
     metrics = {
         **result_metrics(everything, evaluation.sampling, evaluation.split),
+        **reported_metrics(task, everything, evaluation.split),
         **forgotten,
         PEAK_MEMORY_GB: max(peak for _, peak in gathered) / _GB,
         EVALUATION_SECONDS: time.perf_counter() - started_s,

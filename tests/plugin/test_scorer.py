@@ -142,5 +142,6 @@ def test_one_that_is_not_installed(site: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert (
         f"{tmp_path}/brought.yaml:6: task.benchmarks.mine.scoring: must be 'choice', 'number', "
-        "'math', 'code', 'judge', 'exact' or 'regex', got 'word_set'"
+        "'math', 'code', 'judge', 'exact', 'regex', 'f1', 'exact_match', 'bleu', 'chrf', "
+        "'rouge1', 'rouge2', 'rougeL', 'command' or MODULE:FUNCTION, got 'word_set'"
     ) in done.stderr.splitlines()

@@ -19,8 +19,16 @@ GOLDS = {
     "number": "72",
     "math": r"\frac{1}{2}",
     "code": "assert f(1) == 2",
+    "rouge2": "the city of Paris",
 }
-BAD_GOLDS = {"choice": "answer3", "number": "1e3", "code": "assert ("}
+BAD_GOLDS = {
+    "choice": "answer3",
+    "number": "1e3",
+    "code": "assert (",
+    "rouge1": "\N{GREEK CAPITAL LETTER OMEGA}",
+    "rouge2": "Paris",
+    "rougeL": "?",
+}
 
 every_scorer = pytest.mark.parametrize("name", SCORERS)
 every_protocol = pytest.mark.parametrize("protocol", ["paper", "strict"])
@@ -75,10 +83,10 @@ def test_it_may_end_a_response_only_where_it_reads_one(name: str, protocol: Any)
 
 
 def test_a_scoring_that_nothing_brings() -> None:
-    assert scorer_names() == tuple(SCORERS)
+    assert scorer_names() == (*SCORERS, "command")
     with pytest.raises(PluginError) as refused:
-        make_scorer("bleu")
+        make_scorer("meteor")
     assert str(refused.value) == (
-        f"must be one of {', '.join(SCORERS)}, got bleu: no package that is installed here brings "
-        "it"
+        f"must be one of {', '.join(SCORERS)}, command, got meteor: no package that is installed "
+        "here brings it"
     )

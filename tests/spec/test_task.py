@@ -23,16 +23,60 @@ def test_the_mapping_form_keeps_names_and_specs_apart() -> None:
     assert TaskSpec.model_validate(task.model_dump(mode="json")) == task
 
 
+OTHERS = (
+    "'exact', 'regex', 'f1', 'exact_match', 'bleu', 'chrf', 'rouge1', 'rouge2', 'rougeL', "
+    "'command' or MODULE:FUNCTION"
+)
 FAULTS = {
     "scoring": (
         "benchmarks: {mine: {scoring: chioce}}",
         "task.benchmarks.mine.scoring: must be 'choice', 'number', 'math', 'code', 'judge', "
-        "'exact' or 'regex', got 'chioce'",
+        f"{OTHERS}, got 'chioce'; did you mean choice?",
     ),
     "scoring of all": (
-        "scoring: bleu",
-        "task.scoring: must be 'choice', 'number', 'math', 'code', 'judge', 'exact' or 'regex', "
-        "got 'bleu'",
+        "scoring: blue",
+        "task.scoring: must be 'choice', 'number', 'math', 'code', 'judge', "
+        f"{OTHERS}, got 'blue'; did you mean bleu?",
+    ),
+    "scoring by another name": (
+        "benchmarks: {mine: {scoring: rouge}}",
+        "task.benchmarks.mine.scoring: must be 'choice', 'number', 'math', 'code', 'judge', "
+        f"{OTHERS}, got 'rouge'; did you mean rougeL?",
+    ),
+    "metric": (
+        "benchmarks: {mine: {scoring: exact, metrics: [makro_f1]}}",
+        "task.benchmarks.mine.metrics[0]: must be 'f1', 'exact_match', 'macro_f1', 'bleu', 'chrf', "
+        "'rouge1', 'rouge2', 'rougeL', got 'makro_f1'; did you mean macro_f1?",
+    ),
+    "no command": (
+        "benchmarks: {mine: {scoring: command}}",
+        "task.benchmarks.mine.command: must be given for `scoring: command`, as a list of a "
+        "program and its arguments, got none",
+    ),
+    "command as text": (
+        "benchmarks: {mine: {scoring: command, command: python score.py}}",
+        "task.benchmarks.mine.command: must be a list, got 'python score.py'",
+    ),
+    "needless command": (
+        "benchmarks: {mine: {scoring: exact, command: [score]}}",
+        "task.benchmarks.mine.command: must be left out unless `scoring: command`, got 'score'",
+    ),
+    "needless time": (
+        "benchmarks: {mine: {scoring: exact, command_timeout_s: 5}}",
+        "task.benchmarks.mine.command_timeout_s: must be left out unless `scoring: command`, got 5",
+    ),
+    "no time": (
+        "benchmarks: {mine: {scoring: command, command: [score], command_timeout_s: 0}}",
+        "task.benchmarks.mine.command_timeout_s: must be greater than 0, got 0",
+    ),
+    "direction": (
+        "benchmarks: {mine: {scoring: exact, direction: lower}}",
+        "task.benchmarks.mine.direction: must be left out unless `scoring` is a command or a "
+        "function of your own, got lower",
+    ),
+    "other direction": (
+        "benchmarks: {mine: {scoring: 'a:f', direction: down}}",
+        "task.benchmarks.mine.direction: must be 'higher' or 'lower', got 'down'",
     ),
     "unknown key": (
         "benchmarks: {mine: {patern: x}}",

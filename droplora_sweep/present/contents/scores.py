@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.intervals import ROUNDING, mean_score
 from droplora_sweep.evaluation.results import bits_per_byte, example_scores
-from droplora_sweep.present.values import DASH, format_bytes, format_count, format_score
+from droplora_sweep.present.values import (
+    DASH,
+    format_bytes,
+    format_count,
+    format_score,
+    score_word,
+)
 from droplora_sweep.spec.metric_names import (
+    HIGH,
+    LOW,
     MEAN,
     PASS_AT,
     PERPLEXITY_AFTER,
@@ -52,13 +60,14 @@ def scores_table(scored: Scored, on_long_prompt: str) -> Table:
     if len(names) > 1:
         rows.append(row(MEAN, "", score_cell(scored.scores[MEAN]), *_bits_cells(bits, MEAN)))
     protocol = f"{scored.protocol} protocol, 95 % intervals"
-    title = f"{scored.what}: accuracy on the {scored.split} split ({protocol})"
+    word = "accuracy" if all(one.credit is None for one in scored.results) else "score"
+    title = f"{scored.what}: {word} on the {scored.split} split ({protocol})"
     notes = [
         *_further_lines(scored),
         *([_perplexity_text(scored.perplexity)] if scored.perplexity else []),
         *long_prompts_text(scored.num_long, on_long_prompt),
     ]
-    columns = ("benchmark", "examples", "accuracy", *(("bits per byte",) if bits else ()))
+    columns = ("benchmark", "examples", word, *(("bits per byte",) if bits else ()))
     return Table(title, columns, tuple(rows), tuple(notes))
 
 
@@ -69,11 +78,17 @@ def _bits_cells(bits: Mapping[str, float], name: str) -> list[Cell]:
 
 
 def _further_lines(scored: Scored) -> list[str]:
-    """Return what the table has no column for: ratings, pass@k, missing ratings, agreement."""
+    """Return what the table has no column for: further metrics, missing ratings, agreement."""
     lines = [
         f"{name}: {value:.2f} of 10" if name.startswith(RATING) else f"{name}: {value:.1%}"
         for name, value in scored.metrics.items()
         if name.startswith((RATING, PASS_AT))
+    ]
+    lines += [
+        f"{name}: {value:.4g} ({scored.metrics[name + LOW]:.4g} to "
+        f"{scored.metrics[name + HIGH]:.4g})"
+        for name, value in scored.metrics.items()
+        if name + LOW in scored.metrics
     ]
     for benchmark, count in by_benchmark(scored.metrics, UNRATED).items():
         if count:
@@ -113,7 +128,8 @@ def curve_table(trial: TrialRecord, points: Sequence[RankPoint], kept: KeptRank 
         for index, point in enumerate(points)
     )
     columns = ("rank", "parameters", "file", "error of the update", *names)
-    title = f"{trial.trial_id} at lower ranks: accuracy on the validation split"
+    word = score_word(trial.spec["task"])
+    title = f"{trial.trial_id} at lower ranks: {word} on the validation split"
     return Table(title, columns, tuple(rows), tuple(_curve_lines(trial, points, kept)))
 
 

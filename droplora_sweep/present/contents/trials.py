@@ -12,6 +12,7 @@ from droplora_sweep.present.values import (
     format_params,
     format_ratio,
     format_seconds,
+    score_word,
 )
 from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import (
@@ -49,13 +50,14 @@ def trials_tables(
     """
     running = live.trials if is_live and live is not None else {}
     name, search, confirm = record.name, record.search_trials, record.confirm_trials
-    title = f"Trials of {name}: accuracy on the validation split"
+    word = score_word(record.spec["task"])
+    title = f"Trials of {name}: {word} on the validation split"
     if (fidelity := fidelity_text(record.spec)) is not None:
         title += f", trained on {fidelity}"
     tables = [_trials_table(title, search, record, "validation", running, is_live=is_live)]
     if confirm:
         split = record.confirmed_on
-        title = f"Confirmation runs of {name}: accuracy on the {split} split"
+        title = f"Confirmation runs of {name}: {word} on the {split} split"
         tables.append(_trials_table(title, confirm, record, split, running, is_live=is_live))
     if record.spec["search"].get("population") is not None:
         tables.append(_schedules_table(record))

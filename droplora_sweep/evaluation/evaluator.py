@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from droplora_sweep.scorers.choice import ANSWER_PREFIX
+from droplora_sweep.scorers.harness import HarnessScorer
 
 from .answering import (
     Answerer,
@@ -135,6 +136,11 @@ def _with_likelihoods(
 def _answer(share: Share, answerer: Answerer) -> list[ExampleResult]:
     """Answer in the way that follows from the scorer and the spec."""
     scorer, spec = share.benchmark.scorer, answerer.spec
+    if isinstance(scorer, HarnessScorer):
+        # Imports a library that only such tasks need.
+        from .harness import answer_by_harness
+
+        return answer_by_harness(share, answerer)
     if scorer.is_rated:
         assert spec.judge is not None, "a task that is rated without a judge is refused before"
         return answer_and_rate(share, answerer, spec.judge)

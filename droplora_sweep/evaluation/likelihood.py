@@ -106,24 +106,60 @@ def log_probabilities(
 ) -> list[float]:
     """Return the log-probability of each sequence's response with EOS, given its prompt, in nats.
 
+    See ``continuation_likelihoods``.
+    """
+    found = continuation_likelihoods(
+        model,
+        sequences,
+        pad_id=pad_id,
+        batch_size=batch_size,
+        max_batch_tokens=max_batch_tokens,
+        num_words=num_words,
+        max_logits=max_logits,
+        max_floats=max_floats,
+    )
+    return [log_probability for log_probability, _ in found]
+
+
+def continuation_likelihoods(
+    model: nn.Module,
+    sequences: Sequence[Encoded],
+    *,
+    pad_id: int,
+    batch_size: int,
+    max_batch_tokens: int | None,
+    num_words: int,
+    context: int | None = None,
+    max_logits: int = MAX_LOGITS,
+    max_floats: int = MAX_FLOATS,
+) -> list[tuple[float, bool]]:
+    """Return each sequence's log-probability, in nats, and True where it is the greedy one.
+
+    That is of the tokens behind its prompt, given what comes before each of them.
+
     Args:
         model: A causal language model, or a wrapper of one, in eval mode.
-        sequences: Prompts with their responses.
+        sequences: Prompts with what follows them.
         pad_id: Any token; no response sees it, since it comes after all of them.
         batch_size: The most sequences computed together.
         max_batch_tokens: The most tokens computed together, with padding; None is no limit.
         num_words: Size of the vocabulary, by which the logits are limited.
+        context: The most tokens that the model can read, where sequences may have one more: their
+            last tokens are only predicted. None is no limit.
         max_logits: The most logits of one pass; a sequence that has more is alone in it.
         max_floats: The most logits that are in float32 at once.
     """
     device = next(model.parameters()).device
     result = np.zeros(len(sequences))
+    is_greedy = np.zeros(len(sequences), bool)
     for batch in _batches(sequences, batch_size, max_batch_tokens, max_logits // num_words):
         micro = collate([sequences[index] for index in batch], pad_id, device)
         # No attention mask: padding lies behind every response, and attention is causal.
-        output = model(input_ids=micro.inputs, logits_to_keep=micro.kept, use_cache=False)
-        result[batch] = _sums(output.logits, micro.labels, max_floats).cpu().numpy()
-    return [float(one) for one in result]
+        inputs_BT = micro.inputs[:, :context]
+        output = model(input_ids=inputs_BT, logits_to_keep=micro.kept, use_cache=False)
+        sums_B, greedy_B = _sums(output.logits, micro.labels, max_floats)
+        result[batch], is_greedy[batch] = sums_B.cpu().numpy(), greedy_B.cpu().numpy()
+    return [(float(one), bool(greedy)) for one, greedy in zip(result, is_greedy, strict=True)]
 
 
 def _fitted(sequence: Encoded, context: int | None, bos_id: int | None) -> Encoded | None:
@@ -178,15 +214,19 @@ def _batches(
         yield batch
 
 
-def _sums(logits_BKV: torch.Tensor, label_BK: torch.Tensor, max_floats: int) -> torch.Tensor:
-    """Return each row's sum of its labels' log-probabilities, in float64."""
+def _sums(
+    logits_BKV: torch.Tensor, label_BK: torch.Tensor, max_floats: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each row's sum of its labels' log-probabilities, in float64, and if all are argmax."""
     rows_N, columns_N = (label_BK != IGNORED).nonzero(as_tuple=True)
     label_N = label_BK[rows_N, columns_N]
     sums_B = torch.zeros(len(label_BK), dtype=torch.float64, device=label_BK.device)
+    num_other_B = torch.zeros(len(label_BK), dtype=torch.long, device=label_BK.device)
     for part in torch.arange(len(rows_N)).split(max(1, max_floats // logits_BKV.shape[-1])):
         some = slice(int(part[0]), int(part[-1]) + 1)
-        loss_N = nn.functional.cross_entropy(
-            logits_BKV[rows_N[some], columns_N[some]].float(), label_N[some], reduction="none"
-        )
+        logits_NV = logits_BKV[rows_N[some], columns_N[some]].float()
+        loss_N = nn.functional.cross_entropy(logits_NV, label_N[some], reduction="none")
         sums_B.index_add_(0, rows_N[some], -loss_N.double())
-    return sums_B
+        is_other_N = logits_NV.argmax(-1) != label_N[some]
+        num_other_B.index_add_(0, rows_N[some], is_other_N.long())
+    return sums_B, num_other_B == 0

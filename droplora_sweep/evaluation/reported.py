@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from droplora_sweep.scorers.harness import HarnessScorer
 from droplora_sweep.spec.metric_names import COST, HIGH, LOW, reported_name
 
 from .corpus import Interval, Read, mean_interval, measure
@@ -24,6 +25,8 @@ def reported_metrics(
 
     * ``<metric>/val/<benchmark>``: of a benchmark's ``metrics``, and of its scorer's (see
       ``corpus``); ``bleu`` and ``chrf`` in [0, 100], the others in [0, 1].
+    * ``<metric>/val/<benchmark>``: of what lm-evaluation-harness measures beside the score; with a
+      filter ``<metric>.<filter>``, since MLflow takes no comma in a name.
     * ``cost/val/<benchmark>``: the mean cost where less of a scorer's numbers is better.
 
     ``/low`` and ``/high`` behind these names are the ends of the interval.
@@ -46,6 +49,10 @@ def reported_metrics(
         found = {name: measure(name, reads) for name in benchmark.metrics}
         if benchmark.scorer.direction == "lower":
             found[COST] = mean_interval([1 - (one.score or 0.0) for one in own])
+        if isinstance(benchmark.scorer, HarnessScorer):
+            from .harness import harness_intervals
+
+            found |= harness_intervals(benchmark.scorer.settings, own)
         for name, interval in found.items():
             metrics |= _named(reported_name(name, benchmark.name, split), interval)
     return metrics

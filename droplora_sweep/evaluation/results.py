@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.spec.metric_names import (
     MEAN,
@@ -19,7 +19,7 @@ from droplora_sweep.spec.metric_names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from droplora_sweep.spec.evaluation import SamplingSpec
     from droplora_sweep.tasks.task import ScoredSplit
@@ -55,6 +55,7 @@ class ExampleResult:
         reference_log_probability: Of the example's reference response and EOS under the model, in
             nats (see ``likelihood``); None where it was not measured, or there is no reference.
         reference_bytes: The reference's length in UTF-8; None likewise.
+        values: What lm-evaluation-harness measured beside the score, by metric; None elsewhere.
     """
 
     benchmark: str
@@ -74,6 +75,7 @@ class ExampleResult:
     credit: float | None = None
     reference_log_probability: float | None = None
     reference_bytes: int | None = None
+    values: Mapping[str, Any] | None = None
 
     @property
     def score(self) -> float | None:

@@ -334,6 +334,7 @@ def _with_absolute_paths(sweep: SweepSpec, pins: Mapping[str, str]) -> SweepSpec
                 **_pinned(spec.data, spec.revision, pins),
                 "scoring": _absolute_scoring(spec.scoring),
                 "command": tuple(map(_absolute_argument, spec.command)),
+                "lm_eval": spec.lm_eval and _absolute_argument(spec.lm_eval),
             }
         )
         for name, spec in task.benchmark_specs.items()

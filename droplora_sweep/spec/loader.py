@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.redaction import redact
+from droplora_sweep.scorers.harness import PREFIX
 from droplora_sweep.spec.fields import (
     COMPOUND_FIELDS,
     MAPPING_FIELDS,
@@ -307,7 +308,9 @@ def json_schema() -> dict[str, Any]:
 def _allow_mapping(benchmarks: dict[str, Any]) -> None:
     """``task.benchmarks`` is a list of names, or a mapping of names to specs or null."""
     listed = {key: benchmarks.pop(key) for key in ("type", "items", "minItems")}
-    spec = {"anyOf": [{"$ref": "#/$defs/BenchmarkSpec"}, {"type": "null"}]}
+    harness = {"type": "string", "pattern": f"^{PREFIX}"}
+    listed["items"] = {"anyOf": [listed["items"], harness]}
+    spec = {"anyOf": [{"$ref": "#/$defs/BenchmarkSpec"}, {"type": "null"}, harness]}
     mapping = {"type": "object", "minProperties": 1, "additionalProperties": spec}
     benchmarks["anyOf"] = [listed, mapping]
 

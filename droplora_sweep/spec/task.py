@@ -16,6 +16,7 @@ from pydantic import (
 
 from droplora_sweep import plugins
 from droplora_sweep.scorers.corpus_metrics import CORPUS_METRICS
+from droplora_sweep.scorers.harness import PREFIX as HARNESS_PREFIX
 from droplora_sweep.scorers.own import COMMAND, is_place
 from droplora_sweep.scorers.scorer import Direction
 from droplora_sweep.scorers.table import SCORERS, unknown_scoring
@@ -108,6 +109,7 @@ def plugin_names() -> frozenset[str]:
 _LATER_FIELDS: Final = (
     *("configuration", "splits"),
     *("command", "command_timeout_s", "direction", "metrics"),
+    *("lm_eval", "num_fewshot", "limit", "metric"),
 )
 """Fields that are in no ledger and no fingerprint where they are not given."""
 
@@ -123,6 +125,13 @@ class _DataSpec(SpecModel):
             if fields.get(name) in (None, (), [], {}):
                 fields.pop(name, None)
         return fields
+
+
+_NOT_OF_HARNESS: Final = (
+    *("data", "revision", "configuration", "splits", "format", "scoring", "options", "pattern"),
+    *("prompt_suffix", "fields", "metrics"),
+)
+"""Fields of a benchmark's data and scoring, which a task of lm-evaluation-harness has itself."""
 
 
 class BenchmarkSpec(_DataSpec):
@@ -141,7 +150,8 @@ class BenchmarkSpec(_DataSpec):
     """Name in ``data`` by name of the split, e.g. ``{train: train_sft, test: dev}``, of a Hub id
     also a part, ``"test[:500]"``; a split that is not listed has its own name."""
     split: SplitName = "train"
-    """Split of a lone file in ``data``; one whose format names splits or tests says so itself."""
+    """Split of a lone file in ``data``; one whose format names splits or tests says so itself. With
+    ``lm_eval``, ``validation`` lets the task's test documents validate where it has no others."""
     format: Format | None = None
     """Layout of the records; recognised by the first record's fields where null."""
     scoring: Scoring | None = None
@@ -177,6 +187,19 @@ class BenchmarkSpec(_DataSpec):
     field that is not listed has its usual name. Of another ``format`` than LLM-Adapters', the
     field that it makes an ``instruction``, ``output``, ``answer`` or ``id`` of."""
 
+    lm_eval: PathText | None = None
+    """Task of lm-evaluation-harness, by its name or as a YAML file: the library's prompts, few-shot
+    examples and metrics are used, and the task's own splits. ``NAME: lm_eval:TASK`` is short for
+    ``NAME: {lm_eval: TASK}``."""
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """Solved examples in each prompt of ``lm_eval``; the task's own number where null."""
+    limit: Count | None = None
+    """The first so many documents of each split of ``lm_eval`` are read; all where null."""
+    metric: str | None = None
+    """Metric of ``lm_eval`` that is the score, e.g. ``acc_norm`` or, with its filter,
+    ``exact_match,strict-match``; the task's first where null. The others are reported as
+    ``<metric>/val/<benchmark>``."""
+
     @model_validator(mode="after")
     def _check_own(self) -> BenchmarkSpec:
         if self.command and self.scoring != COMMAND:
@@ -193,6 +216,25 @@ class BenchmarkSpec(_DataSpec):
         ):
             problem = "must be left out unless `scoring` is a command or a function of your own, "
             raise broken_rule(f"{problem}got {self.direction}", "direction")
+        return self
+
+    @model_validator(mode="after")
+    def _check_harness(self) -> BenchmarkSpec:
+        if self.lm_eval is None:
+            for name in ("num_fewshot", "limit", "metric"):
+                if (value := getattr(self, name)) is not None:
+                    raise broken_rule(f"must be left out unless `lm_eval`, got {value}", name)
+            return self
+        for name in _NOT_OF_HARNESS:
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].get_default(call_default_factory=True):
+                problem = f"must be left out with `lm_eval`, which has its own, got {value!r}"
+                raise broken_rule(problem, name)
+        if self.split == "train":
+            return self
+        if self.split != "validation":
+            problem = "must be validation or left out with `lm_eval`, got test"
+            raise broken_rule(problem, "split")
         return self
 
     @model_validator(mode="after")
@@ -249,7 +291,9 @@ class TaskSpec(SpecModel):
     )
     """Trained on the union of their training splits; each is scored on its own.
 
-    A list of names, or a mapping of each name to its spec, or to null for one that is known.
+    A list of names, or a mapping of each name to its spec, or to null for one that is known. A task
+    of lm-evaluation-harness is ``lm_eval:TASK`` in either: ``[lm_eval:arc_easy]`` has the name
+    ``lm_eval.arc_easy``.
     """
     benchmark_specs: dict[Name, BenchmarkSpec] = Field(default_factory=dict)
     """Specs of the mapping form of ``benchmarks``; write them there."""
@@ -314,10 +358,21 @@ class TaskSpec(SpecModel):
     @classmethod
     def _split_mapping(cls, data: Any) -> Any:
         """Names and specs apart, so that ``benchmarks`` is always a tuple of names."""
-        if not isinstance(data, dict) or not isinstance(data.get("benchmarks"), dict):
+        if not isinstance(data, dict):
             return data
-        benchmarks = data["benchmarks"]
-        specs = {name: spec for name, spec in benchmarks.items() if spec is not None}
+        benchmarks = data.get("benchmarks")
+        if isinstance(benchmarks, list | tuple) and any(map(_is_harness, benchmarks)):
+            benchmarks = {
+                _harness_name(one) if _is_harness(one) else one: one if _is_harness(one) else None
+                for one in benchmarks
+            }
+        if not isinstance(benchmarks, dict):
+            return data
+        specs = {
+            name: {"lm_eval": spec.removeprefix(HARNESS_PREFIX)} if _is_harness(spec) else spec
+            for name, spec in benchmarks.items()
+            if spec is not None
+        }
         given = data.get("benchmark_specs") or {}
         return {**data, "benchmarks": tuple(benchmarks), "benchmark_specs": {**given, **specs}}
 
@@ -336,6 +391,20 @@ class TaskSpec(SpecModel):
             problem = f"must be left out unless `prompt: chat`, got {self.loss_on}"
             raise broken_rule(problem, "loss_on")
         return self
+
+
+def _is_harness(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(HARNESS_PREFIX)
+
+
+def _harness_name(value: str) -> str:
+    """Return the name of a benchmark that is given as a task of lm-evaluation-harness alone.
+
+    >>> _harness_name("lm_eval:arc_easy"), _harness_name("lm_eval:tasks/capitals.yaml")
+    ('lm_eval.arc_easy', 'lm_eval.capitals')
+    """
+    stem = value.removeprefix(HARNESS_PREFIX).rpartition("/")[2]
+    return f"lm_eval.{stem.removesuffix('.yaml').removesuffix('.yml')}"
 
 
 def num_kept(num_examples: int, num_train: int | None, train_share: float | None) -> int:

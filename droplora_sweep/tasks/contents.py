@@ -224,6 +224,8 @@ def _load(name: str, entry: BenchmarkEntry, folder: Path | None) -> dict[str, tu
     assert entry.load is not None, "only plug-ins load by themselves"
     try:
         loaded = entry.load(folder)
+    except BadDataError:
+        raise
     # Whatever a plug-in raises, the user needs to know which plug-in it was.
     except Exception as error:
         raise BadDataError(f"{name}: {type(error).__name__}: {error}") from error

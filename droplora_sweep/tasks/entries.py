@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import Fault
 from droplora_sweep.plugins import PluginError
 from droplora_sweep.scorers.corpus_metrics import CORPUS_METRICS
+from droplora_sweep.scorers.harness import HarnessSettings
 from droplora_sweep.scorers.own import CommandScorer
 from droplora_sweep.spec import BenchmarkSpec
 from droplora_sweep.spec.task import CHAT, num_kept, plugin_names, unknown_benchmark
 
 from .formats import FORMATS, IN_CONVERSATIONS
+from .harness import load_examples
 from .reading import formats_with
 from .registry import MIXTURES, BenchmarkEntry, find_benchmark
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from droplora_sweep.scorers.scorer import Scorer
     from droplora_sweep.spec import Format, TaskSpec
+
+    from .task import Example
 
 
 _OWN_FORMATS: Final[tuple[Format, ...]] = ("llm_adapters", *IN_CONVERSATIONS)
@@ -44,6 +51,12 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
             faults.append(task_fault("benchmarks", unknown_benchmark(name)))
             continue
         changes = changes or BenchmarkSpec()
+        if changes.lm_eval is not None:
+            if spec.prompt == CHAT:
+                problem = f"must be left out for {name}, a task of lm_eval with prompts of its own"
+                faults.append(task_fault("prompt", f"{problem}, got {CHAT}"))
+            entries[name] = _harness_entry(changes)
+            continue
         is_default_used |= known is None and changes.scoring is None
         entry = _changed(
             known or BenchmarkEntry(spec.scoring, folders=(name,), formats=_OWN_FORMATS),
@@ -71,6 +84,31 @@ def find_entries(spec: TaskSpec) -> tuple[dict[str, BenchmarkEntry], list[Fault]
         )
         faults.append(task_fault("scoring", problem))
     return entries, faults
+
+
+def _harness_entry(spec: BenchmarkSpec) -> BenchmarkEntry:
+    """Return the entry of a task of lm-evaluation-harness, which has its own prompts and data."""
+    assert spec.lm_eval is not None, "a harness task is named"
+    settings = HarnessSettings(
+        task=spec.lm_eval,
+        num_fewshot=spec.num_fewshot,
+        limit=spec.limit,
+        metric=spec.metric,
+        is_validation=spec.split == "validation",
+    )
+    return BenchmarkEntry(
+        scoring="lm_eval",
+        prompt_suffix="",
+        template="{instruction}",
+        max_new_tokens=spec.max_new_tokens,
+        harness=settings,
+        load=partial(_load_harness, settings),
+    )
+
+
+def _load_harness(settings: HarnessSettings, folder: Path | None) -> dict[str, tuple[Example, ...]]:
+    del folder
+    return load_examples(settings)
 
 
 def find_mixture(spec: TaskSpec) -> BenchmarkEntry:
@@ -208,7 +246,10 @@ def published_task(spec: TaskSpec) -> PublishedTask | None:
     needy = [
         name
         for name, entry in entries.items()
-        if not entry.is_builtin and name not in plugin_names() and not _has_own_data(spec, name)
+        if not entry.is_builtin
+        and name not in plugin_names()
+        and not _has_own_data(spec, name)
+        and entry.harness is None
     ]
     lacks_mixture = spec.train is not None and spec.train.data is None
     if faults or spec.data is not None or not (needy or lacks_mixture):

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.scorers.corpus_metrics import reported
+from droplora_sweep.scorers.harness import HarnessScorer
 from droplora_sweep.spec.task import num_kept
 
 from .answers import gold_problems
 from .builtin.generation import generate
 from .contents import Contents, Place, find_data, read_contents, read_mixture
 from .entries import field_faults, find_entries, find_mixture, task_fault
+from .harness import harness_digest
 from .json_records import BadDataError
 from .registry import BUILTIN_DATA_SEED, BenchmarkEntry
 from .splits import Cut, Mixture, Source, Splits, cut_splits
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from droplora_sweep.scorers.scorer import Scorer
     from droplora_sweep.spec import TaskSpec
 
     from .task import Example
@@ -117,7 +120,7 @@ def load_task(spec: TaskSpec) -> Task:
     digests |= {
         f"{one.name}/scoring": digest
         for one in benchmarks
-        if (digest := one.scorer.code_digest()) is not None
+        if (digest := _scoring_digest(one.scorer)) is not None
     }
     digests |= {
         f"{one.name}/{split}": split_digest(examples)
@@ -133,6 +136,12 @@ def load_task(spec: TaskSpec) -> Task:
         notes=tuple(map(found.as_given, found.notes)),
         pins=found.pins(),
     )
+
+
+def _scoring_digest(scorer: Scorer) -> str | None:
+    if isinstance(scorer, HarnessScorer):
+        return harness_digest(scorer.settings)
+    return scorer.code_digest()
 
 
 def _sha256(text: str) -> str:
@@ -155,7 +164,13 @@ def _read_benchmarks(spec: TaskSpec, entries: dict[str, BenchmarkEntry], found: 
     """Read the benchmarks in ``task.data``, and those that have data of their own."""
     own = {name: one for name, one in spec.benchmark_specs.items() if one.data is not None}
     read = {name: entry for name, entry in entries.items() if not entry.is_builtin}
-    shared = {name: entry for name, entry in read.items() if name not in own}
+    shared = {
+        name: entry for name, entry in read.items() if name not in own and entry.harness is None
+    }
+    for name in entries:
+        if (entry := entries[name]).harness is not None:
+            with found.faults_of(f"benchmarks.{name}.lm_eval"):
+                found.contents[name] = read_contents(name, entry, None, spec)
     with found.faults_of("data"):
         folder = _find_shared(spec, shared, found)
         for name, entry in shared.items():
@@ -279,7 +294,7 @@ def _benchmarks(
                 num_left_out=splits.num_left_out,
                 num_beyond_limit=splits.num_beyond_limit,
                 read_test=contents.read_test,
-                prompt=spec.prompt or entry.template,
+                prompt=entry.template if entry.harness else spec.prompt or entry.template,
                 system=spec.system,
                 confirmation=splits.confirmation,
                 metrics=reported(entry.scorer, entry.metrics),

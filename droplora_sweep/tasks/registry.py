@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from droplora_sweep import plugins
+from droplora_sweep.scorers.harness import HarnessScorer
 from droplora_sweep.scorers.table import make_scorer
 from droplora_sweep.spec import PLUGIN_GROUP
 
@@ -30,6 +31,7 @@ from .task import CODE_TEMPLATE, TEMPLATE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from droplora_sweep.scorers.harness import HarnessSettings
     from droplora_sweep.scorers.scorer import Direction, Scorer
     from droplora_sweep.spec import Format, RecordField, SplitName
 
@@ -64,6 +66,7 @@ class BenchmarkEntry:
         command_timeout_s: Seconds that it may take; the usual ones where None.
         direction: Side on which its scorer's numbers are better; the scorer's own where None.
         metrics: Corpus metrics that are reported beside the score.
+        harness: The task of lm-evaluation-harness that it is, if it is one.
         load: Reads the data instead of this package (see above): from ``task.data``'s
             folder, or None, to the examples of each split.
     """
@@ -86,6 +89,7 @@ class BenchmarkEntry:
     command_timeout_s: float | None = None
     direction: Direction | None = None
     metrics: tuple[str, ...] = ()
+    harness: HarnessSettings | None = None
     load: Callable[[Path | None], Mapping[str, Sequence[Example]]] | None = None
 
     @property
@@ -95,6 +99,8 @@ class BenchmarkEntry:
         Raises:
             PluginError: No package brings it here, or its entry point leads to none.
         """
+        if self.harness is not None:
+            return HarnessScorer(settings=self.harness)
         assert self.scoring is not None, "a training mixture is not scored"
         return make_scorer(
             self.scoring,

@@ -247,7 +247,7 @@ def _data_is_given(sweep: SweepSpec) -> Iterator[Finding]:
         name
         for name in names
         if not name.startswith("builtin_")
-        and not (name in specs and specs[name].data)
+        and not (name in specs and (specs[name].data or specs[name].lm_eval))
         and not is_unknown(name, sweep.task)
     ]
     if files and sweep.task.data is None:

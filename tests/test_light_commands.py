@@ -75,6 +75,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "diff": (["diff", "finished", "t0000", "t0002"], 0, STATISTICS),
     "status": (["status", "finished"], 0, STATISTICS),
     "status, no confirmation yet": (["status", "interrupted"], 0, set()),
+    "watch, no such sweep": (["watch", "unknown"], 2, set()),
     "status, as it changes": (["status", "interrupted", "--watch"], 0, set()),
     "best": (["best", "finished"], 0, STATISTICS),
     "best, as JSON": (["best", "finished", "--json"], 0, STATISTICS),

@@ -1,11 +1,13 @@
-"""Show where a sweep stands: once, or as it changes."""
+"""Show where a sweep stands: once, as it changes, or on a page."""
 
 from __future__ import annotations
 
+import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.ledger.following import Follower
 from droplora_sweep.ledger.progress import read_progress
 from droplora_sweep.ledger.reader import Ledger
@@ -54,3 +56,41 @@ def _watch(name: str, storage: Storage, console: Console) -> None:
 def _show(console: Console, status: Status) -> None:
     print_tables(console, status.tables)
     print_lines(console, (*status.notes, *status.ends))
+
+
+def watch(
+    name: Name,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes any that is free.")
+    ] = 5100,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's own only show.")
+    ] = "127.0.0.1",
+    controls: Annotated[
+        bool | None,
+        typer.Option(
+            "--controls/--read-only",
+            help="Stop, pin and clone from the page; where only this machine sees it if not set.",
+        ),
+    ] = None,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Show a sweep on a page that changes as it runs, until Ctrl-C: curves, answer, controls."""
+    try:
+        follower = Follower(storage, name)
+    except SweepError as error:
+        # Nothing was started: the name is input here.
+        field, _, problem = str(error).partition(": ")
+        raise InputError.of(field, problem) from error
+    from droplora_sweep.present.watch.server import WatchServer
+
+    console = own_console()
+    with WatchServer(follower, host=host, port=port, can_control=controls) as server:
+        print_lines(console, [f"{name} is shown on {server.address}", "Ctrl-C ends the page"])
+        if opens:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print_lines(own_console(), [f"{name}: its page is closed; its driver was told nothing"])

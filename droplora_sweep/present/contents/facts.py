@@ -149,6 +149,7 @@ def gather_facts(
     is_live: bool = False,
     notes: Sequence[str] = (),
     storage: str = "results",
+    explores: bool = True,
 ) -> Facts:
     """Decide what a report says, from a ledger's records.
 
@@ -160,6 +161,7 @@ def gather_facts(
         is_live: True while a driver works on the sweep.
         notes: Lines on rates that are not decided.
         storage: The folder or URL that the sweep is in, as commands take it.
+        explores: False to leave the marginals out, which take seconds.
     """
     searched = record.comparable_trials
     known = {one.trial_id: scores(one.trial_id) for one in searched if _is_complete(one)}
@@ -174,7 +176,7 @@ def gather_facts(
         is_live=is_live,
         decisions=decisions,
         undecided=undecided,
-        marginals=tuple(explore(searched)) if decisions else (),
+        marginals=tuple(explore(searched)) if decisions and explores else (),
         confirmed=tuple(confirmed),
         on_test=tuple(on_test),
         methods=compare_methods(searched, compared_fields(record.spec), known.get),
@@ -184,12 +186,13 @@ def gather_facts(
     )
 
 
-def facts_of(ledger: Ledger, record: SweepRecord | None = None) -> Facts:
+def facts_of(ledger: Ledger, record: SweepRecord | None = None, *, explores: bool = True) -> Facts:
     """Return what is known of a sweep in any state.
 
     Args:
         ledger: The sweep's.
         record: Its record, where that is to be shown otherwise than it is.
+        explores: False to leave the marginals out, which take seconds.
     """
     grounds = Grounds(ledger)
     shown = record or ledger.record
@@ -201,6 +204,7 @@ def facts_of(ledger: Ledger, record: SweepRecord | None = None) -> Facts:
         is_live=record is None and ledger.holder is not None,
         notes=notes(ledger),
         storage=storage_text(ledger.storage),
+        explores=explores,
     )
     return replace(
         facts,

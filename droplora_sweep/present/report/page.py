@@ -7,8 +7,6 @@ Everything that comes from a ledger is escaped.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX
@@ -45,7 +43,7 @@ from droplora_sweep.present.figures.scores import (
     draw_rates,
 )
 from droplora_sweep.present.figures.trials import draw_costs, draw_curves, draw_rungs
-from droplora_sweep.present.values import format_quantity, format_seconds, format_time
+from droplora_sweep.present.markup import template
 from droplora_sweep.records.layout import REPORT_DATA, REPORT_PAGE
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.redaction import redact
@@ -55,8 +53,6 @@ from .data import report_data
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    import jinja2
 
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.present.contents.costs import Costs
@@ -111,7 +107,7 @@ def make_report(facts: Facts, examples: Sequence[Difference] = ()) -> Report:
         "trials_tables": trials_tables(facts.record, is_live=facts.is_live),
         "settings_table": settings_table(facts.record),
     }
-    html = _template().render(
+    html = template(__package__, TEMPLATE).render(
         facts=facts,
         record=facts.record,
         state=_state(facts),
@@ -202,34 +198,6 @@ def _state(facts: Facts) -> str:
     if record.outcome is None:
         return "interrupted: its driver died"
     return record.outcome.lower() + (f": {record.reason}" if record.reason else "")
-
-
-def _unbroken(value: object) -> object:
-    """Text in which no line ends within ``p = 0.2``; markup as it is."""
-    return (
-        value.replace("p = ", "p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-        if type(value) is str
-        else value
-    )
-
-
-@cache
-def _template() -> jinja2.Template:
-    import jinja2
-
-    loader = jinja2.FunctionLoader(
-        lambda name: files(__package__).joinpath("template", name).read_text("utf-8")
-    )
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        finalize=_unbroken,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(seconds=format_seconds, time=format_time, quantity=format_quantity)
-    return environment.get_template(TEMPLATE)
 
 
 def write_report(report: Report, folder: Path) -> Path:

@@ -48,11 +48,13 @@ function become(one, other) {
   }
 }
 
-// A reader opens and closes details.
-const isUsers = (node, name) => node.nodeName === "DETAILS" && name === "open";
+// A reader opens and closes details, and waits for an answer.
+const isUsers = (node, name) => (node.nodeName === "DETAILS" && name === "open") || name === "aria-busy";
 
 function show(text) {
   const page = new DOMParser().parseFromString(text, "text/html");
+  const held = document.activeElement;
+  const around = [held.closest("[data-key]"), held.closest("section")];
   document.title = page.title;
   for (const name of ["#head", "main"]) {
     const next = page.querySelector(name);
@@ -60,6 +62,11 @@ function show(text) {
     become(document.querySelector(name), next);
   }
   light();
+  if (held.isConnected) return;
+  // What had the focus is gone: its neighbour has it, not the top of the page.
+  const next = around.find((one) => one && one.isConnected);
+  const near = next ? next.querySelector("a, summary, button") : null;
+  if (near) near.focus({ preventScroll: true });
 }
 
 async function refresh() {
@@ -94,8 +101,8 @@ document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (!form.matches("[data-quick]")) return;
   event.preventDefault();
-  const button = form.querySelector("button");
-  button.disabled = true;
+  if (form.ariaBusy === "true") return;
+  form.ariaBusy = "true";
   try {
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
     if (!answer.ok) throw new Error(String(answer.status));
@@ -110,7 +117,7 @@ document.addEventListener("submit", async (event) => {
     failures = 2;
     document.getElementById("offline").hidden = false;
   }
-  button.disabled = false;
+  form.ariaBusy = "false";
 });
 
 // A trial that is pointed at, or has the focus, stands out wherever it is shown.

@@ -1,6 +1,6 @@
 """A sweep as it is now, for any number of readers: its ledger, and the answer that it amounts to.
 
-The ledger is looked at when somebody asks, a few times a minute at most. Working out an answer
+The ledger is looked at when a reader asks, a few times a minute at most. Working out an answer
 takes seconds: a thread does that, while readers are shown the last one.
 """
 

@@ -1,4 +1,4 @@
-"""What the page says, of sweeps of every kind and in every state; nothing is trained."""
+"""The words of the page, of sweeps of every kind and in every state; nothing is trained."""
 
 from __future__ import annotations
 

@@ -77,10 +77,12 @@ class Desk:
         """
         trial = form.get("trial", "")
         what = " ".join(filter(None, [form.get("action"), trial]))
+        is_done = True
         try:
-            lines, is_done = (self._pass_on(form, trial),), True
+            answer = self._pass_on(form, trial)
         except DropLoRASweepError as error:
-            lines, is_done = tuple(redact(str(error)).splitlines()), False
+            answer, is_done = redact(str(error)), False
+        lines = tuple(answer.splitlines())
         asked = Asked(time=datetime.now(UTC), what=what, lines=lines, is_done=is_done)
         with self._lock:
             self._asked.append(asked)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.models.resolving import has_chat_template
-from droplora_sweep.scorers.table import SCORERS
 from droplora_sweep.spec import TaskSpec, local_folder
 from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT
@@ -40,9 +39,9 @@ BUILTIN_BENCHMARKS: Final = ("builtin_noisy", "builtin_math")
 DATA: Final = "--data"
 MAX_CHOICES: Final = 100
 """Most options that a user may declare: each is scored for each example."""
-FREE_TEXT: Final = "rougeL" if "rougeL" in SCORERS else "exact"
-"""Scoring of longer texts, which are seldom given word by word: by what they share, where there is
-a scorer of that; the search follows their likelihood in any case."""
+FREE_TEXT: Final = "f1"
+"""Scoring of longer texts, which are seldom given word by word: by the words that they share, which
+needs no further package; the search follows their likelihood."""
 _CODE_FORMATS: Final = ("humaneval", "mbpp", "mbpp_evalplus", "mbpp_plus")
 
 

@@ -236,26 +236,26 @@ def test_embeddings_cannot_be_pruned(look: Look) -> None:
     )
 
 
-@pytest.mark.parametrize(("kind", "most"), [("gpt2", 96), ("opt", 96), ("llama", None)])
+@pytest.mark.parametrize(("kind", "most"), [("gpt2", 496), ("opt", 496), ("llama", None)])
 def test_sequences_fit_into_learned_positions(look: Look, kind: str, most: int | None) -> None:
-    """100 places hold 96 padded tokens; computed places have no end."""
+    """500 places hold 496 padded tokens; computed places have no end."""
     if kind == "gpt2":
-        config: Any = GPT2Config(vocab_size=300, n_embd=32, n_layer=1, n_head=4, n_positions=100)
+        config: Any = GPT2Config(vocab_size=300, n_embd=32, n_layer=1, n_head=4, n_positions=500)
         targets = ["c_attn"]
     elif kind == "opt":
         config, targets = CONFIGS["opt"]
-        config = type(config)(**{**config.to_dict(), "max_position_embeddings": 100})
+        config = type(config)(**{**config.to_dict(), "max_position_embeddings": 500})
     else:
-        config, targets = LlamaConfig(**{**LLAMA_LIKE, "max_position_embeddings": 100}), ["q_proj"]
+        config, targets = LlamaConfig(**{**LLAMA_LIKE, "max_position_embeddings": 500}), ["q_proj"]
     model = AutoModelForCausalLM.from_config(config)
     given = {"adapter": {"rank": 2, "target_modules": list(targets)}}
     if most is None:
-        look(model, **given, training={"max_sequence_tokens": 200})
+        look(model, **given, training={"max_sequence_tokens": 600})
         return
     look(model, **given, training={"max_sequence_tokens": most})
     assert refusal(look, model, **given, training={"max_sequence_tokens": most + 1}) == (
         f"training.max_sequence_tokens: must be at most {most}, since the model has learned "
-        f"embeddings of 100 positions and sequences are padded to a multiple of 8, got {most + 1}"
+        f"embeddings of 500 positions and sequences are padded to a multiple of 8, got {most + 1}"
     )
 
 
@@ -268,8 +268,12 @@ def test_a_response_as_long_as_gpt2s_context_is_refused(look: Look) -> None:
         "training": {"max_sequence_tokens": 16},
         "evaluation": {"max_new_tokens": 20},
     }
-    assert refusal(look, model, **sections).startswith(
-        "evaluation.max_new_tokens: must be less than 16, the model's context"
+    with pytest.raises(InputError) as caught:
+        look(model, **sections)
+    problems = {fault.field: fault.problem for fault in caught.value.faults}
+    assert problems.keys() == {"evaluation.max_new_tokens", "training.max_sequence_tokens"}
+    assert problems["evaluation.max_new_tokens"].startswith(
+        "must be less than 16, the model's context"
     )
 
 

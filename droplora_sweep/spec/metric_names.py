@@ -87,6 +87,15 @@ def score_name(subject: str, split: str = "validation") -> str:
     return f"{SPLIT_PREFIXES[split]}/{subject}"
 
 
+def is_score(metric: str) -> bool:
+    """Return True for a score, which is a fraction of 1.
+
+    >>> is_score("val/mean"), is_score("train/loss")
+    (True, False)
+    """
+    return metric.partition("/")[0] in SPLIT_PREFIXES.values()
+
+
 def likelihood_name(subject: str, split: str = "validation") -> str:
     """Return the name of the references' bits per byte.
 

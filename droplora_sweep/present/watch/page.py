@@ -18,6 +18,7 @@ from droplora_sweep.present.terminal.status import state_text
 from droplora_sweep.present.values import format_metric, format_params, format_seconds
 from droplora_sweep.records.trial import Stage, SweepOutcome
 from droplora_sweep.redaction import redact
+from droplora_sweep.spec.metric_names import is_likelihood, is_score
 
 from .charts import HEIGHT, LEFT, TOP, WIDTH, curve_charts
 
@@ -218,8 +219,9 @@ def _evaluations_table(record: SweepRecord, trial: TrialRecord) -> Table:
 
 
 def _value(name: str, value: float | None) -> str:
-    is_score = not name.startswith("train/")
-    return format_metric(name, value) if is_score else f"{value:.3f}" if value is not None else ""
+    if is_score(name) or is_likelihood(name):
+        return format_metric(name, value)
+    return "" if value is None else f"{value:.3f}"
 
 
 def _settings_table(trial: TrialRecord) -> Table:

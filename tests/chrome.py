@@ -186,6 +186,10 @@ class Tab:
                 clickCount=1,
             )
 
+    def point_away(self) -> None:
+        """Leave the mouse where there is nothing."""
+        self.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+
     def picture(self, path: Path, *, is_whole: bool = True) -> None:
         """Save a picture of the page."""
         found = self.send("Page.captureScreenshot", captureBeyondViewport=is_whole)

@@ -1,6 +1,7 @@
 """The page's HTML: a sweep at one moment, and one of its trials with the form that clones it.
 
 Everything is escaped by the template, and what a ledger says is never part of a script or a style.
+A ledger holds no secret, and other texts come without them: the page's own token must stay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from droplora_sweep.present.markup import template
 from droplora_sweep.present.terminal.status import state_text
 from droplora_sweep.present.values import format_metric, format_params, format_seconds
 from droplora_sweep.records.trial import Stage, SweepOutcome
-from droplora_sweep.redaction import redact
 from droplora_sweep.spec.metric_names import is_likelihood, is_score
 
 from .charts import HEIGHT, LEFT, TOP, WIDTH, curve_charts
@@ -91,7 +91,7 @@ def render(moment: Moment, reader: Reader, asked: Sequence[Asked], poll_s: float
     look = moment.look
     record, is_live = look.ledger.record, look.holder is not None
     curves = curve_charts(record)
-    html = template(__package__, "page.html.j2").render(
+    return template(__package__, "page.html.j2").render(
         record=record,
         reader=reader,
         is_live=is_live,
@@ -111,7 +111,6 @@ def render(moment: Moment, reader: Reader, asked: Sequence[Asked], poll_s: float
         poll_s=poll_s,
         box=BOX,
     )
-    return redact(html)
 
 
 def render_trial(
@@ -131,7 +130,7 @@ def render_trial(
         form: What was filled in then.
     """
     record = moment.look.ledger.record
-    html = template(__package__, "trial.html.j2").render(
+    return template(__package__, "trial.html.j2").render(
         record=record,
         reader=reader,
         trial=trial,
@@ -143,7 +142,6 @@ def render_trial(
         form=form or {},
         can_start_there=trial.adapter is not None,
     )
-    return redact(html)
 
 
 def render_refusal(text: str) -> str:

@@ -178,7 +178,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers one reader."""
 
     server: WatchServer
-    protocol_version = "HTTP/1.1"
     server_version = "droplora-sweep"
     sys_version = ""
     timeout = IDLE_S

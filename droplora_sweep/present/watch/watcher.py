@@ -20,6 +20,7 @@ from droplora_sweep.present.contents.rates import rate_panels
 from droplora_sweep.present.contents.results import answers_table, result_tables
 from droplora_sweep.present.terminal.status import stage_of
 from droplora_sweep.records.events import EventKind
+from droplora_sweep.redaction import redact
 
 from .charts import rate_charts
 
@@ -176,7 +177,7 @@ class Watcher:
         try:
             look = self._follower.look()
         except SweepError as error:
-            self._problem = str(error)
+            self._problem = redact(str(error))
         else:
             was_held = self._look.holder is not None
             self._look, self._problem = look, None
@@ -190,7 +191,7 @@ class Watcher:
         try:
             answer = answer_of(ledger)
         except SweepError as error:
-            problem = str(error)
+            problem = redact(str(error))
         finally:
             with self._lock:
                 self._answer, self._answer_problem = answer or self._answer, problem

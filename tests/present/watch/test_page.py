@@ -155,10 +155,11 @@ def test_what_a_ledger_says_is_shown_and_never_run(driver: Driver, tmp_path: Pat
 
 
 def test_the_page_loads_nothing_from_elsewhere(driver: Driver, tmp_path: Path) -> None:
-    driver.run(0.2)
+    name = driver.run(0.2)
     html = render(answered(Watcher(Follower(tmp_path, "demo"))), READER, (), 2.0)
     links = re.findall(r"""(?:href|src|action)="([^"]*)\"""", html)
     assert all(link.startswith(("/", "#", "data:,")) for link in links)
+    assert f"/trial?id={name}&amp;token={READER.token}" in links, "its own links keep the token"
     assert "//" not in html.replace("<!DOCTYPE html>", "")
     # The policy allows neither.
     assert "style=" not in html

@@ -28,8 +28,9 @@ function become(one, other) {
   let next = one.firstChild;
   for (const node of wanted) {
     let found = next;
-    while (found && !isSame(found, node)) found = found.nextSibling;
-    if (!found) {
+    // Only what has a name is looked for further on: a blank must not cost what stands before it.
+    while (found && keyOf(node) && !isSame(found, node)) found = found.nextSibling;
+    if (!found || !isSame(found, node)) {
       one.insertBefore(document.importNode(node, true), next);
       continue;
     }
@@ -104,7 +105,7 @@ document.addEventListener("submit", async (event) => {
   if (form.ariaBusy === "true") return;
   form.ariaBusy = "true";
   try {
-    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(new FormData(form)) });
     if (!answer.ok) throw new Error(String(answer.status));
     tag = "";
     const open = form.closest("details");

@@ -89,7 +89,7 @@ def test_a_group_that_can_never_fit_is_refused(
     assert code == 2
     assert complaints.endswith(
         "group.num_workers: must be at most 0, as many workers of 4096 CPU as the cluster can "
-        "hold, got 2\n"
+        "hold, got 1\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -102,14 +102,14 @@ def test_the_plan_begins_with_what_is_run_what_it_costs_and_what_fits(
     first, runs, costs, fits, *_ = output.splitlines()
     assert first == "quickstart: droplora on builtin_noisy, builtin_math, over builtin"
     assert runs.startswith(
-        "  runs   12 trials of at most 48 steps over rank, alpha, pruning_rate, learning_rate"
+        "  runs   12 trials of at most 32 steps over rank, alpha, pruning_rate, learning_rate"
     )
     assert runs.endswith("; then 6 to 15 confirmation runs, which decide")
     assert costs == (
         "  costs  hours not known before `plan --calibrate`, which measures them in a few minutes; "
-        "393.22k tokens a trial at most; 24.8 MB of disk at most"
+        "262.14k tokens a trial at most; 24.8 MB of disk at most"
     )
-    assert fits == "  fits   needs up to 266.5 MB of memory per worker"
+    assert fits == "  fits   needs up to 528.0 MB of memory per worker"
     assert "learning_rate: 0.0003" not in output
     rows = {
         line.split("│")[1].strip(): line.split("│")[2]
@@ -117,7 +117,7 @@ def test_the_plan_begins_with_what_is_run_what_it_costs_and_what_fits(
         if "│" in line
     }
     assert rows["trials"].split(",")[0].strip() == "12"
-    assert "2 workers each" in rows["groups"]
+    assert "2 side by side, 1 worker each" in rows["groups"]
     assert "steps per trial" in rows
     assert "trainable parameters" in rows
     assert "disk" in rows

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 NUM_TRIALS = 4
 SETTINGS = {
+    "group.num_workers": 2,
     "search.num_trials": NUM_TRIALS,
     "task.num_train": 48,
     "task.num_validation": 8,

@@ -176,11 +176,15 @@ class WorkerChannel:
             self._tell("finish", self._group, files)
 
     def score(self, runner: TrialRunner, spec: TrialSpec, scoring: Scoring) -> None:
-        """Score a model, and deliver its results."""
-        results = runner.score(
-            spec, scoring.split, benchmarks=scoring.benchmarks, files=scoring.files
-        )
-        self._tell("scored", self._group, tuple(results))
+        """Score a model and deliver its results, or the reason why it cannot be scored."""
+        try:
+            results = runner.score(
+                spec, scoring.split, benchmarks=scoring.benchmarks, files=scoring.files
+            )
+        except TrialError as error:
+            self._tell("fail", self._group, str(error))
+        else:
+            self._tell("scored", self._group, tuple(results))
 
     def is_preempted(self) -> bool:
         """Return True where a node of this group is about to be taken away; a collective."""

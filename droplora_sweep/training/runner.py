@@ -178,6 +178,7 @@ class TrialRunner:
 
         Raises:
             InputError: The task cannot be loaded.
+            ScoringError: A user's scorer cannot score the responses; on every rank.
         """
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         task = self._read(spec).task

@@ -149,6 +149,27 @@ def test_a_group_scores_an_adapter_as_it_was_scored_while_it_was_trained(
     assert again.files == first.files
 
 
+def test_a_scorer_that_fails_leaves_its_reason_and_the_group_goes_on(
+    driver: Driver, sweep: Any, first: Delivery, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "def rate(response, reference):\n    raise OSError('no key')\n"
+    )
+    records = [
+        {"instruction": f"Say {each}.", "output": str(each), "answer": str(each)}
+        for each in range(40)
+    ]
+    (tmp_path / "own.json").write_text(json.dumps(records))
+    own = {"data": str(tmp_path / "own.json"), "scoring": f"{tmp_path / 'own.py'}:rate"}
+    given = sweep.trial.model_dump()
+    given["task"] |= {"benchmarks": {"own": own}, "num_train": 8, "num_validation": 8}
+    spec = type(sweep.trial).model_validate(given)
+    outcome = driver.score("own", spec, Scoring(split="validation"))
+    assert isinstance(outcome, Failed)
+    assert "no key" in outcome.reason
+    assert driver.train("after its scorer", sweep.trial).files == first.files
+
+
 def test_a_stopped_trial_leaves_an_adapter_of_that_moment_and_the_group_goes_on(
     driver: Driver, sweep: Any, first: Delivery
 ) -> None:

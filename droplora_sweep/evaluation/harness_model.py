@@ -23,7 +23,7 @@ from droplora_sweep.scorers.scorer import ScoringError, StopRule
 from .context import model_context
 from .encoding import Encoded
 from .generation import decode_response
-from .likelihood import continuation_likelihoods
+from .shared_prompts import shared_prompt_likelihoods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ class HarnessModel(TemplateLM):
     ) -> list[tuple[float, bool]]:
         del kwargs
         spec = self._answerer.spec
-        return continuation_likelihoods(
+        return shared_prompt_likelihoods(
             self._answerer.model,
             [self._encoded(context, continuation) for _, context, continuation in requests],
             pad_id=self.eot_token_id,

@@ -150,16 +150,17 @@ def continuation_likelihoods(
         max_floats: The most logits that are in float32 at once.
     """
     device = next(model.parameters()).device
-    result = np.zeros(len(sequences))
-    is_greedy = np.zeros(len(sequences), bool)
+    found: dict[int, tuple[float, bool]] = {}
     for batch in _batches(sequences, batch_size, max_batch_tokens, max_logits // num_words):
         micro = collate([sequences[index] for index in batch], pad_id, device)
         # No attention mask: padding lies behind every response, and attention is causal.
         inputs_BT = micro.inputs[:, :context]
         output = model(input_ids=inputs_BT, logits_to_keep=micro.kept, use_cache=False)
-        sums_B, greedy_B = _sums(output.logits, micro.labels, max_floats)
-        result[batch], is_greedy[batch] = sums_B.cpu().numpy(), greedy_B.cpu().numpy()
-    return [(float(one), bool(greedy)) for one, greedy in zip(result, is_greedy, strict=True)]
+        rows_N, columns_N = (micro.labels != IGNORED).nonzero(as_tuple=True)
+        targets = Targets(rows_N, columns_N, micro.labels[rows_N, columns_N], rows_N)
+        of_batch = sums(output.logits, targets, num_owners=len(batch), max_floats=max_floats)
+        found.update(zip(batch, of_batch, strict=True))
+    return [found[index] for index in range(len(sequences))]
 
 
 def _fitted(sequence: Encoded, context: int | None, bos_id: int | None) -> Encoded | None:
@@ -214,19 +215,42 @@ def _batches(
         yield batch
 
 
-def _sums(
-    logits_BKV: torch.Tensor, label_BK: torch.Tensor, max_floats: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return each row's sum of its labels' log-probabilities, in float64, and if all are argmax."""
-    rows_N, columns_N = (label_BK != IGNORED).nonzero(as_tuple=True)
-    label_N = label_BK[rows_N, columns_N]
-    sums_B = torch.zeros(len(label_BK), dtype=torch.float64, device=label_BK.device)
-    num_other_B = torch.zeros(len(label_BK), dtype=torch.long, device=label_BK.device)
-    for part in torch.arange(len(rows_N)).split(max(1, max_floats // logits_BKV.shape[-1])):
-        some = slice(int(part[0]), int(part[-1]) + 1)
-        logits_NV = logits_BKV[rows_N[some], columns_N[some]].float()
-        loss_N = nn.functional.cross_entropy(logits_NV, label_N[some], reduction="none")
-        sums_B.index_add_(0, rows_N[some], -loss_N.double())
-        is_other_N = logits_NV.argmax(-1) != label_N[some]
-        num_other_B.index_add_(0, rows_N[some], is_other_N.long())
-    return sums_B, num_other_B == 0
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Tokens whose log-probabilities are added up.
+
+    Attributes:
+        rows: Row of each token's logits.
+        columns: Their place in the row.
+        labels: The token.
+        owners: The sum that it enters.
+    """
+
+    rows: torch.Tensor
+    columns: torch.Tensor
+    labels: torch.Tensor
+    owners: torch.Tensor
+
+
+def sums(
+    logits_BKV: torch.Tensor, targets: Targets, *, num_owners: int, max_floats: int
+) -> list[tuple[float, bool]]:
+    """Return each owner's sum of log-probabilities, in nats, and if all its tokens are argmax.
+
+    Args:
+        logits_BKV: Logits (rows, places, vocabulary), of any precision.
+        targets: What to add up.
+        num_owners: Number of sums.
+        max_floats: The most logits that are in float32 at once.
+    """
+    device = logits_BKV.device
+    sums_O = torch.zeros(num_owners, dtype=torch.float64, device=device)
+    num_other_O = torch.zeros(num_owners, dtype=torch.long, device=device)
+    for some in torch.arange(len(targets.rows)).split(max(1, max_floats // logits_BKV.shape[-1])):
+        part = slice(int(some[0]), int(some[-1]) + 1)
+        label_N, owner_N = targets.labels[part], targets.owners[part]
+        logits_NV = logits_BKV[targets.rows[part], targets.columns[part]].float()
+        loss_N = nn.functional.cross_entropy(logits_NV, label_N, reduction="none")
+        sums_O.index_add_(0, owner_N, -loss_N.double())
+        num_other_O.index_add_(0, owner_N, (logits_NV.argmax(-1) != label_N).long())
+    return list(zip(sums_O.tolist(), (num_other_O == 0).tolist(), strict=True))

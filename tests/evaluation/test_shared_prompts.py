@@ -41,7 +41,7 @@ UNABLE: dict[str, dict[str, Any]] = {
     "ALiBi": {"kind": "bloom"},
     "a state": {"kind": "mamba", "state_size": 4},
 }
-"""What attends otherwise, and so must be read one by one."""
+"""Models that attend otherwise, and so must be read one by one."""
 LIMITS: dict[str, Any] = {
     "pad_id": 0,
     "batch_size": 6,
@@ -93,7 +93,7 @@ def test_they_are_as_likely_as_one_by_one(kind: str, monkeypatch: pytest.MonkeyP
         ),
     )
     agree(shared_prompt_likelihoods(model, given, **LIMITS), expected)
-    # The longest row once more, as a check, and the prompt that has one continuation.
+    # The longest row, as a check, and the prompt that has one continuation.
     assert left == [max(left), 1]
     assert max(left) <= 5
 

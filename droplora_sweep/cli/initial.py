@@ -98,14 +98,14 @@ def init(
         gpu = _asked(f"Kind of GPU ({kinds})", gpu, here.name if here else "")
         if not gpu:
             raise InputError.of("--gpu", f"must be given with --gpus, one of {kinds}, got nothing")
-        find_gpu(gpu)
+    accelerator = find_gpu(gpu) if gpus else None
     hours = _asked("Hours that it may take", hours, HOURS_ON_GPUS if gpus else HOURS_ON_CPU)
     if hours <= 0:
         raise InputError.of("--hours", f"must be greater than 0, got {hours:g}")
     sweep = slug(name or found.name)
     file = file or Path(_asked("File to write", None, f"{sweep}.yaml"))
     devices = Devices(
-        num_gpus=gpus, gpu=gpu if gpus else None, num_cpus=int(node["CPU"]), hours=hours
+        num_gpus=gpus, gpu=accelerator and accelerator.name, num_cpus=int(node["CPU"]), hours=hours
     )
     wishes = Wishes(model=model, revision=revision, data=found, devices=devices, name=sweep)
     draft = write_search_space(wishes, file)

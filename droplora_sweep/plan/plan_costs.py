@@ -101,17 +101,17 @@ class Costs:
 
 
 def find_gpu(name: str | None) -> Gpu | None:
-    """Return the kind of GPU that a user names; None for None.
+    """Return the kind of GPU that a user names, in capitals or not; None for None.
 
     Raises:
         InputError: It is not known.
     """
     if name is None:
         return None
-    if name not in GPUS:
+    if name.upper() not in GPUS:
         problem = f"must be one of {', '.join(GPUS)}, got {name}"
         raise InputError.of("--gpu", problem)
-    return GPUS[name]
+    return GPUS[name.upper()]
 
 
 def plan_costs(

@@ -97,6 +97,18 @@ def format_seconds(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_hours(hours: float) -> str:
+    """Return a number of hours: ``<0.01``, ``1.25``, ``310``.
+
+    >>> format_hours(0.0041), format_hours(1.254), format_hours(310.4), format_hours(0.0)
+    ('<0.01', '1.25', '310', '0')
+    """
+    if 0 < hours < 0.01:
+        return "<0.01"
+    digits = 2 if hours < 10 else 1 if hours < 100 else 0
+    return f"{round(hours, digits):,g}"
+
+
 def format_time(time: datetime) -> str:
     """Return a time: ``2026-11-22 10:55 UTC``."""
     return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -50,10 +50,10 @@ def test_the_paper_on_a_tenth_of_its_data_costs_a_tenth() -> None:
     assert low["steps per trial"] == "at most 396; 3957 in the confirmation"
     assert full["steps per trial"] == "at most 3957"
     assert full["GPU hours"].startswith(
-        "at most 23.4 for a trial's training, 70.3 for all trials, 140.7 to"
+        "at most 23.4 for a trial's training, 70.3 for all trials, 141 to"
     )
     assert low["GPU hours"].startswith(
-        "at most 2.3 for a trial's training, 7.0 for all trials (at full fidelity 70.3), 140.7 to"
+        "at most 2.34 for a trial's training, 7.03 for all trials (at full fidelity 70.3), 141 to"
     )
     assert low["memory per GPU"] == full["memory per GPU"]
 

@@ -14,6 +14,7 @@ from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import survey
 from droplora_sweep.present.contents.plan import calibration_lines, cost_rows, plan_table
+from droplora_sweep.present.values import format_hours
 from droplora_sweep.run.calibration import Calibration
 from droplora_sweep.spec import load_sweep_file
 
@@ -87,8 +88,8 @@ def test_the_confirmation_comes_on_top(rows: Any) -> None:
 
     each = costs.trial_gpu_hours
     assert (
-        f", {4 * each:,.1f} for all trials, {6 * each:,.1f} to {9 * each:,.1f} for the"
-        in (shown["GPU hours"])
+        f", {format_hours(4 * each)} for all trials, "
+        f"{format_hours(6 * each)} to {format_hours(9 * each)} for the" in (shown["GPU hours"])
     )
 
 
@@ -123,6 +124,10 @@ def test_on_cpus_memory_is_that_of_a_worker(rows: Any) -> None:
     assert shown["time"] == (
         "not known; `plan --calibrate` measures it on one group, in a few minutes"
     )
+
+
+def test_a_gpu_is_known_in_small_letters_too() -> None:
+    assert find_gpu("a100-40g") is GPUS["A100-40G"]
 
 
 def test_a_gpu_that_is_not_known() -> None:

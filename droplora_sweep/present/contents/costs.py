@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from droplora_sweep.present.values import format_quantity
+from droplora_sweep.present.values import format_hours, format_quantity
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.spec.metric_names import (
     EVALUATION_SECONDS,
@@ -79,9 +79,8 @@ class Costs:
     @property
     def alt(self) -> str:
         """The spans in words."""
-        return (
-            f"When each of {len(self.spans)} trials ran, as bars over {self.elapsed_h:.2g} hours."
-        )
+        hours = format_hours(self.elapsed_h)
+        return f"When each of {len(self.spans)} trials ran, as bars over {hours} hours."
 
 
 def costs(facts: Facts) -> Costs:

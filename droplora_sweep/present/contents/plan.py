@@ -8,6 +8,7 @@ from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
+    format_hours,
     format_params,
     format_seconds,
     format_span,
@@ -51,7 +52,8 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
         runs = f"{number} further runs of full length, as the search's results ask for"
         confirm = sweep.confirm
         hours = None if confirm is None else confirm.gpu_hours
-        limit = "" if hours is None else f", within {hours:,.3g} GPU hours (`confirm.gpu_hours`)"
+        within = "" if hours is None else f", within {format_hours(hours)} GPU hours"
+        limit = f"{within} (`confirm.gpu_hours`)" if within else ""
         yield "confirmation", f"{runs}{limit}; then winners are scored on the test split"
     for index, values in enumerate(plan.queued):
         yield "queued first" if index == 0 else "", format_params(values)
@@ -146,13 +148,13 @@ def _hours_text(plan: Plan, full_hours: float) -> str:
     """Return the hours of a trial, of the search and of the confirmation."""
     searched = plan.search_costs
     per_trial = full_hours if searched is None else searched.trial_gpu_hours or full_hours
-    text = f"{per_trial:,.1f} for a trial's training"
+    text = f"{format_hours(per_trial)} for a trial's training"
     if plan.num_trials is not None:
-        text += f", {plan.num_trials * per_trial:,.1f} for all trials"
+        text += f", {format_hours(plan.num_trials * per_trial)} for all trials"
         if plan.fidelity is not None:
-            text += f" (at full fidelity {plan.num_trials * full_hours:,.1f})"
+            text += f" (at full fidelity {format_hours(plan.num_trials * full_hours)})"
     if plan.num_confirmed is not None:
-        hours = format_span(plan.num_confirmed, lambda number: f"{number * full_hours:,.1f}")
+        hours = format_span(plan.num_confirmed, lambda number: format_hours(number * full_hours))
         text += f", {hours} for the confirmation"
     return text
 
@@ -181,7 +183,7 @@ def calibration_lines(sweep: SweepSpec, plan: Plan, measured: Calibration) -> It
         )
         seconds = format_seconds(start_s + all_s)
         hours = num_runs * pace.trial_seconds(num_steps, num_evaluations) * num_gpus / 3600
-        return f"{seconds}, {hours:,.1f} GPU hours" if num_gpus else seconds
+        return f"{seconds}, {format_hours(hours)} GPU hours" if num_gpus else seconds
 
     if plan.num_trials is not None:
         time = taken(plan.num_trials, num_steps, num_evaluations, pace.start_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
+    format_hours,
     format_params,
     format_span,
     plural,
@@ -81,7 +82,8 @@ def _costs(plan: Plan, utilisation: float) -> Iterator[str]:
     hours = plan.gpu_hours
     if hours is not None:
         assumed = f"assuming {utilisation:.0%} of the GPU's peak"
-        yield f"at most {hours.total:,.3g} GPU hours of training ({assumed}; evaluations on top)"
+        total = format_hours(hours.total)
+        yield f"at most {total} GPU hours of training ({assumed}; evaluations on top)"
     else:
         yield "hours not known before `plan --calibrate`, which measures them in a few minutes"
     if plan.costs is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.present.values import DASH, format_span
+from droplora_sweep.present.values import DASH, format_hours, format_span
 from droplora_sweep.records.trial import Stage
 from droplora_sweep.run.spending import HOUR, gpu_time, wall_time
 
@@ -66,18 +66,6 @@ def _row(
         Cell(DASH if left is None else format_hours(left), value=left),
         Cell(pace, value=None if to_come is None else to_come[-1]),
     )
-
-
-def format_hours(hours: float) -> str:
-    """Return a number of hours: ``<0.01``, ``1.25``, ``310``.
-
-    >>> format_hours(0.0041), format_hours(1.254), format_hours(310.4), format_hours(0.0)
-    ('<0.01', '1.25', '310', '0')
-    """
-    if 0 < hours < 0.01:
-        return "<0.01"
-    digits = 2 if hours < 10 else 1 if hours < 100 else 0
-    return f"{round(hours, digits):g}"
 
 
 def _hours_to_come(

@@ -105,7 +105,10 @@ def init(
     sweep = slug(name or found.name)
     file = file or Path(_asked("File to write", None, f"{sweep}.yaml"))
     devices = Devices(
-        num_gpus=gpus, gpu=accelerator and accelerator.name, num_cpus=int(node["CPU"]), hours=hours
+        num_gpus=gpus,
+        gpu=None if accelerator is None else accelerator.name,
+        num_cpus=int(node["CPU"]),
+        hours=hours,
     )
     wishes = Wishes(model=model, revision=revision, data=found, devices=devices, name=sweep)
     draft = write_search_space(wishes, file)

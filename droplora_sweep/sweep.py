@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import private_api
+from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
 from .ledger.requests import user_name
 from .plan.survey import check_capacity, check_sandbox
@@ -89,7 +90,9 @@ def run_sweep(
         from .present.report.page import leave_report
         from .run.driving import drive
 
-        check_capacity(prepared.file, cluster_nodes())
+        nodes = cluster_nodes()
+        check_capacity(prepared.file, nodes)
+        idle = filter(None, [idle_gpus(sweep.group, nodes)])
         folders = [storage, Path(scratch), *filter(None, [private_api.ray_session_folder()])]
         require_free_space(folders)
         with (
@@ -100,7 +103,7 @@ def run_sweep(
             log.move_to(writer.directory / DRIVER_LOG)
             retried = mark_retries(writer, retries, user_name())
             lines = (*retried, *take_over(writer), *start_lines(start, writer.torn))
-            for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin)):
+            for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin), *idle):
                 progress.say(line)
             with progress:
                 return drive(

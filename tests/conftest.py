@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +19,7 @@ import pytest
 
 from tests import calling, skips
 from tests.faults.table import as_lines, rows_of
+from tests.raylets import own_ray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,24 +126,8 @@ def small_sweep() -> Callable[..., Any]:
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     """A Ray of this test module's own, with two CPUs."""
-    import ray
-
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    saved = os.environ.pop("RAY_ADDRESS", None)
-    ray.init(
-        address="local",
-        num_cpus=2,
-        num_gpus=0,
-        include_dashboard=False,
-        logging_level=logging.WARNING,
-        log_to_driver=False,
-        _temp_dir=folder,
-    )
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-    if saved is not None:
-        os.environ["RAY_ADDRESS"] = saved
+    with own_ray():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -34,6 +35,31 @@ WAIT_FOR_ALL = """
 while sum(node["Alive"] for node in ray.nodes()) < {count}:
     time.sleep(0.2)
 """
+
+
+@contextlib.contextmanager
+def own_ray(num_gpus: int = 0) -> Iterator[None]:
+    """A Ray of this process's own, with two CPUs; it believes what it is told of GPUs."""
+    import ray
+
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    saved = os.environ.pop("RAY_ADDRESS", None)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=num_gpus,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        log_to_driver=False,
+        _temp_dir=folder,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+        if saved is not None:
+            os.environ["RAY_ADDRESS"] = saved
 
 
 @dataclass

@@ -74,7 +74,7 @@ def sweep(
 def scored(sweep: LedgerWriter) -> list[ExampleResult]:
     """The adapter's answers in our evaluation."""
     [trial] = sweep.records()
-    scorer = AdapterScorer(sweep_trial(sweep))
+    scorer = AdapterScorer(sweep_trial(sweep), on_gpu=False)
     return scorer(trial.adapter)
 
 

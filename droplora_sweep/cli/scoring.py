@@ -92,11 +92,16 @@ def compress(
         Path | None,
         typer.Option(help="Write each truncated adapter to OUTPUT/rank-N.", callback=usable_path),
     ] = None,
+    cpu: Annotated[
+        bool, typer.Option("--cpu", help="Score on the CPU, also where the sweep had GPUs.")
+    ] = False,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Truncate a trial's adapter to lower ranks and score each on the validation split."""
     wanted = None if ranks is None else _numbers("--ranks", ranks)
-    found = find_trial(Ledger.open(storage, name), trial)
+    ledger = Ledger.open(storage, name)
+    found = find_trial(ledger, trial)
+    on_gpu = not cpu and ledger.record.spec.get("group", {}).get("gpus_per_worker", 0) > 0
     # torch takes seconds to import, which a wrong name does not cost.
     from droplora_sweep.export.compression import lowest_kept, rank_curve
     from droplora_sweep.present.contents.scores import curve_table
@@ -104,7 +109,11 @@ def compress(
     console = own_console()
     with console.status("loading the model") as doing:
         points = rank_curve(
-            found, wanted, output, lambda rank: doing.update(f"scoring rank {rank}")
+            found,
+            wanted,
+            output,
+            lambda rank: doing.update(f"scoring rank {rank}"),
+            on_gpu=on_gpu,
         )
     print_tables(console, [curve_table(found, points, lowest_kept(points))])
 

@@ -77,6 +77,8 @@ def rank_curve(
     ranks: Sequence[int] | None,
     output: Path | None,
     on_rank: Callable[[int], None],
+    *,
+    on_gpu: bool,
 ) -> list[RankPoint]:
     """Score a trial's adapter as trained, and truncated to each rank, on its validation split.
 
@@ -85,13 +87,14 @@ def rank_curve(
         ranks: Ranks in any order; halves of the adapter's rank down to 1 where None.
         output: Folder that gets each truncated adapter as ``rank-<N>``; none are written for None.
         on_rank: Called with each rank before it is scored.
+        on_gpu: Scores on the first visible GPU.
 
     Returns:
         One point per rank, descending; the first is the adapter as trained.
 
     Raises:
         InputError: A rank is not the adapter's, the adapter cannot be truncated, the model or
-            the data is gone, or ``output`` has such a folder already.
+            the data is gone, torch cannot use the GPU, or ``output`` has such a folder already.
         SweepError: The adapter's files are damaged, or ``output`` cannot be written.
     """
     files = _published_files(trial)
@@ -108,7 +111,7 @@ def rank_curve(
     _refuse_existing(output, lower)
 
     spec = TrialSpec.model_validate(dict(trial.spec))
-    scorer = AdapterScorer(spec)
+    scorer = AdapterScorer(spec, on_gpu=on_gpu)
     on_rank(adapter.rank)
     points = [_point(adapter.rank, files, 0.0, scorer)]
     for rank in lower:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,7 @@ from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.layout import RESULTS
 from droplora_sweep.storage.mirror import local_storage
 from droplora_sweep.tasks.loading import load_task
+from droplora_sweep.training.device import gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +48,15 @@ class AdapterScorer:
 
     Args:
         spec: Trial with the base model, the task and the evaluation.
+        on_gpu: Computes on the first visible GPU.
 
     Raises:
-        InputError: The model or the task's data is not there.
+        InputError: The model or the task's data is not there, or torch cannot use the GPU.
     """
 
-    def __init__(self, spec: TrialSpec) -> None:
+    def __init__(self, spec: TrialSpec, *, on_gpu: bool) -> None:
+        device = gpu(0) if on_gpu else torch.device("cpu")
         self._task = load_task(spec.task)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._base: PreTrainedModel = load_base_model(spec.model, device)
         self._tokenizer = load_tokenizer(spec.model)
         self._evaluation = spec.evaluation
@@ -200,24 +203,37 @@ def score_outside_a_sweep(
         compare_generation: Decodes the choice benchmarks too.
 
     Raises:
-        InputError: The model or the task's data is not there.
+        InputError: The model or the task's data is not there, or torch cannot use the GPU that the
+            file's workers have.
         SweepError: The adapter is not there.
     """
+    score_with = partial(
+        _scored,
+        split=split,
+        on_gpu=sweep.group.gpus_per_worker > 0,
+        compare_generation=compare_generation,
+    )
     if adapter is None:
-        return _scored(sweep.trial, None, "base model", split, compare_generation)
+        return score_with(sweep.trial, None, "base model")
     where = storage or local_storage(sweep.storage)
     with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
         if is_whole_model(folder):
             model = sweep.model.model_copy(update={"path": str(folder), "revision": None})
             trial = sweep.trial.model_copy(update={"model": model})
-            return _scored(trial, None, adapter, split, compare_generation)
-        return _scored(sweep.trial, folder, adapter, split, compare_generation)
+            return score_with(trial, None, adapter)
+        return score_with(sweep.trial, folder, adapter)
 
 
 def _scored(
-    trial: TrialSpec, folder: Path | None, what: str, split: Split, compare_generation: bool
+    trial: TrialSpec,
+    folder: Path | None,
+    what: str,
+    *,
+    split: Split,
+    on_gpu: bool,
+    compare_generation: bool,
 ) -> Scored:
-    scorer = AdapterScorer(trial)
+    scorer = AdapterScorer(trial, on_gpu=on_gpu)
     # Before anything is decoded: whether there is room for the prompts.
     num_long = scorer.num_long_prompts(split)
     results = scorer(folder, split)

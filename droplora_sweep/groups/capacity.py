@@ -30,6 +30,20 @@ def group_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> in
     return room if group.max_groups is None else min(room, group.max_groups)
 
 
+def idle_gpus(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> str | None:
+    """Return what to tell the user of GPUs that no worker reserves; None where there are none.
+
+    Args:
+        group: Resources of a worker.
+        nodes: As `worker_capacity` takes them.
+    """
+    num_gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    if group.gpus_per_worker or not num_gpus:
+        return None
+    gpus = "1 GPU stays" if num_gpus == 1 else f"{num_gpus} GPUs stay"
+    return f"note: {gpus} idle, since `group.gpus_per_worker` is 0, which trains on CPUs"
+
+
 NOTICE_INTERVAL_S = 60.0
 """Nodes that are replaced are back within it; the user hears of those that are not."""
 

@@ -93,7 +93,12 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
         from droplora_sweep.training.runner import TrialRunner
 
         threads = max(1, int(config.size.cpus_per_worker))
-        runner = TrialRunner(config.model, threads=threads, on_forward=heartbeats.show)
+        runner = TrialRunner(
+            config.model,
+            threads=threads,
+            gpu_index=reserved_gpu(),
+            on_forward=heartbeats.show,
+        )
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
             spec = TrialSpec.model_validate_json(lease.spec)
@@ -106,6 +111,22 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             if next(counter) == config.size.recycle_after:
                 break
     channel.leave()
+
+
+def reserved_gpu() -> int | None:
+    """Return the index, among the visible GPUs, of the one that this worker reserved.
+
+    Ray shows all ranks on a node the GPUs of all of them, and a worker that reserved none every
+    GPU of the node.
+
+    Returns:
+        None for a worker that reserved none.
+    """
+    own = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    if not own:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return visible.index(own[0]) if own[0] in visible else 0
 
 
 class WorkerChannel:

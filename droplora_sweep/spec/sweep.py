@@ -33,8 +33,9 @@ class GroupSpec(SpecModel):
     """Workers of a group: one per GPU on a GPU cluster."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1
     """CPUs Ray reserves for each worker; also its number of torch threads on CPU."""
-    gpus_per_worker: Annotated[int, Field(ge=0)] = 0
-    """GPUs of each worker: 1 on a GPU cluster, 0 trains on CPU."""
+    gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
+    """GPUs of each worker: 1 on a GPU cluster, 0 trains on CPU, also where there are GPUs. A trial
+    with more GPUs has more workers."""
     max_groups: Count | None = None
     """At most this many groups; as many as the cluster has room for where null."""
     recycle_after: Count | None = None

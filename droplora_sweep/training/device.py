@@ -5,31 +5,53 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import platform
 import resource
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
 
 from droplora_sweep import private_api
+from droplora_sweep.errors import InputError
 
+GPU_FIELD: Final = "group.gpus_per_worker"
 # ru_maxrss is in KiB on Linux.
 _RSS_UNIT_BYTES = 1024
 
 
-def settle(threads: int | None) -> torch.device:
-    """Choose this worker's device, and make a process group of one where none was made.
+def gpu(index: int) -> torch.device:
+    """Return the GPU with an index among the visible ones.
 
-    A GPU is used if one is visible: the one that ``LOCAL_RANK`` names, as Ray Train and torchrun
-    set it, or else the current one. Ray hides the GPUs of a worker that reserved none.
+    Raises:
+        InputError: Torch cannot use it.
+    """
+    if torch.cuda.is_available() and index < torch.cuda.device_count():
+        return torch.device("cuda", index)
+    if torch.version.cuda is None:
+        reason = f"this torch ({torch.__version__}) is built for CPUs"
+    elif torch.cuda.is_available():
+        reason = f"torch sees {torch.cuda.device_count()} of them, not number {index}"
+    else:
+        reason = "torch finds no GPU that it can use; `nvidia-smi` tells if the driver does"
+    raise InputError.of(GPU_FIELD, f"must be 0 on {platform.node()}: {reason}, got 1")
+
+
+def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
+    """Take this worker's device, and make a process group of one where none was made.
+
+    What a worker has reserved decides, not what it can see: Ray hides no GPUs from a worker that
+    reserved none, and other processes use those.
 
     Args:
         threads: Torch threads of a CPU worker; torch's default where None.
+        gpu_index: Index of the worker's own GPU among the visible ones; None for the CPU.
+
+    Raises:
+        InputError: Torch cannot use that GPU.
     """
-    if torch.cuda.is_available():
-        index = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device()))
-        # A worker that sees its own GPU alone has a LOCAL_RANK above that GPU's index.
-        device = torch.device("cuda", index % torch.cuda.device_count())
+    if gpu_index is not None:
+        device = gpu(gpu_index)
         torch.cuda.set_device(device)
         # The same trial gives the same adapter; an operation without a deterministic form warns.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -63,17 +63,24 @@ class TrialRunner:
     Args:
         model: The base model of every trial.
         threads: Torch threads on CPU; torch's default where None.
+        gpu_index: Index of this worker's own GPU among the visible ones; None trains on the CPU,
+            whatever is visible.
         on_forward: Called before each forward pass, of training or evaluation, with whether the
             model is in training mode. Where workers wait for one that hangs it is not called.
 
     Raises:
-        InputError: The model cannot be loaded.
+        InputError: The model cannot be loaded, or torch cannot use the GPU.
     """
 
     def __init__(
-        self, model: ModelSpec, *, threads: int | None, on_forward: OnForward | None = None
+        self,
+        model: ModelSpec,
+        *,
+        threads: int | None,
+        gpu_index: int | None = None,
+        on_forward: OnForward | None = None,
     ) -> None:
-        self._device = settle(threads)
+        self._device = settle(threads, gpu_index)
         self._on_forward = on_forward
         self._load(model)
 

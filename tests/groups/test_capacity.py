@@ -2,7 +2,12 @@
 
 import pytest
 
-from droplora_sweep.groups.capacity import RoomNotice, group_capacity, worker_capacity
+from droplora_sweep.groups.capacity import (
+    RoomNotice,
+    group_capacity,
+    idle_gpus,
+    worker_capacity,
+)
 from droplora_sweep.spec import GroupSpec
 
 
@@ -33,6 +38,15 @@ def test_groups_may_span_nodes_and_stay_below_their_limit():
     nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
     assert group_capacity(group(), nodes) == 3
     assert group_capacity(group(max_groups=2), nodes) == 2
+
+
+def test_gpus_that_no_worker_reserves_are_told_of():
+    nodes = [{"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0}]
+    assert idle_gpus(group(), nodes) == (
+        "note: 4 GPUs stay idle, since `group.gpus_per_worker` is 0, which trains on CPUs"
+    )
+    assert idle_gpus(group(gpus_per_worker=1), nodes) is None
+    assert idle_gpus(group(), nodes[1:]) is None
 
 
 def test_missing_nodes_are_told_of_once_a_minute_while_they_are_missing():

@@ -27,7 +27,7 @@ LONG = {**ONE_GROUP, "search.num_trials": 2, "training.epochs": 30}
 @pytest.mark.ray
 @needs_chromium
 @pytest.mark.timeout(1500)
-def test_trials_of_a_real_sweep_are_stopped_and_pinned_on_the_page(tmp_path: Path) -> None:
+def test_trials_of_a_real_sweep_are_stopped_pinned_and_cloned_on_the_page(tmp_path: Path) -> None:
     storage = tmp_path / "results"
     driver = start(command(storage, **LONG), str(tmp_path))
     wait_for(driver, "evaluated 1", trial=0)
@@ -49,6 +49,12 @@ def test_trials_of_a_real_sweep_are_stopped_and_pinned_on_the_page(tmp_path: Pat
         tab.click("article[data-trial^=t0001] form button")
         tab.until("document.querySelector('#said').innerText.includes('pinned')")
         tab.until("document.querySelector('article[data-trial^=t0001] .mark')")
+        tab.click("article[data-trial^=t0001] a")
+        tab.until("document.querySelector('#settings')")
+        tab.click("#settings")
+        tab.type("training.epochs=2")
+        tab.click("#clone button")
+        tab.until("document.querySelector('#said').innerText.includes('queued, a clone of t0001')")
         code, output = to_end(driver)
         assert code == 0, output
         tab.until("document.querySelector('#head').innerText.includes('Over')")
@@ -61,8 +67,10 @@ def test_trials_of_a_real_sweep_are_stopped_and_pinned_on_the_page(tmp_path: Pat
         assert rest.endswith(f"{NAME}: its page is closed; its driver was told nothing\n")
     record = Ledger.open(storage, NAME).record
     assert record.outcome is SweepOutcome.COMPLETE
-    stopped, pinned = record.trials
+    stopped, pinned, cloned = record.trials
     assert stopped.state is TrialState.STOPPED
     assert stopped.stop_asked_by is not None
     assert pinned.state is TrialState.COMPLETE
     assert pinned.pinned_by is not None
+    assert cloned.state is TrialState.COMPLETE
+    assert cloned.trial_spec.training.epochs == 2

@@ -98,13 +98,15 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_hours(hours: float) -> str:
-    """Return a number of hours: ``<0.01``, ``1.25``, ``310``.
+    """Return a number of hours: ``<0.001``, ``0.0041``, ``1.25``, ``310``.
 
-    >>> format_hours(0.0041), format_hours(1.254), format_hours(310.4), format_hours(0.0)
-    ('<0.01', '1.25', '310', '0')
+    >>> format_hours(0.0001), format_hours(0.0041), format_hours(1.254), format_hours(310.4)
+    ('<0.001', '0.0041', '1.25', '310')
     """
-    if 0 < hours < 0.01:
-        return "<0.01"
+    if 0 < hours < 0.001:
+        return "<0.001"
+    if 0 < hours < 0.1:
+        return f"{hours:.2g}"
     digits = 2 if hours < 10 else 1 if hours < 100 else 0
     return f"{round(hours, digits):,g}"
 

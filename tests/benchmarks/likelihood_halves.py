@@ -80,7 +80,11 @@ class Halves:
     Attributes:
         by_accuracy: Spearman's correlation with it, in the mean over splits.
         by_likelihood: The same of the likelihood.
-        low: Lower end of the 95 % interval, over runs, of the second less the first.
+        picked_by_accuracy: Accuracy on the other half of the run that leads on one half, in the
+            mean over splits.
+        picked_by_likelihood: The same of the run whose references are likeliest.
+        best: Accuracy of the run that is best on all examples.
+        low: Lower end of the 95 % interval, over runs, of the second correlation less the first.
         high: Its upper end.
         accuracy_ratio: Variance between settings over that within them, of accuracy on all; NaN
             where none has several seeds.
@@ -89,6 +93,9 @@ class Halves:
 
     by_accuracy: float
     by_likelihood: float
+    picked_by_accuracy: float
+    picked_by_likelihood: float
+    best: float
     low: float
     high: float
     accuracy_ratio: float
@@ -118,6 +125,10 @@ def halves(runs: Sequence[Seen]) -> Halves:
         ranks /= np.maximum(np.sqrt((ranks**2).sum(-1, keepdims=True)), 1e-12)
         return (ranks[:, :2] * ranks[:, 2:]).sum(-1).mean(0)
 
+    picks = [
+        np.mean([truth_R[np.argmax(view_VR[view])] for *view_VR, truth_R in value_SVR])
+        for view in range(2)
+    ]
     every = np.arange(len(runs))
     by_accuracy, by_likelihood = correlations(every, value_SVR)
     drawn = [
@@ -133,6 +144,9 @@ def halves(runs: Sequence[Seen]) -> Halves:
     return Halves(
         by_accuracy=float(by_accuracy),
         by_likelihood=float(by_likelihood),
+        picked_by_accuracy=float(picks[0]),
+        picked_by_likelihood=float(picks[1]),
+        best=float(score_RE.mean(1).max()),
         low=float(low),
         high=float(high),
         accuracy_ratio=ratio(score_RE.mean(1)),

@@ -10,6 +10,7 @@ import pytest
 
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import SweepOutcome, TrialState
+from tests.plugin.test_own_code import check_scores, write_sweep
 
 if TYPE_CHECKING:
     from tests.raylets import Cluster
@@ -50,6 +51,19 @@ def test_ray_job_submit_runs_a_sweep_whose_group_spans_two_raylets(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "What to use" in done.stdout
     check_complete(tmp_path, "quickstart")
+
+
+def test_ray_job_submit_takes_scorers_along_in_its_working_directory(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    write_sweep(folder, "length")
+    submit = ["ray", "job", "submit", "--address", cluster.jobs, "--working-dir", str(folder), "--"]
+    sweep = ["droplora-sweep", "run", "own.yaml", "--set", f"storage={tmp_path}"]
+    done = run([*submit, *sweep], cluster)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_scores(tmp_path)
 
 
 def test_ray_client_runs_the_driver_on_the_head_node_and_shows_its_words(

@@ -53,8 +53,8 @@ group: {{num_workers: 2, gpus_per_worker: 0}}
 """
 
 
-def start(folder: Path, function: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a sweep in its folder, as a user does."""
+def write_sweep(folder: Path, function: str) -> None:
+    """Write a folder with a search space, its data and the scorers that it names."""
     for name in ("mine", "more"):
         records = [
             {"instruction": f"{name} {n}?", "output": "word", "answer": f"word {n % 3}"}
@@ -65,6 +65,11 @@ def start(folder: Path, function: str, **environment: str) -> subprocess.Complet
     (folder / "own_metrics.py").write_text(METRICS)
     (folder / "score.py").write_text(COMMAND)
     (folder / "own.yaml").write_text(SWEEP.format(function=function, python=sys.executable))
+
+
+def start(folder: Path, function: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run such a sweep in its folder, as a user does."""
+    write_sweep(folder, function)
     command = [
         sys.executable,
         "-P",
@@ -92,7 +97,12 @@ def start(folder: Path, function: str, **environment: str) -> subprocess.Complet
 def test_a_module_and_a_command_score_on_the_workers(tmp_path: Path) -> None:
     done = start(tmp_path, "length")
     assert done.returncode == 0, done.stdout + done.stderr
-    ledger = Ledger.open(tmp_path, "own")
+    check_scores(tmp_path)
+
+
+def check_scores(storage: Path) -> None:
+    """See that the sweep's trial was scored on its workers by both scorers."""
+    ledger = Ledger.open(storage, "own")
     [trial] = ledger.search_records()
     assert trial.state is TrialState.COMPLETE
     assert trial.results is not None

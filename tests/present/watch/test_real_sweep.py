@@ -73,4 +73,5 @@ def test_trials_of_a_real_sweep_are_stopped_pinned_and_cloned_on_the_page(tmp_pa
     assert pinned.state is TrialState.COMPLETE
     assert pinned.pinned_by is not None
     assert cloned.state is TrialState.COMPLETE
+    assert cloned.clone_of == pinned.trial_id
     assert cloned.trial_spec.training.epochs == 2

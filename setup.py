@@ -14,7 +14,7 @@ TARGET = Path("droplora_sweep") / SOURCE
 
 
 class BuildWithSearchSpaces(build_py):
-    """Copies the YAML files and their schema into the package that is built."""
+    """Copies the search spaces, what they name and their schema into the package that is built."""
 
     def run(self) -> None:
         """Build; an editable install finds the files where they are."""
@@ -34,7 +34,11 @@ class BuildWithSearchSpaces(build_py):
         return [*super().get_source_files(), *self._copies()]
 
     def _copies(self) -> dict[str, str]:
-        files = [*sorted(SOURCE.rglob("*.yaml")), SOURCE / "schema.json"]
+        files = [
+            *sorted(SOURCE.rglob("*.yaml")),
+            *sorted(SOURCE.rglob("*.py")),
+            SOURCE / "schema.json",
+        ]
         build = Path(self.build_lib) / TARGET
         return {str(file): str(build / file.relative_to(SOURCE)) for file in files}
 

@@ -76,7 +76,8 @@ def winner_on_test_text(tested: WinnerOnTest) -> str:
         text += f", the search's best p = 0 {tested.baseline_score:.1%}"
     if tested.difference is not None:
         text += f", {tested.difference.as_difference}"
-    return f"{text} ({tested.num_seeds} seeds, {tested.num_examples:,} examples; scored once)"
+    seeds = f"{tested.num_seeds} seed{'s' * (tested.num_seeds != 1)}"
+    return f"{text} ({seeds}, {tested.num_examples:,} examples; scored once)"
 
 
 def _tested(

@@ -26,6 +26,7 @@ _PARTS: Final = "parts"
 _MODELINE: Final = "# yaml-language-server: $schema="
 """Beginning of the comment that tells editors the file's schema."""
 _PART: Final = re.compile(rf"{_PARTS}/[\w-]+\.yaml")
+_TASK_FILES: Final = (".yaml", ".py")
 _SENTENCE: Final = re.compile(r".+?[.?](?=\s|$)")
 
 
@@ -62,12 +63,10 @@ def shipped_spaces() -> tuple[ShippedSpace, ...]:
     files = [file for file in folder.rglob("*.yaml") if file.parent.name != _PARTS]
     files.sort(key=lambda file: (file.parent != folder, file.stem != QUICKSTART, file))
     return tuple(
-        ShippedSpace(
-            file.relative_to(folder).with_suffix("").as_posix(),
-            file,
-            _question(file.read_text(encoding="utf-8")),
-        )
+        ShippedSpace(file.relative_to(folder).with_suffix("").as_posix(), file, _question(text))
         for file in files
+        # The others are tasks that a search space names.
+        if (text := file.read_text(encoding="utf-8")).startswith(_MODELINE)
     )
 
 
@@ -87,10 +86,10 @@ def find_space(name: str) -> ShippedSpace:
 
 
 def copy_space(space: ShippedSpace, output: Path) -> tuple[Path, ...]:
-    """Write a shipped search space to a new file, and the parts that it names beside it.
+    """Write a shipped search space to a new file, and the files that it names beside it.
 
-    The copy names its schema by the place where it is installed, and itself in its comment. A part
-    that is there already with the same content is left as it is.
+    The copy names its schema by the place where it is installed, and in its comment itself. A file
+    beside it that is there already with the same content is left as it is.
 
     Returns:
         The files that were written.
@@ -100,11 +99,11 @@ def copy_space(space: ShippedSpace, output: Path) -> tuple[Path, ...]:
     """
     text = space.path.read_text(encoding="utf-8")
     copies: dict[Path, str] = {output: _rewritten(text, space, output)}
-    for name in dict.fromkeys(_PART.findall(text)):
-        part = output.parent / name
+    for name in _beside(space, text):
+        copy = output.parent / name
         content = (space.path.parent / name).read_text(encoding="utf-8")
-        if not part.is_file() or part.read_text(encoding="utf-8") != content:
-            copies[part] = content
+        if not copy.is_file() or copy.read_text(encoding="utf-8") != content:
+            copies[copy] = content
     for file in copies:
         if file.exists():
             raise InputError.of(OUTPUT, f"must be new, got {file}, which exists")
@@ -121,7 +120,22 @@ def schema_line() -> str:
 def _rewritten(text: str, space: ShippedSpace, output: Path) -> str:
     first, _, rest = text.partition("\n")
     assert first.startswith(_MODELINE), "every shipped file names its schema first"
-    return f"{schema_line()}\n{rest}".replace(f"search_spaces/{space.name}.yaml", str(output))
+    renamed = rest.replace(f"search_spaces/{space.name}.yaml", str(output))
+    if space.path.parent != shipped_folder():
+        folder = Path(space.name).parent.as_posix()
+        renamed = renamed.replace(f"search_spaces/{folder}/", f"{output.parent.as_posix()}/")
+    return f"{schema_line()}\n{renamed}"
+
+
+def _beside(space: ShippedSpace, text: str) -> tuple[str, ...]:
+    """Return the files that a search space needs, by their paths from its folder.
+
+    They are the parts that it extends, and the task files that it names with their functions.
+    """
+    folder = Path(space.name).parent.as_posix()
+    tasks = re.findall(rf"lm_eval: search_spaces/{re.escape(folder)}/([\w-]+)\.yaml", text)
+    found = [*_PART.findall(text), *(f"{one}{suffix}" for one in tasks for suffix in _TASK_FILES)]
+    return tuple(name for name in dict.fromkeys(found) if (space.path.parent / name).is_file())
 
 
 def _question(text: str) -> str:

@@ -22,8 +22,8 @@ def test_the_guide_has_the_numbers_of_the_records() -> None:
             f"{what} | {found.by_accuracy:.2f} | {found.by_likelihood:.2f} | "
             f"{found.low:.2f} to {found.high:.2f} |"
         ) in text
-    assert f"{found.likelihood_ratio:.1f} times" in text
-    assert f"accuracy by {found.accuracy_ratio:.1f}" in text
+    assert f"is {found.likelihood_ratio:.1f} times that over seeds" in text
+    assert f"(accuracy by {found.accuracy_ratio:.1f})" in text
 
 
 @pytest.mark.parametrize("is_likelihood_better", [True, False])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -17,6 +17,7 @@ from tests.calling import call
 
 if TYPE_CHECKING:
     from droplora_sweep.authoring.shipped import ShippedSpace
+    from droplora_sweep.spec import SweepSpec
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 SPACES = shipped_spaces()
@@ -28,7 +29,8 @@ def test_every_search_space_is_listed_with_its_question(
     code, output, complaints = call(capsys, "examples")
     assert (code, complaints) == (0, "")
     files = {file for file in FOLDER.rglob("*.yaml") if file.parent.name != "parts"}
-    assert {space.path for space in SPACES} == files
+    tasks = {FOLDER / "study" / "arc_easy_answers.yaml"}
+    assert {space.path for space in SPACES} == files - tasks
     assert SPACES[0].name == "quickstart"
     for space in SPACES:
         assert space.name in output
@@ -46,7 +48,7 @@ def test_a_copy_is_the_same_sweep_and_editors_find_its_schema(
 
     whole = load_sweep_file(space.path, needs_data=False, check_folders=False)
     copied = load_sweep_file(copy, needs_data=False, check_folders=False)
-    assert copied.sweep == whole.sweep
+    assert content(copied.sweep) == content(whole.sweep)
     text = copy.read_text(encoding="utf-8")
     [schema] = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", text, re.M)
     path = Path(unquote(urlsplit(schema).path))
@@ -54,7 +56,19 @@ def test_a_copy_is_the_same_sweep_and_editors_find_its_schema(
     assert f"search_spaces/{space.name}" not in text
     assert f"droplora-sweep run {copy}" in text
     named = {copy.parent / name for name in re.findall(r"parts/\w+\.yaml", text)}
-    assert set(written) == {copy, *named}
+    tasks = {Path(name) for name in re.findall(r"lm_eval: ([^,}]+)", text)}
+    functions = {task.with_suffix(".py") for task in tasks}
+    assert set(written) == {copy, *named, *tasks, *functions}
+    assert all(file.is_file() for file in written)
+
+
+def content(sweep: SweepSpec) -> dict[str, Any]:
+    """A sweep's values, with the names alone of the task files that are copied beside it."""
+    text = json.dumps(sweep.model_dump(mode="json"))
+    for benchmark in sweep.task.benchmark_specs.values():
+        if benchmark.lm_eval is not None:
+            text = text.replace(benchmark.lm_eval, Path(benchmark.lm_eval).name)
+    return json.loads(text)
 
 
 def test_a_copy_says_what_was_written_and_what_to_do_next(

@@ -13,6 +13,7 @@ from droplora_sweep.present.values import (
     format_params,
     format_score,
     format_seconds,
+    plural,
 )
 from droplora_sweep.spec.search import COSTS, is_maximized
 
@@ -161,7 +162,7 @@ def on_test_table(tested: Sequence[WinnerOnTest], references: Sequence[Reference
             score_cell(one.baseline_score),
             gain_cell(one.difference),
             *(_reference_cell(untrained.get(one.benchmark)) for _ in own),
-            f"{one.num_seeds} seeds, {one.num_examples:,} examples",
+            f"{plural(one.num_seeds, 'seed')}, {one.num_examples:,} examples",
         )
         for one in tested
     )

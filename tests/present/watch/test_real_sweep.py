@@ -54,7 +54,9 @@ def test_trials_of_a_real_sweep_are_stopped_pinned_and_cloned_on_the_page(tmp_pa
         tab.click("#settings")
         tab.type("training.epochs=2")
         tab.click("#clone button")
-        tab.until("document.querySelector('#said').innerText.includes('queued, a clone of t0001')")
+        # Another page is loaded meanwhile.
+        queued = "document.querySelector('#said')?.innerText.includes('queued, a clone of t0001')"
+        tab.until(queued)
         code, output = to_end(driver)
         assert code == 0, output
         tab.until("document.querySelector('#head').innerText.includes('Over')")

@@ -201,7 +201,9 @@ def shown(results: Sequence[Result]) -> str:
 
 def _rows(results: Sequence[Result], learning_rates: dict[float, float]) -> list[str]:
     """One line for each rate that has results, as soon as p = 0 has some."""
-    have = {one.pruning_rate for one in results if learning_rates[one.pruning_rate]}
+    have = {
+        one.pruning_rate for one in results if one.learning_rate == learning_rates[one.pruning_rate]
+    }
     rows = []
     for p in sorted(have if 0.0 in have else ()):
         one = effect(results, learning_rates, p)

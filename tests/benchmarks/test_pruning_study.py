@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -11,11 +13,14 @@ from droplora_sweep.tasks.registry import BUILTIN_DATA_SEED
 from droplora_sweep.training.runner import TrialRunner
 from tests.benchmarks.pruning_study import (
     CHOOSING_SEEDS,
+    FIXED,
     QUICKSTART,
+    RATES,
     SEEDS,
     Result,
     best_learning_rates,
     effect,
+    read,
     run,
     shown,
 )
@@ -68,6 +73,23 @@ def test_the_table_says_how_many_seeds_it_has():
         "  p = 0, learning rate 0.01: 50.0%, +0.0 points [+0.0, +0.0] (20 seeds)",
         "  p = 0.4, learning rate 0.01: 55.0%, +5.0 points [-58.5, +68.5] (2 seeds)",
     ]
+
+
+def test_the_guide_has_the_numbers_of_the_records():
+    records = read(Path(__file__).with_name("pruning_study.jsonl"))
+    guide = Path(__file__).parents[2] / "search_spaces" / "README.md"
+    lines = guide.read_text(encoding="utf-8").splitlines()
+    for name in ("noisy", "math"):
+        counted = [one for one in records if one.benchmark == name and one.seed in SEEDS]
+        [line] = [line for line in lines if line.startswith(f"| `builtin_{name}` |")]
+        base, *others = [cell.strip() for cell in line.split("|")[2:-1]]
+        effects = [effect(counted, FIXED, p) for p in RATES]
+        assert {one.num_seeds for one in effects} == {len(SEEDS)}
+        assert base == f"{100 * effects[0].mean:.1f} %"
+        assert others == [
+            f"{100 * one.difference:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+            for one in effects[1:]
+        ]
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_what_decisions_are_worth_and_their_adapters_stand_below_their_words(rep
     sweep.trial(0.2, 0.7)
     text = " ".join(Page(make_report(sweep.facts()).html).text.split())
     assert "Exploratory: search-stage trials with one seed each" in text
-    adapters = text[text.index("Adapters (`export --task`, `register`): ") :]
+    adapters = text[text.index("Adapters (export --task, register): ") :]
     assert "arc t0001-00000001 (p = 0.2)" in adapters
 
 

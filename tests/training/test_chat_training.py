@@ -106,6 +106,7 @@ def test_long_conversations_end_with_the_last_answer_that_fits(
     reason="`make smollm2` was not run, nor does DROPLORA_TEST_SMOLLM2 name what it makes",
 )
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("prompt", [None, "chat"], ids=["paper", "chat"])
 def test_smollm2_learns_arc_easy_both_ways(prompt: str | None, commonsense: Path) -> None:
     task = TaskSpec(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayActorError
 
-from droplora_sweep.errors import TrialError, TrialInterruptedError, TrialStoppedError
+from droplora_sweep.errors import InputError, TrialError, TrialInterruptedError, TrialStoppedError
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import TrialSpec
@@ -121,12 +121,21 @@ def reserved_gpu() -> int | None:
 
     Returns:
         None for a worker that reserved none.
+
+    Raises:
+        InputError: The GPU is hidden from this worker.
     """
-    own = ray.get_runtime_context().get_accelerator_ids()["GPU"]
-    if not own:
+    reserved = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    if not reserved:
         return None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    return visible.index(own[0]) if own[0] in visible else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        # Ray was told to leave it alone; it numbers GPUs as CUDA does.
+        return int(reserved[0])
+    if reserved[0] not in visible.split(","):
+        problem = f"must have GPU {reserved[0]}, which Ray reserved for this worker, got {visible}"
+        raise InputError.of("CUDA_VISIBLE_DEVICES", problem)
+    return visible.split(",").index(reserved[0])
 
 
 class WorkerChannel:

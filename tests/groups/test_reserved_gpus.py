@@ -7,6 +7,7 @@ import os
 import pytest
 import ray
 
+from droplora_sweep.errors import InputError
 from droplora_sweep.groups.worker import reserved_gpu
 from tests.raylets import own_ray
 
@@ -35,6 +36,22 @@ def test_the_index_of_a_reserved_gpu() -> None:
                 os.environ["CUDA_VISIBLE_DEVICES"] = "0,1,2,3"
                 return reserved_gpu()
 
+            def index_where_none_is_hidden(self) -> int | None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+                return reserved_gpu()
+
+            def problem_where_it_is_hidden(self) -> str:
+                os.environ["CUDA_VISIBLE_DEVICES"] = "7"
+                with pytest.raises(InputError) as caught:
+                    reserved_gpu()
+                return str(caught.value)
+
         workers = [Worker.remote() for _ in range(3)]
         for worker in workers:
-            assert str(ray.get(worker.index.remote())) == ray.get(worker.own.remote())
+            own = ray.get(worker.own.remote())
+            assert str(ray.get(worker.index.remote())) == own
+            assert str(ray.get(worker.index_where_none_is_hidden.remote())) == own
+            assert ray.get(worker.problem_where_it_is_hidden.remote()) == (
+                f"CUDA_VISIBLE_DEVICES: must have GPU {own}, which Ray reserved for this worker, "
+                "got 7"
+            )

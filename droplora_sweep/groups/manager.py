@@ -260,8 +260,7 @@ class GroupManager:
         if isinstance(error, SweepError):
             self._failure = error
         else:
-            said = (str(error).strip() or "no reason given").splitlines()[0]
-            self._failure = SweepError(f"{what}: {type(error).__name__}: {said}")
+            self._failure = SweepError(f"{what}: {type(error).__name__}: {told(error)}")
 
     def _fit(self, name: str, run_name: str) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -294,3 +293,17 @@ class GroupManager:
                 failure_config=FailureConfig(max_failures=-1),
             ),
         ).fit()
+
+
+def told(error: Exception) -> str:
+    r"""Return what an error says, in a line.
+
+    Errors of Ray Train announce a traceback, whose last line has the reason.
+
+    >>> told(ValueError("Training failed:\nTraceback\nRuntimeError: no NCCL\n"))
+    'RuntimeError: no NCCL'
+    >>> told(ValueError("no room")), told(ValueError())
+    ('no room', 'no reason given')
+    """
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return lines[-1].strip() if lines[0].endswith(":") else lines[0]

@@ -145,7 +145,7 @@ class Driver:
             as_earlier: True to write runs as a version without races did.
         """
         while True:
-            found = confirmation_of(self.ledger.record, self.ledger.scores)
+            found = confirmation_of(self.ledger.record, self.ledger)
             assert found is not None
             if not found.progress.missing:
                 return
@@ -172,7 +172,7 @@ class Driver:
                 self.finish(name)
 
     def test(self) -> None:
-        found = confirmation_of(self.ledger.record, self.ledger.scores)
+        found = confirmation_of(self.ledger.record, self.ledger)
         assert found is not None
         decisions = Grounds(self.ledger).of_confirmation(found.progress.decisions)
         for name, benchmarks in wanted_on_test(found, decisions, self.ledger.record).items():

@@ -26,8 +26,13 @@ MAX_CONFIRMATION: Final = 400
 WANTED_STEPS: Final = 60
 """Three times the number below which `plan` calls a trial short."""
 MAX_EPOCHS: Final = 12
+MIN_EPOCHS: Final = 3
 _BATCHES: Final = ((400, 8), (2_000, 16), (20_000, 32))
 """Global batch sizes for fewer examples than these; 128, the paper's, beyond."""
+_SMALLER_BATCHES: Final = (32, 16, 8, 4)
+"""Those of trials that have to be shorter."""
+WANTED_SCORED: Final = 100
+"""Examples below which `plan` says that too few compare trials, or decide."""
 _TOKEN_STEP: Final = 32
 MAX_TOKENS: Final = 2048
 
@@ -67,6 +72,20 @@ def sizes_for(amounts: Sequence[Amount]) -> Sizes:
     return Sizes(validation, min(MAX_CONFIRMATION, share))
 
 
+def sizes_with(spare: int, sizes: Sizes) -> Sizes:
+    """Return sizes with some of the examples that are spare, up to what `plan` asks for.
+
+    >>> sizes_with(60, Sizes(60, 60))
+    Sizes(num_validation=80, num_confirmation=100)
+    """
+    confirmation = sizes.num_confirmation
+    if confirmation is not None:
+        added = min(spare, max(0, WANTED_SCORED - confirmation))
+        confirmation, spare = confirmation + added, spare - added
+    added = min(spare, max(0, WANTED_SCORED - sizes.num_validation))
+    return Sizes(sizes.num_validation + added, confirmation)
+
+
 @dataclass(frozen=True)
 class Steps:
     """Length of a trial.
@@ -91,8 +110,64 @@ num_steps=282))
     """
     batch = next((size for limit, size in _BATCHES if num_examples < limit), 128)
     per_epoch = math.ceil(num_examples / batch)
-    epochs = min(MAX_EPOCHS, max(3, math.ceil(WANTED_STEPS / per_epoch)))
+    epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, math.ceil(WANTED_STEPS / per_epoch)))
     return Steps(batch, epochs, epochs * per_epoch)
+
+
+@dataclass(frozen=True)
+class Shorter:
+    """A trial that is shorter than its data would have it.
+
+    Attributes:
+        num_train: Training examples of each benchmark; None for all.
+        steps: Its length.
+        share: Its work, of that of the whole trial.
+    """
+
+    num_train: int | None
+    steps: Steps
+    share: float
+
+
+def shorter_than(whole: Steps, numbers: Sequence[int], share: float) -> Shorter | None:
+    """Return a trial that takes at most this share of a whole one's work, and still learns.
+
+    It has as many optimiser steps as a trial should, or as the whole one where that has fewer:
+    of fewer examples, fewer times and in smaller batches.
+
+    Args:
+        whole: The trial on all examples.
+        numbers: Training examples of each benchmark.
+        share: In (0, 1).
+
+    Returns:
+        None where no such trial is short enough.
+    """
+    num_all = sum(numbers)
+    seen = share * whole.epochs * num_all
+    epochs = min(whole.epochs, max(MIN_EPOCHS, int(seen / num_all)))
+    num_train = None
+    kept = num_all
+    if epochs * num_all > seen:
+        num_train = next(
+            (
+                number
+                for number in range(max(numbers), 0, -1)
+                if epochs * _kept(numbers, number) <= seen
+            ),
+            0,
+        )
+        kept = _kept(numbers, num_train)
+    for batch in (whole.global_batch_size, *_SMALLER_BATCHES):
+        num_steps = epochs * math.ceil(kept / batch)
+        if batch <= whole.global_batch_size and num_steps >= min(WANTED_STEPS, whole.num_steps):
+            used = epochs * kept / (whole.epochs * num_all)
+            return Shorter(num_train, Steps(batch, epochs, num_steps), used)
+    return None
+
+
+def _kept(numbers: Sequence[int], num_train: int) -> int:
+    return sum(min(number, num_train) for number in numbers)
 
 
 @dataclass(frozen=True)

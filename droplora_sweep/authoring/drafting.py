@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from .own_data import OwnData
     from .yaml_writer import Section
 
+NUM_STARTUP_TRIALS: Final = 8
+"""The default of ``search.num_startup_trials``."""
 MIN_STEPS_TO_STOP: Final = 40
 """Fewer steps are over before an early look at a trial says anything."""
+MAX_CPU_GROUPS: Final = 4
+"""Trials at once on CPU: of more at a time, fewer would be chosen by what the others showed."""
+FEW_TRIALS: Final = 16
+"""Fewer are spread over three rates instead of six."""
 EVALUATION_BATCH: Final = 32
 """The default of ``evaluation.batch_size``."""
 
@@ -46,14 +52,17 @@ class Devices:
     @property
     def number(self) -> int:
         """GPUs, or CPU cores that train."""
-        if self.num_gpus:
-            return self.num_gpus
-        return self.num_workers * (self.num_cpus // self.num_workers)
+        return self.num_gpus or self.num_groups * self.cpus_per_group
 
     @property
-    def num_workers(self) -> int:
-        """Workers of a group: one per GPU, so that trials run side by side; two on CPU."""
-        return 1 if self.num_gpus else min(2, self.num_cpus)
+    def num_groups(self) -> int:
+        """Groups of one worker each, which train side by side: one per GPU, or some on CPU."""
+        return self.num_gpus or min(MAX_CPU_GROUPS, self.num_cpus)
+
+    @property
+    def cpus_per_group(self) -> int:
+        """CPU cores of a group that trains on CPU."""
+        return self.num_cpus // self.num_groups
 
     def __str__(self) -> str:
         """``4 GPUs (A100-80G)``."""
@@ -157,9 +166,10 @@ def _task(draft: Draft) -> Section:
         else:
             task[key] = Value(content, _TASK_REASONS.get(key, ""))
     sizes = draft.sizes
-    if draft.effort.num_train is not None:
+    shorter = draft.effort.shorter
+    if shorter is not None and shorter.num_train is not None:
         why = "of each benchmark; more do not fit into the hours"
-        task["num_train"] = Value(draft.effort.num_train, why)
+        task["num_train"] = Value(shorter.num_train, why)
     task["num_validation"] = Value(sizes.num_validation, "to compare the search's trials")
     if sizes.num_confirmation is not None:
         why = "new ones to decide on: neither trained on nor searched with"
@@ -197,6 +207,8 @@ def _evaluation(draft: Draft) -> Section:
     content: dict[str, Value | Section] = {}
     if draft.steps.num_steps >= MIN_STEPS_TO_STOP:
         content["num_evaluations"] = Value(2, "a poor trial can be stopped at the first")
+    else:
+        content["num_evaluations"] = Value(1, "at the end of a short trial")
     if kinds == {AnswerKind.CHOICE}:
         why = "picks the likeliest option, without decoding: faster, and never unreadable"
         content["choice"] = Value("score", why)
@@ -226,6 +238,9 @@ def _search(draft: Draft) -> Section:
             )
         },
     }
+    if effort.num_trials <= NUM_STARTUP_TRIALS:
+        why = "to begin with, spread over the rates; the others go where the rate is still open"
+        content["num_startup_trials"] = Value(3 * effort.num_trials // 4, why)
     if AnswerKind.TEXT in draft.data.kinds.values():
         content["metric"] = Value("bits_per_byte/val/mean", "of the right texts; less is better")
     if draft.steps.num_steps >= MIN_STEPS_TO_STOP:
@@ -238,7 +253,8 @@ def _search(draft: Draft) -> Section:
         "adapter.rank": Value({"values": list(draft.ranks)}, "by the width of the model"),
         "adapter.alpha": Value({"values": [1, 2], "ratio_of": "adapter.rank"}, scale),
         "adapter.pruning_rate": Value(
-            {"min": 0.0, "max": 0.5, "step": 0.1}, "0 is plain LoRA; the paper goes up to 0.5"
+            {"min": 0.0, "max": 0.5, "step": 0.1 if effort.num_trials >= FEW_TRIALS else 0.25},
+            "0 is plain LoRA; the paper goes up to 0.5",
         ),
         "training.learning_rate": Value(
             {"min": draft.rates.low, "max": draft.rates.high, "scale": "log"}, draft.rates.why
@@ -275,7 +291,11 @@ def _group(devices: Devices) -> Section:
             "gpus_per_worker": Value(1),
             "max_groups": Value(devices.num_gpus, "as many as you have GPUs"),
         }
-    return {"num_workers": Value(devices.num_workers, "CPU processes that train a trial together")}
+    return {
+        "num_workers": Value(1, "one process trains a trial, and trials run side by side"),
+        "cpus_per_worker": Value(devices.cpus_per_group),
+        "max_groups": Value(devices.num_groups),
+    }
 
 
 def _hours(number: float) -> str:

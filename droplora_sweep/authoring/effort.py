@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION, Gpu, gpu_hours
 
+from .choices import shorter_than
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .choices import Shorter, Steps
 
 CPU_FLOPS_PER_CORE: Final = 4e10
 """Operations per second of a core in training, an assumption: SmolLM2-135M with LoRA was seen to
 train about twice as fast on two quiet cores."""
 TRAINING_SHARE: Final = 0.7
 """Share of the hours that training may take; evaluations, starts and saves take the rest."""
-MIN_TRAIN: Final = 32
-"""Fewest training examples that the data is cut down to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Effort:
         rates: Pruning rates that are confirmed for each benchmark.
         seeds: Seeds of each confirmed setting.
         max_runs: Most runs of the confirmation.
-        num_train: Training examples per benchmark; None for all.
+        shorter: Trials shorter than their data would have them; None for whole ones.
         hours: Hours of all devices together that all runs train, at most; None where not known.
     """
 
@@ -37,7 +41,7 @@ class Effort:
     rates: int
     seeds: int
     max_runs: int
-    num_train: int | None = None
+    shorter: Shorter | None = None
     hours: float | None = None
 
     @property
@@ -86,8 +90,9 @@ def affordable(
     num_devices: int,
     num_benchmarks: int,
     numbers: Sequence[int],
+    steps: Steps,
 ) -> Effort:
-    """Return the largest effort that fits, on less data where no other does.
+    """Return the largest effort that fits, with shorter trials where no other does.
 
     Args:
         run_hours: Hours of one device for one run on all data, at most; None where not known.
@@ -95,9 +100,10 @@ def affordable(
         num_devices: GPUs, or CPU cores.
         num_benchmarks: Number of benchmarks.
         numbers: Training examples of each benchmark.
+        steps: Length of a run on all of them.
 
     Raises:
-        InputError: Not even the smallest on the fewest examples does.
+        InputError: Not even the smallest does, with the shortest trials that still learn.
     """
     if run_hours is None:
         return _effort(UNKNOWN, num_benchmarks)
@@ -106,17 +112,29 @@ def affordable(
         if effort.num_runs * run_hours <= room:
             return replace(effort, hours=effort.num_runs * run_hours)
     smallest = efforts(num_benchmarks)[-1]
-    whole, num_all = smallest.num_runs * run_hours, sum(numbers)
-
-    def planned(num_train: int) -> float:
-        return whole * sum(min(number, num_train) for number in numbers) / num_all
-
-    fitting = [number for number in range(MIN_TRAIN, max(numbers)) if planned(number) <= room]
-    if not fitting:
-        least = hours * planned(MIN_TRAIN) / room
+    whole = smallest.num_runs * run_hours
+    shorter = shorter_than(steps, numbers, room / whole)
+    if shorter is None:
+        least = next(
+            found for found in map(partial(shorter_than, steps, numbers), _SHARES) if found
+        )
         problem = (
-            f"must be at least {least:.2g}, which {smallest.num_runs} runs on {MIN_TRAIN} examples "
-            f"of each benchmark are planned to take, got {hours:g}"
+            f"must be at least {_up(hours * whole * least.share / room):g}, which "
+            f"{smallest.num_runs} runs of {least.steps.num_steps} steps are planned to take, "
+            f"got {hours:g}"
         )
         raise InputError.of("--hours", problem)
-    return replace(smallest, num_train=fitting[-1], hours=planned(fitting[-1]))
+    return replace(smallest, shorter=shorter, hours=whole * shorter.share)
+
+
+_SHARES: Final = tuple(percent / 1000 for percent in range(1, 1001))
+
+
+def _up(hours: float) -> float:
+    """Return hours to two digits, rounded up, by some rounding too much where they have two.
+
+    >>> _up(0.9012), _up(12.3), _up(2.0)
+    (0.91, 13.0, 2.1)
+    """
+    unit = 10.0 ** (math.floor(math.log10(hours)) - 1)
+    return round(math.ceil(hours / unit + 1e-6) * unit, 9)

@@ -26,6 +26,7 @@ from .choices import (
     lengths_for,
     ranks_for,
     sizes_for,
+    sizes_with,
     steps_for,
 )
 from .drafting import EVALUATION_BATCH, Devices, Draft, draft_text
@@ -134,14 +135,17 @@ def _fitted(draft: Draft) -> Draft:
         num_devices=draft.devices.number,
         num_benchmarks=len(draft.data.benchmarks),
         numbers=numbers,
+        steps=draft.steps,
     )
     draft = replace(draft, effort=effort)
-    if effort.num_train is not None:
-        kept = sum(min(number, effort.num_train) for number in numbers)
-        batch = min(draft.steps.global_batch_size, steps_for(kept).global_batch_size)
-        steps = Steps(batch, draft.steps.epochs, draft.steps.epochs * -(-kept // batch))
-        micro = min(draft.micro_batch_size, batch)
-        draft = replace(draft, steps=steps, micro_batch_size=micro)
+    if (shorter := effort.shorter) is not None:
+        micro = min(draft.micro_batch_size, shorter.steps.global_batch_size)
+        draft = replace(draft, steps=shorter.steps, micro_batch_size=micro)
+        # Examples that are not trained on can be scored where they come from one file.
+        in_one_file = all(one.num_validation == 0 for one in draft.data.amounts.values())
+        if shorter.num_train is not None and in_one_file:
+            spare = min(numbers) - shorter.num_train
+            draft = replace(draft, sizes=sizes_with(spare, draft.sizes))
     _survey(draft)
     return draft
 

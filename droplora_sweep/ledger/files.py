@@ -103,6 +103,22 @@ def read_references(path: Path) -> dict[str, dict[str, tuple[float, int]]]:
     return dict(sorted(found.items()))
 
 
+def read_likelihoods(path: Path) -> dict[str, dict[str, float]]:
+    """Parts of the benchmarks' likelihoods, one for each example's reference, by benchmark and id.
+
+    In bits, over the mean number of bytes of the benchmark's references: their mean is the negative
+    of ``bits_per_byte``, and more is better. Benchmarks without references are left out.
+    """
+    found = {}
+    for benchmark, examples in read_references(path).items():
+        bytes_each = fmean(num_bytes for _, num_bytes in examples.values())
+        found[benchmark] = {
+            example_id: log_probability / math.log(2) / bytes_each
+            for example_id, (log_probability, _) in examples.items()
+        }
+    return found
+
+
 @dataclass(frozen=True)
 class AnswerCounts:
     """Number of times that each answer of one benchmark was given, and was the right one.

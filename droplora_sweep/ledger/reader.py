@@ -32,7 +32,7 @@ from droplora_sweep.spec.loader import recorded_sweep_file
 from droplora_sweep.storage.mirror import mirror_of, storage_name
 from droplora_sweep.storage.object_store import below
 
-from .files import AnswerCounts, read_answers, read_scores
+from .files import AnswerCounts, read_answers, read_likelihoods, read_scores
 from .log import read_events
 from .remote_copy import fetch_sweep, find_driver
 
@@ -188,6 +188,14 @@ class Ledger:
         """
         results = self.trial(trial_id).results
         return None if results is None else read_scores(results)
+
+    def likelihoods(self, trial_id: str) -> dict[str, dict[str, float]] | None:
+        """Likelihoods of the references under a trial, by benchmark and example id.
+
+        As ``read_likelihoods`` has them; None for a trial without per-example results.
+        """
+        results = self.trial(trial_id).results
+        return None if results is None else read_likelihoods(results)
 
     def test_scores(self, trial_id: str) -> dict[str, dict[str, float | None]] | None:
         """A winner's score on each test example; to be shown, never to select by."""

@@ -18,7 +18,7 @@ from droplora_sweep.spec.fields import get_field, with_fields
 from droplora_sweep.spec.loading.messages import shown
 from droplora_sweep.spec.locations import missing_driver
 from droplora_sweep.spec.methods import method_of
-from droplora_sweep.spec.metric_names import MEAN, is_likelihood, subject_of
+from droplora_sweep.spec.metric_names import MEAN, is_likelihood, score_name, subject_of
 from droplora_sweep.spec.parameters import is_number
 from droplora_sweep.spec.rules.composition import (
     LAYERS,
@@ -330,7 +330,10 @@ def check_references(sweep: SweepSpec, task: Task) -> list[Fault]:
     )
     if not is_likelihood(metric) or has_references:
         return []
-    problem = f"must be of a benchmark whose examples have reference responses, got {metric!r}"
+    problem = (
+        f"must be of a benchmark whose examples have reference responses, got {metric!r}; "
+        f"{score_name(subject)} follows the score"
+    )
     return [Fault("", "search.metric", problem)]
 
 

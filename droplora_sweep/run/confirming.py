@@ -8,7 +8,7 @@ ledger is read. Test scores are read by none of this.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from droplora_sweep.analysis.comparisons import BASELINE_SUFFIX, affordable_comparisons, all_arms
 from droplora_sweep.analysis.progress import Budget, arms_to_test, progress_of
@@ -35,6 +35,16 @@ HELD_ADVICE = (
     "the test split is not scored yet: `run` with a higher `confirm.gpu_hours` continues, and with "
     "`confirm.max_runs` at the number of runs that there are ends it as it is"
 )
+
+
+class Results(Protocol):
+    """Per-example results of a sweep's trials, by id, but for those of the test split."""
+
+    def scores(self, trial_id: str, /) -> Scores | None:
+        """A trial's score on each example; None where it has none."""
+
+    def likelihoods(self, trial_id: str, /) -> Scores | None:
+        """Likelihoods of the references under it, likewise (see ``read_likelihoods``)."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,13 @@ class Confirmation:
 
 
 def confirmation_of(
-    record: SweepRecord, scores: Callable[[str], Scores | None], now: datetime | None = None
+    record: SweepRecord, results: Results, now: datetime | None = None
 ) -> Confirmation | None:
     """Return the confirmation of a sweep whose search is over; None where none is asked for.
 
     Args:
         record: The sweep.
-        scores: Gives a trial's score on each example, not of the test split, by its id.
+        results: What its trials' examples say, such as its ledger.
         now: The time, UTC, while a driver works on it; else None.
     """
     if record.spec.get("confirm") is None:
@@ -88,9 +98,14 @@ def confirmation_of(
         max_runs=sweep.confirm.max_runs,
         with_controls=sweep.confirm.controls,
         model=(
-            SearchPosterior(searched, sweep.search.parameters, scores)
-            if sweep.confirm.finalists == "posterior"
-            else None
+            None
+            if sweep.confirm.finalists == "best_trial"
+            else SearchPosterior(
+                searched,
+                sweep.search.parameters,
+                results.scores,
+                results.likelihoods if sweep.confirm.finalists == "likelihood" else None,
+            )
         ),
         begun={trial.arm for trial in record.confirm_trials if trial.arm is not None},
     )
@@ -102,7 +117,7 @@ def confirmation_of(
     comparisons = _merged(comparisons, specs)
     kept = [arm.name for arm in all_arms(comparisons)]
     budget = budget_of(sweep, races=_races(record, sweep.confirm))
-    progress = progress_of(comparisons, budget, _runs(record.confirm_trials, kept, scores))
+    progress = progress_of(comparisons, budget, _runs(record.confirm_trials, kept, results.scores))
     limit = sweep.confirm.gpu_hours
     if limit is not None:
         progress = _within_hours(progress, record, limit, now)

@@ -337,4 +337,4 @@ def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]
 def _confirmation(ledger: Ledger) -> Confirmation | None:
     record = ledger.record
     # Before its first run there is nothing to decide on, and the search may continue.
-    return confirmation_of(record, ledger.scores) if record.confirm_trials else None
+    return confirmation_of(record, ledger) if record.confirm_trials else None

@@ -258,7 +258,7 @@ class Run:
             self.references.score_on_test(wanted, lambda: self._groups.num_groups, should_stop)
 
     def _confirmation(self) -> Confirmation:
-        found = confirmation_of(self._ledger.record, self._ledger.scores, datetime.now(UTC))
+        found = confirmation_of(self._ledger.record, self._ledger, datetime.now(UTC))
         assert found is not None, "the sweep has `confirm`"
         return found
 

@@ -24,10 +24,13 @@ class ConfirmSpec(SpecModel):
     """Pruning rates confirmed for each benchmark and for their mean, 1 to 20, each with the best
     setting that the search tried with it. Fewer where ``max_runs`` has no room for more, and where
     it has none for one of each, all benchmarks are decided on the arms of their mean."""
-    finalists: Literal["posterior", "best_trial"] = "posterior"
+    finalists: Literal["posterior", "likelihood", "best_trial"] = "posterior"
     """Rule by which rates and settings are picked: ``posterior``, the likeliest to be the best by a
-    model over all trials, which discounts a lucky one; ``best_trial``, the best observed scores,
-    also used where the model cannot be fitted (fewer than 6 trials, or equal scores)."""
+    model over all trials, which discounts a lucky one; ``likelihood``, the same by how likely the
+    reference responses are (needs ``evaluation.likelihood``; by scores on benchmarks without
+    references); ``best_trial``, the best observed scores, also used where the model cannot be
+    fitted (fewer than 6 trials, or equal scores). With ``search.metric: auto`` it is
+    ``likelihood`` where left out and the search follows that."""
     seeds: Annotated[int, Field(ge=3, le=1000)] = 3
     """Seeds of every arm, 3 to 1000: with fewer, two arms cannot be compared."""
     max_seeds: Annotated[int, Field(ge=3, le=1000)] | None = None

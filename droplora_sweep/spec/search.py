@@ -392,6 +392,10 @@ def objective_values(
     return values if all(map(math.isfinite, values)) else None
 
 
+AUTO = "auto"
+"""Value of ``search.metric`` for which `SweepSpec` has a metric."""
+
+
 def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
@@ -407,7 +411,10 @@ class SearchSpec(SpecModel):
     metric: str = score_name(MEAN)
     """Metric that the search improves: a score, ``val/mean`` or ``val/<benchmark>``; or how likely
     the reference responses are, ``bits_per_byte/val/mean`` or ``bits_per_byte/val/<benchmark>``, of
-    which less is better; Optuna's study has its negative. Decisions use scores in any case."""
+    which less is better; Optuna's study has its negative. ``auto`` is the likelihood over all
+    benchmarks, which it has measured and finalists chosen by; or ``val/mean`` where that cannot be:
+    with ``objectives``, ``budget.target_score`` or ``evaluation.likelihood: false``. Decisions use
+    scores in any case."""
     objectives: tuple[str, ...] = Field(default=(), strict=False)
     """Several to weigh against each other, or none: first what ``metric`` names (``mean`` or a
     benchmark), which decisions use; then any of ``trainable_parameters``, ``seconds`` (of

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from .base import Count, PathText, Positive, SpecModel, broken_rule
 from .confirm import ConfirmSpec, with_examples_held_back
 from .locations import ExperimentName, TrackingUri
-from .search import SearchSpec
+from .metric_names import MEAN, likelihood_name, score_name
+from .search import AUTO, SearchSpec
 from .task import Name
 from .trial import TrialSpec
 
@@ -101,6 +102,26 @@ class SweepSpec(TrialSpec):
     @classmethod
     def _hold_examples_back(cls, data: Any) -> Any:
         return with_examples_held_back(data)
+
+    @model_validator(mode="after")
+    def _choose_metric(self) -> SweepSpec:
+        """Say what ``search.metric: auto`` is here."""
+        if self.search.metric != AUTO:
+            return self
+        is_refused = "likelihood" in self.evaluation.model_fields_set
+        needs_score = self.search.objectives or self.search.budget.target_score is not None
+        if needs_score or (is_refused and not self.evaluation.likelihood):
+            return self._with("search", metric=score_name(MEAN))
+        self._with("search", metric=likelihood_name(MEAN))
+        self._with("evaluation", likelihood=True)
+        if self.confirm is not None and "finalists" not in self.confirm.model_fields_set:
+            self._with("confirm", finalists="likelihood")
+        return self
+
+    def _with(self, section: str, **fields: Any) -> SweepSpec:
+        # The model is frozen for everyone but its validator.
+        object.__setattr__(self, section, getattr(self, section).model_copy(update=fields))
+        return self
 
     @property
     def trial(self) -> TrialSpec:

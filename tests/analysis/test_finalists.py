@@ -44,6 +44,7 @@ class Search:
         )
         self.records: list[TrialRecord] = []
         self.scores: dict[str, Scores] = {}
+        self.likelihoods: dict[str, Scores] = {}
         generator = np.random.default_rng(0)
         self.hard_E = generator.permutation((np.arange(NUM_EXAMPLES) + 0.5) / NUM_EXAMPLES)
 
@@ -83,6 +84,13 @@ class Search:
     @property
     def model(self) -> SearchPosterior:
         return SearchPosterior(self.records, self.sweep.search.parameters, self.scores.get)
+
+    @property
+    def model_by_likelihood(self) -> SearchPosterior:
+        parameters = self.sweep.search.parameters
+        return SearchPosterior(
+            self.records, parameters, self.scores.get, likelihoods=self.likelihoods.get
+        )
 
     def choose(self, **given: Any) -> dict[str, list[str]]:
         found = choose_comparisons(self.records, model=self.model, **given)
@@ -142,6 +150,27 @@ def test_every_arm_is_a_setting_that_was_tried_and_complete(lucky: Search) -> No
     [names] = lucky.choose().values()
     complete = {one.trial_id for one in lucky.records if one.state is TrialState.COMPLETE}
     assert set(names) <= complete
+
+
+def test_finalists_by_likelihood() -> None:
+    """Settings that the references prefer are picked; a benchmark without any goes by scores."""
+    search, generator = Search("a", "b"), np.random.default_rng(0)
+    hard_E = generator.random(NUM_EXAMPLES)
+    for rate in (0.0, 0.2, 0.4, 0.6):
+        for lr in (3e-4, 1e-3, 3e-3):
+            name = search.add(rate, lr, bump(rate, lr), bump(rate, lr))
+            bits_E = bump(0.6 - rate, lr) - 1.5 + 0.5 * hard_E
+            bits_E += 0.05 * generator.standard_normal(NUM_EXAMPLES)
+            search.likelihoods[name] = {"a": {f"e{i:03d}": one for i, one in enumerate(bits_E)}}
+            search.records[-1].metrics["bits_per_byte/val/a"] = -float(bits_E.mean())
+    model = search.model_by_likelihood
+    by_name = {one.trial_id: one.drawn[RATE] for one in search.records}
+    found = {
+        one.subject: by_name[one.arms[1].name]
+        for one in choose_comparisons(search.records, num_rates=1, model=model)
+    }
+    # The mean's likelihood is over the benchmarks that have references.
+    assert found == {"a": 0.2, "b": 0.4, "mean": 0.2}
 
 
 def test_each_benchmark_has_its_own_model() -> None:

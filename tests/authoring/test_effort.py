@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from droplora_sweep.authoring.choices import (
+    WANTED_STEPS,
+    Shorter,
+    Steps,
+    shorter_than,
+    steps_for,
+)
 from droplora_sweep.authoring.effort import (
-    MIN_TRAIN,
     TRAINING_SHARE,
+    Effort,
     affordable,
     device_hours,
     efforts,
@@ -17,31 +27,69 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.plan.costs.work import GPUS
 from droplora_sweep.spec import ConfirmSpec
 
+RUNS = {
+    "run_hours": st.floats(1e-4, 100),
+    "hours": st.floats(0.1, 1000),
+    "num_devices": st.integers(1, 64),
+    "numbers": st.lists(st.integers(1, 5000), min_size=1, max_size=9),
+}
 
-@given(
-    run_hours=st.floats(1e-4, 100),
-    hours=st.floats(0.1, 1000),
-    num_devices=st.integers(1, 64),
-    numbers=st.lists(st.integers(1, 5000), min_size=1, max_size=4),
-)
-def test_what_is_chosen_fits_into_the_hours(
+
+def chosen(run_hours: float, hours: float, num_devices: int, numbers: list[int]) -> Effort:
+    return affordable(
+        run_hours,
+        hours,
+        num_devices=num_devices,
+        num_benchmarks=len(numbers),
+        numbers=numbers,
+        steps=steps_for(sum(numbers)),
+    )
+
+
+@given(**RUNS)
+def test_what_is_chosen_fits_into_the_hours_and_learns(
     run_hours: float, hours: float, num_devices: int, numbers: list[int]
 ) -> None:
     room = TRAINING_SHARE * hours * num_devices
-    choice = {"num_devices": num_devices, "num_benchmarks": len(numbers), "numbers": numbers}
-    smallest = efforts(len(numbers))[-1].num_runs * run_hours
-    kept = sum(min(number, MIN_TRAIN) for number in numbers) / sum(numbers)
-    if smallest > room and (smallest * kept > room or max(numbers) <= MIN_TRAIN):
-        with pytest.raises(InputError, match=r"^--hours: must be at least "):
-            affordable(run_hours, hours, **choice)
+    try:
+        effort = chosen(run_hours, hours, num_devices, numbers)
+    except InputError:
+        assert efforts(len(numbers))[-1].num_runs * run_hours > room
         return
-    effort = affordable(run_hours, hours, **choice)
-    kept = 1.0
-    if effort.num_train is not None:
-        kept = sum(min(number, effort.num_train) for number in numbers) / sum(numbers)
-        assert effort.num_train >= MIN_TRAIN
-    assert effort.num_runs * run_hours * kept <= room * (1 + 1e-9)
-    assert effort.hours == pytest.approx(effort.num_runs * run_hours * kept)
+    share = 1.0
+    whole = steps_for(sum(numbers))
+    if effort.shorter is not None:
+        steps, num_train = effort.shorter.steps, effort.shorter.num_train
+        kept = sum(min(number, num_train or number) for number in numbers)
+        share = steps.epochs * kept / (whole.epochs * sum(numbers))
+        assert steps.num_steps == steps.epochs * math.ceil(kept / steps.global_batch_size)
+        assert steps.num_steps >= min(WANTED_STEPS, whole.num_steps)
+        assert 4 <= steps.global_batch_size <= whole.global_batch_size
+    assert effort.num_runs * run_hours * share <= room * (1 + 1e-9)
+    assert effort.hours == pytest.approx(effort.num_runs * run_hours * share)
+
+
+@given(**RUNS)
+def test_hours_that_a_refusal_asks_for_are_enough(
+    run_hours: float, hours: float, num_devices: int, numbers: list[int]
+) -> None:
+    try:
+        chosen(run_hours, hours, num_devices, numbers)
+    except InputError as error:
+        found = re.fullmatch(r"--hours: must be at least (\S+), which .*", str(error))
+        assert found is not None
+        least = float(found[1])
+        assert least > hours
+        chosen(run_hours, least, num_devices, numbers)
+
+
+def test_a_trial_keeps_its_steps_with_a_smaller_batch() -> None:
+    """240 examples in batches of 8 for a third and an eighth of the time that they would take."""
+    whole = steps_for(240)
+    assert (whole.global_batch_size, whole.num_steps) == (8, 90)
+    assert shorter_than(whole, [240], 0.5) == Shorter(120, Steps(4, 3, 90), 0.5)
+    assert shorter_than(whole, [240], 0.34) == Shorter(81, Steps(4, 3, 63), 81 / 240)
+    assert shorter_than(whole, [240], 0.125) is None
 
 
 @pytest.mark.parametrize("num_benchmarks", [1, 2, 5])
@@ -55,8 +103,9 @@ def test_every_effort_is_a_confirmation_that_a_file_may_have(num_benchmarks: int
 
 
 def test_without_known_costs_the_hours_do_not_decide() -> None:
-    effort = affordable(None, 0.01, num_devices=1, num_benchmarks=1, numbers=[100])
-    assert (effort.num_trials, effort.hours, effort.num_train) == (12, None, None)
+    steps = steps_for(100)
+    effort = affordable(None, 0.01, num_devices=1, num_benchmarks=1, numbers=[100], steps=steps)
+    assert (effort.num_trials, effort.hours, effort.shorter) == (12, None, None)
 
 
 def test_hours_of_a_gpu_are_those_that_a_plan_has() -> None:

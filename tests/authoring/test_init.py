@@ -270,16 +270,20 @@ def test_hours_that_are_too_few_are_refused_with_what_would_do(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path, revision = LLAMA
-    options = ["--data", str(reviews(tmp_path)), "--model", path, "--revision", revision]
+    options = ["--data", str(reviews(tmp_path, 360)), "--model", path, "--revision", revision]
     options += ["--gpus", "1", "--gpu", "T4"]
     code, _, complaints = call(capsys, "init", "own.yaml", *options, "--hours", "0.01")
     assert code == 2
-    said = re.match(r"--hours: must be at least ([\d.]+), which 14 runs on 32 examples", complaints)
+    said = re.match(r"--hours: must be at least ([\d.]+), which 14 runs of \d+ steps", complaints)
     assert said is not None, complaints
     assert not Path("own.yaml").exists()
-    enough = str(1.1 * float(said[1]))
-    code, _, complaints = call(capsys, "init", "own.yaml", *options, "--hours", enough)
+    code, _, complaints = call(capsys, "init", "own.yaml", *options, "--hours", said[1])
     assert (code, complaints) == (0, "")
+    sweep = load_sweep("own.yaml")
+    assert sweep.training.epochs is not None
+    per_epoch = -(-(sweep.task.num_train or 0) // sweep.training.global_batch_size)
+    assert 60 <= sweep.training.epochs * per_epoch < 66
+    assert plan_of(capsys, "--gpu", "T4")["advice"] == [], "of what `init` chose itself"
 
 
 def test_a_file_is_never_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import json
 import math
 import sys
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from tests.benchmarks.likelihood_study import signal_to_noise
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+RATE = "adapter.pruning_rate"
 NUM_SPLITS = 200
 NUM_BOOTSTRAPS = 500
 
@@ -84,8 +86,13 @@ class Halves:
             mean over splits.
         picked_by_likelihood: The same of the run whose references are likeliest.
         best: Accuracy of the run that is best on all examples.
+        of_rates_by_accuracy: Accuracy on the other half of the run of each rate that leads on one
+            half, in the mean over rates and splits.
+        of_rates_by_likelihood: The same of the run of each rate whose references are likeliest.
         low: Lower end of the 95 % interval, over runs, of the second correlation less the first.
         high: Its upper end.
+        explained: Share of the variance over examples of two settings' difference in score that
+            the difference of their references' log-probabilities explains, in the mean over pairs.
         accuracy_ratio: Variance between settings over that within them, of accuracy on all; NaN
             where none has several seeds.
         likelihood_ratio: The same of bits per byte.
@@ -96,8 +103,11 @@ class Halves:
     picked_by_accuracy: float
     picked_by_likelihood: float
     best: float
+    of_rates_by_accuracy: float
+    of_rates_by_likelihood: float
     low: float
     high: float
+    explained: float
     accuracy_ratio: float
     likelihood_ratio: float
 
@@ -129,6 +139,17 @@ def halves(runs: Sequence[Seen]) -> Halves:
         np.mean([truth_R[np.argmax(view_VR[view])] for *view_VR, truth_R in value_SVR])
         for view in range(2)
     ]
+    rates = [json.loads(one.setting)[RATE] for one in runs]
+    among = [[run for run, rate in enumerate(rates) if rate == one] for one in set(rates)]
+    of_rates = [
+        np.mean(
+            [
+                [truth_R[some][np.argmax(view_VR[view][some])] for some in among]
+                for *view_VR, truth_R in value_SVR
+            ]
+        )
+        for view in range(2)
+    ]
     every = np.arange(len(runs))
     by_accuracy, by_likelihood = correlations(every, value_SVR)
     drawn = [
@@ -147,11 +168,23 @@ def halves(runs: Sequence[Seen]) -> Halves:
         picked_by_accuracy=float(picks[0]),
         picked_by_likelihood=float(picks[1]),
         best=float(score_RE.mean(1).max()),
+        of_rates_by_accuracy=float(of_rates[0]),
+        of_rates_by_likelihood=float(of_rates[1]),
         low=float(low),
         high=float(high),
+        explained=_explained(settings, score_RE, nats_RE),
         accuracy_ratio=ratio(score_RE.mean(1)),
         likelihood_ratio=ratio(bits(np.arange(score_RE.shape[1]))),
     )
+
+
+def _explained(settings: Sequence[str], score_RE: np.ndarray, nats_RE: np.ndarray) -> float:
+    shares = [
+        np.corrcoef(score_RE[one] - score_RE[other], nats_RE[one] - nats_RE[other])[0, 1] ** 2
+        for one, other in combinations(range(len(settings)), 2)
+        if settings[one] != settings[other]
+    ]
+    return float(np.mean(shares))
 
 
 def main(arguments: list[str]) -> None:

@@ -1,14 +1,16 @@
 """Per-example results as files: what is written, and what older files still tell."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.evaluation.results import ExampleResult, result_metrics
 from droplora_sweep.ledger.files import (
+    read_likelihoods,
     read_references,
     read_results,
     read_scores,
@@ -58,6 +60,20 @@ def test_a_reference_s_likelihood_is_read_once_for_each_example(tmp_path):
     samples = [replace(known, benchmark="code", sample=sample) for sample in range(3)]
     write_results(path, [known, replace(RIGHT, example_id="e1"), *samples, RATED])
     assert read_references(path) == {"choice": {"e0": (-2.5, 9)}, "code": {"e0": (-2.5, 9)}}
+
+
+def test_the_mean_over_examples_is_the_negative_of_the_metric(tmp_path):
+    path = tmp_path / "results.parquet"
+    sizes = {"e0": (-2.5, 9), "e1": (-40.0, 120), "e2": (-0.5, 1)}
+    results = [
+        replace(RIGHT, example_id=name, reference_log_probability=nats, reference_bytes=size)
+        for name, (nats, size) in sizes.items()
+    ]
+    write_results(path, [*results, RATED])
+    found = read_likelihoods(path)
+    assert found.keys() == {"choice"}
+    metrics = result_metrics(results)
+    assert fmean(found["choice"].values()) == pytest.approx(-metrics["bits_per_byte/val/choice"])
 
 
 def test_results_that_cannot_be_read_are_named(tmp_path):

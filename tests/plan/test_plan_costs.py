@@ -102,8 +102,8 @@ def test_the_limit_of_the_confirmations_gpu_hours_is_shown(tmp_path: Path) -> No
     plan = make_plan(found, [{"CPU": 8.0}], Assumed(None, None, 0.4))
     shown = {one.cells[0].text: one.cells[1].text for one in plan_table(found, plan).rows}
     assert shown["confirmation"] == (
-        "6 to 15 further runs of full length, as the search's results ask for, within 12.5 GPU "
-        "hours (`confirm.gpu_hours`); then winners are scored on the test split"
+        "6 to 15 further runs of full length, as the search's results ask for, within 12.5 "
+        "worker hours (`confirm.gpu_hours`); then winners are scored on the test split"
     )
 
 

@@ -42,7 +42,7 @@ def test_any_benchmark_with_references_will_do(metric: str, task: Task) -> None:
 def test_a_benchmark_without_references_is_named(task: Task) -> None:
     assert faults("bits_per_byte/val/builtin_math", task) == [
         "search.metric: must be of a benchmark whose examples have reference responses, got "
-        "'bits_per_byte/val/builtin_math'"
+        "'bits_per_byte/val/builtin_math'; val/builtin_math follows the score"
     ]
     without = replace(task, benchmarks=task.benchmarks[1:])
     assert len(faults("bits_per_byte/val/mean", without)) == 1

@@ -66,7 +66,7 @@ class Confirming:
 
     @property
     def state(self) -> Confirmation:
-        found = confirmation_of(self.log.record, self.scores)
+        found = confirmation_of(self.log.record, self)
         assert found is not None
         return found
 
@@ -160,7 +160,7 @@ def test_runs_that_have_begun_are_trained_to_their_end() -> None:
     name = sweep.start()
     now = START + 5 * HOUR
     assert not has_hours_left(sweep.log.record, 7, now)
-    found = confirmation_of(sweep.log.record, sweep.scores, now)
+    found = confirmation_of(sweep.log.record, sweep, now)
     assert found is not None
     [(arm, seed)] = found.progress.missing
     trial = sweep.log.record.confirm_trials[-1]

@@ -101,7 +101,7 @@ def confirm(
     may_start: Callable[[], bool] = lambda: True,
 ) -> list[str]:
     """Train the missing runs on two groups; which were leased, in order."""
-    confirmation = confirmation_of(ledger.record, ledger.scores)
+    confirmation = confirmation_of(ledger.record, ledger)
     assert confirmation is not None
     pool = start_pool(name, SWEEP.group)
     recorder = Recorder(ledger, pool)
@@ -133,7 +133,7 @@ def test_every_run_is_trained_once_and_one_that_fails_holds_nobody_up(ledger: Le
             assert run.metrics == {"confirm/mean": 1.0}
             assert run.adapter is not None
     # The failed runs count as done.
-    after = confirmation_of(ledger.record, ledger.scores)
+    after = confirmation_of(ledger.record, ledger)
     assert after is not None
     assert not [arm for arm, seed in after.progress.missing if seed in (43, 44, 45)]
 
@@ -141,7 +141,7 @@ def test_every_run_is_trained_once_and_one_that_fails_holds_nobody_up(ledger: Le
 def test_a_run_whose_score_an_earlier_driver_had_only_leaves_its_adapter(
     ledger: LedgerWriter,
 ) -> None:
-    confirmation = confirmation_of(ledger.record, ledger.scores)
+    confirmation = confirmation_of(ledger.record, ledger)
     assert confirmation is not None
     first = queue_of(confirmation, ledger, IDENTITY)[0]
     ledger.trial_started(first)
@@ -170,7 +170,7 @@ def test_a_run_is_left_unfinished_where_the_sweep_is_told_to_stop(ledger: Ledger
 
 
 def test_no_run_starts_beyond_a_limit_and_those_that_have_begun_end(ledger: LedgerWriter) -> None:
-    confirmation = confirmation_of(ledger.record, ledger.scores)
+    confirmation = confirmation_of(ledger.record, ledger)
     assert confirmation is not None
     begun = queue_of(confirmation, ledger, IDENTITY)[0]
     ledger.trial_started(begun)

@@ -67,7 +67,7 @@ class Driver:
         """Run what is missing, at most so many runs; how many it were."""
         num_run = 0
         while num_run < most:
-            found = confirmation_of(self.ledger.record, self.ledger.scores)
+            found = confirmation_of(self.ledger.record, self.ledger)
             assert found is not None
             if not found.progress.missing:
                 break
@@ -87,7 +87,7 @@ class Driver:
         return num_run
 
     def wanted(self) -> dict[str, tuple[str, ...]]:
-        found = confirmation_of(self.ledger.record, self.ledger.scores)
+        found = confirmation_of(self.ledger.record, self.ledger)
         assert found is not None
         return wanted_on_test(found, found.progress.decisions, self.ledger.record)
 
@@ -222,7 +222,7 @@ def test_the_stage_and_the_decision_are_told_in_words(driver: Driver) -> None:
 def test_a_clone_made_meanwhile_is_no_arm(driver: Driver) -> None:
     driver.search(0.4, 0.0, 0.2)
     driver.confirm(1)
-    before = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    before = confirmation_of(driver.ledger.record, driver.ledger)
     adapter = driver.sweep.adapter.model_copy(update={"pruning_rate": 0.6})
     spec = driver.sweep.trial.model_copy(update={"adapter": adapter})
     name, digest = IDENTITY(9, spec)
@@ -231,7 +231,7 @@ def test_a_clone_made_meanwhile_is_no_arm(driver: Driver) -> None:
         name, evaluated(1, 10, {"val/builtin_choice": 1.0}, num_evaluations=1)
     )
     driver.ledger.trial_finished(name, TrialState.COMPLETE, results=[])
-    after = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    after = confirmation_of(driver.ledger.record, driver.ledger)
     assert before is not None
     assert after is not None
     assert after.comparisons == before.comparisons

@@ -97,7 +97,7 @@ class Driver:
         metrics: dict[str, float] | None = None,
     ) -> None:
         while True:
-            found = confirmation_of(self.ledger.record, self.ledger.scores)
+            found = confirmation_of(self.ledger.record, self.ledger)
             assert found is not None
             if not found.progress.missing:
                 return
@@ -182,7 +182,7 @@ def test_a_confirmation_below_chance_decides_nothing_and_tests_nothing(
     [decision] = confirmed(driver.ledger)
     assert (decision.verdict, decision.recommended) == (ConfirmedVerdict.NOTHING, None)
     assert decision.reasons == (NOT_ABOVE,)
-    found = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    found = confirmation_of(driver.ledger.record, driver.ledger)
     assert found is not None
     assert wanted_on_test(found, (decision,), driver.ledger.record) == {}
     assert stage_text(driver.ledger) == "stage: confirmation over, nothing to decide"
@@ -202,7 +202,7 @@ def test_a_confirmation_that_has_learned_decides_and_is_tested(
     [decision] = confirmed(driver.ledger)
     assert decision.verdict is not ConfirmedVerdict.NOTHING
     assert decision.recommended is not None
-    found = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    found = confirmation_of(driver.ledger.record, driver.ledger)
     assert found is not None
     assert wanted_on_test(found, (decision,), driver.ledger.record)
 

@@ -134,11 +134,11 @@ def test_a_confirmation_fixes_the_search_and_its_own_failed_runs_get_another_go(
     [refused] = found.refused
     assert f"got {lost} of the search" in refused
     assert "`droplora-sweep resume s --fork NEWNAME`" in refused
-    before = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    before = confirmation_of(driver.ledger.record, driver.ledger)
     assert before is not None
     assert before.progress.missing == ()
     list(mark_retries(driver.ledger, found.trials, BY))
-    after = confirmation_of(driver.ledger.record, driver.ledger.scores)
+    after = confirmation_of(driver.ledger.record, driver.ledger)
     assert after is not None
     queue = queue_of(after, driver.ledger, IDENTITY)
     assert [run.trial_id for run in queue] == list(found.trials)

@@ -69,7 +69,7 @@ def search(ledger: LedgerWriter, sweep: SweepSpec) -> None:
 
 def confirm(ledger: LedgerWriter) -> None:
     while True:
-        found = confirmation_of(ledger.record, ledger.scores)
+        found = confirmation_of(ledger.record, ledger)
         assert found is not None
         queue = queue_of(found, ledger, IDENTIFY)
         if not queue:
@@ -127,7 +127,7 @@ def test_runs_are_those_of_a_sweep_that_searched_in_full(
 def test_no_run_is_a_trial_of_the_search_even_with_its_seed_and_split(
     ledger: LedgerWriter,
 ) -> None:
-    found = confirmation_of(ledger.record, ledger.scores)
+    found = confirmation_of(ledger.record, ledger)
     assert found is not None
     known = {trial.fingerprint for trial in ledger.search_records()}
     for arm in found.specs:

@@ -7,17 +7,20 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
-from droplora_sweep.ledger.files import read_references
-from droplora_sweep.ledger.reader import Ledger
-from droplora_sweep.ledger.views import views_of
+from droplora_sweep.analysis.comparisons import choose_comparisons
+from droplora_sweep.analysis.surface.posterior import SearchPosterior
+from droplora_sweep.ledger.files import read_likelihoods, read_references
+from droplora_sweep.ledger.reader import Ledger, recorded_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 METRIC = "bits_per_byte/val/mean"
+LEFT_OUT = "left out"
 SETTINGS = {
     "task.benchmarks": "[builtin_choice, builtin_math]",
     "task.num_train": 32,
@@ -35,8 +38,19 @@ SETTINGS = {
 }
 
 
-def run(storage: Path, num_trials: int) -> str:
-    given = {**SETTINGS, "storage": storage, "search.num_trials": num_trials}
+AUTO = {
+    "evaluation.likelihood": LEFT_OUT,
+    "task.benchmarks": "[builtin_choice]",
+    "evaluation.num_evaluations": 1,
+    "confirm": "{rates: 1, seeds: 3}",
+    "search.metric": "auto",
+    "search.stopping": "none",
+}
+
+
+def run(storage: Path, num_trials: int, **settings: str) -> str:
+    given = {**SETTINGS, **settings, "storage": storage, "search.num_trials": num_trials}
+    given = {name: value for name, value in given.items() if value != LEFT_OUT}
     words = [part for path, value in given.items() for part in ("--set", f"{path}={value}")]
     done = subprocess.run(
         [
@@ -74,6 +88,20 @@ def test_a_search_by_likelihood(tmp_path: Path) -> None:
             "builtin_choice": 12,
             "builtin_math": 12,
         }
-        likelihood = views_of(trial, "mean").likelihood
-        assert likelihood is not None
-        assert -likelihood.value == pytest.approx(trial.metrics[METRIC])
+        likelihoods = read_likelihoods(trial.results)
+        means = [fmean(examples.values()) for examples in likelihoods.values()]
+        assert -fmean(means) == pytest.approx(trial.metrics[METRIC])
+
+
+def test_auto_confirms_what_the_likelihood_chooses(tmp_path: Path) -> None:
+    printed = run(tmp_path, 7, **AUTO)
+    assert re.search(rf" complete +{METRIC} \d+\.\d", printed), printed
+    ledger = Ledger.open(tmp_path, "quickstart")
+    searched, confirmed = ledger.record.search_trials, ledger.record.confirm_trials
+    parameters = recorded_sweep(ledger.record).search.parameters
+    model = SearchPosterior(searched, parameters, ledger.scores, ledger.likelihoods)
+    [chosen] = choose_comparisons(searched, num_rates=1, model=model)
+    assert {one.arm for one in confirmed} == {arm.name for arm in chosen.arms}
+    assert len(confirmed) == 6
+    # The decision is on scores.
+    assert all("confirm/builtin_choice" in one.metrics for one in confirmed)

@@ -52,9 +52,13 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
         runs = f"{number} further runs of full length, as the search's results ask for"
         confirm = sweep.confirm
         hours = None if confirm is None else confirm.gpu_hours
-        within = "" if hours is None else f", within {format_hours(hours)} GPU hours"
-        limit = f"{within} (`confirm.gpu_hours`)" if within else ""
-        yield "confirmation", f"{runs}{limit}; then winners are scored on the test split"
+        unit = "GPU hours" if sweep.group.gpus_per_worker else "worker hours"
+        limit = ""
+        if hours is not None:
+            limit = f", within {format_hours(hours)} {unit} (`confirm.gpu_hours`)"
+        is_tested = any(sizes.get("test") for sizes in plan.splits.values())
+        then = "; then winners are scored on the test split" if is_tested else ""
+        yield "confirmation", f"{runs}{limit}{then}"
     for index, values in enumerate(plan.queued):
         yield "queued first" if index == 0 else "", format_params(values)
     side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "

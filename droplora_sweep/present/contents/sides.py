@@ -61,7 +61,7 @@ class Sides:
         self._record = ledger.record
         found = None
         if self._record.confirm_trials:
-            found = confirmation_of(self._record, ledger.scores)
+            found = confirmation_of(self._record, ledger)
         self._comparisons: Sequence[Comparison] = () if found is None else found.comparisons
 
     def pair(self, first: str, second: str, benchmark: str) -> tuple[Side, Side]:

@@ -301,6 +301,10 @@ def _metric(sweep: SweepSpec) -> Iterator[Finding]:
     elif is_likelihood(metric) and not sweep.evaluation.likelihood:
         problem = f"needs `evaluation.likelihood: true`, got {shown(metric)} and false"
         yield Finding(("search", "metric"), problem, (("evaluation", "likelihood"),))
+    by_likelihood = sweep.confirm is not None and sweep.confirm.finalists == "likelihood"
+    if by_likelihood and not sweep.evaluation.likelihood:
+        problem = "needs `evaluation.likelihood: true`, got 'likelihood' and false"
+        yield Finding(("confirm", "finalists"), problem, (("evaluation", "likelihood"),))
     if is_likelihood(metric) and sweep.search.budget.target_score is not None:
         problem = (
             f"must be left out where `search.metric` is {metric}, which is no score, "

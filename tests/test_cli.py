@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,13 @@ def test_without_a_command_the_first_steps_are_shown(
     assert named == ["demo", "init", "examples", "--help"]
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(named[:-1]) <= known
+
+
+def test_the_version_is_that_of_the_package(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, output, complaints = call("--version")
+    assert (code, output, complaints) == (0, f"droplora-sweep {version('droplora-sweep')}\n", "")
 
 
 def test_an_unknown_sweep_names_those_there_are(

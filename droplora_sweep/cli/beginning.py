@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from droplora_sweep import __version__
 from droplora_sweep.authoring.shipped import (
     QUICKSTART,
     copy_space,
@@ -23,7 +24,7 @@ from .printing import own_console, print_lines, print_tables
 
 QUESTION = "Which pruning rate, rank and alpha should DropLoRA use for your model and task?"
 STEPS = {
-    "demo": "a small sweep here and now: CPU only, no network, five to six minutes",
+    "demo": "a small sweep here and now: CPU only, no network, about three minutes",
     "init": "write a search space for your own model and data, after a few questions",
     "examples": "the search spaces that come with it; copy one to start from",
     "--help": "every command",
@@ -31,8 +32,15 @@ STEPS = {
 """First steps, shown where no command is given."""
 
 
-def begin(context: typer.Context) -> None:
+def begin(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Say what to do first where no command is given."""
+    if version:
+        print_lines(own_console(), [f"droplora-sweep {__version__}"])
+        raise typer.Exit
     if context.invoked_subcommand is None:
         width = max(map(len, STEPS)) + 4
         steps = (f"  droplora-sweep {name:<{width}}{what}" for name, what in STEPS.items())
@@ -46,7 +54,7 @@ def demo(
     ] = None,
     address: Address = "auto",
 ) -> None:
-    """Run a small sweep of the built-in model and tasks: five to six minutes on two CPU cores."""
+    """Run a small sweep of the built-in model and tasks: about three minutes on two CPU cores."""
     running.run(find_space(QUICKSTART).path, storage=storage, address=address)
 
 

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from droplora_sweep import private_api
-from droplora_sweep.errors import PoolLostError, SweepError
+from droplora_sweep.errors import InputError, PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
 
 from .capacity import RoomNotice, group_capacity
@@ -24,7 +24,7 @@ from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
 from .messages import WorkerConfig
 from .pool import ask
-from .worker import CONFIG, serve
+from .worker import CONFIG, gpu_faults, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +113,8 @@ CLOSE_TIMEOUT_S = 300.0
 SETTLE_S = 10.0
 """A group that is starting when it is told to end is given so long to end, or to do nothing but
 wait for room: Ray ends a process, with exit code 1, whose threads call it after its shutdown."""
+GPU_LOOK_S = 60.0
+"""The GPU of a group that has ended is free to be looked at; longer than this, others use it."""
 RAY_TRAIN_SETTINGS = {
     # Its default of 2 s delays the notice of each group's end by as much.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -153,7 +155,7 @@ class GroupManager:
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
-        self._failure: SweepError | None = None
+        self._failure: SweepError | InputError | None = None
         self._close_by: float | None = None
         self._present: list[str] = []
         self._say = say
@@ -203,7 +205,12 @@ class GroupManager:
         return len(self._threads)
 
     def check(self) -> None:
-        """Raise SweepError where a group cannot work at all, with its reason."""
+        """Raise an error with its reason where a group cannot work at all.
+
+        Raises:
+            SweepError: It has ended for good.
+            InputError: It has not the GPUs that the search space asks for.
+        """
         if self._failure is not None:
             raise self._failure
         ask(self._pool, "check")
@@ -241,9 +248,23 @@ class GroupManager:
                         self._lose_controller(name, error)
             except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("group %s ended", name)
-                self._fail(f"group {name} ended", error)
+                self._fail(f"group {name} ended", self._of_its_gpu(error))
                 return
             generation += 1
+
+    def _of_its_gpu(self, error: Exception) -> Exception:
+        """Return what is wrong with a GPU where that may be why a group ended; else the error.
+
+        Ray Train makes the process group before a worker can look at its GPU.
+        """
+        if not self._sweep.group.gpus_per_worker:
+            return error
+        look = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(gpu_faults)
+        try:
+            faults = ray.get(look.remote(), timeout=GPU_LOOK_S)
+        except RayError:
+            return error
+        return InputError(faults) if faults else error
 
     def _lose_controller(self, name: str, error: RayActorError) -> None:
         """Take a group's trial, and make room for the group that follows."""
@@ -257,7 +278,7 @@ class GroupManager:
         """Let `check` tell the driver, in a line; the log has the traceback."""
         if self._closing.is_set():
             return
-        if isinstance(error, SweepError):
+        if isinstance(error, SweepError | InputError):
             self._failure = error
         else:
             self._failure = SweepError(f"{what}: {type(error).__name__}: {told(error)}")

@@ -28,6 +28,7 @@ from .watchdog import Heartbeats
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
+    from droplora_sweep.errors import Fault
     from droplora_sweep.spec import CheckpointSpec, ExploitStep
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
@@ -136,6 +137,19 @@ def reserved_gpu() -> int | None:
         problem = f"must have GPU {reserved[0]}, which Ray reserved for this worker, got {visible}"
         raise InputError.of("CUDA_VISIBLE_DEVICES", problem)
     return visible.split(",").index(reserved[0])
+
+
+def gpu_faults() -> list[Fault]:
+    """Return what is wrong with the GPU that this process reserved."""
+    from droplora_sweep.training.device import gpu
+
+    try:
+        index = reserved_gpu()
+        if index is not None:
+            gpu(index)
+    except InputError as error:
+        return list(error.faults)
+    return []
 
 
 class WorkerChannel:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
+import torch
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.groups.worker import reserved_gpu
 from tests.raylets import own_ray
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_index_of_a_reserved_gpu() -> None:
@@ -55,3 +61,37 @@ def test_the_index_of_a_reserved_gpu() -> None:
                 f"CUDA_VISIBLE_DEVICES: must have GPU {own}, which Ray reserved for this worker, "
                 "got 7"
             )
+
+
+@pytest.mark.timeout(600)
+def test_a_sweep_on_a_gpu_that_torch_cannot_use_is_refused_in_a_line(tmp_path: Path) -> None:
+    """Ray was told of a GPU; this torch is built for CPUs, as on a node with the wrong wheel."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    settings = {
+        "group.gpus_per_worker": 1,
+        "group.num_workers": 1,
+        "group.cpus_per_worker": 1,
+        "search.num_trials": 2,
+        "storage": tmp_path,
+    }
+    words = [part for path, value in settings.items() for part in ("--set", f"{path}={value}")]
+    with own_ray(num_gpus=1):
+        address = ray.get_runtime_context().gcs_address
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "droplora_sweep", "run", "search_spaces/quickstart.yaml"),
+                *("--address", address, *words),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+    assert done.returncode == 2, done.stdout + done.stderr
+    said = [line for line in done.stderr.splitlines() if "gpus_per_worker" in line]
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("group.gpus_per_worker: must be 0 on ")
+    assert "is built for CPUs" in said[0] or "finds no GPU" in said[0]
+    assert "Traceback" not in done.stderr

@@ -121,8 +121,9 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
         device: Device of its weights.
 
     Raises:
-        InputError: It cannot be found (see `resolve_model`), is not a causal language model, or is
-            to be quantised where bitsandbytes is not installed.
+        InputError: It cannot be found (see `resolve_model`), is not a causal language model, is to
+            be quantised where bitsandbytes is not installed, or has not the attention that is
+            asked for.
     """
     path = resolve_model(spec)
     device = torch.device(device)
@@ -140,8 +141,12 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
                 local_files_only=True,
                 trust_remote_code=spec.trust_remote_code,
                 use_safetensors=True,
+                attn_implementation=None if spec.attention == "auto" else spec.attention,
                 **_quantization(spec, device),
             )
+    except ImportError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError.of("model.attention", f"must be possible here, but {reason}") from error
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError.of("model.path", f"cannot load {spec.path}: {reason}") from error

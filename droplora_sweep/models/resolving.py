@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec.locations import is_hub_id, local_folder
+from droplora_sweep.spec.trial import BUILTIN
 
 if TYPE_CHECKING:
     from droplora_sweep.spec.trial import ModelSpec
@@ -86,7 +87,6 @@ def _read(file: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 INDEX_FILE = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"

@@ -13,7 +13,6 @@ from droplora_sweep.evaluation.judging.grading import judge_digests, with_absolu
 from droplora_sweep.groups.capacity import worker_capacity, worker_needs
 from droplora_sweep.models.inspecting import inspect_model, published_models, require_quantization
 from droplora_sweep.models.resolving import (
-    BUILTIN,
     OutOfReachError,
     is_on_this_machine,
     resolve_model,
@@ -26,6 +25,7 @@ from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
 from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT_TEMPLATE
+from droplora_sweep.spec.trial import BUILTIN
 from droplora_sweep.tasks.answers import check_golds, check_labels, check_own_scorers
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task

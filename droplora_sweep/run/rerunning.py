@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import binomtest
+
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.evaluation.results import example_scores
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.plan.survey import Prepared
-from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.records.trial import SweepRecord, TrialRecord
 
 MOST_WORKERS = 1024
+SIGNIFICANCE = 0.01
+"""Chance for each benchmark that roundings alone are taken for another result."""
 
 
 class RerunOutcome(StrEnum):
@@ -42,6 +46,7 @@ class RerunOutcome(StrEnum):
 
     SAME_BYTES = "reproduced to the byte"
     SAME_SCORES = "reproduced in every score"
+    CLOSE = "reproduced but for rounding"
     SAME_FAILURE = "failed again, for the same reason"
     DIFFERENT = "did not reproduce"
 
@@ -81,15 +86,25 @@ class Reproduction:
 
 
 def compare(
-    before: Run, now: Run, circumstances: Sequence[str], farthest: float | None = None
+    before: Run,
+    now: Run,
+    circumstances: Sequence[str],
+    farthest: float | None = None,
+    *,
+    may_round: bool = False,
 ) -> Reproduction:
     """Compare two runs of one trial.
+
+    Kernels that add numbers in any order leave other roundings, which training amplifies: some
+    answers change, as many for the better as for the worse. Where a two-sided sign test finds no
+    more than that on any benchmark, at `SIGNIFICANCE`, the run has reproduced but for rounding.
 
     Args:
         before: As the ledger has it.
         now: As it came out again.
         circumstances: See `changed_circumstances`.
         farthest: Largest difference of any weight; None where weights cannot be compared.
+        may_round: True where the trial need not come out bit for bit.
     """
     if before.failure is not None or now.failure is not None:
         same = before.failure == now.failure
@@ -99,12 +114,26 @@ def compare(
     if before.scores == now.scores:
         same = before.files == now.files
         outcome = RerunOutcome.SAME_BYTES if same else RerunOutcome.SAME_SCORES
+    elif may_round and _differ_by_chance(before.scores, now.scores):
+        outcome = RerunOutcome.CLOSE
     else:
         outcome = RerunOutcome.DIFFERENT
     details = [*_score_lines(before.scores, now.scores), *_file_lines(before.files, now.files)]
     if farthest:
         details.append(f"weights: the largest difference of any is {farthest:.2g}")
     return Reproduction(outcome, tuple(details), tuple(circumstances))
+
+
+def _differ_by_chance(before: Scores, now: Scores) -> bool:
+    for name in {*before, *now}:
+        first, second = before.get(name, {}), now.get(name, {})
+        if first.keys() != second.keys():
+            return False
+        gains = [(second[one] or 0) - (first[one] or 0) for one in first]
+        num_better, num_changed = sum(gain > 0 for gain in gains), sum(gain != 0 for gain in gains)
+        if num_changed and binomtest(num_better, num_changed).pvalue < SIGNIFICANCE:
+            return False
+    return True
 
 
 def _score_lines(before: Scores, now: Scores) -> list[str]:
@@ -259,7 +288,13 @@ def rerun(
         results = outcome.results
         scores = ((one.benchmark, one.example_id, one.score) for one in results)
         now = Run(outcome.files, example_scores(scores))
-    found = compare(before, now, circumstances, _farthest(before.files, now.files))
+    found = compare(
+        before,
+        now,
+        circumstances,
+        _farthest(before.files, now.files),
+        may_round=group.gpus_per_worker > 0 and spec.training.determinism != "strict",
+    )
     if output is not None:
         _save(output, trial, now, results, found)
     return found

@@ -183,8 +183,8 @@ Start = Begin | Resume | Finished
 def as_begun(prepared: Prepared, storage: Path, origin: Ledger | None) -> Prepared:
     """Return a sweep with what it was begun with where its file leaves that to a default.
 
-    Defaults that an earlier version had others of: the sampler, the choice of finalists, and the
-    MLflow experiment. A fork has those of its origin.
+    Defaults that an earlier version had others of: the sampler, the choice of finalists, the
+    precision on GPUs, and the MLflow experiment. A fork has those of its origin.
     """
     sweep = prepared.sweep
     if origin is not None:
@@ -204,10 +204,14 @@ def with_choices_of(before: SweepSpec, sweep: SweepSpec) -> SweepSpec:
         search = search.model_copy(update={"sampler": former})
     if confirm and before.confirm and "finalists" not in confirm.model_fields_set:
         confirm = confirm.model_copy(update={"finalists": before.confirm.finalists})
+    model = sweep.model
+    if "dtype" not in model.model_fields_set:
+        model = model.model_copy(update={"dtype": before.model.dtype})
     tracking = sweep.tracking
     if "experiment" not in tracking.model_fields_set:
         tracking = tracking.model_copy(update={"experiment": before.tracking.experiment})
-    return sweep.model_copy(update={"search": search, "confirm": confirm, "tracking": tracking})
+    chosen = {"search": search, "confirm": confirm, "model": model, "tracking": tracking}
+    return sweep.model_copy(update=chosen)
 
 
 def find_start(

@@ -12,7 +12,7 @@ from .locations import ExperimentName, TrackingUri
 from .metric_names import MEAN, likelihood_name, score_name
 from .search import AUTO, SearchSpec
 from .task import Name
-from .trial import TrialSpec
+from .trial import BUILTIN, TrialSpec
 
 RESERVED_NAMES = ("mlartifacts", "mlflow.db")
 """Names of MLflow's store, which a storage folder holds beside its sweeps."""
@@ -118,9 +118,21 @@ class SweepSpec(TrialSpec):
             self._with("confirm", finalists="likelihood")
         return self
 
+    @model_validator(mode="after")
+    def _choose_dtype(self) -> SweepSpec:
+        """Say what ``model.dtype`` is where it is left to this package."""
+        if self.model.dtype != "auto" and "dtype" in self.model.model_fields_set:
+            return self
+        is_fast = self.group.gpus_per_worker > 0 and self.model.path != BUILTIN
+        return self._with("model", dtype="bfloat16" if is_fast else "float32")
+
     def _with(self, section: str, **fields: Any) -> SweepSpec:
+        before = getattr(self, section)
+        chosen = before.model_copy(update=fields)
+        # What is chosen here is not what was given.
+        chosen.model_fields_set.intersection_update(before.model_fields_set)
         # The model is frozen for everyone but its validator.
-        object.__setattr__(self, section, getattr(self, section).model_copy(update=fields))
+        object.__setattr__(self, section, chosen)
         return self
 
     @property

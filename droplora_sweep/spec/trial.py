@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -28,19 +28,31 @@ WARMUP_RATIO = 0.03
 over 147,600 examples in batches of 128, have 3,462."""
 
 
+BUILTIN: Final = "builtin"
+"""Path of the small Llama in this package."""
+
+
 class ModelSpec(SpecModel):
     """The frozen base model that all trials of a sweep share."""
 
-    path: PathText = "builtin"
+    path: PathText = BUILTIN
     """``builtin`` (the small Llama in this package), a local folder, or a Hub id."""
     revision: str | None = None
     """Commit of a Hub id; required for one, so that the sweep can be repeated."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of base weights and of training."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Precision of base weights and of training. ``auto``, and where it is left out in a sweep:
+    ``bfloat16`` on GPUs, but for the built-in model, and ``float32`` on CPUs."""
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = "auto"
+    """Implementation of attention in transformers; ``auto`` is what that takes for the model, as a
+    rule ``sdpa``. ``flash_attention_2`` needs the package flash-attn, a GPU and ``bfloat16``."""
     quantization: Literal["none", "4bit", "8bit"] = "none"
     """Store the base weights in 4 or 8 bits (bitsandbytes); needs the extra ``quantization``."""
     trust_remote_code: bool = False
     """Run Python code from the model's folder or repository, with the rights of the sweep."""
+
+    def canonical(self) -> dict[str, Any]:
+        """Its fields as JSON, without later ones at their defaults."""
+        return self.model_dump(mode="json", exclude=unchanged(self))
 
 
 class TrainingSpec(SpecModel):
@@ -78,6 +90,11 @@ class TrainingSpec(SpecModel):
     """Longer training examples (prompt, response and EOS) are left out, and counted."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    determinism: Literal["strict", "seeded", "off"] = "seeded"
+    """Kernels on GPUs; on CPUs all are bit for bit. ``strict``: the same trial gives the same
+    bytes, at the speed of deterministic kernels; ``seeded``: the same draws and data, with fast
+    kernels that may round otherwise each time; ``off``: also TensorFloat-32 for what is float32,
+    and kernels by trial."""
 
     def canonical(self) -> dict[str, Any]:
         """Its fields as JSON, without the length of the warmup that does not count."""
@@ -87,7 +104,8 @@ class TrainingSpec(SpecModel):
 
 LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
     AdapterSpec: ("layers", "module_ranks", "module_alphas", "modules_to_save"),
-    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio", "optimizer"),
+    ModelSpec: ("attention",),
+    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio", "optimizer", "determinism"),
 }
 """Fields that sections were given after their trials had been recorded and fingerprinted."""
 
@@ -163,6 +181,7 @@ def fingerprint(
     content: dict[str, object] = {
         "trial": {
             **trial.model_dump(mode="json"),
+            "model": trial.model.canonical(),
             "adapter": adapter.model_dump(mode="json", exclude=unchanged(adapter)),
             "task": trial.task.canonical(),
             "training": trial.training.canonical(),

@@ -53,9 +53,8 @@ def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
     if gpu_index is not None:
         device = gpu(gpu_index)
         torch.cuda.set_device(device)
-        # The same trial gives the same adapter; an operation without a deterministic form warns.
+        # Read once, when cuBLAS is first used: what ``strict`` needs costs the others nothing.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
     else:
         device = torch.device("cpu")
         if threads is not None:
@@ -67,6 +66,50 @@ def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
         store = dist.HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     return device
+
+
+def require_precision(device: torch.device, dtype: str) -> None:
+    """Refuse a precision that a GPU has no arithmetic for.
+
+    Raises:
+        InputError: It emulates bfloat16, many times slower than float32.
+    """
+    if dtype != "bfloat16" or device.type != "cuda":
+        return
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        kind = torch.cuda.get_device_name(device)
+        problem = f"must be float32 on {platform.node()}, whose {kind} has no bfloat16, got {dtype}"
+        raise InputError.of("model.dtype", problem)
+
+
+def choose_kernels(device: torch.device, determinism: str) -> None:
+    """Choose a GPU's kernels for a trial; those of a CPU add in one order in any case.
+
+    Flash attention has a deterministic backward pass, which torch takes by itself, and the plain
+    form always is; the other two have none (PyTorch, Reproducibility).
+
+    Args:
+        device: The worker's.
+        determinism: ``training.determinism``.
+    """
+    if device.type == "cuda":
+        set_kernels(determinism)
+
+
+def set_kernels(determinism: str) -> None:
+    """Set torch's switches, which are there without a GPU too (see `choose_kernels`)."""
+    is_strict = determinism == "strict"
+    # An operation without a deterministic form warns.
+    torch.use_deterministic_algorithms(is_strict, warn_only=True)
+    # No result depends on memory that nothing has written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.enable_cudnn_sdp(not is_strict)
+    torch.backends.cuda.enable_mem_efficient_sdp(not is_strict)
+    torch.backends.cudnn.deterministic = is_strict
+    torch.backends.cudnn.benchmark = determinism == "off"
+    # Float32 means float32, unless anything goes.
+    torch.set_float32_matmul_precision("high" if determinism == "off" else "highest")
+    torch.backends.cudnn.allow_tf32 = determinism == "off"
 
 
 def import_deepspeed(device: torch.device) -> Any:

@@ -183,6 +183,7 @@ def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
     later fields at their defaults.
     """
     sections: dict[str, set[str]] = {
+        "model": unchanged(spec.model),
         "adapter": unchanged(spec.adapter),
         "training": {"micro_batch_size", *unchanged(spec.training)},
         "evaluation": set(),

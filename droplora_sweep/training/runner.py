@@ -20,10 +20,12 @@ from droplora_sweep.spec.methods import method_of
 from .data import key_of, read
 from .decoding import Decoding
 from .device import (
+    choose_kernels,
     import_deepspeed,
     keep_what_is_here,
     let_go,
     release,
+    require_precision,
     settle,
     start_peak,
 )
@@ -87,6 +89,7 @@ class TrialRunner:
     def _load(self, model: ModelSpec) -> None:
         """Make a base model the resident, and keep nothing of another one."""
         self._spec = model
+        require_precision(self._device, model.dtype)
         self._base = load_base_model(model, self._device)
         if (on_forward := self._on_forward) is not None:
             self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))
@@ -191,6 +194,7 @@ class TrialRunner:
         task = self._read(spec).task
         if benchmarks is not None:
             task = task.only(benchmarks)
+        choose_kernels(self._device, spec.training.determinism)
         evaluation = spec.evaluation.model_copy(update={"split": split})
         try:
             with as_loaded_by_users(self._base, spec, files) as model:
@@ -233,6 +237,7 @@ class TrialRunner:
         if membership is not None:
             shared = shared_identity(spec, num_sequences, template=template)
             save_snapshot = partial(membership.snapshots.save, shared)
+        choose_kernels(self._device, spec.training.determinism)
         start_peak(self._device)
         adapted = attach(self._base, spec.adapter, spec.seed)
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,27 @@ def test_the_base_model_is_frozen_in_evaluation_mode_and_in_its_precision(
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_attention_is_that_of_the_spec_and_gives_the_same(
+    saved_model: Path, attention: str
+) -> None:
+    tokens = torch.tensor([[2, 3, 4, 2, 3]])
+    usual = load_base_model(ModelSpec(path=str(saved_model)))
+    model = load_base_model(ModelSpec(path=str(saved_model), attention=attention))
+    assert model.config._attn_implementation == attention
+    torch.testing.assert_close(model(tokens).logits, usual(tokens).logits)
+
+
+def test_attention_that_is_not_installed_is_refused(saved_model: Path) -> None:
+    if importlib.util.find_spec("flash_attn") is not None:
+        pytest.skip("flash-attn is installed")
+    with pytest.raises(InputError) as caught:
+        load_base_model(ModelSpec(path=str(saved_model), attention="flash_attention_2"))
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("model.attention: must be possible here, but ")
+    assert "FlashAttention2" in line
 
 
 def test_rotary_frequencies_stay_exact_in_bfloat16(saved_model: Path) -> None:

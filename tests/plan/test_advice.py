@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from droplora_sweep.models.inspecting import published_models
+from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.plan.advice.advice import advice_on
 from droplora_sweep.plan.advice.evidence import shown_gap, standard_error
 from droplora_sweep.plan.advice.learning_rate import (
@@ -152,6 +153,14 @@ def test_a_plain_sweep_gets_none(lines: Callable[..., list[str]]) -> None:
             "training.epochs: 1 of 384 examples in batches of 64 are 6 optimiser steps; train "
             "longer, on more, or with a smaller `global_batch_size`",
         ),
+        (
+            {
+                "model": {"path": str(BUILTIN_FOLDER), "dtype": "float32"},
+                "group": {"gpus_per_worker": 1},
+            },
+            "model.dtype: float32 on GPUs takes twice the memory and a multiple of the time of "
+            "bfloat16; leave it out, or set bfloat16, as GPUs since 2020 have",
+        ),
     ],
     ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
 )
@@ -174,6 +183,7 @@ def test_each_oddity_is_one_line_and_alone(
         {"confirm": {"margin": 0.0}},
         {"confirm": {"margin": 0.02}},
         {"search__sampler": "grid", "search__num_trials": None},
+        {"model": {"path": str(BUILTIN_FOLDER)}, "group": {"gpus_per_worker": 1}},
     ],
 )
 def test_what_is_usual_gets_none(lines: Callable[..., list[str]], values: dict[str, Any]) -> None:

@@ -85,3 +85,35 @@ def test_what_is_otherwise_now_is_named(driver) -> None:
         "training.micro_batch_size: then lowered to 4 when memory ran out, now 4 from the first "
         "step",
     ]
+
+
+def flipped(num_better: int, num_worse: int) -> tuple[Run, Run]:
+    """Two runs of 200 examples, of which so many are right in the second alone, or in the first."""
+    before = {f"e{index}": float(index % 2) for index in range(200)}
+    wrong = [name for name, score in before.items() if score == 0]
+    right = [name for name, score in before.items() if score == 1]
+    now = before | dict.fromkeys(wrong[:num_better], 1.0) | dict.fromkeys(right[:num_worse], 0.0)
+    return Run({"weights": b"1"}, {"choice": before}), Run({"weights": b"2"}, {"choice": now})
+
+
+@pytest.mark.parametrize(
+    ("num_better", "num_worse", "may_round", "outcome"),
+    [
+        (3, 4, True, RerunOutcome.CLOSE),
+        (3, 4, False, RerunOutcome.DIFFERENT),
+        (0, 12, True, RerunOutcome.DIFFERENT),
+        (0, 0, True, RerunOutcome.SAME_SCORES),
+    ],
+)
+def test_roundings_change_as_many_answers_for_the_better_as_for_the_worse(
+    num_better: int, num_worse: int, *, may_round: bool, outcome: RerunOutcome
+) -> None:
+    found = compare(*flipped(num_better, num_worse), (), may_round=may_round)
+    assert found.outcome is outcome
+    assert found.is_success is (outcome is not RerunOutcome.DIFFERENT)
+
+
+def test_examples_that_are_missing_are_no_rounding() -> None:
+    before, now = flipped(0, 0)
+    fewer = replace(now, scores={"choice": dict(list(now.scores["choice"].items())[1:])})
+    assert compare(before, fewer, (), may_round=True).outcome is RerunOutcome.DIFFERENT

@@ -183,6 +183,17 @@ SWEEP_FAULTS = {
         "bits_per_byte/val/builtin_choice, bits_per_byte/val/builtin_math, "
         "bits_per_byte/val/builtin_code, got 'bits_per_byte/val/gsm8k'",
     ),
+    "flash_attention_on_a_cpu": (
+        "name: q\nmodel:\n  attention: flash_attention_2\n",
+        "s.yaml:3: model.attention: must be another one without `group.gpus_per_worker: 1`, got "
+        "'flash_attention_2'",
+    ),
+    "flash_attention_in_float32": (
+        "name: q\nmodel:\n  attention: flash_attention_2\n  dtype: float32\n"
+        "group: {gpus_per_worker: 1}\n",
+        "s.yaml:3: model.attention: must be another one where `model.dtype` is float32, got "
+        "'flash_attention_2'",
+    ),
     "likelihood_that_is_not_measured": (
         "name: q\nsearch:\n  metric: bits_per_byte/val/mean\n",
         "s.yaml:3: search.metric: needs `evaluation.likelihood: true`, got "

@@ -39,6 +39,7 @@ CHANGES = {
     "float32": "bfloat16",
     "none": "4bit",
     "paper": "strict",
+    "seeded": "strict",
     "generate": "score",
     "drop": "refuse",
     "truncate": "drop",
@@ -61,6 +62,8 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
             yield {**section, name: {"num_samples": 20}}
         elif name == "judge":
             yield {**section, name: {"url": "http://here/v1", "model": "m", "prompts": "p"}}
+        elif name == "attention":
+            yield {**section, name: "eager"}
         elif name == "scoring":
             yield {**section, name: "exact"}
         elif value == {}:

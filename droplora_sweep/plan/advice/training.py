@@ -1,4 +1,4 @@
-"""Advice on the steps of a trial: too few of them, or a stopping rule that comes too early."""
+"""Advice on training: its precision, too few steps, or a stopping rule that comes too early."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.plan.as_loaded import corners
 from droplora_sweep.spec import AshaSpec, FutilitySpec, HyperbandSpec, MedianSpec
+from droplora_sweep.spec.trial import BUILTIN
 from droplora_sweep.training.schedule import evaluation_steps, num_steps, warmup_steps
 
 from .line import Advice
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from droplora_sweep.plan.survey import Survey
+    from droplora_sweep.spec import SweepSpec
 
 FEW_STEPS = 20
 """With fewer optimiser steps a trial has hardly begun when its learning rate ends."""
@@ -25,8 +27,18 @@ DECISIVE = (
 )
 
 
+def _precision(sweep: SweepSpec) -> Iterator[Advice]:
+    if sweep.group.gpus_per_worker and sweep.model.dtype == "float32":
+        if sweep.model.path == BUILTIN:
+            return
+        odd = "float32 on GPUs takes twice the memory and a multiple of the time of bfloat16"
+        remedy = "leave it out, or set bfloat16, as GPUs since 2020 have"
+        yield Advice("model.dtype", odd, remedy)
+
+
 def training_advice(found: Survey) -> Iterator[Advice]:
-    """Yield what is odd about the steps of the search's trials."""
+    """Yield what is odd about the precision and the steps of the search's trials."""
+    yield from _precision(found.sweep)
     if not found.num_search_examples:
         return
     searched = found.at_search_fidelity()

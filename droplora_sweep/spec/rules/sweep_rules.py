@@ -26,7 +26,7 @@ from droplora_sweep.spec.locations import (
 )
 from droplora_sweep.spec.metric_names import MEAN, is_likelihood, likelihood_name, score_name
 from droplora_sweep.spec.task import is_unknown, plugin_names, unknown_benchmark
-from droplora_sweep.spec.trial import WARMUP_RATIO
+from droplora_sweep.spec.trial import BUILTIN, WARMUP_RATIO
 
 from .composition import find_impossible_combinations, find_unfair_comparison
 from .fidelity_rules import find_unfit_fidelity
@@ -109,6 +109,7 @@ def find_broken_rules(
         *(_sources(sweep) if check_folders else ()),
         *_benchmarks(sweep),
         *(_data_is_given(sweep) if needs_data else ()),
+        *_attention(sweep),
         *_batch(sweep),
         *_warmup(sweep),
         *_metric(sweep),
@@ -131,7 +132,7 @@ def find_broken_rules(
 
 
 def _sources(sweep: SweepSpec) -> Iterator[Finding]:
-    if sweep.model.path != "builtin":
+    if sweep.model.path != BUILTIN:
         yield from _source(("model",), "path", sweep.model.path, sweep.model.revision)
     elif sweep.model.revision is not None:
         yield _needless_revision(("model",), sweep.model.revision)
@@ -275,6 +276,19 @@ def _batch(sweep: SweepSpec) -> Iterator[Finding]:
                 f"got {value} for {sweep.group.num_workers} workers"
             )
             yield Finding(place, problem, (("group", "num_workers"),))
+
+
+def _attention(sweep: SweepSpec) -> Iterator[Finding]:
+    """Flash attention has kernels for GPUs and 16 bits alone."""
+    if sweep.model.attention != "flash_attention_2":
+        return
+    place, got = ("model", "attention"), "got 'flash_attention_2'"
+    if not sweep.group.gpus_per_worker:
+        problem = f"must be another one without `group.gpus_per_worker: 1`, {got}"
+        yield Finding(place, problem, (("group", "gpus_per_worker"),))
+    elif sweep.model.dtype != "bfloat16":
+        problem = f"must be another one where `model.dtype` is {sweep.model.dtype}, {got}"
+        yield Finding(place, problem, (("model", "dtype"),))
 
 
 def _warmup(sweep: SweepSpec) -> Iterator[Finding]:

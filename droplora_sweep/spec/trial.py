@@ -65,7 +65,12 @@ class TrainingSpec(SpecModel):
     global_batch_size: Count = 128
     """Sequences per optimiser step, over all workers and micro-batches."""
     micro_batch_size: Count = 32
-    """Sequences per forward pass of one worker; changes speed and memory, not the gradient."""
+    """Sequences per forward pass of one worker, at most; changes speed and memory, not the
+    gradient."""
+    micro_batch_tokens: Count | None = None
+    """Tokens of the same, padding included, at most; null: as many as the sequences have. With a
+    high ``micro_batch_size`` short examples go together in numbers and long ones alone, in the
+    memory of so many tokens. At least ``max_sequence_tokens``, rounded up to a multiple of 8."""
     warmup_ratio: float = Field(default=WARMUP_RATIO, ge=0, lt=1)
     """Share of a trial's steps that warm up linearly, rounded up; then the learning rate follows
     its schedule. The default is the paper's: 100 of 3,462 steps."""
@@ -105,7 +110,13 @@ class TrainingSpec(SpecModel):
 LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
     AdapterSpec: ("layers", "module_ranks", "module_alphas", "modules_to_save"),
     ModelSpec: ("attention",),
-    TrainingSpec: ("learning_rate_schedule", "lora_plus_ratio", "optimizer", "determinism"),
+    TrainingSpec: (
+        "learning_rate_schedule",
+        "lora_plus_ratio",
+        "optimizer",
+        "determinism",
+        "micro_batch_tokens",
+    ),
 }
 """Fields that sections were given after their trials had been recorded and fingerprinted."""
 

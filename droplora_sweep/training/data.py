@@ -8,13 +8,16 @@ same plan. So a global batch may be sorted by length to save padding.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import prompt_lengths
 from droplora_sweep.evaluation.prompting import prompts_of
+from droplora_sweep.evaluation.sequences import PAD_MULTIPLE
 from droplora_sweep.spec.metric_names import (
     EMPTY_EXAMPLES,
     LONG_PROMPTS,
@@ -39,6 +42,12 @@ if TYPE_CHECKING:
     from droplora_sweep.tasks.task import Task
 
 
+MORE_STEPS = 2
+"""Further micro-steps of a global batch that may be worth their while."""
+STEP_TOKENS = 256
+"""Tokens that take as long as a further micro-step's launches and collective, an assumption."""
+
+
 @lru_cache(maxsize=2)
 def epoch_order(num_examples: int, seed: int, epoch: int) -> tuple[int, ...]:
     """A permutation of the examples; it depends on nothing but the arguments."""
@@ -61,31 +70,92 @@ def global_batch(
 
 
 def split_batch(
-    batch: Sequence[int], lengths: Sequence[int], world_size: int, micro_batch_size: int
+    batch: Sequence[int],
+    lengths: Sequence[int],
+    world_size: int,
+    micro_batch_size: int,
+    micro_batch_tokens: int | None = None,
 ) -> list[list[list[int]]]:
     """Split one global batch over ranks and micro-batches.
 
     The longest sequences come first, so that running out of memory shows in the first
-    micro-batch; neighbours in length share a micro-batch, which saves padding, and a micro-step,
-    which keeps the ranks in pace. Sizes differ by one at most. Every rank gets the same number of
-    micro-batches, since each one ends in a collective; with fewer sequences than ranks some are
-    empty.
+    micro-batch; neighbours in length share a micro-batch, which saves padding. Those of one
+    micro-step have about as many tokens, padding included, on every rank: each one ends in a
+    collective, in which all ranks wait for the slowest. Where that takes it, there are more of them
+    than the limits ask for, each of which counts as `STEP_TOKENS`. With fewer sequences than ranks
+    some are empty.
 
     Args:
         batch: Example numbers.
         lengths: Tokens of each example, by example number.
         world_size: Number of ranks.
-        micro_batch_size: Upper bound of a micro-batch.
+        micro_batch_size: Upper bound of a micro-batch's sequences.
+        micro_batch_tokens: Upper bound of its tokens with padding, of a single sequence's at least;
+            None for no such bound.
 
     Returns:
         ``[rank][micro_step]`` to example numbers.
     """
     ordered = sorted(batch, key=lambda example: (-lengths[example], example))
-    num_micro_steps = max(1, -(-len(ordered) // (world_size * micro_batch_size)))
-    num_chunks = num_micro_steps * world_size
-    ends = [len(ordered) * (index + 1) // num_chunks for index in range(num_chunks)]
-    chunks = [ordered[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return [chunks[rank::world_size] for rank in range(world_size)]
+    padded = [-(-lengths[one] // PAD_MULTIPLE) * PAD_MULTIPLE for one in ordered]
+    deal = _Deal(padded, world_size, micro_batch_size)
+    cap = micro_batch_tokens or deal.lengths[0] * len(ordered)
+    fewest = -(-len(deal.sizes_within(cap)) // world_size)
+    plans = [deal.steps(number, cap) for number in range(fewest, fewest + MORE_STEPS + 1)]
+    sizes = min(plans, key=lambda plan: deal.tokens_waited_for(plan) + STEP_TOKENS * len(plan))
+    taken = iter(ordered)
+    chunks = [[list(islice(taken, size)) for size in step] for step in sizes]
+    return [[step[rank] for step in chunks] for rank in range(world_size)]
+
+
+@dataclass(frozen=True)
+class _Deal:
+    """Sequences to be dealt.
+
+    Attributes:
+        lengths: Tokens that each is padded to by itself, the longest first.
+        world_size: Number of ranks.
+        most: Sequences of a micro-batch, at most.
+    """
+
+    lengths: Sequence[int]
+    world_size: int
+    most: int
+
+    def sizes_within(self, cap: int, start: int = 0) -> list[int]:
+        """Return sizes of micro-batches of so many padded tokens at most, or of one sequence."""
+        sizes = []
+        while start < len(self.lengths):
+            size = min(self.most, max(1, cap // self.lengths[start]), len(self.lengths) - start)
+            sizes.append(size)
+            start += size
+        return sizes
+
+    def steps(self, number: int, cap: int) -> list[list[int]]:
+        """Return the sizes by micro-step and rank, as even as they can be in so many steps."""
+        steps, start = [], 0
+        for index in range(number):
+            room = (number - index) * self.world_size
+            least = bisect_left(range(cap), x=True, key=partial(self._fits, room, start))
+            sizes = self.sizes_within(least, start)[: self.world_size]
+            steps.append([*sizes, *[0] * (self.world_size - len(sizes))])
+            start += sum(sizes)
+        return steps
+
+    def _fits(self, room: int, start: int, cap: int) -> bool:
+        return len(self.sizes_within(cap, start)) <= room
+
+    def tokens_waited_for(self, steps: Sequence[Sequence[int]]) -> int:
+        """Return the padded tokens of the largest micro-batch of each step, added up."""
+        total, start = 0, 0
+        for sizes in steps:
+            costs = [0]
+            for size in sizes:
+                if size:
+                    costs.append(size * self.lengths[start])
+                start += size
+            total += max(costs)
+        return total
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,7 +146,11 @@ class Loop:
         size, seed = training.global_batch_size, self._spec.seed
         batch = global_batch(step, len(self._sequences), size, seed)
         per_rank = split_batch(
-            batch, self._lengths, dist.get_world_size(), training.micro_batch_size
+            batch,
+            self._lengths,
+            dist.get_world_size(),
+            training.micro_batch_size,
+            training.micro_batch_tokens,
         )
         return batch, per_rank[dist.get_rank()]
 

@@ -185,7 +185,7 @@ def _fields(spec: TrialSpec, left_out: Sequence[str] = ()) -> str:
     sections: dict[str, set[str]] = {
         "model": unchanged(spec.model),
         "adapter": unchanged(spec.adapter),
-        "training": {"micro_batch_size", *unchanged(spec.training)},
+        "training": {"micro_batch_size", "micro_batch_tokens", *unchanged(spec.training)},
         "evaluation": set(),
     }
     if not spec.evaluation.likelihood:

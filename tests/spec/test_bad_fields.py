@@ -183,6 +183,16 @@ SWEEP_FAULTS = {
         "bits_per_byte/val/builtin_choice, bits_per_byte/val/builtin_math, "
         "bits_per_byte/val/builtin_code, got 'bits_per_byte/val/gsm8k'",
     ),
+    "too_few_tokens_at_once": (
+        "name: q\ntraining:\n  max_sequence_tokens: 300\n  micro_batch_tokens: 300\n",
+        "s.yaml:4: training.micro_batch_tokens: must be at least 304, "
+        "`training.max_sequence_tokens` in multiples of 8, got 300",
+    ),
+    "tokens_that_cannot_be_halved": (
+        "name: q\ntraining:\n  micro_batch_tokens: 2048\ngroup: {halve_micro_batch_on_oom: true}\n",
+        "s.yaml:3: training.micro_batch_tokens: must be null with "
+        "`group.halve_micro_batch_on_oom`, got 2048",
+    ),
     "flash_attention_on_a_cpu": (
         "name: q\nmodel:\n  attention: flash_attention_2\n",
         "s.yaml:3: model.attention: must be another one without `group.gpus_per_worker: 1`, got "

@@ -276,6 +276,21 @@ def _batch(sweep: SweepSpec) -> Iterator[Finding]:
                 f"got {value} for {sweep.group.num_workers} workers"
             )
             yield Finding(place, problem, (("group", "num_workers"),))
+    limits = possible_values("training.max_sequence_tokens", sweep)
+    longest = max((value for _, value in limits if isinstance(value, int)), default=0)
+    least = -(-longest // 8) * 8
+    for place, value in possible_values("training.micro_batch_tokens", sweep):
+        if not isinstance(value, int):
+            continue
+        if value < least:
+            problem = (
+                f"must be at least {least}, `training.max_sequence_tokens` in multiples of 8, got "
+                f"{value}"
+            )
+            yield Finding(place, problem, (("training", "max_sequence_tokens"),))
+        if sweep.group.halve_micro_batch_on_oom:
+            problem = f"must be null with `group.halve_micro_batch_on_oom`, got {value}"
+            yield Finding(place, problem, (("group", "halve_micro_batch_on_oom"),))
 
 
 def _attention(sweep: SweepSpec) -> Iterator[Finding]:

@@ -59,7 +59,11 @@ class Driver:
     def __init__(
         self, storage: Path, sweep: SweepSpec, adapter: Mapping[str, bytes], **given: Any
     ) -> None:
-        digests = {f"{name}/validation": "ab" * 32 for name in sweep.task.benchmarks}
+        digests = {
+            f"{name}/{split}": "ab" * 32
+            for name in sweep.task.benchmarks
+            for split in ("validation", "test")
+        }
         self.sweep, self.adapter = sweep, adapter
         self.ledger = LedgerWriter.create(
             storage, sweep, data_digests=digests, versions=IDENTITY.versions, **given

@@ -274,8 +274,8 @@ def arms_to_test(
     Args:
         comparisons: The arms of each benchmark.
         decisions: At most one per comparison: none before the first look.
-        names: Every benchmark of the task, those included that are tested alone: the winner of the
-            mean, or of the only other one, is scored on these.
+        names: Every benchmark that has test examples, those included that are tested alone: the
+            winner of the mean, or of the only other one, is scored on these.
 
     Returns:
         Benchmarks to score by arm's name; empty where nothing was decided.
@@ -289,10 +289,11 @@ def arms_to_test(
             continue
         subject = decision.benchmark
         is_overall = subject == MEAN or len(asked) == 1
-        scored = [*(names if subject == MEAN else [subject]), *(alone if is_overall else [])]
+        own = names if subject == MEAN else [name for name in names if name == subject]
+        scored = [*own, *(alone if is_overall else [])]
         for arm in (decision.recommended, baselines[subject]):
             found.setdefault(arm.name, {}).update(dict.fromkeys(scored))
-    return {arm: tuple(scored) for arm, scored in found.items()}
+    return {arm: tuple(scored) for arm, scored in found.items() if scored}
 
 
 def _table(

@@ -205,8 +205,8 @@ def wanted_on_test(
 ) -> dict[str, tuple[str, ...]]:
     """Return benchmarks to score on the test split, by trial's id: all seeds of winners and p = 0.
 
-    Empty while anything is to be trained, or would be with more GPU hours, and for what was scored
-    before.
+    Empty while anything is to be trained, or would be with more GPU hours, for what was scored
+    before, and for benchmarks without test examples.
 
     Args:
         confirmation: Its state.
@@ -215,7 +215,11 @@ def wanted_on_test(
     """
     if confirmation.progress.missing or confirmation.progress.is_held:
         return {}
-    names = [str(name) for name in record.spec["task"]["benchmarks"]]
+    names = [
+        str(name)
+        for name in record.spec["task"]["benchmarks"]
+        if f"{name}/test" in record.data_digests
+    ]
     scored = arms_to_test(confirmation.comparisons, decisions, names)
     needed = {(arm.name, seed) for arm, seed in confirmation.progress.needed}
     return {

@@ -23,6 +23,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+DIGESTS = {"builtin_choice/test": "ab" * 32}
+
+
 def make_sweep(**search: Any) -> SweepSpec:
     group = {"num_workers": 2, "gpus_per_worker": 1}
     return SweepSpec.model_validate({"name": "s", "search": search, "group": group})
@@ -46,7 +49,7 @@ class Log:
         common = {"spec": spec, "versions": {}}
         if self.events:
             return self.add(hours, EventKind.SWEEP_RESUMED, **common)
-        names = {"sweep_id": "x", "name": "s", "data_digests": {}}
+        names = {"sweep_id": "x", "name": "s", "data_digests": DIGESTS}
         return self.add(hours, EventKind.SWEEP_STARTED, **common, **names)
 
     def start(self, hours: float, name: str) -> Log:
@@ -151,7 +154,7 @@ def test_a_sweep_that_its_budget_ended_goes_on_with_more_of_it() -> None:
     log.start(1, A).report(3, A, 0.7).finish(4, A).end(4)
 
     def start(**budget: float) -> object:
-        return decide_start(log.record, None, make_sweep(budget=budget), {}, {})
+        return decide_start(log.record, None, make_sweep(budget=budget), DIGESTS, {})
 
     assert start(gpu_hours=6.0) == Finished(1)
     assert start(gpu_hours=5.0) == Finished(1), "less than was taken"

@@ -16,7 +16,7 @@ from droplora_sweep.run.confirming import confirmation_of, wanted_on_test
 from droplora_sweep.run.spending import gpu_time, has_hours_left
 from droplora_sweep.run.starting import Finished, Resume, decide_start
 from droplora_sweep.spec import SweepSpec
-from tests.run.test_budget import HOUR, START, Log
+from tests.run.test_budget import DIGESTS, HOUR, START, Log
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.evidence import Scores
@@ -98,7 +98,7 @@ class Confirming:
     def again(self, **confirm: Any) -> object:
         """Return the decision about the sweep when it is started again with these limits."""
         record = replace(self.log.record, outcome=SweepOutcome.COMPLETE)
-        return decide_start(record, None, make_sweep(**confirm), {}, {})
+        return decide_start(record, None, make_sweep(**confirm), DIGESTS, {})
 
 
 def test_later_seeds_go_to_the_arms_that_can_still_be_chosen() -> None:

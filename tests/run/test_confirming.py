@@ -43,6 +43,9 @@ def answers(share: float, seed: object) -> list[ExampleResult]:
     ]
 
 
+DIGESTS = {"builtin_choice/test": "ab" * 32}
+
+
 class Driver:
     """Writes trials as a driver does, without training them."""
 
@@ -99,7 +102,7 @@ class Driver:
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
     sweep = make_sweep()
-    ledger = LedgerWriter.create(tmp_path, sweep, versions=IDENTITY.versions)
+    ledger = LedgerWriter.create(tmp_path, sweep, data_digests=DIGESTS, versions=IDENTITY.versions)
     yield Driver(ledger, sweep)
     ledger.close()
 
@@ -109,7 +112,7 @@ def start(driver: Driver, sweep: SweepSpec, outcome: SweepOutcome | None = None)
     from dataclasses import replace
 
     record = replace(driver.ledger.record, outcome=outcome)
-    return decide_start(record, None, sweep, {}, IDENTITY.versions)
+    return decide_start(record, None, sweep, DIGESTS, IDENTITY.versions)
 
 
 def test_the_runs_repeat_the_best_settings_with_new_seeds_on_new_examples(driver: Driver) -> None:
@@ -188,6 +191,23 @@ def test_the_winner_and_p_0_are_tested_with_all_their_seeds_once(driver: Driver)
     assert driver.wanted() == {}
     [tested] = on_test(driver.ledger)
     assert (tested.arm.pruning_rate, tested.num_seeds) == (0.2, 3)
+
+
+def test_without_a_test_split_nothing_is_tested(tmp_path: Path) -> None:
+    ledger = LedgerWriter.create(
+        tmp_path,
+        sweep := make_sweep(),
+        data_digests={"builtin_choice/validation": "ab" * 32},
+        versions=IDENTITY.versions,
+    )
+    driver = Driver(ledger, sweep)
+    driver.search(0.4, 0.0, 0.2, 0.6)
+    driver.confirm()
+    assert driver.wanted() == {}
+    assert stage_text(ledger).startswith("stage: confirmation over, every benchmark is decided")
+    [decision] = confirmed(ledger)
+    assert decision.recommended is not None
+    ledger.close()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -272,6 +272,10 @@ def _confirm(draft: Draft) -> Section:
         "rates": Value(effort.rates, "so many of the best rates, and p = 0"),
         "seeds": Value(effort.seeds, "new ones, the same for every rate"),
         "max_runs": Value(effort.max_runs, "in all"),
+        "controls": Value(
+            content=True,
+            why="a gain must be one over the same setting without pruning too: no luck in tuning",
+        ),
         "gpu_hours": Value(
             _two_digits(share * devices.hours * devices.number),
             f"no run starts later; {'GPU' if devices.num_gpus else 'core'} hours",

@@ -67,8 +67,8 @@ def efforts(num_benchmarks: int) -> tuple[Effort, ...]:
 
 def _effort(step: tuple[int, int, int], num_benchmarks: int) -> Effort:
     num_trials, rates, seeds = step
-    # Benchmarks and their mean mostly share their arms.
-    num_arms = (rates + 1) * (1 if num_benchmarks == 1 else 2)
+    # A rate has its control. Benchmarks and their mean mostly share their arms.
+    num_arms = (2 * rates + 1) * (1 if num_benchmarks == 1 else 2)
     return Effort(num_trials=num_trials, rates=rates, seeds=seeds, max_runs=num_arms * seeds)
 
 

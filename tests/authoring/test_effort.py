@@ -97,7 +97,7 @@ def test_every_effort_is_a_confirmation_that_a_file_may_have(num_benchmarks: int
     steps = efforts(num_benchmarks)
     assert [one.num_runs for one in steps] == sorted((one.num_runs for one in steps), reverse=True)
     for one in steps:
-        spec = ConfirmSpec(rates=one.rates, seeds=one.seeds, max_runs=one.max_runs)
+        spec = ConfirmSpec(rates=one.rates, seeds=one.seeds, max_runs=one.max_runs, controls=True)
         _, most = spec.num_runs(num_benchmarks)
         assert most == one.max_runs
 

@@ -274,7 +274,7 @@ def test_hours_that_are_too_few_are_refused_with_what_would_do(
     options += ["--gpus", "1", "--gpu", "T4"]
     code, _, complaints = call(capsys, "init", "own.yaml", *options, "--hours", "0.01")
     assert code == 2
-    said = re.match(r"--hours: must be at least ([\d.]+), which 14 runs of \d+ steps", complaints)
+    said = re.match(r"--hours: must be at least ([\d.]+), which \d+ runs of \d+ steps", complaints)
     assert said is not None, complaints
     assert not Path("own.yaml").exists()
     code, _, complaints = call(capsys, "init", "own.yaml", *options, "--hours", said[1])

@@ -117,6 +117,19 @@ def test_a_plain_sweep_gets_none(lines: Callable[..., list[str]]) -> None:
             "points on either side; give 100 or more",
         ),
         (
+            {
+                "confirm": {"margin": 0.02},
+                "search__parameters": {
+                    RATE: {"min": 0.0, "max": 0.4, "step": 0.1},
+                    LR: {"min": 1e-3, "max": 1e-2, "scale": "log"},
+                },
+                "search__num_trials": 12,
+            },
+            "confirm.controls: false, while 12 trials are to find a learning rate for each of 5 "
+            "rates, of a range of 0.001 to 0.01; set true, so that a gain is the rate's own, or "
+            "give more trials",
+        ),
+        (
             {"confirm": {}},
             "confirm.margin: 0.01 is far below what 200 examples can show, gaps of about 6 points "
             "where two settings answer one example in ten differently; raise it or "

@@ -1,10 +1,15 @@
-"""Advice on the numbers of examples and seeds, which decide what a sweep can show."""
+"""Advice on the numbers of examples and trials, which decide what a sweep can show."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from droplora_sweep.spec import possible_values, trial_limit
+from droplora_sweep.spec.parameters import is_number
+from droplora_sweep.spec.search import RATE
+
+from .learning_rate import LEARNING_RATE
 from .line import Advice
 
 if TYPE_CHECKING:
@@ -21,12 +26,17 @@ DISCORDANT = 0.1
 and said with the advice."""
 SHOWN_AT_80 = 2.8
 """Standard errors of a true gap that is shown in 4 of 5 sweeps at 5 %: 1.96 + 0.84."""
+FEW_TRIALS = 4
+"""Trials for each rate, fewer of which find no good learning rate in a wide range."""
+WIDE = 10.0
+"""A range of learning rates by this factor holds some that train hardly at all."""
 FAR_BELOW = 5.0
 """The gap is a rough guess, so only margins that are this many times smaller are odd."""
 
 
 def evidence_advice(sweep: SweepSpec) -> Iterator[Advice]:
-    """Yield what is odd about the numbers of validation and confirmation examples."""
+    """Yield what is odd about the numbers of examples, and about a search without controls."""
+    yield from _controls(sweep)
     num_benchmarks, confirm = len(sweep.task.benchmarks), sweep.confirm
     error = standard_error(sweep.task.num_validation * num_benchmarks)
     if error > max(COARSE, 0.0 if confirm is None else confirm.margin):
@@ -52,6 +62,25 @@ def evidence_advice(sweep: SweepSpec) -> Iterator[Advice]:
             f"{100 * gap:.0f} points where two settings answer one example in ten differently"
         )
         yield Advice("confirm.margin", odd, f"raise it or `{field}`, or expect `cannot tell`")
+
+
+def _controls(sweep: SweepSpec) -> Iterator[Advice]:
+    """A rate may lead by a learning rate that p = 0 was never tried with."""
+    parameters = sweep.search.parameters
+    rates, learning_rates = parameters.get(RATE), parameters.get(LEARNING_RATE)
+    limit = trial_limit(sweep)
+    if sweep.confirm is None or sweep.confirm.controls or rates is None or learning_rates is None:
+        return
+    values = [value for _, value in possible_values(LEARNING_RATE, sweep) if is_number(value)]
+    if limit is None or not rates.size or max(values) < WIDE * min(values):
+        return
+    if rates.size > 1 and limit < FEW_TRIALS * rates.size:
+        odd = (
+            f"false, while {limit} trials are to find a learning rate for each of {rates.size} "
+            f"rates, of a range of {min(values):g} to {max(values):g}"
+        )
+        remedy = "set true, so that a gain is the rate's own, or give more trials"
+        yield Advice("confirm.controls", odd, remedy)
 
 
 def standard_error(num_examples: int) -> float:

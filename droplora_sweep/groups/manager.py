@@ -137,6 +137,7 @@ class GroupManager:
         pool_name: The pool's name, for them.
         scratch: Folder for Ray Train's own files.
         say: Shows the user one line.
+        has_work: False starts none: there is nothing to train or to score.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class GroupManager:
         pool_name: str,
         scratch: Path,
         say: Callable[[str], None] = logger.warning,
+        has_work: bool = True,
     ) -> None:
         self._sweep = sweep
         self._pool = pool
@@ -159,9 +161,12 @@ class GroupManager:
         self._close_by: float | None = None
         self._present: list[str] = []
         self._say = say
+        self._has_work = has_work
         self._health_checks = HealthChecks(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
+        if not self._has_work:
+            return self
         for name, value in RAY_TRAIN_SETTINGS.items():
             os.environ.setdefault(name, value)
         # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
@@ -177,7 +182,8 @@ class GroupManager:
     def end(self) -> None:
         """Take no more trials, and wait until the groups have given back what they held."""
         self.close()
-        self._grower.join()
+        if self._has_work:
+            self._grower.join()
         assert self._close_by is not None
         settled_by = time.monotonic() + SETTLE_S
         for thread in self._threads:

@@ -85,6 +85,7 @@ def drive(
             pool_name=pool_name,
             scratch=scratch,
             say=progress.say,
+            has_work=has_work(ledger),
         ) as groups,
         ProgressFile(ledger.directory, progress) as live,
     ):
@@ -131,6 +132,22 @@ def drive(
             finally:
                 published = publisher.close()
     return SweepResult(ledger, ending, published.error)
+
+
+def has_work(ledger: LedgerWriter) -> bool:
+    """Return False where a sweep's confirmation leaves nothing to train or to score.
+
+    Its driver ended between the last result and the end. Groups that have not started when they
+    are to end hold its process up, or end it before it has shown what was decided.
+    """
+    record = ledger.record
+    unfinished = [trial for trial in record.search_trials if not trial.is_finished]
+    if not record.confirm_trials or unfinished or record.queued_clones:
+        return True
+    found = confirmation_of(record, ledger, datetime.now(UTC))
+    assert found is not None, "it has runs"
+    decisions = Grounds(ledger).of_confirmation(found.progress.decisions)
+    return bool(found.progress.missing or wanted_on_test(found, decisions, record))
 
 
 class Run:

@@ -15,6 +15,7 @@ from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.records.trial import Stage, SweepOutcome, TrialState
 from droplora_sweep.run.confirming import confirmation_of, looked_at_note, wanted_on_test
 from droplora_sweep.run.deciding import conclusion, confirmed, on_test, stage_text
+from droplora_sweep.run.driving import has_work
 from droplora_sweep.run.runs import Identity
 from droplora_sweep.run.starting import Finished, Resume, decide_start
 from droplora_sweep.spec import SweepSpec
@@ -191,6 +192,17 @@ def test_the_winner_and_p_0_are_tested_with_all_their_seeds_once(driver: Driver)
     assert driver.wanted() == {}
     [tested] = on_test(driver.ledger)
     assert (tested.arm.pruning_rate, tested.num_seeds) == (0.2, 3)
+
+
+def test_groups_start_where_there_is_something_to_train_or_to_score(driver: Driver) -> None:
+    driver.search(0.4, 0.0, 0.2, 0.6)
+    assert has_work(driver.ledger)
+    driver.confirm(8)
+    assert has_work(driver.ledger)
+    driver.confirm()
+    assert has_work(driver.ledger), "the test split is not scored"
+    driver.test(0.5)
+    assert not has_work(driver.ledger)
 
 
 def test_without_a_test_split_nothing_is_tested(tmp_path: Path) -> None:

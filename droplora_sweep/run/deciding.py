@@ -334,6 +334,12 @@ def _sound(ledger: Ledger, found: Confirmation) -> tuple[ConfirmedDecision, ...]
     return Grounds(ledger).of_confirmation(found.progress.decisions)
 
 
+def is_held(ledger: Ledger) -> bool:
+    """Return True where the confirmation waits for more GPU hours."""
+    found = _confirmation(ledger)
+    return found is not None and found.held_by is not None
+
+
 def _confirmation(ledger: Ledger) -> Confirmation | None:
     record = ledger.record
     # Before its first run there is nothing to decide on, and the search may continue.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,30 @@ def test_a_terminal_of_80_columns_shows_the_table_and_one_sentence(alone):
         "next: droplora-sweep export demo --task arc --output demo-arc (writes the adapter to use)"
     )
     assert str(Path.cwd()) not in console.file.getvalue()
+
+
+def test_a_gain_is_that_over_the_better_setting_of_p_0(alone):
+    """What leads a badly tuned p = 0 by 20 points leads its own settings without pruning by 2."""
+    alone.spec["confirm"] = {"seeds": 5}
+    alone.trial(0.0, 0.5)
+    alone.trial(0.2, 0.7)
+    [(_, _, against_both, _)] = texts(alone, confirm({0.0: 0.5, 0.2: 0.7}, control=0.68))
+    [(_, _, against_one, _)] = texts(alone, confirm({0.0: 0.5, 0.2: 0.7}))
+    gains = [float(text.split()[0]) for text in (against_both, against_one)]
+    assert gains == [pytest.approx(2, abs=1.5), pytest.approx(20, abs=1.5)]
+
+
+@pytest.mark.parametrize(
+    ("is_held", "expected"),
+    [
+        (True, "--set confirm.gpu_hours=4 (continues the confirmation with twice the GPU hours)"),
+        (False, "--fork demo-more --set confirm.max_seeds=6 --set confirm.gpu_hours=null ("),
+    ],
+)
+def test_more_hours_help_only_a_confirmation_that_waits_for_them(alone, is_held, expected):
+    """One whose seeds are used up wants more of those, whether there is a test split or not."""
+    alone.spec["confirm"] = {"seeds": 3, "gpu_hours": 2.0}
+    alone.trial(0.0, 0.5)
+    alone.trial(0.2, 0.55)
+    found = alone.facts([confirm({0.0: 0.5, 0.2: 0.5}, num_examples=60)])
+    assert expected in closing(replace(found, is_held=is_held)).sentence

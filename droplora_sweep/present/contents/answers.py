@@ -103,6 +103,12 @@ class Answer:
         """The trial without its fingerprint, ``t0007`` or ``t0007@p=0``; commands take that."""
         return FINGERPRINT.sub("", self.trial)
 
+    @property
+    def least_gain(self) -> Estimate | None:
+        """The smaller of its gains: over the best that p = 0 has, and over its own settings."""
+        known = [one for one in (self.gain, self.own_gain) if one is not None]
+        return min(known, key=lambda one: one.value, default=None)
+
 
 CERTAINTIES = {
     ConfirmedVerdict.BETTER: Certainty.SETTLED,

@@ -47,6 +47,6 @@ def _row(answer: Answer) -> Row:
     return row(
         answer.subject,
         DASH if rate is None else Cell(f"p = {rate:g}", answer.settings, value=rate),
-        gain_cell(answer.gain, other),
+        gain_cell(answer.least_gain, other),
         f"{answer.certainty.mark} {answer.certainty.short}",
     )

@@ -18,7 +18,7 @@ from droplora_sweep.analysis.winners import winners
 from droplora_sweep.errors import SweepError
 from droplora_sweep.present.values import storage_text
 from droplora_sweep.records.trial import TrialState
-from droplora_sweep.run.deciding import Grounds, conclusion_text, confirmed, notes, on_test
+from droplora_sweep.run.deciding import Grounds, conclusion_text, confirmed, is_held, notes, on_test
 from droplora_sweep.spec.metric_names import MEAN
 
 from .table import Table, row
@@ -57,6 +57,7 @@ class Facts:
         references: Scores that need no training and have to be beaten, by split.
         notes: Lines on rates that are not decided.
         storage: The folder or URL that the sweep is in, as commands take it.
+        is_held: True where the confirmation waits for more GPU hours.
         estimates: Validation score of each complete trial with its interval, by trial and subject.
     """
 
@@ -73,6 +74,7 @@ class Facts:
     references: Mapping[str, tuple[ReferenceRow, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     storage: str = "results"
+    is_held: bool = False
 
     @cached_property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -211,6 +213,7 @@ def facts_of(ledger: Ledger, record: SweepRecord | None = None, *, explores: boo
         decisions=tuple(grounds.of_search(facts.decisions)),
         decided_on=shown.confirmed_on if facts.confirmed else "validation",
         references={split: grounds.rows(split) for split in shown.references},
+        is_held=is_held(ledger),
     )
 
 

@@ -65,8 +65,7 @@ def next_step(facts: Facts, answers: tuple[Answer, ...]) -> NextStep:
         command = command_text("status", record.name, storage=storage)
         return NextStep(command, "shows what became of each trial")
     confirm = record.spec.get("confirm") or {}
-    is_tested = any(trial.is_tested for trial in record.confirm_trials)
-    hours = confirm.get("gpu_hours") if record.confirm_trials and not is_tested else None
+    hours = confirm.get("gpu_hours") if facts.is_held else None
     if hours and kinds & {Certainty.OPEN, Certainty.HINT}:
         command = _again(storage, record.name, [], [f"confirm.gpu_hours={2 * hours:g}"])
         return NextStep(command, "continues the confirmation with twice the GPU hours")
@@ -233,8 +232,8 @@ def _reason(answer: Answer) -> str:
             f"p = {answer.pruning_rate:g} is the best of the rates that were confirmed with "
             f"{format_probability(answer.probability_best)} probability."
         )
-    if answer.certainty is Certainty.OPEN and answer.gain is not None:
-        parts.append(_inside(answer.gain))
+    if answer.certainty is Certainty.OPEN and answer.least_gain is not None:
+        parts.append(_inside(answer.least_gain))
     return " ".join(filter(None, parts))
 
 

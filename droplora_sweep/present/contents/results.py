@@ -58,7 +58,7 @@ def answers_table(answers: Sequence[Answer]) -> Table:
                 Cell(rate, _setting(one)),
                 Cell(f"{one.certainty.mark} {one.certainty}", one.verdict),
                 score_cell(one.score),
-                gain_cell(one.gain, of),
+                gain_cell(one.least_gain, of),
                 *(probability_cell(one.probability_best) for _ in chances),
             )
         )

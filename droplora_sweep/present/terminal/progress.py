@@ -129,6 +129,7 @@ class Progress:
         self._first_start: float | None = None
         self._part = 0
         self._steps: Steps = {}
+        self._taken_over: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +156,12 @@ class Progress:
     def event(self, event: Event) -> None:
         """Take note of an event of the ledger; called on the thread that wrote it."""
         now, payload = time.monotonic(), event.payload
+        if event.kind is EventKind.TRIAL_STARTED:
+            change = self._taken_over.add if payload.get("origin") else self._taken_over.discard
+            change(payload["trial_id"])
+        if event.trial_id in self._taken_over:
+            # Another sweep has trained it: nothing happens here.
+            return
         if event.kind is EventKind.TRIAL_STARTED:
             self._first_start = self._first_start or now
             self._rows[payload["trial_id"]] = _Row(payload["params"], now, self._part)

@@ -81,6 +81,24 @@ def test_lines_say_what_started_what_it_scored_how_it_ended_and_what_is_left(
     assert ended.endswith("s left): loss is nan at step 7")
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_another_sweep_has_trained_is_nothing_that_happens(
+    ledger: LedgerWriter, is_terminal: bool
+) -> None:
+    stream = io.StringIO()
+    kind = TableProgress if is_terminal else LineProgress
+    with kind(Console(file=stream, width=100), 2, "val/mean") as progress:
+        ledger.subscribe(progress.event)
+        trial = planned(TRIAL, 0, "0123abcd", TrialSpec(), {"adapter.rank": 8})
+        ledger.trial_started(trial, origin=f"other/{TRIAL}")
+        ledger.trial_reported(TRIAL, evaluated(1, 5, METRICS, num_evaluations=1))
+        ledger.trial_finished(TRIAL, TrialState.FAILED, reason="loss is nan at step 7")
+        assert TRIAL not in stream.getvalue()
+        ledger.trial_retried(TRIAL, "ada@host")
+        ledger.trial_started(trial)
+    assert is_terminal or f"{TRIAL} started   r=8" in stream.getvalue()
+
+
 def test_a_table_shows_trial_parameters_stage_and_score(ledger: LedgerWriter) -> None:
     output = show(ledger, TableProgress, is_terminal=True)
     for text in (TRIAL, "r=8", "failed", "25.0 %", "1/2 trials"):

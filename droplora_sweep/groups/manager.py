@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from droplora_sweep import private_api
 from droplora_sweep.errors import InputError, PoolLostError, SweepError
@@ -114,7 +115,7 @@ SETTLE_S = 10.0
 """A group that is starting when it is told to end is given so long to end, or to do nothing but
 wait for room: Ray ends a process, with exit code 1, whose threads call it after its shutdown."""
 GPU_LOOK_S = 60.0
-"""The GPU of a group that has ended is free to be looked at; longer than this, others use it."""
+"""Torch is imported on every node with a GPU within this."""
 RAY_TRAIN_SETTINGS = {
     # Its default of 2 s delays the notice of each group's end by as much.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -259,17 +260,26 @@ class GroupManager:
             generation += 1
 
     def _of_its_gpu(self, error: Exception) -> Exception:
-        """Return what is wrong with a GPU where that may be why a group ended; else the error.
+        """Return what is wrong with GPUs where that may be why a group ended; else the error.
 
-        Ray Train makes the process group before a worker can look at its GPU.
+        Ray Train makes the process group before a worker can look at its GPU. The group may still
+        hold that, so none is reserved to look.
         """
         if not self._sweep.group.gpus_per_worker:
             return error
-        look = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(gpu_faults)
+        nodes: Any = ray.nodes()
+        looks = [
+            ray.remote(num_cpus=0, max_retries=0)(gpu_faults)
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+            .remote()
+            for node in nodes
+            if node["Alive"] and node["Resources"].get("GPU")
+        ]
         try:
-            faults = ray.get(look.remote(), timeout=GPU_LOOK_S)
+            found = ray.get(looks, timeout=GPU_LOOK_S)
         except RayError:
             return error
+        faults = [fault for faults in found for fault in faults]
         return InputError(faults) if faults else error
 
     def _lose_controller(self, name: str, error: RayActorError) -> None:

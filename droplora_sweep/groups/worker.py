@@ -140,13 +140,11 @@ def reserved_gpu() -> int | None:
 
 
 def gpu_faults() -> list[Fault]:
-    """Return what is wrong with the GPU that this process reserved."""
+    """Return what is wrong with the first GPU of this node."""
     from droplora_sweep.training.device import gpu
 
     try:
-        index = reserved_gpu()
-        if index is not None:
-            gpu(index)
+        gpu(0)
     except InputError as error:
         return list(error.faults)
     return []

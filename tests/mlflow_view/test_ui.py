@@ -137,7 +137,9 @@ def test_sync_publishes_to_a_server_as_often_as_one_likes(make_driver, ui, tmp_p
         printed = capsys.readouterr().out
         assert "elsewhere: 3 trials are in " in printed
         if options is where:
-            runs = client.search_runs([elsewhere.experiment_id(client)])
+            # Sweeps of a task share its experiment.
+            experiments = [elsewhere.experiment_id(client)]
+            runs = client.search_runs(experiments, "tags.sweep = 'elsewhere'")
             assert len(runs) == 4
             assert {run.data.tags.get("trial_id") for run in runs} == {None, *names}
             found.append(
@@ -186,9 +188,9 @@ def test_a_ledger_can_be_published_to_a_server_again_and_again(make_driver, ui, 
     assert publisher.close().is_complete
     client = MlflowClient(ui)
     experiment = elsewhere.experiment_id(client)
-    before = client.search_runs([experiment])
+    before = client.search_runs([experiment], "tags.sweep = 'elsewhere'")
     assert publish_all(elsewhere.ledger, ui).is_complete
-    after = client.search_runs([experiment])
+    after = client.search_runs([experiment], "tags.sweep = 'elsewhere'")
     assert {run.info.run_id for run in after} == {run.info.run_id for run in before}
     assert len(after) == 2
     [run] = [run for run in after if run.data.tags.get("trial_id") == name]

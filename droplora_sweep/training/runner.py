@@ -296,7 +296,9 @@ class TrialRunner:
         """The task and its tokens, kept for the next trial of the same task."""
         if self._reading is None or self._reading.key != key_of(spec):
             num_embedded = num_embedded_tokens(self._base)
-            self._reading = read(spec, self._tokenizer, model_context(self._base), num_embedded)
+            self._reading = read(
+                spec, self._tokenizer, model_context(self._base), num_embedded, self._reading
+            )
         return self._reading
 
     def _read_held_out(self, path: str | None) -> HeldOut | None:

@@ -7,7 +7,9 @@ from transformers import PreTrainedTokenizerFast
 
 from droplora_sweep.evaluation.encoding import Encoded, encode_pairs
 from droplora_sweep.evaluation.sequences import IGNORED, collate
-from droplora_sweep.training.data import trainable
+from droplora_sweep.models.loading import load_tokenizer
+from droplora_sweep.spec import TrialSpec
+from droplora_sweep.training.data import read, trainable
 from droplora_sweep.training.loop import response_loss
 
 CPU = torch.device("cpu")
@@ -99,3 +101,19 @@ def test_uncounted_sequences_have_no_loss_and_no_gradient() -> None:
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
+
+
+def test_a_confirmation_trains_on_what_the_search_has_read() -> None:
+    """Other examples are scored; with another limit, other examples are trained on too."""
+    sizes = {"num_train": 8, "num_validation": 1, "num_confirmation": 30, "num_test": 4}
+    task = {"benchmarks": ["builtin_math"], **sizes}
+    search = TrialSpec.model_validate({"task": task})
+    confirmation = TrialSpec.model_validate({"task": task, "evaluation": {"split": "confirmation"}})
+    shorter = TrialSpec.model_validate({"task": task, "training": {"max_sequence_tokens": 256}})
+    tokenizer = load_tokenizer(search.model)
+    first = read(search, tokenizer, None)
+    second = read(confirmation, tokenizer, None, None, first)
+    assert second.data is first.data
+    assert second.key != first.key
+    assert second.lengths == read(confirmation, tokenizer, None).lengths != first.lengths
+    assert read(shorter, tokenizer, None, None, first).data is not first.data

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 META = torch.device("meta")
 MOVES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
-"""What is there to bring a tensor to another device."""
+"""Operations that bring a tensor to another device."""
 
 
 READS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
@@ -143,7 +143,7 @@ def test_gradient_checkpointing_too(base: PreTrainedModel) -> None:
 def test_weights_that_are_decomposed_train_on_one_device_once_they_are(
     base: PreTrainedModel,
 ) -> None:
-    """What PiSSA and MiLoRA train is LoRA, of another start."""
+    """PiSSA and MiLoRA train LoRA, of another start."""
     spec = AdapterSpec(method="pissa", rank=8, pruning_rate=0.4)
     with one_device():
         adapted = PeftAdapted(base, spec, 1, options={})

@@ -142,7 +142,8 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
                 trust_remote_code=spec.trust_remote_code,
                 use_safetensors=True,
                 attn_implementation=None if spec.attention == "auto" else spec.attention,
-                **_quantization(spec, device),
+                **_placement(spec, device),
+                **_quantization(spec),
             )
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
@@ -154,8 +155,6 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
     loaded.name_or_path = loaded.config.name_or_path = str(path)
     loaded.requires_grad_(False)
     loaded.train(False)
-    if spec.quantization == "none":
-        torch.nn.Module.to(loaded, device)
     return loaded
 
 
@@ -172,7 +171,14 @@ def _without_adapter(folder: Path) -> Iterator[Path]:
         yield Path(links)
 
 
-def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
+def _placement(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
+    """Return what brings weights straight to a GPU, never all of them to the CPU's memory."""
+    if device.type == "cpu" and spec.quantization == "none":
+        return {}
+    return {"device_map": {"": device}}
+
+
+def _quantization(spec: ModelSpec) -> dict[str, Any]:
     """Return what lets bitsandbytes store the linear layers as QLoRA does (arXiv 2305.14314).
 
     4 bits are NF4 with doubly quantised constants; 8 bits are LLM.int8 (arXiv 2208.07339). The
@@ -188,7 +194,7 @@ def _quantization(spec: ModelSpec, device: torch.device) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=DTYPES[spec.dtype],
     )
-    return {"quantization_config": config, "device_map": {"": device}}
+    return {"quantization_config": config}
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:

@@ -227,6 +227,23 @@ def compile_nothing(deepspeed: Any) -> None:
     deepspeed.ops.__compatible_ops__ = collections.defaultdict(bool)
 
 
+@contextlib.contextmanager
+def frozen_weights_stay(model: nn.Module) -> Iterator[None]:
+    """Let an engine that starts within it bring trainable weights alone from rank 0 to all ranks.
+
+    DeepSpeed 0.19: it broadcasts every parameter each time, the frozen base included, but for
+    those that are marked as one rank's part of a sharded layer.
+    """
+    frozen = [weight for weight in model.parameters() if not weight.requires_grad]
+    for weight in frozen:
+        weight.ds_optim_param = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            del weight.ds_optim_param  # type: ignore[attr-defined]
+
+
 def zero_partitions(optimizer: Any) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
     """Return what a ZeRO-2 optimiser keeps of each parameter group.
 

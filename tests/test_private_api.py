@@ -206,6 +206,39 @@ def check_compile_nothing() -> None:
     assert deepspeed.ops.__compatible_ops__["shm_comm"] is False
 
 
+def check_frozen_weights_stay() -> None:
+    """An engine gives all ranks what is trained, and the base where that is asked for."""
+    import deepspeed.comm
+    from deepspeed.runtime import engine as runtime
+
+    from droplora_sweep.adapters.attaching import attach
+    from droplora_sweep.spec import AdapterSpec
+    from droplora_sweep.spec.trial import TrainingSpec
+    from droplora_sweep.training.device import settle
+    from droplora_sweep.training.engine import started_engine
+    from tests.training.architectures import make
+
+    device = settle(None)
+    model = attach(make("llama").requires_grad_(False), AdapterSpec(rank=1), 1).model
+    trained = sum(one.nbytes for one in model.parameters() if one.requires_grad)
+    whole = sum(one.nbytes for one in model.parameters())
+    sent: list[int] = []
+    broadcast = deepspeed.comm.broadcast
+
+    def counted(tensor, *args, **kwargs):
+        sent.append(tensor.nbytes)
+        return broadcast(tensor, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime.dist, "broadcast", counted)
+        for shares_base, expected in ((False, trained), (True, whole)):
+            sent.clear()
+            with started_engine(model, TrainingSpec(), device, shares_base=shares_base):
+                pass
+            assert sum(sent) == expected
+    assert not any(hasattr(one, "ds_optim_param") for one in model.parameters())
+
+
 def check_zero_partitions() -> None:
     from droplora_sweep.spec.trial import TrainingSpec
     from droplora_sweep.training.device import settle

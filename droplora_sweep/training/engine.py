@@ -243,10 +243,20 @@ class Engine:
         model: On ``device``, with some trainable weights.
         training: AdamW's settings; the learning rate is given at each step.
         device: Device that it trains on.
+        shares_base: Rank 0 gives its frozen weights to all ranks, as it does what is trained: for
+            methods that compute them. Others have them of the same files.
     """
 
-    def __init__(self, model: nn.Module, training: TrainingSpec, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        training: TrainingSpec,
+        device: torch.device,
+        *,
+        shares_base: bool = False,
+    ) -> None:
         self._model = model
+        self._shares_base = shares_base
         self._training = training
         self._device = device
         self._engine = self._start()
@@ -308,22 +318,25 @@ class Engine:
         trainable = [weight for group in groups for weight in group["params"]]
         num_trainable = sum(weight.numel() for weight in trainable)
         optimizer = make_optimizer(self._training, groups)
-        engine, *_ = deepspeed.initialize(
-            # Else it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
-            args=Namespace(device_rank=self._device.index or 0),
-            model=self._model,
-            optimizer=optimizer,
-            config=engine_config(self._training, trainable[0].dtype, num_trainable),
-        )
+        whole = contextlib.nullcontext()
+        stay = whole if self._shares_base else private_api.frozen_weights_stay(self._model)
+        with stay:
+            engine, *_ = deepspeed.initialize(
+                # Else it takes LOCAL_RANK for the GPU, also where a worker sees its own GPU alone.
+                args=Namespace(device_rank=self._device.index or 0),
+                model=self._model,
+                optimizer=optimizer,
+                config=engine_config(self._training, trainable[0].dtype, num_trainable),
+            )
         return engine
 
 
 @contextlib.contextmanager
 def started_engine(
-    model: nn.Module, training: TrainingSpec, device: torch.device
+    model: nn.Module, training: TrainingSpec, device: torch.device, *, shares_base: bool = False
 ) -> Iterator[Engine]:
     """An engine over the model's trainable weights, which are an ordinary model's afterwards."""
-    engine = Engine(model, training, device)
+    engine = Engine(model, training, device, shares_base=shares_base)
     try:
         yield engine
     finally:

@@ -250,7 +250,10 @@ class TrialRunner:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
                 self._base.disable_input_require_grads()
-            with started_engine(adapted.model, spec.training, self._device) as engine:
+            shares_base = method_of(spec.adapter.method).starts_from_base
+            with started_engine(
+                adapted.model, spec.training, self._device, shares_base=shares_base
+            ) as engine:
                 position = Position()
                 if saved is not None:
                     position = saved.position

@@ -73,9 +73,7 @@ def choose_backend(
     has_gpu: bool,
 ) -> tuple[Literal["transformers", "vllm"], str | None]:
     """The backend, and what is wrong with it: None unless ``vllm`` was asked for and cannot be."""
-    if evaluation.backend == "transformers":
+    if evaluation.backend != "vllm":
         return "transformers", None
     problem = vllm_problem(evaluation, model, adapter, is_installed=is_installed, has_gpu=has_gpu)
-    if evaluation.backend == "auto":
-        return ("transformers" if problem else "vllm"), None
     return "vllm", problem

@@ -176,9 +176,9 @@ class EvaluationSpec(SpecModel):
     """Decode with a KV cache of fixed size, which lets ``transformers`` compile the decoding step
     on a GPU, for the price of compiling."""
     backend: Backend = "auto"
-    """Program that decodes: ``vllm`` needs vLLM, a GPU and a plain LoRA adapter in full precision;
-    ``auto`` takes it where it can, except on what scores options, and ``transformers`` elsewhere.
-    vLLM's engine takes ``vllm_memory_share`` of the GPU beside training."""
+    """Program that decodes: ``transformers``, which ``auto`` is too, or ``vllm``, which needs vLLM,
+    a GPU and a plain LoRA adapter in full precision, and takes ``vllm_memory_share`` of the GPU
+    beside training; options are scored by ``transformers`` in any case."""
     vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the GPU's memory that vLLM may use for weights and KV cache."""
     allow_unsandboxed_code: bool = False

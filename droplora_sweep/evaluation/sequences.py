@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from droplora_sweep.spec.trial import PAD_MULTIPLE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .encoding import Encoded
 
 
-PAD_MULTIPLE = 8
-"""Sequences are padded to a multiple of this many tokens, which matrix units like."""
 IGNORED = -100
 """Label of a token that has no loss: prompt and padding."""
 

@@ -29,6 +29,7 @@ from droplora_sweep.spec.rules.composition import (
     entries,
 )
 from droplora_sweep.spec.targets import ALL_LINEAR, is_chosen, names, read_targets
+from droplora_sweep.spec.trial import PAD_MULTIPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -175,8 +176,6 @@ def _placed(fault: Fault, trial: TrialSpec, sweep: SweepSpec) -> Fault:
 
 def _long_sequences(sweep: SweepSpec, num_positions: int | None) -> Iterator[Fault]:
     """Refuse sequences beyond the last learned position."""
-    from droplora_sweep.evaluation.sequences import PAD_MULTIPLE
-
     if num_positions is None:
         return
     most = num_positions // PAD_MULTIPLE * PAD_MULTIPLE

@@ -28,6 +28,8 @@ WARMUP_RATIO = 0.03
 over 147,600 examples in batches of 128, have 3,462."""
 
 
+PAD_MULTIPLE: Final = 8
+"""Sequences are padded to a multiple of this many tokens, which matrix units like."""
 BUILTIN: Final = "builtin"
 """Path of the small Llama in this package."""
 

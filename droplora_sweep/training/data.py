@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import prompt_lengths
 from droplora_sweep.evaluation.prompting import prompts_of
-from droplora_sweep.evaluation.sequences import PAD_MULTIPLE
 from droplora_sweep.spec.metric_names import (
     EMPTY_EXAMPLES,
     LONG_PROMPTS,
     OVERLONG_EXAMPLES,
     SHORTENED_EXAMPLES,
 )
+from droplora_sweep.spec.trial import PAD_MULTIPLE
 from droplora_sweep.tasks.loading import load_task
 
 from .schedule import steps_per_epoch

@@ -109,7 +109,8 @@ def smaller(path: str) -> str:
 
 
 def test_a_smaller_model_costs_its_own_and_is_not_the_one_that_is_confirmed() -> None:
-    found, plan = planned("paper/table5.yaml", *LLAMA, smaller("meta-llama/Llama-3.2-1B"), RANGE)
+    model = smaller("meta-llama/Llama-3.2-1B")
+    found, plan = planned("paper/table5.yaml", *LLAMA, model, RANGE, "confirm.controls=true")
 
     assert found.search_model is not None
     assert found.search_model.num_parameters == 1_235_814_400

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from droplora_sweep.evaluation.encoding import encode_pairs
-from droplora_sweep.evaluation.sequences import IGNORED, PAD_MULTIPLE, collate
+from droplora_sweep.evaluation.sequences import IGNORED, collate
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
+from droplora_sweep.spec.trial import PAD_MULTIPLE
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import trainable
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
 from droplora_sweep.spec.methods import method_of
+from droplora_sweep.spec.trial import PAD_MULTIPLE
 
 from .activations import FP32_BYTES, kept_per_token
 
@@ -221,5 +222,5 @@ def _split(num_bytes: int, num_workers: int, is_split: bool) -> int:
 
 
 def _padded(num_tokens: int) -> int:
-    """As batches are padded: to a multiple of 8."""
-    return -(-num_tokens // 8) * 8
+    """As batches are padded."""
+    return -(-num_tokens // PAD_MULTIPLE) * PAD_MULTIPLE

@@ -26,7 +26,7 @@ from droplora_sweep.spec.locations import (
 )
 from droplora_sweep.spec.metric_names import MEAN, is_likelihood, likelihood_name, score_name
 from droplora_sweep.spec.task import is_unknown, plugin_names, unknown_benchmark
-from droplora_sweep.spec.trial import BUILTIN, WARMUP_RATIO
+from droplora_sweep.spec.trial import BUILTIN, PAD_MULTIPLE, WARMUP_RATIO
 
 from .composition import find_impossible_combinations, find_unfair_comparison
 from .fidelity_rules import find_unfit_fidelity
@@ -278,14 +278,14 @@ def _batch(sweep: SweepSpec) -> Iterator[Finding]:
             yield Finding(place, problem, (("group", "num_workers"),))
     limits = possible_values("training.max_sequence_tokens", sweep)
     longest = max((value for _, value in limits if isinstance(value, int)), default=0)
-    least = -(-longest // 8) * 8
+    least = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
     for place, value in possible_values("training.micro_batch_tokens", sweep):
         if not isinstance(value, int):
             continue
         if value < least:
             problem = (
-                f"must be at least {least}, `training.max_sequence_tokens` in multiples of 8, got "
-                f"{value}"
+                f"must be at least {least}, `training.max_sequence_tokens` in multiples of "
+                f"{PAD_MULTIPLE}, got {value}"
             )
             yield Finding(place, problem, (("training", "max_sequence_tokens"),))
         if sweep.group.halve_micro_batch_on_oom:

@@ -140,9 +140,11 @@ def reserved_gpu() -> int | None:
 
 
 def gpu_faults() -> list[Fault]:
-    """Return what is wrong with the first GPU of this node."""
+    """Return what is wrong with the first GPU of this node, unless it is hidden from here."""
     from droplora_sweep.training.device import gpu
 
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return []
     try:
         gpu(0)
     except InputError as error:

@@ -147,6 +147,9 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             )
     except ImportError as error:
         reason = str(error).strip().splitlines()[0]
+        if spec.attention == "auto":
+            # Code of the model's own, which needs further packages.
+            raise InputError.of("model.path", f"cannot load {spec.path}: {reason}") from error
         raise InputError.of("model.attention", f"must be possible here, but {reason}") from error
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -68,6 +68,18 @@ def test_code_in_a_models_folder_is_not_run(saved_model: Path) -> None:
     assert not (saved_model / "ran").exists()
 
 
+def test_code_that_needs_a_package_that_is_not_here_is_refused_in_a_line(saved_model: Path) -> None:
+    config = json.loads((saved_model / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}
+    (saved_model / "config.json").write_text(json.dumps(config))
+    (saved_model / "own.py").write_text("import no_such_package_of_mine\n")
+    with pytest.raises(InputError) as caught:
+        load_base_model(ModelSpec(path=str(saved_model), trust_remote_code=True))
+    [line] = str(caught.value).splitlines()
+    assert line.startswith(f"model.path: cannot load {saved_model}: ")
+    assert "no_such_package_of_mine" in line or "packages that were not found" in line
+
+
 def test_the_tokenizer_pads_with_eos_where_it_has_no_pad_token(saved_model: Path) -> None:
     tokenizer = load_tokenizer(ModelSpec(path=str(saved_model)))
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.groups.worker import gpu_faults
 from droplora_sweep.spec import GroupSpec
 from droplora_sweep.training import device
 
@@ -46,6 +47,13 @@ def test_a_gpu_that_torch_cannot_use() -> None:
     [line] = str(caught.value).splitlines()
     assert line.startswith(f"group.gpus_per_worker: must be 0 on {platform.node()}: ")
     assert line.endswith(", got 1")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that torch can use")
+def test_a_gpu_that_is_hidden_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [fault.field for fault in gpu_faults()] == ["group.gpus_per_worker"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu_faults() == []
 
 
 def test_more_gpus_a_worker_are_refused() -> None:

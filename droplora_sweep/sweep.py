@@ -87,11 +87,14 @@ def run_sweep(
     progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
     with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
         from .groups.cluster import cluster_nodes
+        from .groups.network import interface_fault
         from .present.report.page import leave_report
         from .run.driving import drive
 
         nodes = cluster_nodes()
         check_capacity(prepared.file, nodes)
+        if (fault := interface_fault(sweep.group)) is not None:
+            raise prepared.file.locate(fault)
         idle = filter(None, [idle_gpus(sweep.group, nodes)])
         folders = [storage, Path(scratch), *filter(None, [private_api.ray_session_folder()])]
         require_free_space(folders)

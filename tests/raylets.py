@@ -149,6 +149,7 @@ def running_cluster(
     cpus: Sequence[int],
     environment: Mapping[str, str] | None = None,
     folders: Sequence[Path] | None = None,
+    resources: Sequence[Mapping[str, float]] | None = None,
 ) -> Iterator[Cluster]:
     """A raylet for each number of CPUs, the head's first; it has the resource ``raylet-<place>``.
 
@@ -156,6 +157,7 @@ def running_cluster(
         cpus: CPUs of each node.
         environment: Further variables of all its processes.
         folders: Ray's temporary folder of each node; made and removed where not given.
+        resources: Further resources of each node.
     """
     made = [] if folders else [Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) for _ in cpus]
     gcs, jobs, client, *agents = free_ports(3 + len(cpus))
@@ -184,7 +186,8 @@ def running_cluster(
                 (head, jobs) if place == 0 else ([f"--address={cluster.address}"], gcs)
             )
             node = [f"--temp-dir={folder}", f"--num-cpus={num_cpus}", "--num-gpus=0", "--block"]
-            node.append(f'--resources={{"raylet-{place}": 1}}')
+            further = resources[place] if resources else {}
+            node.append(f"--resources={json.dumps({f'raylet-{place}': 1, **further})}")
             # The default is one port, and any other Ray of this machine may have it.
             node.append(f"--dashboard-agent-listen-port={agent}")
             command = [BIN / "ray", "start", *arguments, *node]

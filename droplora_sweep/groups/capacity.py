@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from droplora_sweep.spec import GroupSpec
+
+
+ACCELERATOR: Final = "accelerator_type:"
+"""A node with a GPU has a resource of this name and its type (Ray's ``util.accelerators``)."""
 
 
 def worker_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
@@ -17,16 +21,40 @@ def worker_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> i
         group: Resources of a worker.
         nodes: Total resources of each node, as Ray names them (``CPU``, ``GPU``).
     """
-    needs = {"CPU": group.cpus_per_worker, "GPU": float(group.gpus_per_worker)}
-    return sum(
-        min(int(node.get(name, 0) // amount) for name, amount in needs.items() if amount)
-        for node in nodes
-    )
+    return sum(_workers_on(group, node) for node in nodes)
+
+
+def _workers_on(group: GroupSpec, node: Mapping[str, float]) -> int:
+    if group.accelerator_type and not node.get(f"{ACCELERATOR}{group.accelerator_type}"):
+        return 0
+    room = int(node.get("CPU", 0) // group.cpus_per_worker)
+    if group.gpus_per_worker:
+        # A worker's share is of one GPU.
+        room = min(room, int(node.get("GPU", 0)) * workers_per_gpu(group))
+    return room
+
+
+def workers_per_gpu(group: GroupSpec) -> int:
+    """Return the number of workers that share a GPU, each of a group of its own; 1 on CPUs."""
+    # 1 / 0.1 is 10 and 1 // 0.1 is 9; Ray counts GPUs in ten-thousandths.
+    return int(1 / group.gpus_per_worker + 1e-4) if group.gpus_per_worker else 1
+
+
+def largest_group(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return the most workers that a group could have: all on one node where it must be."""
+    rooms = [_workers_on(group, node) for node in nodes]
+    return max(rooms, default=0) if group.placement == "strict_pack" else sum(rooms)
 
 
 def group_capacity(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return the number of groups that fit, of at most ``group.max_groups``; one may span nodes."""
-    room = worker_capacity(group, nodes) // group.num_workers
+    """Return the number of groups that fit, of at most ``group.max_groups``.
+
+    One may span nodes, unless all its workers are to be on one.
+    """
+    if group.placement == "strict_pack":
+        room = sum(_workers_on(group, node) // group.num_workers for node in nodes)
+    else:
+        room = worker_capacity(group, nodes) // group.num_workers
     return room if group.max_groups is None else min(room, group.max_groups)
 
 
@@ -67,8 +95,7 @@ class RoomNotice:
             nodes: As `worker_capacity` takes them.
             now_s: Seconds of a monotonic clock.
         """
-        room = worker_capacity(self._group, nodes)
-        if room >= self._group.num_workers:
+        if group_capacity(self._group, nodes):
             self._since_s = None
             return None
         if self._since_s is None:
@@ -78,12 +105,25 @@ class RoomNotice:
         self._said_s = now_s
         return (
             f"no room for a group for {(now_s - self._since_s) / 60:.0f} min: it needs "
-            f"{self._group.num_workers} workers of {worker_needs(self._group)}, the cluster can "
-            f"hold {room}; waiting for nodes"
+            f"{self._group.num_workers} workers of {worker_needs(self._group)}, "
+            f"{place_of(self._group)} can hold {largest_group(self._group, nodes)}; waiting for "
+            "nodes"
         )
 
 
 def worker_needs(group: GroupSpec) -> str:
     """Return the resources of one worker: ``2 CPU and 1 GPU``."""
-    gpus = f" and {group.gpus_per_worker} GPU" if group.gpus_per_worker else ""
-    return f"{group.cpus_per_worker:g} CPU{gpus}"
+    kind = f" of type {group.accelerator_type}" if group.accelerator_type else ""
+    gpus = f" and {group.gpus_per_worker:g} GPU" if group.gpus_per_worker else ""
+    return f"{group.cpus_per_worker:g} CPU{gpus}{kind}"
+
+
+def place_of(group: GroupSpec) -> str:
+    """Return what has to hold all workers of a group."""
+    return "one node" if group.placement == "strict_pack" else "the cluster"
+
+
+def kinds_of_gpus(nodes: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the types of GPUs that Ray knows."""
+    names = {name for node in nodes for name in node if name.startswith(ACCELERATOR)}
+    return sorted(name.removeprefix(ACCELERATOR) for name in names)

@@ -24,6 +24,7 @@ from .capacity import RoomNotice, group_capacity
 from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
 from .messages import WorkerConfig
+from .network import worker_environment
 from .pool import ask
 from .worker import CONFIG, gpu_faults, serve
 
@@ -307,6 +308,8 @@ class GroupManager:
         resources: dict[str, Any] = {"CPU": group.cpus_per_worker}
         if group.gpus_per_worker:
             resources["GPU"] = group.gpus_per_worker
+        # Type checkers see Ray Train's older configuration, which has no such field.
+        options: dict[str, Any] = {"worker_runtime_env": worker_environment(group)}
         trainer = private_api.without_datasets(TorchTrainer)
         trainer(
             serve,
@@ -323,11 +326,14 @@ class GroupManager:
                 num_workers=group.num_workers,
                 use_gpu=group.gpus_per_worker > 0,
                 resources_per_worker=resources,
+                placement_strategy=group.placement.upper(),
+                accelerator_type=group.accelerator_type,
             ),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=str(self._scratch / "groups"),
                 failure_config=FailureConfig(max_failures=-1),
+                **options,
             ),
         ).fit()
 

@@ -20,6 +20,7 @@ from droplora_sweep.spec import TrialSpec
 from droplora_sweep.storage.object_store import is_url
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 
+from .capacity import workers_per_gpu
 from .exits import exit_reported, this_worker
 from .messages import Closed
 from .pool import find_pool
@@ -98,6 +99,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             config.model,
             threads=threads,
             gpu_index=reserved_gpu(),
+            gpu_share=1 / workers_per_gpu(config.size),
             on_forward=heartbeats.show,
         )
         counter = itertools.count(1)

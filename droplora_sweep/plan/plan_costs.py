@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.groups.capacity import workers_per_gpu
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.rules.composition import (
     LAYERS,
@@ -86,7 +87,8 @@ class Costs:
         flops: Floating-point operations of a trial's training.
         memory: Memory of a worker, in the setting that needs most.
         gpu: Kind of GPU; None where it is not known, or on CPUs.
-        gpu_bytes: Memory of a GPU; None where it is not known, or on CPUs.
+        gpu_bytes: A worker's share of a GPU's memory; None where it is not known, or on CPUs.
+        num_sharing: Workers that share a GPU.
         misfit: The first setting that does not fit; None where all do, or memory is not known.
         trial_gpu_hours: GPU hours of a trial at the assumed utilisation; None where ``gpu`` is.
     """
@@ -96,6 +98,7 @@ class Costs:
     memory: Memory
     gpu: Gpu | None
     gpu_bytes: int | None
+    num_sharing: int
     misfit: Misfit | None
     trial_gpu_hours: float | None
 
@@ -122,10 +125,14 @@ def plan_costs(
     if model is None or model.dimensions is None:
         return None
     on_gpu = sweep.group.gpus_per_worker > 0
-    gpu = (assumed.gpu or smallest_gpu(nodes)) if on_gpu else None
+    named = GPUS.get(sweep.group.accelerator_type or "")
+    gpu = (assumed.gpu or named or smallest_gpu(nodes)) if on_gpu else None
     gpu_bytes = None
     if on_gpu:
         gpu_bytes = assumed.memory_bytes or (gpu.memory_bytes if gpu else None)
+    num_sharing = workers_per_gpu(sweep.group)
+    if gpu_bytes is not None:
+        gpu_bytes //= num_sharing
     settings = [
         (
             setting,
@@ -149,6 +156,7 @@ def plan_costs(
         memory=max((memory for _, memory, *_ in settings), key=lambda memory: memory.peak),
         gpu=gpu,
         gpu_bytes=gpu_bytes,
+        num_sharing=num_sharing,
         misfit=None if gpu_bytes is None else _first_misfit(settings, gpu_bytes),
         trial_gpu_hours=hours,
     )

@@ -10,7 +10,12 @@ from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging.grading import judge_digests, with_absolute_files
-from droplora_sweep.groups.capacity import worker_capacity, worker_needs
+from droplora_sweep.groups.capacity import (
+    kinds_of_gpus,
+    largest_group,
+    place_of,
+    worker_needs,
+)
 from droplora_sweep.models.inspecting import inspect_model, published_models, require_quantization
 from droplora_sweep.models.resolving import (
     OutOfReachError,
@@ -493,10 +498,13 @@ def check_capacity(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> Non
         InputError: Fewer workers fit than one group has.
     """
     group = file.sweep.group
-    room = worker_capacity(group, nodes)
+    room = largest_group(group, nodes)
     if room < group.num_workers:
         problem = (
-            f"must be at most {room}, as many workers of {worker_needs(group)} as the cluster can "
-            f"hold, got {group.num_workers}"
+            f"must be at most {room}, as many workers of {worker_needs(group)} as "
+            f"{place_of(group)} can hold, got {group.num_workers}"
         )
+        if group.accelerator_type is not None:
+            kinds = ", ".join(kinds_of_gpus(nodes)) or "no type"
+            problem += f"; Ray knows GPUs of {kinds} there"
         raise file.locate(InputError.of("group.num_workers", problem))

@@ -248,7 +248,7 @@ def _retried(trial: TrialRecord, event: Event) -> TrialRecord:
 
 def _session(event: Event) -> Session:
     group = event.payload["spec"]["group"]
-    gpus_per_trial = group["num_workers"] * max(1, group["gpus_per_worker"])
+    gpus_per_trial = group["num_workers"] * (group["gpus_per_worker"] or 1)
     return Session(event.time, event.time, gpus_per_trial)
 
 

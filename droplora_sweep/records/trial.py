@@ -368,7 +368,7 @@ class Session:
 
     start: datetime
     last: datetime
-    gpus_per_trial: int
+    gpus_per_trial: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,13 +104,17 @@ def lone_group(
 
     Raises:
         SweepError: There is no such cluster.
+        InputError: A node has not the group's network interface.
     """
     group = sweep.group.model_copy(update={"max_groups": 1})
     sweep = sweep.model_copy(update={"group": group})
     with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
         from droplora_sweep.groups.manager import GroupManager
+        from droplora_sweep.groups.network import interface_fault
         from droplora_sweep.groups.pool import start_pool
 
+        if (fault := interface_fault(group)) is not None:
+            raise fault
         name = Path(scratch).name
         pool = start_pool(name, group)
         with GroupManager(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -27,6 +28,21 @@ def _check_name(name: str) -> str:
 SweepName = Annotated[Name, AfterValidator(_check_name)]
 
 
+_INTERFACE = re.compile(r"[\w.@-]{1,15}", re.ASCII)
+
+
+def _check_interface(name: str) -> str:
+    if not _INTERFACE.fullmatch(name):
+        raise broken_rule(
+            "must be the name of one network interface, of at most 15 characters without spaces, "
+            f"got {name!r}"
+        )
+    return name
+
+
+InterfaceName = Annotated[str, AfterValidator(_check_interface)]
+
+
 class GroupSpec(SpecModel):
     """The workers that train one trial together, and live on to train the next."""
 
@@ -34,9 +50,21 @@ class GroupSpec(SpecModel):
     """Workers of a group: one per GPU on a GPU cluster."""
     cpus_per_worker: Annotated[float, Field(gt=0)] = 1
     """CPUs Ray reserves for each worker; also its number of torch threads on CPU."""
-    gpus_per_worker: Annotated[int, Field(ge=0, le=1)] = 0
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0
     """GPUs of each worker: 1 on a GPU cluster, 0 trains on CPU, also where there are GPUs. A trial
-    with more GPUs has more workers."""
+    with more GPUs has more workers. With a share of a GPU, 0.5 for example, small models share one:
+    so many groups of one worker each, with that share of its memory."""
+    accelerator_type: Name | None = None
+    """Kind of GPU on whose nodes the workers run, by the name that Ray has for it (``H100``,
+    ``A100-80G``); any where null."""
+    placement: Literal["pack", "strict_pack", "spread"] = "pack"
+    """Nodes of a group's workers: ``pack`` takes as few as there is room for, ``strict_pack`` one,
+    ``spread`` as many as there are. Workers exchange gradients at every step, within a node
+    fastest."""
+    network_interface: InterfaceName | None = None
+    """Network interface of every node (``eth0``) through which the workers of a group reach each
+    other, by gloo and NCCL; null leaves the choice to them, which may be wrong where a node has
+    several networks."""
     max_groups: Count | None = None
     """At most this many groups; as many as the cluster has room for where null."""
     recycle_after: Count | None = None

@@ -37,7 +37,9 @@ def gpu(index: int) -> torch.device:
     raise InputError.of(GPU_FIELD, f"must be 0 on {platform.node()}: {reason}, got 1")
 
 
-def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
+def settle(
+    threads: int | None, gpu_index: int | None = None, gpu_share: float = 1.0
+) -> torch.device:
     """Take this worker's device, and make a process group of one where none was made.
 
     What a worker has reserved decides, not what it can see: Ray hides no GPUs from a worker that
@@ -46,6 +48,8 @@ def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
     Args:
         threads: Torch threads of a CPU worker; torch's default where None.
         gpu_index: Index of the worker's own GPU among the visible ones; None for the CPU.
+        gpu_share: Share of its memory that is this worker's; one that needs more runs out of it,
+            and leaves the others theirs.
 
     Raises:
         InputError: Torch cannot use that GPU.
@@ -53,6 +57,8 @@ def settle(threads: int | None, gpu_index: int | None = None) -> torch.device:
     if gpu_index is not None:
         device = gpu(gpu_index)
         torch.cuda.set_device(device)
+        if gpu_share < 1:
+            torch.cuda.set_per_process_memory_fraction(gpu_share, device)
         # Read once, when cuBLAS is first used: what ``strict`` needs costs the others nothing.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     else:

@@ -67,6 +67,7 @@ class TrialRunner:
         threads: Torch threads on CPU; torch's default where None.
         gpu_index: Index of this worker's own GPU among the visible ones; None trains on the CPU,
             whatever is visible.
+        gpu_share: Share of that GPU's memory that is this worker's.
         on_forward: Called before each forward pass, of training or evaluation, with whether the
             model is in training mode. Where workers wait for one that hangs it is not called.
 
@@ -80,9 +81,10 @@ class TrialRunner:
         *,
         threads: int | None,
         gpu_index: int | None = None,
+        gpu_share: float = 1.0,
         on_forward: OnForward | None = None,
     ) -> None:
-        self._device = settle(threads, gpu_index)
+        self._device = settle(threads, gpu_index, gpu_share)
         self._on_forward = on_forward
         self._load(model)
 

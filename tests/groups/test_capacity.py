@@ -6,7 +6,10 @@ from droplora_sweep.groups.capacity import (
     RoomNotice,
     group_capacity,
     idle_gpus,
+    kinds_of_gpus,
+    largest_group,
     worker_capacity,
+    workers_per_gpu,
 )
 from droplora_sweep.spec import GroupSpec
 
@@ -32,6 +35,33 @@ def test_a_worker_needs_its_cpus_on_one_node(nodes, workers):
 def test_a_gpu_worker_needs_both_a_gpu_and_its_cpus():
     nodes = [{"CPU": 48.0, "GPU": 4.0}, {"CPU": 2.0, "GPU": 8.0}, {"CPU": 64.0}]
     assert worker_capacity(group(gpus_per_worker=1), nodes) == 6
+
+
+@pytest.mark.parametrize(("share", "workers"), [(0.5, 4), (0.4, 4), (0.3, 6), (0.1, 20)])
+def test_the_share_of_a_worker_is_of_one_gpu(share, workers):
+    one = group(num_workers=1, gpus_per_worker=share)
+    assert worker_capacity(one, [{"CPU": 48.0, "GPU": 2.0}]) == workers
+    assert workers_per_gpu(one) == workers / 2
+
+
+def test_workers_run_on_nodes_with_their_type_of_gpu_alone():
+    nodes = [
+        {"CPU": 8.0, "GPU": 4.0, "accelerator_type:A100": 1.0},
+        {"CPU": 8.0, "GPU": 2.0, "accelerator_type:H100": 1.0},
+    ]
+    chosen = group(gpus_per_worker=1, accelerator_type="H100")
+    assert worker_capacity(chosen, nodes) == 2
+    assert worker_capacity(group(gpus_per_worker=1), nodes) == 6
+    assert kinds_of_gpus(nodes) == ["A100", "H100"]
+
+
+def test_a_group_that_must_be_on_one_node_is_counted_there():
+    nodes = [{"CPU": 3.0}, {"CPU": 3.0}, {"CPU": 1.0}]
+    packed = group(placement="strict_pack")
+    assert group_capacity(packed, nodes) == 2
+    assert group_capacity(group(placement="spread"), nodes) == 3
+    assert largest_group(packed, nodes) == 3
+    assert largest_group(group(), nodes) == 7
 
 
 def test_groups_may_span_nodes_and_stay_below_their_limit():

@@ -82,6 +82,20 @@ def test_all_fit_where_there_is_room(rows: Any) -> None:
     assert "assuming 40% of the 312 TFLOP/s of A100-80G (not measured" in shown["GPU hours"]
 
 
+def test_workers_that_share_a_gpu_share_its_memory(rows: Any) -> None:
+    group = {"num_workers": 1, "gpus_per_worker": 0.5}
+    costs, shown = rows(gpu="A100-80G", group=group)
+    assert costs.gpu_bytes == 40 * 10**9
+    assert shown["fits"].startswith("NOT every setting: needs ")
+    assert "more than 1/2 of A100-80G, 40.0 GB" in shown["fits"]
+
+
+def test_the_type_that_workers_ask_for_is_the_plans(rows: Any) -> None:
+    group = {"num_workers": 4, "gpus_per_worker": 1, "accelerator_type": "A100-80G"}
+    costs, _ = rows(group=group)
+    assert costs.gpu is GPUS["A100-80G"]
+
+
 def test_the_confirmation_comes_on_top(rows: Any) -> None:
     search = {"num_trials": 4, "parameters": {"adapter.pruning_rate": {"min": 0.0, "max": 0.5}}}
     costs, shown = rows(gpu="L4", search=search, confirm={"rates": 2, "seeds": 3})

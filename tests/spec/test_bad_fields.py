@@ -204,6 +204,21 @@ SWEEP_FAULTS = {
         "s.yaml:3: model.attention: must be another one where `model.dtype` is float32, got "
         "'flash_attention_2'",
     ),
+    "gpus_that_the_workers_of_a_group_share": (
+        "name: q\ngroup:\n  num_workers: 2\n  gpus_per_worker: 0.5\n",
+        "s.yaml:4: group.gpus_per_worker: must be 0 or 1 where a group has several workers, since "
+        "NCCL refuses two of a group on one GPU, got 0.5 for 2 workers; groups of one worker "
+        "(`group.num_workers: 1`) can share a GPU",
+    ),
+    "interface_of_no_name": (
+        "name: q\ngroup:\n  network_interface: eth0,eth1\n",
+        "s.yaml:3: group.network_interface: must be the name of one network interface, of at most "
+        "15 characters without spaces, got 'eth0,eth1'",
+    ),
+    "placement": (
+        "name: q\ngroup:\n  placement: packed\n",
+        "s.yaml:3: group.placement: must be 'pack', 'strict_pack' or 'spread', got 'packed'",
+    ),
     "likelihood_that_is_not_measured": (
         "name: q\nsearch:\n  metric: bits_per_byte/val/mean\n",
         "s.yaml:3: search.metric: needs `evaluation.likelihood: true`, got "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.adapters.sizes import num_trainable_parameters
+from droplora_sweep.groups.capacity import kinds_of_gpus
 from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
 
     from droplora_sweep.models.inspecting import Dimensions
     from droplora_sweep.spec import TrialSpec
-
-
-ACCELERATOR: Final = "accelerator_type:"
-"""A node with a GPU has a resource of this name and its type (Ray's ``util.accelerators``)."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,8 @@ GPUS: Final = {
 
 def smallest_gpu(nodes: Sequence[Mapping[str, float]]) -> Gpu | None:
     """Return the nodes' GPU with the least memory; None where the kind of one is not known."""
-    kinds = {
-        name.removeprefix(ACCELERATOR)
-        for node in nodes
-        if node.get("GPU")
-        for name in node
-        if name.startswith(ACCELERATOR)
-    }
-    num_named = sum(any(name.startswith(ACCELERATOR) for name in n) for n in nodes if n.get("GPU"))
+    kinds = {kind for node in nodes if node.get("GPU") for kind in kinds_of_gpus([node])}
+    num_named = sum(bool(kinds_of_gpus([node])) for node in nodes if node.get("GPU"))
     num_with_gpus = sum(bool(node.get("GPU")) for node in nodes)
     if not kinds or not kinds <= GPUS.keys() or num_named < num_with_gpus:
         return None

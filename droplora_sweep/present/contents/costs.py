@@ -64,7 +64,7 @@ class Costs:
     elapsed_h: float
     trial_h: float
     num_workers: int
-    gpus_per_worker: int
+    gpus_per_worker: float
 
     @property
     def worker_h(self) -> float:

@@ -122,7 +122,7 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
         yield "memory", "not known: only models with Llama's layers are counted"
         return
     yield "tokens per trial", _tokens_text(plan, costs)
-    place = "GPU" if sweep.group.gpus_per_worker else "worker"
+    place = "GPU" if sweep.group.gpus_per_worker == 1 else "worker"
     yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
     yield "  training", _parts(costs.memory)
     decoding = format_bytes(costs.memory.decoding)
@@ -251,10 +251,17 @@ def _parts(memory: Memory) -> str:
     return f"{format_bytes(memory.training)}: {named}"
 
 
+def room_text(costs: Costs) -> str:
+    """Return the memory that a worker has: ``1/2 of H100, 40.0 GB``."""
+    assert costs.gpu_bytes is not None
+    share = "" if costs.num_sharing == 1 else f"1/{costs.num_sharing} of "
+    name = f"{share}{costs.gpu.name if costs.gpu else 'a GPU'}, " if costs.gpu or share else ""
+    return f"{name}{format_bytes(costs.gpu_bytes)}"
+
+
 def _fit(costs: Costs) -> str:
     assert costs.gpu_bytes is not None
-    name = f"{costs.gpu.name}, " if costs.gpu else ""
-    room = f"{name}{format_bytes(costs.gpu_bytes)}"
+    room = room_text(costs)
     if costs.misfit is None:
         return f"every setting, into {room}"
     memory = costs.misfit.memory

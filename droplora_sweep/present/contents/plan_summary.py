@@ -16,6 +16,7 @@ from droplora_sweep.present.values import (
 from droplora_sweep.spec import possible_values
 from droplora_sweep.spec.rules.composition import METHOD
 
+from .plan import room_text
 from .table import table_json
 
 if TYPE_CHECKING:
@@ -96,13 +97,12 @@ def _fits(sweep: SweepSpec, plan: Plan) -> str:
     costs = plan.costs
     if costs is None:
         return "not known: only models with Llama's layers are counted"
-    place = "GPU" if sweep.group.gpus_per_worker else "worker"
+    place = "GPU" if sweep.group.gpus_per_worker == 1 else "worker"
     needed = f"{format_bytes(costs.memory.peak)} of memory per {place}"
     if costs.gpu_bytes is None:
         unknown = "; which GPUs? name them with --gpu" if sweep.group.gpus_per_worker else ""
         return f"needs up to {needed}{unknown}"
-    room = f"{costs.gpu.name}, " if costs.gpu else ""
-    room += format_bytes(costs.gpu_bytes)
+    room = room_text(costs)
     if costs.misfit is None:
         return f"every setting into {room}: needs up to {needed}"
     setting = format_params(costs.misfit.setting) or "every setting"

@@ -110,6 +110,7 @@ def find_broken_rules(
         *_benchmarks(sweep),
         *(_data_is_given(sweep) if needs_data else ()),
         *_attention(sweep),
+        *_shared_gpus(sweep),
         *_batch(sweep),
         *_warmup(sweep),
         *_metric(sweep),
@@ -304,6 +305,18 @@ def _attention(sweep: SweepSpec) -> Iterator[Finding]:
     elif sweep.model.dtype != "bfloat16":
         problem = f"must be another one where `model.dtype` is {sweep.model.dtype}, {got}"
         yield Finding(place, problem, (("model", "dtype"),))
+
+
+def _shared_gpus(sweep: SweepSpec) -> Iterator[Finding]:
+    """Several groups may share a GPU; the workers of one may not."""
+    share, num_workers = sweep.group.gpus_per_worker, sweep.group.num_workers
+    if 0 < share < 1 and num_workers > 1:
+        problem = (
+            "must be 0 or 1 where a group has several workers, since NCCL refuses two of a group "
+            f"on one GPU, got {shown(share)} for {num_workers} workers; groups of one worker "
+            "(`group.num_workers: 1`) can share a GPU"
+        )
+        yield Finding(("group", "gpus_per_worker"), problem, (("group", "num_workers"),))
 
 
 def _warmup(sweep: SweepSpec) -> Iterator[Finding]:

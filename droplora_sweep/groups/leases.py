@@ -16,7 +16,7 @@ from droplora_sweep.errors import SweepError
 from droplora_sweep.records.messages import Decision, Evaluated, Failed, Stopped
 
 from .exits import halved
-from .messages import Adjustment, Beginning, Delivery, ExitReason, Lease
+from .messages import Adjustment, Beginning, Delivery, ExitReason, Lease, Released
 
 if TYPE_CHECKING:
     from droplora_sweep.evaluation.results import ExampleResult
@@ -68,6 +68,7 @@ class LeaseBook:
         self._adjustments: list[Adjustment] = []
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
+        self._released: set[str] = set()
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
         self._exploit_steps: dict[str, dict[int, ExploitStep]] = {}
@@ -177,6 +178,30 @@ class LeaseBook:
         """Return the group of each trial that is leased."""
         return {trial_id: group for group, trial_id in self._leases.items()}
 
+    @property
+    def num_waiting(self) -> int:
+        """Trials, and models to score, that no group has yet."""
+        return len(self._queue) + len(self._idle_queue)
+
+    @property
+    def num_leased(self) -> int:
+        """Groups that have a lease."""
+        return len(self._leases)
+
+    def release(self, group: str) -> bool:
+        """Have a group end at the lease that it asks for; False where it has work, or some waits.
+
+        It gets no lease until its processes have been started anew.
+        """
+        if group in self._leases or self.num_waiting:
+            return False
+        self._released.add(group)
+        return True
+
+    def is_released(self, group: str) -> bool:
+        """Return True where a group was told to end and has not been started again."""
+        return group in self._released
+
     def check(self) -> None:
         """Raise SweepError where a group cannot even start."""
         for group, (starts, reason) in self._failed_starts.items():
@@ -200,6 +225,7 @@ class LeaseBook:
     def enter(self, group: str) -> None:
         """A group's processes have started; a lease that its last processes held is lost."""
         self.lose(group)
+        self._released.discard(group)
         self._entered.add(group)
         self._count_start(group)
 
@@ -235,10 +261,14 @@ class LeaseBook:
             self._count_start(group)
         self._entered.discard(group)
 
-    def lease(self, group: str) -> Lease | None:
-        """Return the next trial for this group, if one waits."""
+    def lease(self, group: str) -> Lease | Released | None:
+        """Return the next trial for this group, if one waits; or that the group is released."""
         assert group not in self._leases, f"group {group} holds {self._leases[group]}"
         self._failed_starts.pop(group, None)
+        if group in self._released:
+            # Its next processes may die before they have entered, which is a failed start.
+            self._entered.discard(group)
+            return Released()
         queue = self._queue or self._idle_queue
         if not queue:
             return None

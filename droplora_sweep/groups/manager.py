@@ -6,6 +6,7 @@ the user of missing nodes.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -23,9 +24,10 @@ from droplora_sweep.spec import trial_limit
 from .capacity import RoomNotice, group_capacity
 from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
-from .messages import WorkerConfig
+from .messages import WorkerConfig, Workload
 from .network import worker_environment
 from .pool import ask
+from .scaling import decide_scaling
 from .worker import CONFIG, gpu_faults, serve
 
 if TYPE_CHECKING:
@@ -131,7 +133,8 @@ class GroupManager:
 
     Each group is one long-lived ``TorchTrainer`` run in a thread of the driver. Ray Train restarts
     a group that loses a worker; a group that recycled itself, or lost the controller of its run, is
-    started again here.
+    started again here. The run of a group that is released ends, and its placement group with it;
+    a group that starts in its place has its name.
 
     Args:
         sweep: The sweep that the groups train.
@@ -156,7 +159,10 @@ class GroupManager:
         self._pool = pool
         self._pool_name = pool_name
         self._scratch = scratch
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
+        self._generations: dict[str, itertools.count[int]] = {}
+        self._released: set[str] = set()
+        self._room = 0
         self._closing = threading.Event()
         self._grower = threading.Thread(target=self._grow, name="groups", daemon=True)
         self._failure: SweepError | InputError | None = None
@@ -174,7 +180,8 @@ class GroupManager:
         # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
         private_api.let_ray_train_propagate("RAY_ADDRESS")
         private_api.start_autoscaling_coordinator()
-        self._start_missing(cluster_nodes())
+        # The pool, which is starting, is not waited for.
+        self._scale(cluster_nodes(), Workload(num_waiting=0, num_leased=0, idle_s={}))
         self._grower.start()
         return self
 
@@ -188,7 +195,7 @@ class GroupManager:
             self._grower.join()
         assert self._close_by is not None
         settled_by = time.monotonic() + SETTLE_S
-        for thread in self._threads:
+        for thread in self._threads.values():
             # One without processes may wait for room that never comes; it ends with the driver.
             end_by = self._close_by if thread.name in self._present else settled_by
             thread.join(max(0.0, end_by - time.monotonic()))
@@ -205,12 +212,17 @@ class GroupManager:
                 self._present = ask(self._pool, "close")
             except PoolLostError:
                 # Workers see it for themselves, and save what they train.
-                self._present = [thread.name for thread in self._threads]
+                self._present = list(self._threads)
 
     @property
     def num_groups(self) -> int:
-        """Groups started so far."""
-        return len(self._threads)
+        """Groups that can be there at once: those that were started so far, released or not."""
+        return self._room
+
+    @property
+    def num_released(self) -> int:
+        """Groups that have ended until there is work for them."""
+        return len(self._released)
 
     def check(self) -> None:
         """Raise an error with its reason where a group cannot work at all.
@@ -227,38 +239,68 @@ class GroupManager:
         while not self._closing.wait(GROWTH_INTERVAL_S):
             try:
                 nodes = cluster_nodes()
-                self._start_missing(nodes)
+                self._scale(nodes, ask(self._pool, "workload"))
                 self._health_checks.make(nodes)
             except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("the groups can no longer be watched")
                 self._fail("the groups can no longer be watched", error)
                 return
 
-    def _start_missing(self, nodes: Sequence[Mapping[str, float]]) -> None:
+    def _scale(self, nodes: Sequence[Mapping[str, float]], workload: Workload) -> None:
+        """Start the groups that are missing, and release those that have had no work for long."""
+        if self._failure is not None:
+            return
         room = group_capacity(self._sweep.group, nodes)
         limit = trial_limit(self._sweep)
         most = room if limit is None else min(room, limit)
-        while len(self._threads) < most:
-            name = f"g{len(self._threads)}"
-            thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._room = max(self._room, most)
+        ended = [name for name, thread in self._threads.items() if not thread.is_alive()]
+        for name in ended:
+            del self._threads[name]
+        self._released.update(ended)
+        minutes = self._sweep.group.release_after_minutes
+        scaling = decide_scaling(
+            self._threads,
+            workload,
+            room=most,
+            num_released=len(self._released),
+            release_after_s=None if minutes is None else minutes * 60,
+        )
+        for _ in range(scaling.num_new):
+            taken = {*self._threads, *self._released}
+            self._start(next(name for i in itertools.count() if (name := f"g{i}") not in taken))
+        for name in sorted(self._released)[: scaling.num_again]:
+            self._released.remove(name)
+            self._say(f"group {name} starts again: there is work for it")
+            self._start(name)
+        for name in scaling.releases:
+            if ask(self._pool, "release", name):
+                self._say(
+                    f"group {name} has had no work for {minutes:g} min: it ends and gives its "
+                    "workers back, until there is work for it"
+                )
+
+    def _start(self, name: str) -> None:
+        thread = threading.Thread(target=self._keep, args=(name,), name=name, daemon=True)
+        self._threads[name] = thread
+        thread.start()
 
     def _keep(self, name: str) -> None:
-        """Keep one group running until the sweep closes."""
-        generation = 0
+        """Keep one group running until the sweep closes or the group is released."""
+        generations = self._generations.setdefault(name, itertools.count())
         while not self._closing.is_set():
             try:
                 try:
-                    self._fit(name, f"{name}-{generation}")
+                    self._fit(name, f"{name}-{next(generations)}")
                 except RayActorError as error:
                     if not self._closing.is_set():
                         self._lose_controller(name, error)
+                if ask(self._pool, "is_released", name):
+                    return
             except Exception as error:  # A thread's error must reach the driver.
                 logger.exception("group %s ended", name)
                 self._fail(f"group {name} ended", self._of_its_gpu(error))
                 return
-            generation += 1
 
     def _of_its_gpu(self, error: Exception) -> Exception:
         """Return what is wrong with GPUs where that may be why a group ended; else the error.

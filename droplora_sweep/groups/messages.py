@@ -79,6 +79,27 @@ class Closed:
 
 
 @dataclass(frozen=True)
+class Released:
+    """Answer to a group that asks for a lease: it has had no work, and ends until there is some."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Work of all groups at one moment.
+
+    Attributes:
+        num_waiting: Trials, and models to score, that no group has yet.
+        num_leased: Groups that have some work.
+        idle_s: Seconds that each other group has waited for work, by name; those that start are not
+            among them.
+    """
+
+    num_waiting: int
+    num_leased: int
+    idle_s: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Delivery:
     """Adapter and results of a trial that ended in order, at its end or before.
 

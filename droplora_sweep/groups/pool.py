@@ -20,7 +20,7 @@ from droplora_sweep.records.messages import Failed
 from .cluster import HEAD, why_it_died
 from .exits import remains_of, start_on_their_nodes
 from .leases import LeaseBook
-from .messages import Closed, ExitReason, StepsDone
+from .messages import Closed, ExitReason, Lease, StepsDone, Workload
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import ExploitStep, GroupSpec
 
     from .exits import Worker
-    from .messages import Delivery, Lease
+    from .messages import Delivery, Released
 
 T = TypeVar("T")
 
@@ -67,6 +67,7 @@ class _Pool:
         self._book = LeaseBook(group.max_attempts, halve_micro_batch=group.halve_micro_batch_on_oom)
         self._watchdog = Watchdog(group.silence_floor_s)
         self._workers: dict[str, list[Worker]] = {}
+        self._idle_since: dict[str, float] = {}
         self._changed = asyncio.Condition()
 
     async def _wait(self, find: Callable[[], T | None], wait_s: float) -> T | None:
@@ -145,12 +146,14 @@ class _Pool:
     async def enter(self, group: str, workers: list[Worker]) -> None:
         """The group's processes have started."""
         self._watchdog.start(group, _now_s())
+        self._idle_since.pop(group, None)
         await self._examine(group)
         self._workers[group] = workers
         await self._enter(group)
 
     async def leave(self, group: str) -> None:
         """The group's processes end because they are to."""
+        self._idle_since.pop(group, None)
         self._watchdog.forget(group)
         self._workers.pop(group, None)
 
@@ -164,14 +167,39 @@ class _Pool:
             group: {worker.node for worker in workers} for group, workers in self._workers.items()
         }
 
+    async def workload(self) -> Workload:
+        """Return the work that there is, and the groups that wait for some."""
+        now_s = _now_s()
+        return Workload(
+            num_waiting=self._book.num_waiting,
+            num_leased=self._book.num_leased,
+            idle_s={group: now_s - since_s for group, since_s in self._idle_since.items()},
+        )
+
+    async def release(self, group: str) -> bool:
+        """Have a group that waits for work end; False where it has some now, or some waits.
+
+        A lease is handed out under the same lock, so that a group gets one or ends.
+        """
+        async with self._changed:
+            is_released = group in self._idle_since and self._book.release(group)
+            self._changed.notify_all()
+            return is_released
+
+    async def is_released(self, group: str) -> bool:
+        """Return True where a group was told to end and has not been started again."""
+        return self._book.is_released(group)
+
     async def lose(self, group: str) -> None:
         """The group's processes are gone."""
+        self._idle_since.pop(group, None)
         self._watchdog.forget(group)
         await self._examine(group)
         await self._lose(group)
 
     async def lose_controller(self, group: str, reason: str) -> None:
         """The group's controller has died, and its processes with it."""
+        self._idle_since.pop(group, None)
         self._book.crash(group, ExitReason(reason))
         self._watchdog.forget(group)
         await self._examine(group)
@@ -188,13 +216,17 @@ class _Pool:
             self._book.crash(group, ExitReason(reason))
         return {group: (why, self._workers.get(group, [])) for group, why in reasons.items()}
 
-    async def lease(self, group: str, wait_s: float) -> Lease | Closed | None:
+    async def lease(self, group: str, wait_s: float) -> Lease | Released | Closed | None:
         """Return the group's next lease; None if there is none yet."""
 
-        def find() -> Lease | Closed | None:
-            return Closed() if self._book.closed else self._book.lease(group)
+        def find() -> Lease | Released | Closed | None:
+            answer = Closed() if self._book.closed else self._book.lease(group)
+            if answer is not None:
+                self._idle_since.pop(group, None)
+            return answer
 
         await self.heartbeat(group, in_steps=False)
+        self._idle_since.setdefault(group, _now_s())
         return await self._wait(find, wait_s)
 
     async def report(

@@ -22,7 +22,7 @@ from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 from .capacity import workers_per_gpu
 from .exits import exit_reported, this_worker
-from .messages import Closed
+from .messages import Closed, Released
 from .pool import find_pool
 from .watchdog import Heartbeats
 
@@ -63,7 +63,7 @@ class _Signal(IntFlag):
 
 
 def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
-    """Serve trials until the pool closes, ``recycle_after`` trials are done, or a node goes.
+    """Serve trials until the pool has no more, ``recycle_after`` trials are done, or a node goes.
 
     Runs in each worker of a Ray Train run, which has made the process group. Where Ray gives
     notice that a node of the group is about to be taken away, the trial is saved and given back,
@@ -194,9 +194,9 @@ class WorkerChannel:
         self._tell("leave", self._group)
 
     def lease(self) -> Lease | None:
-        """Return the next trial; None once the pool is closed."""
-        answer: Lease | Closed = self._ask("lease", self._group, WAIT_S)
-        return None if isinstance(answer, Closed) else answer
+        """Return the next trial; None once the pool is closed or has released this group."""
+        answer: Lease | Released | Closed = self._ask("lease", self._group, WAIT_S)
+        return None if isinstance(answer, Released | Closed) else answer
 
     def train(self, runner: TrialRunner, lease: Lease, spec: TrialSpec) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""

@@ -59,11 +59,13 @@ class LiveProgress:
         trials: Its trials in training, by id.
         left: Time that it still takes.
         written: Time of this report, UTC.
+        num_released: Groups that have ended until there is work for them.
     """
 
     trials: Mapping[str, TrialProgress]
     left: TimeLeft
     written: datetime = field(default_factory=lambda: datetime.now(UTC))
+    num_released: int = 0
 
     def age_s(self, now: datetime | None = None) -> float:
         """Return its age in seconds."""
@@ -101,6 +103,8 @@ def read_progress(directory: Path) -> LiveProgress | None:
                 None if confirmation is None else (confirmation[0], confirmation[1]),
             ),
             written=datetime.fromisoformat(content["written"]),
+            # An earlier version's driver does not say it.
+            num_released=content.get("num_released", 0),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None

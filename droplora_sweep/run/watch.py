@@ -85,11 +85,12 @@ class ProgressFile:
     def __exit__(self, *exc_info: object) -> None:
         forget_progress(self._directory)
 
-    def tick(self, steps: Mapping[str, StepsDone]) -> None:
+    def tick(self, steps: Mapping[str, StepsDone], num_released: int = 0) -> None:
         """Write it, unless it was written a moment ago.
 
         Args:
             steps: Steps of each trial in training.
+            num_released: Groups that have ended until there is work for them.
         """
         if time.monotonic() < self._next_at:
             return
@@ -100,7 +101,8 @@ class ProgressFile:
             )
             for trial_id, done in steps.items()
         }
-        write_progress(self._directory, LiveProgress(trials, self._progress.left()))
+        live = LiveProgress(trials, self._progress.left(), num_released=num_released)
+        write_progress(self._directory, live)
 
 
 INTERVAL_S = 0.5
@@ -191,7 +193,7 @@ class Watch:
                 self.progress.say(line)
         steps = ask(self.pool, "progress")
         self.progress.tick(steps)
-        self.live.tick(steps)
+        self.live.tick(steps, self.groups.num_released)
 
     def _full_disk(self) -> str | None:
         if time.monotonic() < self._next_disk_look:

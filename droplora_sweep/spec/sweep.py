@@ -69,6 +69,11 @@ class GroupSpec(SpecModel):
     """At most this many groups; as many as the cluster has room for where null."""
     recycle_after: Count | None = None
     """Fresh processes after this many trials; 1 isolates every trial, null never recycles."""
+    release_after_minutes: Positive | None = 5.0
+    """A group without work for this many minutes ends, and its nodes are free for an autoscaler to
+    take away; it starts again when there is work. One group stays. Null keeps all groups until the
+    sweep ends. The default is five times what a start of a group was measured to take (10 to 75 s)
+    besides the loading of a large model, and as long as Ray's autoscaler leaves a node idle."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others continue."""
     halve_micro_batch_on_oom: bool = False

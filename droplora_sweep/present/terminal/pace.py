@@ -165,4 +165,7 @@ def running_text(live: LiveProgress | None) -> str:
         return "steps and time left are not known here (they are on the driver's machine)"
     age_s = live.age_s()
     age = "" if age_s < OLD_S else f", as of {format_seconds(age_s)} ago"
-    return f"{left_text(live.left)}{age}"
+    released = ""
+    if number := live.num_released:
+        released = f", {number} group{'s' * (number != 1)} released until there is work"
+    return f"{left_text(live.left)}{released}{age}"

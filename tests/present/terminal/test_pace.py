@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -145,6 +146,21 @@ def test_old_word_is_told_with_its_age() -> None:
     text = running_text(LiveProgress({}, TimeLeft(90.0), written))
     assert text == "about 1 min 30 s left, as of 5 min 0 s ago"
     assert "not known here" in running_text(None)
+
+
+def test_groups_that_were_released_are_told_of() -> None:
+    live = LiveProgress({}, TimeLeft(90.0), num_released=2)
+    assert running_text(live) == "about 1 min 30 s left, 2 groups released until there is work"
+
+
+def test_a_drivers_word_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    written = LiveProgress({}, TimeLeft(8.0))
+    write_progress(tmp_path, written)
+    path = tmp_path / PROGRESS
+    content = json.loads(path.read_text())
+    del content["num_released"]
+    path.write_text(json.dumps(content))
+    assert read_progress(tmp_path) == written
 
 
 def test_status_shows_the_step_and_time_of_a_running_trial(

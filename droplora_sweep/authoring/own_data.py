@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models.resolving import has_chat_template
+from droplora_sweep.models.folders import has_chat_template
 from droplora_sweep.spec import TaskSpec, local_folder
 from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT

@@ -18,7 +18,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.ledger.files import plain_files, verify_adapter
 from droplora_sweep.ledger.model_card import Form, model_card
-from droplora_sweep.models.resolving import resolve_model
+from droplora_sweep.models.resolving import resolve_description
 from droplora_sweep.publishing import publish_folder
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
@@ -175,7 +175,7 @@ def _for_gguf(files: Mapping[str, bytes]) -> Files:
 
 def _base_files(trial: TrialRecord) -> Files:
     """Return the base model's configuration and tokenizer, without its weights."""
-    folder = resolve_model(TrialSpec.model_validate(dict(trial.spec)).model)
+    folder = resolve_description(TrialSpec.model_validate(dict(trial.spec)).model)
     return {
         f"{BASE}/{path.name}": path.read_bytes()
         for pattern in BASE_FILES

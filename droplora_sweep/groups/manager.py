@@ -71,6 +71,8 @@ class HealthChecks:
         """
         if (notice := self._notice.after(nodes, time.monotonic())) is not None:
             self._say(notice)
+        for note in ask(self._pool, "take_notes"):
+            self._say(note)
         self._lose_with_their_nodes()
         frozen = ask(self._pool, "frozen")
         for name, (reason, workers) in frozen.items():

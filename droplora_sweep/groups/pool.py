@@ -68,6 +68,7 @@ class _Pool:
         self._watchdog = Watchdog(group.silence_floor_s)
         self._workers: dict[str, list[Worker]] = {}
         self._idle_since: dict[str, float] = {}
+        self._notes: list[str] = []
         self._changed = asyncio.Condition()
 
     async def _wait(self, find: Callable[[], T | None], wait_s: float) -> T | None:
@@ -208,6 +209,15 @@ class _Pool:
     async def heartbeat(self, group: str, in_steps: bool) -> None:
         """A worker of the group shows progress."""
         self._watchdog.heartbeat(group, _now_s(), in_steps=in_steps)
+
+    async def note(self, line: str) -> None:
+        """A worker has a line for the user."""
+        self._notes.append(line)
+
+    async def take_notes(self) -> list[str]:
+        """Return the lines since the last call."""
+        taken, self._notes = self._notes, []
+        return taken
 
     async def frozen(self) -> dict[str, tuple[str, list[Worker]]]:
         """Return the groups to end since they show no progress: the reason, and their processes."""

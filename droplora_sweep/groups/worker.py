@@ -101,6 +101,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             gpu_index=reserved_gpu(),
             gpu_share=1 / workers_per_gpu(config.size),
             on_forward=heartbeats.show,
+            on_arrival=channel.on_arrival,
         )
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
@@ -231,6 +232,12 @@ class WorkerChannel:
             self._tell("fail", self._group, str(error))
         else:
             self._tell("scored", self._group, tuple(results))
+
+    def on_arrival(self, line: str | None) -> None:
+        """Show that a download goes on, and tell the user how far it is where there is a line."""
+        self._heartbeats.show(in_steps=False)
+        if line is not None:
+            self._pool.note.remote(f"group {self._group}: {line}")
 
     def is_preempted(self) -> bool:
         """Return True where a node of this group is about to be taken away; a collective."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import InputError
 
-from .resolving import INDEX_FILE, adapter_note, weight_files
+from .folders import INDEX_FILE, adapter_note, shards, weight_files
+from .resolving import hub_model, resolve_description, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,6 +159,19 @@ class ModelSummary:
     notes: tuple[str, ...] = ()
 
 
+def inspect(spec: ModelSpec) -> ModelSummary:
+    """Read a model's shapes wherever it is; a Hub model's weights are not downloaded for it.
+
+    Raises:
+        OutOfReachError: The Hub cannot be reached, or asks for a login.
+        InputError: The model is missing, unpinned or incomplete, or a file cannot be read.
+    """
+    hub = hub_model(spec)
+    if hub is None or hub.here() is not None:
+        return inspect_model(resolve_model(spec))
+    return _summary(resolve_description(spec), *hub.published_shapes())
+
+
 def inspect_model(path: Path) -> ModelSummary:
     """Read a model's shapes without loading it; a sharded model's shards are read in turn.
 
@@ -167,17 +181,31 @@ def inspect_model(path: Path) -> ModelSummary:
     Raises:
         InputError: config.json or a weight file cannot be read, or a shard is missing.
     """
-    config = _read_json(path / "config.json")
-    architectures = config.get("architectures") or ["unknown"]
     files = _shards(path)
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         shapes |= read_shapes(file)
+    return _summary(path, shapes, sum(file.stat().st_size for file in files))
+
+
+def context_tokens(spec: ModelSpec) -> int | None:
+    """Return the most tokens that a model can read, from its configuration alone.
+
+    Raises:
+        OutOfReachError: The Hub cannot be reached, or asks for a login.
+        InputError: The model is missing or unpinned, or its configuration cannot be read.
+    """
+    return _context_tokens(_read_json(resolve_description(spec) / "config.json"))
+
+
+def _summary(path: Path, shapes: dict[str, tuple[int, ...]], num_bytes: int) -> ModelSummary:
+    config = _read_json(path / "config.json")
+    architectures = config.get("architectures") or ["unknown"]
     return ModelSummary(
         architecture=str(architectures[0]),
         shapes=shapes,
         num_parameters=sum(math.prod(shape) for shape in shapes.values()),
-        weight_bytes=sum(file.stat().st_size for file in files),
+        weight_bytes=num_bytes,
         context_tokens=_context_tokens(config),
         dimensions=read_dimensions(config),
         path=path,
@@ -234,10 +262,11 @@ def _shards(path: Path) -> list[Path]:
     index = path / INDEX_FILE
     if not index.is_file():
         return weight_files(path)
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
+    _read_json(index)
+    names = shards(path)
+    if not names:
         raise _fault(f"must name its shards in weight_map, got {index}")
-    files = [path / str(name) for name in sorted(set(weight_map.values()))]
+    files = [path / name for name in names]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise _fault(f"lacks {len(missing)} of {len(files)} shards, the first {missing[0]}: {path}")

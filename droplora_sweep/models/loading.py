@@ -19,8 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from droplora_sweep.errors import InputError
 
+from .folders import ADAPTER_CONFIG, is_of_adapter
 from .inspecting import require_quantization
-from .resolving import ADAPTER_CONFIG, is_of_adapter, resolve_model
+from .resolving import resolve_description, resolve_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +55,7 @@ def build_without_weights(path: Path, *, trust_remote_code: bool = False) -> Pre
                 config, trust_remote_code=trust_remote_code
             )
     except (ValueError, OSError, AttributeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError.of("model.path", f"cannot build {path}: {reason}") from error
+        raise _fault(error, f"cannot build {path}") from error
     model.requires_grad_(False)
     model.train(False)
     return model
@@ -152,13 +152,23 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             raise InputError.of("model.path", f"cannot load {spec.path}: {reason}") from error
         raise InputError.of("model.attention", f"must be possible here, but {reason}") from error
     except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError.of("model.path", f"cannot load {spec.path}: {reason}") from error
+        raise _fault(error, f"cannot load {spec.path}") from error
     loaded: PreTrainedModel = model
     loaded.name_or_path = loaded.config.name_or_path = str(path)
     loaded.requires_grad_(False)
     loaded.train(False)
     return loaded
+
+
+def _fault(error: Exception, problem: str) -> InputError:
+    """Return why transformers refuses a model, at the field that a user can change."""
+    text = str(error).strip()
+    if "trust_remote_code" in text:
+        needed = (
+            "must be true for a model whose Python code comes with it, which is to be read first"
+        )
+        return InputError.of("model.trust_remote_code", f"{needed}: {problem}")
+    return InputError.of("model.path", f"{problem}: {text.splitlines()[0]}")
 
 
 @contextlib.contextmanager
@@ -209,7 +219,7 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     Raises:
         InputError: It cannot be found or read, or has no EOS token to end a response with.
     """
-    path = resolve_model(spec)
+    path = resolve_description(spec)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             path,
@@ -218,9 +228,7 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
             padding_side="left",
         )
     except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        problem = f"cannot load the tokenizer of {spec.path}: {reason}"
-        raise InputError.of("model.path", problem) from error
+        raise _fault(error, f"cannot load the tokenizer of {spec.path}") from error
     if tokenizer.eos_token_id is None:
         problem = f"must have a tokenizer with an EOS token, got {spec.path}"
         raise InputError.of("model.path", problem)

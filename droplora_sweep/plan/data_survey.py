@@ -14,8 +14,8 @@ import numpy as np
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import prompt_limit
 from droplora_sweep.evaluation.prompting import prompts_of
-from droplora_sweep.models.inspecting import inspect_model
-from droplora_sweep.models.resolving import OutOfReachError, resolve_model
+from droplora_sweep.models.hub import OutOfReachError
+from droplora_sweep.models.inspecting import context_tokens
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.splits import normalised_text
 from droplora_sweep.tasks.task import Benchmark
@@ -157,7 +157,7 @@ def _survey_data(sweep: SweepSpec, num_shown: int, wanted: set[str] | None) -> D
     reader: _Reader | None = None
     unchecked: tuple[str, ...] = ()
     try:
-        context = inspect_model(resolve_model(sweep.model)).context_tokens
+        context = context_tokens(sweep.model)
         # transformers takes seconds to import, which a fault of the data does not cost.
         from droplora_sweep.models.loading import load_tokenizer
 

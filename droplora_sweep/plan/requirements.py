@@ -10,7 +10,7 @@ from droplora_sweep.adapters.sizes import adapted_layers, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging.grading import check_judge
-from droplora_sweep.models.resolving import special_token, tokens_beyond
+from droplora_sweep.models.folders import special_token, tokens_beyond
 from droplora_sweep.models.token_counts import count_tokens
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
 from droplora_sweep.spec.fidelity import MODEL_PATH, NUM_TRAIN

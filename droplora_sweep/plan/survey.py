@@ -16,12 +16,9 @@ from droplora_sweep.groups.capacity import (
     place_of,
     worker_needs,
 )
-from droplora_sweep.models.inspecting import inspect_model, published_models, require_quantization
-from droplora_sweep.models.resolving import (
-    OutOfReachError,
-    is_on_this_machine,
-    resolve_model,
-)
+from droplora_sweep.models.hub import OutOfReachError
+from droplora_sweep.models.inspecting import inspect, published_models, require_quantization
+from droplora_sweep.models.resolving import is_on_this_machine
 from droplora_sweep.plugins import file_of
 from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.scorers.own import is_place
@@ -286,11 +283,11 @@ def _under(section: str, faults: Iterable[Fault]) -> Iterator[Fault]:
 
 
 def _read_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
-    return inspect_model(resolve_model(spec))
+    return inspect(spec)
 
 
 def known_model(spec: ModelSpec, unchecked: list[str]) -> ModelSummary | None:
-    """Inspect the model's files if they are here; else take it as published, or download it.
+    """Inspect the model's files if they are here; else take it as published, or ask the Hub.
 
     Args:
         spec: The model.

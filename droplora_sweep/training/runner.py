@@ -13,6 +13,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
+from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import ExploitStep
 from droplora_sweep.spec.methods import method_of
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.models.hub import OnArrival
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
     from droplora_sweep.tasks.task import ScoredSplit
 
@@ -70,9 +72,10 @@ class TrialRunner:
         gpu_share: Share of that GPU's memory that is this worker's.
         on_forward: Called before each forward pass, of training or evaluation, with whether the
             model is in training mode. Where workers wait for one that hangs it is not called.
+        on_arrival: Called while a Hub model is downloaded (see `HubModel.fetch`).
 
     Raises:
-        InputError: The model cannot be loaded, or torch cannot use the GPU.
+        InputError: The model cannot be found or loaded, or torch cannot use the GPU.
     """
 
     def __init__(
@@ -83,15 +86,18 @@ class TrialRunner:
         gpu_index: int | None = None,
         gpu_share: float = 1.0,
         on_forward: OnForward | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         self._device = settle(threads, gpu_index, gpu_share)
         self._on_forward = on_forward
+        self._on_arrival = on_arrival
         self._load(model)
 
     def _load(self, model: ModelSpec) -> None:
         """Make a base model the resident, and keep nothing of another one."""
         self._spec = model
         require_precision(self._device, model.dtype)
+        resolve_model(model, self._on_arrival)
         self._base = load_base_model(model, self._device)
         if (on_forward := self._on_forward) is not None:
             self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))

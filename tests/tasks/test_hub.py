@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.loopback_hub import COMMIT, Hub, hub_environment, serving
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "owner/sums"
 
 CARD = """\
@@ -59,97 +56,10 @@ FILES = {
 }
 
 
-class Hub(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers to the Hub's client: a repository, its tree, some of its paths, its files."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Hub)
-        path = unquote(urlsplit(self.path).path)
-        self.server.asked.append(path)
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        api = f"/api/datasets/{REPOSITORY}"
-        files = f"/datasets/{REPOSITORY}/resolve/{COMMIT}/"
-        if path in (api, f"{api}/revision/{COMMIT}"):
-            siblings = [{"rfilename": name} for name in FILES]
-            self._json({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings, "private": False})
-        elif path.startswith(f"{api}/tree/{COMMIT}"):
-            folder = path.removeprefix(f"{api}/tree/{COMMIT}").strip("/")
-            inside = f"{folder}/" if folder else ""
-            self._json([one for one in _tree() if one["path"].startswith(inside)])
-        elif path == f"{api}/paths-info/{COMMIT}":
-            paths = json.loads(body)["paths"]
-            self._json([one for one in _tree() if one["path"] in paths])
-        elif path.startswith(files) and path.removeprefix(files) in FILES:
-            self._file(FILES[path.removeprefix(files)])
-        else:
-            is_known = path.startswith((api, f"/datasets/{REPOSITORY}/"))
-            code = "EntryNotFound" if is_known else "RepoNotFound"
-            self._reply(b'{"error": "not found"}', 404, {"X-Error-Code": code})
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def _json(self, value: Any) -> None:
-        self._reply(json.dumps(value).encode(), 200, {"Content-Type": "application/json"})
-
-    def _file(self, content: bytes) -> None:
-        headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        wanted = self.headers.get("Range")
-        if wanted is None:
-            self._reply(content, 200, headers)
-            return
-        start, _, end = wanted.removeprefix("bytes=").partition("-")
-        last = min(int(end) if end else len(content) - 1, len(content) - 1)
-        headers["Content-Range"] = f"bytes {start}-{last}/{len(content)}"
-        self._reply(content[int(start) : last + 1], 206, headers)
-
-    def _reply(self, body: bytes, code: int, headers: dict[str, str]) -> None:
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Tests print nothing."""
-
-
-def _tree() -> list[dict[str, Any]]:
-    folders = [{"type": "directory", "path": "main", "oid": "0" * 40, "size": 0}]
-    files = [
-        {"type": "file", "path": name, "oid": hashlib.sha1(one).hexdigest(), "size": len(one)}
-        for name, one in FILES.items()
-    ]
-    return folders + files
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    server = Hub()
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(Hub("datasets", REPOSITORY, FILES)) as server:
+        yield server
 
 
 PROGRAM = """
@@ -183,11 +93,7 @@ def load_in_a_process(url: str, home: Path, *tasks: dict[str, Any]) -> list[Any]
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "HF_ENDPOINT": url,
-            "HF_HOME": str(home / "hf"),
-            "XDG_CACHE_HOME": str(home / "xdg"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "*",
+            **hub_environment(url, home),
         },
         capture_output=True,
         text=True,

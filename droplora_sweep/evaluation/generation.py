@@ -168,6 +168,11 @@ def kept_probabilities(scores_BV: torch.Tensor, temperature: float, top_p: float
 class Generator(Protocol):
     """Interface of what continues prompts."""
 
+    @property
+    def note(self) -> str | None:
+        """Remark on the latest responses, which goes with their results; None where all is well."""
+        ...
+
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -212,6 +217,11 @@ class TransformersGenerator:
     max_batch_tokens: int | None = None
     cache: Literal["dynamic", "static"] = "dynamic"
 
+    @property
+    def note(self) -> None:
+        """See ``Generator``."""
+        return
+
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -250,7 +260,9 @@ class TransformersGenerator:
         pad_id = min(self.eos_ids)
         tokens_BT, mask_BT = pad_left(prompts, pad_id, next(self.model.parameters()).device)
         width = tokens_BT.shape[1]
-        complete = None if stop is None else _CompleteRows(stop, self.tokenizer, width)
+        complete = None
+        if stop is not None:
+            complete = _CompleteRows(CompleteTokens(stop, self.tokenizer), width)
         generated_BT = self.model.generate(  # type: ignore[operator]
             input_ids=tokens_BT,
             attention_mask=mask_BT,
@@ -314,13 +326,29 @@ def decode_response(
     return text
 
 
+class CompleteTokens:
+    """Predicate of tokens whose response a stop rule calls complete."""
+
+    def __init__(self, stop: StopRule, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._stop, self._tokenizer = stop, tokenizer
+        # A token is at least a character of an ending, and one behind it may settle the matter.
+        self._num_tail_tokens = max(map(len, stop.endings), default=0) + 8
+
+    def __call__(self, tokens: list[int]) -> bool:
+        """Return True where the response is complete, be it for long or since its last token."""
+        endings = self._stop.endings
+        if endings:
+            tail = decode_response(self._tokenizer, tokens[-self._num_tail_tokens :])
+            if not any(ending in tail for ending in endings):
+                return False
+        return self._stop.is_complete(decode_response(self._tokenizer, tokens))
+
+
 class _CompleteRows(StoppingCriteria):
     """Criterion that ends the rows whose response is complete, and keeps their lengths."""
 
-    def __init__(self, stop: StopRule, tokenizer: PreTrainedTokenizerBase, width: int) -> None:
-        self._stop, self._tokenizer, self._width = stop, tokenizer, width
-        # A token is at least a character of an ending, and one behind it may settle the matter.
-        self._num_tail_tokens = max(map(len, stop.endings), default=0) + 8
+    def __init__(self, is_complete: CompleteTokens, width: int) -> None:
+        self._is_complete, self._width = is_complete, width
         self.lengths: dict[int, int] = {}
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
@@ -330,14 +358,6 @@ class _CompleteRows(StoppingCriteria):
         done_B = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
         done_B[list(self.lengths)] = True
         return done_B
-
-    def _is_complete(self, tokens: list[int]) -> bool:
-        endings = self._stop.endings
-        if endings:
-            tail = decode_response(self._tokenizer, tokens[-self._num_tail_tokens :])
-            if not any(ending in tail for ending in endings):
-                return False
-        return self._stop.is_complete(decode_response(self._tokenizer, tokens))
 
 
 def until_eos(tokens: list[int], eos_ids: Collection[int]) -> list[int]:

@@ -50,7 +50,8 @@ class ExampleResult:
         sample: 0-based, of the responses that were drawn to one prompt.
         turn: 1-based, of a conversation.
         rating: A judge's, in [1, 10]; None where it is missing, or no judge was asked.
-        note: Reason why the rating is missing; None where it is not.
+        note: Reason why the rating is missing, or why another backend decoded than was asked for;
+            None where neither is so.
         credit: Score in [0, 1] of a response that may be right in part (see ``Answer``).
         reference_log_probability: Of the example's reference response and EOS under the model, in
             nats (see ``likelihood``); None where it was not measured, or there is no reference.

@@ -17,6 +17,7 @@ from .advice.advice import advice_on
 from .as_loaded import adapter_corners, corners
 from .costs.activations import FP32_BYTES
 from .costs.memory import NUMBER_BYTES
+from .costs.serving import least_bytes
 from .costs.work import ASSUMED_UTILISATION
 from .plan_costs import Assumed, plan_costs
 from .survey import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
@@ -176,6 +177,7 @@ def make_plan(
         remote_code_note(sweep),
         *file_notes(sweep),
         _judge_note(found, num_trials or 1),
+        _vllm_note(sweep, costs),
         _population_note(sweep, saved, num_trials or 1),
         _warmup_note(schedules),
         *(() if found.model is None else found.model.notes),
@@ -278,6 +280,20 @@ def _judge_note(found: Survey, num_trials: int) -> str | None:
         f"{num_evaluations * num_ratings:,} ratings: {num_ratings:,} at each of "
         f"{num_evaluations:,} evaluations, one of them the untrained model's, those in its cache "
         "for free"
+    )
+
+
+def _vllm_note(sweep: SweepSpec, costs: Costs | None) -> str | None:
+    """Return a note on a share of a GPU in which vLLM cannot hold its model."""
+    if sweep.evaluation.backend != "vllm" or costs is None or costs.gpu_bytes is None:
+        return None
+    needed, share = least_bytes(costs.memory), costs.memory.server
+    if share > needed:
+        return None
+    return (
+        f"evaluation.vllm_memory_share: {sweep.evaluation.vllm_memory_share:g} of a GPU are "
+        f"{share / 1e9:.1f} GB, and vLLM's own base model and adapter take {needed / 1e9:.1f} GB "
+        "before its KV cache: it would not start, and transformers would decode"
     )
 
 

@@ -19,6 +19,7 @@ from droplora_sweep.spec.rules.composition import (
 )
 
 from .costs.memory import Memory, training_memory
+from .costs.serving import with_server
 from .costs.work import GPUS, Gpu, gpu_hours, most_tokens, smallest_gpu, trial_flops
 
 if TYPE_CHECKING:
@@ -136,11 +137,17 @@ def plan_costs(
     settings = [
         (
             setting,
-            training_memory(
-                model.shapes,
+            with_server(
+                training_memory(
+                    model.shapes,
+                    model.dimensions,
+                    trial,
+                    num_workers=sweep.group.num_workers,
+                    on_gpu=on_gpu,
+                ),
                 model.dimensions,
                 trial,
-                num_workers=sweep.group.num_workers,
+                gpu_bytes=gpu_bytes,
                 on_gpu=on_gpu,
             ),
             trial_flops(model.shapes, model.dimensions, trial, found.num_training_examples),

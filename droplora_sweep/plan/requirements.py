@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.sizes import adapted_layers, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
-from droplora_sweep.evaluation.backend import choose_backend, has_vllm
 from droplora_sweep.evaluation.judging.grading import check_judge
+from droplora_sweep.evaluation.serving.backend import backend_problem
+from droplora_sweep.evaluation.serving.environment import environment_problem
 from droplora_sweep.models.folders import special_token, tokens_beyond
 from droplora_sweep.models.token_counts import count_tokens
 from droplora_sweep.spec import OptunaSamplerSpec, dotted, possible_values
@@ -362,11 +363,14 @@ def check_judged(sweep: SweepSpec, rated: str | None) -> list[Fault]:
 
 def check_backend(sweep: SweepSpec) -> list[Fault]:
     """Refuse vLLM where it cannot decode some trial."""
-    has_gpu = sweep.group.gpus_per_worker > 0
     for _, method in possible_values(METHOD, sweep):
         adapter = sweep.adapter.model_copy(update={"method": method})
-        _, problem = choose_backend(
-            sweep.evaluation, sweep.model, adapter, is_installed=has_vllm(), has_gpu=has_gpu
+        problem = backend_problem(
+            sweep.evaluation,
+            sweep.model,
+            adapter,
+            missing=environment_problem(),
+            on_gpu=sweep.group.gpus_per_worker > 0,
         )
         if problem is not None:
             return [Fault("", "evaluation.backend", problem)]

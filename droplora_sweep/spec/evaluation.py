@@ -176,11 +176,14 @@ class EvaluationSpec(SpecModel):
     """Decode with a KV cache of fixed size, which lets ``transformers`` compile the decoding step
     on a GPU, for the price of compiling."""
     backend: Backend = "auto"
-    """Program that decodes: ``transformers``, which ``auto`` is too, or ``vllm``, which needs vLLM,
-    a GPU and a plain LoRA adapter in full precision, and takes ``vllm_memory_share`` of the GPU
-    beside training; options are scored by ``transformers`` in any case."""
+    """Program that decodes: ``transformers``, which ``auto`` is too, or ``vllm``, a server process
+    beside each worker, in the environment that ``make vllm`` installs or ``DROPLORA_VLLM`` names.
+    It takes plain LoRA adapters, and on GPUs base models in ``bfloat16``. Where it fails
+    transformers decodes, and the results say so; options are scored by transformers in any
+    case."""
     vllm_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of the GPU's memory that vLLM may use for weights and KV cache."""
+    """Share of the worker's GPU memory that vLLM may use for weights and KV cache while it decodes;
+    it sleeps while a trial trains. On a CPU it takes what it needs."""
     allow_unsandboxed_code: bool = False
     """Run code answers without a sandbox where this machine offers none, instead of refusing."""
 

@@ -3,35 +3,98 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
+from safetensors.torch import load, save
+
+from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.backend import choose_backend, has_vllm, saved_rank
-from droplora_sweep.evaluation.evaluator import eos_ids_of
-from droplora_sweep.evaluation.vllm_generator import VllmEngine, VllmGenerator, engine_rank
+from droplora_sweep.evaluation.context import model_context
+from droplora_sweep.evaluation.evaluator import eos_ids_of, transformers_generator
+from droplora_sweep.evaluation.serving.backend import backend_problem, saved_rank
+from droplora_sweep.evaluation.serving.client import ServerSettings, VllmServer, engine_rank
+from droplora_sweep.evaluation.serving.environment import environment_problem
+from droplora_sweep.evaluation.serving.process import ServerError
+from droplora_sweep.evaluation.serving.vllm_generator import VllmGenerator
 from droplora_sweep.models.resolving import resolve_model
+from droplora_sweep.spec.metric_names import VLLM_AGREEMENT, VLLM_SHARE
+
+from .device import available_memory_bytes, gather_to_first, release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    import torch
+    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from droplora_sweep.adapters.adapted import Adapted
-    from droplora_sweep.evaluation.generation import Generator
     from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.trial import TrialSpec
 
+    Files = Mapping[str, bytes]
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILURES = 2
+"""Failures of its vLLM after which a worker tries no more; each ends vLLM for its trial."""
+PROBE_TEXT = "Question: which of these is right? Answer:"
+PROBE_STD = 0.02
+"""Of the numbers of B in the adapter that a server is tried with: an untrained B is zero."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A model whose evaluation is decoded.
+
+    Attributes:
+        spec: The trial.
+        model: Its model, which decodes where vLLM cannot.
+        prompts: How the model is asked.
+        longest: Tokens of the longest prompt with its response, as far as it is known.
+        files: Returns the files of its adapter; None where the base model decodes.
+    """
+
+    spec: TrialSpec
+    model: nn.Module
+    prompts: Prompts
+    longest: int
+    files: Callable[[], Files] | None
+
 
 class Decoding:
-    """Keeps one vLLM engine on this worker's GPU, where trials decode with it."""
+    """Keeps a vLLM server beside this worker, where trials decode with it.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+    The server is started, and tried with an adapter, before the first trial is trained. While a
+    trial trains it sleeps on a GPU; on a CPU it stays if its memory can be spared. One that fails
+    is ended, and transformers decodes in its place until the trial is over.
+
+    Args:
+        tokenizer: The model's.
+        device: This worker's.
+        gpu_share: Share of that GPU's memory that is this worker's.
+        on_wait: Called about once a second while the server is waited for.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        *,
+        gpu_share: float = 1.0,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._device = device
-        self._engine: VllmEngine | None = None
+        self._gpu_share = gpu_share
+        self._on_wait = on_wait
+        self._server: VllmServer | None = None
+        self._failure: str | None = None
+        self._num_failures = 0
 
     def uses_vllm(self, spec: TrialSpec) -> bool:
         """Return True where vLLM decodes this trial.
@@ -39,51 +102,217 @@ class Decoding:
         Raises:
             InputError: ``evaluation.backend`` asks for it, and it cannot.
         """
-        backend, problem = choose_backend(
+        if spec.evaluation.backend != "vllm":
+            return False
+        problem = backend_problem(
             spec.evaluation,
             spec.model,
             spec.adapter,
-            is_installed=has_vllm(),
-            has_gpu=self._device.type == "cuda",
+            missing=environment_problem(),
+            on_gpu=self._device.type == "cuda",
         )
         if problem is not None:
             raise InputError.of("evaluation.backend", problem)
-        return backend == "vllm"
+        return True
+
+    def prepare(self, what: Decoded) -> None:
+        """Start the server and try it, before anything is trained; it then sleeps."""
+        if not self.uses_vllm(what.spec):
+            return
+        self._failure = None
+        if self._num_failures >= MAX_FAILURES:
+            self._failure = f"vLLM failed {self._num_failures} times here, and is not tried again"
+            return
+        try:
+            self._server_for(what, what.longest)
+            self._rest()
+        except ServerError as error:
+            logger.warning("transformers decodes in vLLM's place: %s", error)
+            self._note_failure(str(error))
 
     @contextlib.contextmanager
-    def generator(
-        self, spec: TrialSpec, adapted: Adapted, prompts: Prompts, longest: int
-    ) -> Iterator[Generator | None]:
-        """Yield what decodes with the adapter as it is now; None means the model itself.
-
-        Args:
-            spec: The trial.
-            adapted: Its model.
-            prompts: How the model is asked.
-            longest: Tokens of the longest prompt with its response.
-        """
-        if not self.uses_vllm(spec):
+    def generator(self, what: Decoded) -> Iterator[VllmGenerator | None]:
+        """Yield what decodes with the adapter as it is now; None means the model itself."""
+        if not self.uses_vllm(what.spec):
             yield None
             return
-        engine = self._engine_for(spec, longest)
+        eos_ids = eos_ids_of(what.model, self._tokenizer, what.prompts)
+        fallback = transformers_generator(
+            what.model, self._tokenizer, eos_ids, what.spec.evaluation
+        )
         with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
-            for name, content in adapted.files(spec).items():
-                (Path(folder) / name).write_bytes(content)
-            eos_ids = eos_ids_of(adapted.model, self._tokenizer, prompts)
-            yield VllmGenerator(engine, self._tokenizer, eos_ids, Path(folder))
-
-    def _engine_for(self, spec: TrialSpec, longest: int) -> VllmEngine:
-        """Return the engine, made anew where a trial needs a higher rank or longer prompts."""
-        rank = engine_rank(saved_rank(spec.adapter))
-        engine = self._engine
-        if engine is None or engine.max_rank < rank or engine.max_tokens < longest:
-            # The old one's memory is free before the new one asks for it.
-            self._engine = engine = None
-            self._engine = engine = VllmEngine(
-                resolve_model(spec.model),
-                spec.model.dtype,
-                max_rank=rank,
-                max_tokens=longest,
-                memory_share=spec.evaluation.vllm_memory_share,
+            adapter = None
+            if what.files is not None and self._failure is None:
+                adapter = Path(folder)
+                _write(adapter, what.files())
+            generator = VllmGenerator(
+                server_for=lambda num_tokens: self._server_for(what, num_tokens),
+                fallback=fallback,
+                adapter=adapter,
+                failure=self._failure,
             )
-        return engine
+            # What training left in the allocator's hands is vLLM's now.
+            release(self._device)
+            try:
+                yield generator
+            finally:
+                self._settle(generator)
+
+    def metrics(self, generator: VllmGenerator | None) -> dict[str, float]:
+        """Return who has decoded, over all ranks, on rank 0; a collective where vLLM is asked."""
+        if generator is None:
+            return {}
+        counts = (
+            generator.num_by_vllm,
+            generator.num_by_fallback,
+            generator.num_likeliest,
+            generator.num_compared,
+        )
+        gathered = gather_to_first(counts)
+        if gathered is None:
+            return {}
+        by_vllm, by_fallback, likeliest, compared = map(sum, zip(*gathered, strict=True))
+        found = {}
+        if by_vllm + by_fallback:
+            found[VLLM_SHARE] = by_vllm / (by_vllm + by_fallback)
+        if compared:
+            found[VLLM_AGREEMENT] = likeliest / compared
+        return found
+
+    def close(self) -> None:
+        """End the server."""
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+
+    def _server_for(self, what: Decoded, num_tokens: int) -> VllmServer:
+        """Return the server, started anew where it is gone or a trial needs more of it.
+
+        Raises:
+            ServerError: It does not start, or takes no adapter.
+        """
+        settings = self._settings(what, num_tokens)
+        server = self._server
+        if server is not None and server.takes(settings):
+            return server
+        # The old one's memory is free before the new one asks for it.
+        self.close()
+        release(self._device)
+        self._server = server = VllmServer(settings, on_wait=self._on_wait)
+        logger.info("vLLM started beside this worker in %.0f s", server.start_s)
+        if what.files is not None:
+            with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
+                _write(Path(folder), probe_files(what.files(), what.spec.seed))
+                prompt = self._tokenizer(PROBE_TEXT)["input_ids"]
+                if not server.probe(prompt, Path(folder)).has_changed():
+                    raise ServerError("vLLM takes the adapter, and answers as without one")
+        return server
+
+    def _settings(self, what: Decoded, num_tokens: int) -> ServerSettings:
+        spec = what.spec
+        # The next power of two, so that longer prompts seldom need another server.
+        max_tokens = 1 << (num_tokens - 1).bit_length()
+        context = model_context(what.model)
+        max_tokens = max_tokens if context is None else min(max_tokens, context)
+        max_rank = engine_rank(saved_rank(spec.adapter))
+        max_sequences = spec.evaluation.batch_size
+        if self._server is not None:
+            # Trials take turns: what one needed, another will need again.
+            before = self._server.settings
+            max_rank = max(max_rank, before.max_rank)
+            max_tokens = max(max_tokens, before.max_tokens)
+            max_sequences = max(max_sequences, before.max_sequences)
+        return ServerSettings(
+            model=resolve_model(spec.model),
+            dtype=spec.model.dtype,
+            max_rank=max_rank,
+            max_tokens=max_tokens,
+            max_sequences=max_sequences,
+            trust_remote_code=spec.model.trust_remote_code,
+            gpu=visible_name(self._device),
+            memory_share=spec.evaluation.vllm_memory_share * self._gpu_share,
+            kv_cache_bytes=kv_cache_bytes(what.model, max_sequences, max_tokens),
+            threads=torch.get_num_threads(),
+        )
+
+    def _settle(self, generator: VllmGenerator) -> None:
+        """Let the server rest after an evaluation, or end it where it has failed."""
+        if self._failure is not None:
+            return
+        failure = generator.failure
+        if failure is None:
+            try:
+                self._rest()
+            except ServerError as error:
+                logger.warning("vLLM is ended, since it does not fall asleep: %s", error)
+                failure = str(error)
+        if failure is not None:
+            self._note_failure(failure)
+
+    def _rest(self) -> None:
+        """Have the server take little while the trial trains.
+
+        Raises:
+            ServerError: It does not fall asleep.
+        """
+        server = self._server
+        if server is None:
+            return
+        server.sleep()
+        if self._device.type == "cpu" and available_memory_bytes() < server.memory_bytes():
+            logger.info("vLLM is ended until it is needed: this machine's memory is scarce")
+            self.close()
+
+    def _note_failure(self, reason: str) -> None:
+        self.close()
+        self._failure = reason
+        self._num_failures += 1
+
+
+def visible_name(device: torch.device) -> str | None:
+    """Return the name by which another process sees this GPU alone; None for the CPU."""
+    if device.type != "cuda":
+        return None
+    index = device.index or 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[index] if visible else str(index)
+
+
+BLOCK_TOKENS = 128
+"""Tokens of a block of vLLM's KV cache on CPUs; a sequence has whole blocks."""
+MIN_CACHE_BYTES = 1 << 26
+
+
+def kv_cache_bytes(model: nn.Module, num_sequences: int, num_tokens: int) -> int:
+    """Return the bytes of keys and values of so many sequences of so many tokens each."""
+    config: Any = model.config
+    config = getattr(config, "text_config", None) or config
+    num_heads = config.num_attention_heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
+    num_kv_heads = getattr(config, "num_key_value_heads", None) or num_heads
+    number_bytes = next(model.parameters()).dtype.itemsize
+    per_token = 2 * number_bytes * config.num_hidden_layers * num_kv_heads * head_width
+    num_blocks = -(-num_tokens // BLOCK_TOKENS) * num_sequences
+    return max(MIN_CACHE_BYTES, num_blocks * BLOCK_TOKENS * per_token)
+
+
+def probe_files(files: Files, seed: int) -> dict[str, bytes]:
+    """Return an adapter of the same shapes that changes what the model computes.
+
+    Args:
+        files: An adapter's, be it trained or not.
+        seed: Seed of the numbers that take B's place.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    weights = {
+        name: torch.randn(weight.shape, generator=draws).mul(PROBE_STD).to(weight.dtype)
+        if "lora_B" in name or "lora_embedding_B" in name
+        else weight
+        for name, weight in load(files[WEIGHTS_FILE]).items()
+    }
+    return {**files, WEIGHTS_FILE: save(weights)}
+
+
+def _write(folder: Path, files: Files) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)

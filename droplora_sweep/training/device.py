@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import resource
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -18,6 +19,7 @@ from droplora_sweep.errors import InputError
 GPU_FIELD: Final = "group.gpus_per_worker"
 # ru_maxrss is in KiB on Linux.
 _RSS_UNIT_BYTES = 1024
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def gpu(index: int) -> torch.device:
@@ -142,6 +144,20 @@ def peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT_BYTES
+
+
+def available_memory_bytes() -> int:
+    """Return the memory that programs can still get on this machine, or in this container."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    sizes = dict(line.split(":") for line in lines)
+    available = int(sizes["MemAvailable"].split()[0]) * _RSS_UNIT_BYTES
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):
+        # No container, or one without a limit.
+        return available
+    return min(available, limit - used)
 
 
 def keep_what_is_here() -> None:

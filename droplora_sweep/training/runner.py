@@ -19,7 +19,7 @@ from droplora_sweep.spec import ExploitStep
 from droplora_sweep.spec.methods import method_of
 
 from .data import key_of, read
-from .decoding import Decoding
+from .decoding import Decoded, Decoding
 from .device import (
     choose_kernels,
     import_deepspeed,
@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.models.hub import OnArrival
+    from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
-    from droplora_sweep.tasks.task import ScoredSplit
+    from droplora_sweep.tasks.task import ScoredSplit, Task
 
     from .checkpoints.store import Checkpoints
     from .data import Reading
@@ -91,6 +92,7 @@ class TrialRunner:
         self._device = settle(threads, gpu_index, gpu_share)
         self._on_forward = on_forward
         self._on_arrival = on_arrival
+        self._gpu_share = gpu_share
         self._load(model)
 
     def _load(self, model: ModelSpec) -> None:
@@ -104,7 +106,10 @@ class TrialRunner:
         self._tokenizer = load_tokenizer(model)
         import_deepspeed(self._device)
         keep_what_is_here()
-        self._decoding = Decoding(self._tokenizer, self._device)
+        on_wait = (lambda: None) if on_forward is None else partial(on_forward, False)
+        self._decoding = Decoding(
+            self._tokenizer, self._device, gpu_share=self._gpu_share, on_wait=on_wait
+        )
         self._held_out: HeldOut | None = None
         self._reading: Reading | None = None
 
@@ -118,6 +123,7 @@ class TrialRunner:
         """
         if model == self._spec:
             return
+        self._decoding.close()
         del self._base, self._decoding, self._tokenizer
         self._held_out = self._reading = None
         let_go(self._device)
@@ -199,14 +205,17 @@ class TrialRunner:
             ScoringError: A user's scorer cannot score the responses; on every rank.
         """
         assert spec.model == self._spec, "a resident serves trials of its own base model"
-        task = self._read(spec).task
+        reading = self._read(spec)
+        task = reading.task
         if benchmarks is not None:
             task = task.only(benchmarks)
         choose_kernels(self._device, spec.training.determinism)
         evaluation = spec.evaluation.model_copy(update={"split": split})
+        adapter = None if files is None else (lambda: files)
         try:
             with as_loaded_by_users(self._base, spec, files) as model:
-                found = validate(model, self._tokenizer, task, evaluation, self._device)
+                what = Decoded(spec, model, reading.prompts, reading.lengths.longest, adapter)
+                found = self._validated(what, task, evaluation)
         finally:
             release(self._device)
         return [] if found is None else found[1]
@@ -254,6 +263,7 @@ class TrialRunner:
             elif start is not None:
                 adapted.start_from(start)
             adapted.note_start()
+            self._decoding.prepare(self._decoded(spec, adapted, reading))
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
@@ -324,18 +334,39 @@ class TrialRunner:
         self, spec: TrialSpec, adapted: Adapted, reading: Reading, held_out: HeldOut | None
     ) -> tuple[dict[str, float], list[ExampleResult]] | None:
         """See ``validate``."""
-        with self._decoding.generator(
-            spec, adapted, reading.prompts, reading.lengths.longest
-        ) as generator:
-            return validate(
-                adapted.model,
+        return self._validated(
+            self._decoded(spec, adapted, reading), reading.task, spec.evaluation, held_out
+        )
+
+    def _decoded(self, spec: TrialSpec, adapted: Adapted, reading: Reading) -> Decoded:
+        return Decoded(
+            spec,
+            adapted.model,
+            reading.prompts,
+            reading.lengths.longest,
+            lambda: adapted.files(spec),
+        )
+
+    def _validated(
+        self,
+        what: Decoded,
+        task: Task,
+        evaluation: EvaluationSpec,
+        held_out: HeldOut | None = None,
+    ) -> tuple[dict[str, float], list[ExampleResult]] | None:
+        """See ``validate``; decoded as the trial asks for."""
+        with self._decoding.generator(what) as generator:
+            found = validate(
+                what.model,
                 self._tokenizer,
-                reading.task,
-                spec.evaluation,
+                task,
+                evaluation,
                 self._device,
                 held_out=held_out,
                 generator=generator,
             )
+            decoded_by = self._decoding.metrics(generator)
+        return None if found is None else ({**found[0], **decoded_by}, found[1])
 
     def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
         """Return what was trained; a whole model with its tokenizer, so that it loads by itself."""

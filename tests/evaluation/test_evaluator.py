@@ -108,6 +108,8 @@ def test_the_static_cache_gives_the_same(
 class Scripted:
     """Decodes the same texts over and over: a generator needs no model of its own."""
 
+    note = None
+
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokens = [tokenizer("the correct answer is answer1, not")["input_ids"], [0]]
 

@@ -17,6 +17,7 @@ from droplora_sweep.present.contents.plan import calibration_lines, cost_rows, p
 from droplora_sweep.present.values import format_hours
 from droplora_sweep.run.calibration import Calibration
 from droplora_sweep.spec import load_sweep_file
+from tests.evaluation.serving.environment import use_scripted_vllm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,3 +175,46 @@ def test_a_measured_pace_tells_the_search_and_its_confirmation(tmp_path: Path) -
     assert trial == "a trial of 8 steps: 13.0 s"
     assert search == "all 3 trials on 2 groups, none stopped early: 36.0 s"
     assert confirmation == "the confirmation's 6 to 9 runs: 33.0 s to 55.0 s"
+
+
+def test_vllms_memory_is_in_the_plan(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_scripted_vllm(monkeypatch, tmp_path)
+    small = {"gpu": "a100", "gb": 80, "training": {"micro_batch_size": 1}}
+    plain, _ = rows(**small)
+    costs, shown = rows(**small, evaluation={"backend": "vllm"})
+    assert costs.memory.server == 24 * 10**9, "vllm_memory_share of 0.3"
+    assert costs.memory.training == plain.memory.training + 2**30, "it sleeps meanwhile"
+    others = plain.memory.evaluation - plain.memory.decoding
+    assert costs.memory.evaluation == others + max(plain.memory.decoding, 24 * 10**9)
+    assert shown["  evaluation"].endswith(", vLLM 24.0 GB")
+    assert "vLLM at rest 1.1 GB" in shown["  training"]
+    assert shown["fits"] == "every setting, into A100, 80.0 GB"
+    costs, shown = rows(**small, evaluation={"backend": "vllm", "vllm_memory_share": 0.9})
+    assert shown["fits"].endswith("its largest part is vLLM, 72.0 GB")
+
+
+def test_a_share_in_which_vllm_cannot_hold_its_model_is_named(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_scripted_vllm(monkeypatch, tmp_path)
+    rows(gpu="a100", gb=40, evaluation={"backend": "vllm"})
+    found = survey(load_sweep_file(tmp_path / "s.yaml", needs_data=False))
+    notes = make_plan(found, [{"CPU": 8.0}], Assumed(find_gpu("a100"), 40 * 10**9, 0.4)).notes
+    [note] = [one for one in notes if "vllm" in one]
+    assert note == (
+        "evaluation.vllm_memory_share: 0.3 of a GPU are 12.0 GB, and vLLM's own base model and "
+        "adapter take 13.6 GB before its KV cache: it would not start, and transformers would "
+        "decode"
+    )
+
+
+def test_on_cpus_vllm_holds_its_model_all_the_time(
+    rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_scripted_vllm(monkeypatch, tmp_path)
+    costs, _ = rows(model={"path": "builtin"}, evaluation={"backend": "vllm"})
+    memory = costs.memory
+    held = memory.weights + memory.adapter + memory.decoding + 2**30
+    assert memory.server == memory.server_at_rest == held

@@ -16,6 +16,7 @@ from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.plan.survey import prepare
 from droplora_sweep.spec import ModelSpec, TaskSpec, load_sweep_file
 from droplora_sweep.tasks.loading import load_task
+from tests.evaluation.serving.environment import use_scripted_vllm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,10 +224,19 @@ def test_responses_that_leave_no_room_for_a_prompt(tmp_path: Path) -> None:
     )
 
 
-def test_vllm_for_what_it_cannot_decode(tmp_path: Path) -> None:
-    [fault] = refusal(tmp_path, evaluation={"backend": "vllm"})
-    assert fault.startswith("s.yaml:3: evaluation.backend: must be transformers or auto, got vllm")
+def test_vllm_for_what_it_cannot_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vllm = {"backend": "vllm"}
+    where = "s.yaml:3: evaluation.backend: must be transformers or auto, got vllm: "
+    monkeypatch.setenv("DROPLORA_VLLM", str(tmp_path / "none"))
+    [fault] = refusal(tmp_path, evaluation=vllm)
+    assert fault.startswith(f"{where}there is no vLLM in DROPLORA_VLLM={tmp_path / 'none'}")
     assert refusal(tmp_path, evaluation={"backend": "auto"}) == []
+    use_scripted_vllm(monkeypatch, tmp_path)
+    assert refusal(tmp_path, evaluation=vllm) == []
+    methods = {"adapter.method": {"values": ["lora", "dora"]}}
+    search = {"num_trials": 2, "parameters": methods}
+    [fault] = refusal(tmp_path, evaluation=vllm, search=search)
+    assert fault == f"{where}vLLM loads no adapter of method dora, with DoRA's magnitudes"
 
 
 class Without:

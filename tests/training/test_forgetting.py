@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.perplexity import text_loss
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import ModelSpec
@@ -61,13 +60,4 @@ def test_prompts_that_do_not_fit_are_counted(saved_model: Path) -> None:
     metrics = decisions.reports[0].evaluation.metrics
     assert {name: metrics[f"long_prompts/{name}"] for name in BENCHMARKS} == dict.fromkeys(
         BENCHMARKS, 3.0
-    )
-
-
-def test_vllm_that_is_not_here_is_refused(saved_model: Path) -> None:
-    resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
-    with pytest.raises(InputError) as caught:
-        resident.run(with_evaluation(trial(saved_model), backend="vllm"), Decisions())
-    assert str(caught.value).startswith(
-        "evaluation.backend: must be transformers or auto, got vllm: "
     )

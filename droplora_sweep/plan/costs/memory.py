@@ -49,6 +49,8 @@ class Memory:
         logits: Logits of every token, with their log-probabilities and gradients.
         decoding: The KV cache of an evaluation's largest batch.
         reserve: ``RESERVE_BYTES``; none on a CPU.
+        server: vLLM's process while it decodes (see `costs.serving`); 0 where it does not.
+        server_at_rest: The same while a trial trains.
     """
 
     weights: int
@@ -59,16 +61,21 @@ class Memory:
     logits: int
     decoding: int
     reserve: int
+    server: int = 0
+    server_at_rest: int = 0
 
     @property
     def training(self) -> int:
         """Most bytes while training."""
-        return self._resident + self.activations + self.logits
+        return self._resident + self.activations + self.logits + self.server_at_rest
 
     @property
     def evaluation(self) -> int:
-        """Most bytes while decoding, when the optimiser stays where it is."""
-        return self._resident + self.decoding
+        """Most bytes while decoding, when the optimiser stays where it is.
+
+        Transformers decodes where vLLM has failed and is gone.
+        """
+        return self._resident + max(self.decoding, self.server)
 
     @property
     def peak(self) -> int:
@@ -78,7 +85,9 @@ class Memory:
     @property
     def largest_part(self) -> str:
         """Name of the largest part of the peak."""
-        moving = ("activations", "logits") if self.training >= self.evaluation else ("decoding",)
+        moving: tuple[str, ...] = ("activations", "logits", "server_at_rest")
+        if self.training < self.evaluation:
+            moving = ("decoding", "server")
         parts = ("weights", "adapter", "gradients", "optimizer", *moving)
         return max(parts, key=lambda name: int(getattr(self, name)))
 

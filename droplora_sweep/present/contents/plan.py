@@ -70,7 +70,10 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
         yield "search fidelity", f"{plan.fidelity}: {saved}; the confirmation trains in full"
     yield "steps per trial", _steps_text(plan)
     yield "learning rate", _rates_text(plan.learning_rates)
-    yield "evaluations per trial", str(sweep.evaluation.num_evaluations)
+    decoder = "transformers"
+    if sweep.evaluation.backend == "vllm":
+        decoder = "vLLM beside each worker, or transformers where that fails"
+    yield "evaluations per trial", f"{sweep.evaluation.num_evaluations}, decoded by {decoder}"
     if model is not None and plan.saved is not None:
         numbers = f"{model.architecture}, {format_count(model.num_parameters)} parameters"
         yield "base model", f"{numbers}, {format_bytes(model.weight_bytes)}"
@@ -125,8 +128,10 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
     place = "GPU" if sweep.group.gpus_per_worker == 1 else "worker"
     yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
     yield "  training", _parts(costs.memory)
-    decoding = format_bytes(costs.memory.decoding)
-    yield "  evaluation", f"{format_bytes(costs.memory.evaluation)}, KV cache {decoding}"
+    decoding = f"KV cache {format_bytes(costs.memory.decoding)}"
+    if costs.memory.server:
+        decoding = f"vLLM {format_bytes(costs.memory.server)}"
+    yield "  evaluation", f"{format_bytes(costs.memory.evaluation)}, {decoding}"
     if costs.gpu_bytes is not None:
         yield "fits", _fit(costs)
     elif sweep.group.gpus_per_worker:
@@ -247,6 +252,7 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
 def _parts(memory: Memory) -> str:
     parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "reserve")
     sizes = {name: int(getattr(memory, name)) for name in parts}
+    sizes["vLLM at rest"] = memory.server_at_rest
     named = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items() if size)
     return f"{format_bytes(memory.training)}: {named}"
 
@@ -257,6 +263,10 @@ def room_text(costs: Costs) -> str:
     share = "" if costs.num_sharing == 1 else f"1/{costs.num_sharing} of "
     name = f"{share}{costs.gpu.name if costs.gpu else 'a GPU'}, " if costs.gpu or share else ""
     return f"{name}{format_bytes(costs.gpu_bytes)}"
+
+
+PART_NAMES = {"server": "vLLM", "server_at_rest": "vLLM at rest"}
+"""Names of parts of the memory that users know by another one."""
 
 
 def _fit(costs: Costs) -> str:
@@ -270,5 +280,5 @@ def _fit(costs: Costs) -> str:
     return (
         f"NOT {setting}: needs {format_bytes(memory.peak)}, "
         f"{format_bytes(costs.misfit.missing_bytes)} more than {room}; its largest part is "
-        f"{part}, {format_bytes(getattr(memory, part))}"
+        f"{PART_NAMES.get(part, part)}, {format_bytes(getattr(memory, part))}"
     )

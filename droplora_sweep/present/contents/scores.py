@@ -92,7 +92,7 @@ def _further_lines(scored: Scored) -> list[str]:
     ]
     for benchmark, count in by_benchmark(scored.metrics, UNRATED).items():
         if count:
-            notes = [one.note for one in scored.results if one.note is not None]
+            notes = [one.note for one in scored.results if one.note and one.rating is None]
             lines.append(f"{benchmark}: {count:.0f} answers have no rating: {notes[0]}")
     if scored.generated is not None:
         for name, found in scored.agreements().items():

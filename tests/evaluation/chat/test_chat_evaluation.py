@@ -11,7 +11,6 @@ from droplora_sweep.evaluation.chat_template import ChatTemplate
 from droplora_sweep.evaluation.context import prompt_lengths
 from droplora_sweep.evaluation.evaluator import eos_ids_of, evaluate
 from droplora_sweep.evaluation.prompting import prompts_of
-from droplora_sweep.evaluation.vllm_generator import VllmGenerator
 from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.spec import EvaluationSpec, ModelSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
@@ -26,18 +25,17 @@ SYSTEM = "You help."
 
 
 class Recorder:
-    """An engine in vLLM's place that keeps what it is given and says nothing but the end."""
+    """A backend that keeps what it is given and says nothing but the end."""
 
-    def __init__(self) -> None:
+    note = None
+
+    def __init__(self, end_id: int) -> None:
+        self._end_id = end_id
         self.prompts: list[list[int]] = []
-        self.stop_ids: set[int] = set()
 
-    def complete(
-        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_ids: Any, adapter: Any
-    ) -> list[list[int]]:
+    def generate(self, prompts: Sequence[Sequence[int]], **_: Any) -> list[list[int]]:
         self.prompts += [list(prompt) for prompt in prompts]
-        self.stop_ids |= set(stop_ids)
-        return [[min(stop_ids)] for _ in prompts]
+        return [[self._end_id] for _ in prompts]
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +75,13 @@ def rendered(tokenizer: Any, task: Task) -> list[list[int]]:
     ]
 
 
-def test_vllm_is_given_transformers_own_tokens(model: Any, tokenizer: Any, task: Task) -> None:
-    engine = Recorder()
-    eos_ids = eos_ids_of(model, tokenizer, prompts_of(tokenizer, task))
-    generator = VllmGenerator(engine, tokenizer, eos_ids)
-    evaluate(model, tokenizer, task, EvaluationSpec(), generator=generator)
+def test_a_backend_is_given_transformers_own_tokens(model: Any, tokenizer: Any, task: Task) -> None:
+    backend = Recorder(tokenizer.eos_token_id)
+    evaluate(model, tokenizer, task, EvaluationSpec(), generator=backend)
     expected = rendered(tokenizer, task)
-    assert sorted(engine.prompts) == sorted(expected)
-    assert engine.stop_ids == {tokenizer.eos_token_id}
+    assert sorted(backend.prompts) == sorted(expected)
+    eos_ids = eos_ids_of(model, tokenizer, prompts_of(tokenizer, task))
+    assert eos_ids == {tokenizer.eos_token_id}
     longest = prompt_lengths(task, tokenizer, EvaluationSpec(), None).longest
     limit = min(EvaluationSpec().max_new_tokens, task.benchmarks[0].max_new_tokens)
     assert longest == max(map(len, expected)) + limit

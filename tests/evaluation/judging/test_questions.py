@@ -167,6 +167,8 @@ def test_a_trial_is_rated_by_a_judge(spec: MakeSpec, endpoint: Endpoint, tmp_pat
 class NotesLengths:
     """Answers every prompt in one token, and notes how long the prompts were."""
 
+    note = None
+
     def __init__(self) -> None:
         self.lengths: list[int] = []
 

@@ -1,0 +1,136 @@
+"""Trials decoded by the real vLLM, in the environment that ``make vllm`` makes.
+
+``python -m pytest -m vllm -s`` prints the table of the guide.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from droplora_sweep.evaluation.serving.environment import environment_problem
+from droplora_sweep.records.messages import Decision
+from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
+from droplora_sweep.spec.evaluation import SamplingSpec
+from droplora_sweep.spec.trial import BUILTIN, TrainingSpec, TrialSpec
+from droplora_sweep.training.runner import TrialRunner
+
+if TYPE_CHECKING:
+    from droplora_sweep.evaluation.results import ExampleResult
+
+SMOLLM2 = Path(os.environ.get("DROPLORA_TEST_SMOLLM2", "models/smollm2-135m"))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.vllm,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        environment_problem() is not None,
+        reason="`make vllm` was not run, nor does DROPLORA_VLLM name what it makes",
+    ),
+]
+
+
+def trial(path: str, task: TaskSpec, **adapter: Any) -> TrialSpec:
+    return TrialSpec(
+        model=ModelSpec(path=path),
+        adapter=AdapterSpec(**{"rank": 8, "alpha": 16, "pruning_rate": 0.25, **adapter}),
+        task=task,
+        training=TrainingSpec(
+            learning_rate=1e-3, epochs=1, global_batch_size=8, micro_batch_size=4, warmup_steps=2
+        ),
+        evaluation=EvaluationSpec(
+            num_evaluations=1, batch_size=16, max_new_tokens=16, backend="vllm"
+        ),
+        seed=1,
+    )
+
+
+def by_transformers(spec: TrialSpec) -> TrialSpec:
+    evaluation = spec.evaluation.model_copy(update={"backend": "transformers"})
+    return spec.model_copy(update={"evaluation": evaluation})
+
+
+def trained(runner: TrialRunner, spec: TrialSpec) -> tuple[dict[str, bytes], dict[str, float]]:
+    reports = []
+
+    def decide(report: Any) -> Decision:
+        reports.append(report)
+        return Decision.GO_ON
+
+    files = runner.run(spec, decide)
+    return files, dict(reports[-1].evaluation.metrics)
+
+
+def equal_share(some: list[ExampleResult], others: list[ExampleResult]) -> float:
+    pairs = list(zip(some, others, strict=True))
+    assert all(one.example_id == other.example_id for one, other in pairs)
+    return sum(one.response == other.response for one, other in pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("model", ["builtin", "smollm2"])
+def test_the_same_adapter_gives_the_same_answers(
+    model: str, request: pytest.FixtureRequest
+) -> None:
+    """Greedy answers with and without an adapter; how long both take, in turns."""
+    path, task = BUILTIN, TaskSpec(num_train=64, num_validation=64)
+    num_rounds = 5
+    if model == "smollm2":
+        if not (SMOLLM2 / "model.safetensors").is_file():
+            pytest.skip(
+                "`make smollm2` was not run, nor does DROPLORA_TEST_SMOLLM2 name what it makes"
+            )
+        path = str(SMOLLM2)
+        data = str(request.getfixturevalue("commonsense"))
+        task = TaskSpec(benchmarks=("arc_easy",), data=data, num_train=32, num_validation=100)
+        # Each takes a minute or more on two cores.
+        num_rounds = 2
+    spec = trial(path, task)
+    runner = TrialRunner(spec.model, threads=2)
+    files, metrics = trained(runner, spec)
+    assert metrics["vllm_share"] == 1
+    assert metrics["vllm_agreement"] > 0.98
+
+    seconds: dict[str, list[float]] = {"vllm": [], "transformers": []}
+
+    def scored(by: TrialSpec, adapter: dict[str, bytes] | None) -> list[ExampleResult]:
+        started_s = time.perf_counter()
+        results = runner.score(by, "validation", files=adapter)
+        seconds[by.evaluation.backend].append(time.perf_counter() - started_s)
+        return results
+
+    # vLLM remembers prompts of the base model between scorings, so that these are not timed.
+    bare = scored(spec, None), scored(by_transformers(spec), None)
+    pairs = []
+    for _ in range(num_rounds):
+        pairs.append((scored(spec, files), scored(by_transformers(spec), files)))
+    by_vllm, by_itself = pairs[0]
+    shares = {"without": equal_share(*bare), "with": equal_share(by_vllm, by_itself)}
+    timed = {name: median(times[1:]) for name, times in seconds.items()}
+    num_tokens = sum(one.num_tokens for one in by_vllm)
+    row = f"{model}: {len(by_vllm)} prompts, {num_tokens} tokens with the adapter, equal answers "
+    print(f"{row}{shares}, seconds {timed} of {seconds}")  # noqa: T201
+    assert len(by_vllm) >= 100
+    assert min(shares.values()) >= 0.95
+    assert equal_share(by_vllm, bare[0]) < 0.5, "the adapter counts"
+
+
+def test_samples_are_the_same_again() -> None:
+    """Each has a stream of its own, whatever it is decoded with."""
+    task = TaskSpec(benchmarks=("builtin_code",), num_train=16, num_validation=8)
+    spec = trial(BUILTIN, task)
+    sampling = SamplingSpec(num_samples=4, temperature=1.0, pass_at=(1, 2))
+    evaluation = {"sampling": sampling, "allow_unsandboxed_code": True, "batch_size": 32}
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=evaluation)})
+    runner = TrialRunner(spec.model, threads=2)
+    files, metrics = trained(runner, spec)
+    assert metrics["vllm_share"] == 1
+    assert "pass_at_2/builtin_code" in metrics
+    first, again = (runner.score(spec, "validation", files=files) for _ in range(2))
+    assert equal_share(first, again) >= 0.9, "but for what rounding decides"
+    assert len({one.response for one in first}) > len(first) / 2, "they are drawn"

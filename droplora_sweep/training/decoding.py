@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
 from droplora_sweep.errors import InputError
-from droplora_sweep.evaluation.context import model_context
+from droplora_sweep.evaluation.context import are_options_scored, model_context
 from droplora_sweep.evaluation.evaluator import eos_ids_of, transformers_generator
 from droplora_sweep.evaluation.serving.backend import backend_problem, saved_rank
 from droplora_sweep.evaluation.serving.client import ServerSettings, VllmServer, engine_rank
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.trial import TrialSpec
+    from droplora_sweep.tasks.task import Task
 
     Files = Mapping[str, bytes]
 
@@ -55,6 +56,7 @@ class Decoded:
         spec: The trial.
         model: Its model, which decodes where vLLM cannot.
         prompts: How the model is asked.
+        task: What it is asked.
         longest: Tokens of the longest prompt with its response, as far as it is known.
         files: Returns the files of its adapter; None where the base model decodes.
     """
@@ -62,8 +64,15 @@ class Decoded:
     spec: TrialSpec
     model: nn.Module
     prompts: Prompts
+    task: Task
     longest: int
     files: Callable[[], Files] | None
+
+    @property
+    def is_decoded(self) -> bool:
+        """True unless the options of every benchmark are scored."""
+        evaluation = self.spec.evaluation
+        return not all(are_options_scored(one, evaluation) for one in self.task.benchmarks)
 
 
 class Decoding:
@@ -117,7 +126,7 @@ class Decoding:
 
     def prepare(self, what: Decoded) -> None:
         """Start the server and try it, before anything is trained; it then sleeps."""
-        if not self.uses_vllm(what.spec):
+        if not self.uses_vllm(what.spec) or not what.is_decoded:
             return
         self._failure = None
         if self._num_failures >= MAX_FAILURES:
@@ -133,7 +142,7 @@ class Decoding:
     @contextlib.contextmanager
     def generator(self, what: Decoded) -> Iterator[VllmGenerator | None]:
         """Yield what decodes with the adapter as it is now; None means the model itself."""
-        if not self.uses_vllm(what.spec):
+        if not self.uses_vllm(what.spec) or not what.is_decoded:
             yield None
             return
         eos_ids = eos_ids_of(what.model, self._tokenizer, what.prompts)

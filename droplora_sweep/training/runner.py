@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from droplora_sweep.models.hub import OnArrival
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
-    from droplora_sweep.tasks.task import ScoredSplit, Task
+    from droplora_sweep.tasks.task import ScoredSplit
 
     from .checkpoints.store import Checkpoints
     from .data import Reading
@@ -214,8 +214,9 @@ class TrialRunner:
         adapter = None if files is None else (lambda: files)
         try:
             with as_loaded_by_users(self._base, spec, files) as model:
-                what = Decoded(spec, model, reading.prompts, reading.lengths.longest, adapter)
-                found = self._validated(what, task, evaluation)
+                longest = reading.lengths.longest
+                what = Decoded(spec, model, reading.prompts, task, longest, adapter)
+                found = self._validated(what, evaluation)
         finally:
             release(self._device)
         return [] if found is None else found[1]
@@ -334,15 +335,14 @@ class TrialRunner:
         self, spec: TrialSpec, adapted: Adapted, reading: Reading, held_out: HeldOut | None
     ) -> tuple[dict[str, float], list[ExampleResult]] | None:
         """See ``validate``."""
-        return self._validated(
-            self._decoded(spec, adapted, reading), reading.task, spec.evaluation, held_out
-        )
+        return self._validated(self._decoded(spec, adapted, reading), spec.evaluation, held_out)
 
     def _decoded(self, spec: TrialSpec, adapted: Adapted, reading: Reading) -> Decoded:
         return Decoded(
             spec,
             adapted.model,
             reading.prompts,
+            reading.task,
             reading.lengths.longest,
             lambda: adapted.files(spec),
         )
@@ -350,7 +350,6 @@ class TrialRunner:
     def _validated(
         self,
         what: Decoded,
-        task: Task,
         evaluation: EvaluationSpec,
         held_out: HeldOut | None = None,
     ) -> tuple[dict[str, float], list[ExampleResult]] | None:
@@ -359,7 +358,7 @@ class TrialRunner:
             found = validate(
                 what.model,
                 self._tokenizer,
-                task,
+                what.task,
                 evaluation,
                 self._device,
                 held_out=held_out,

@@ -14,6 +14,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.serving.environment import VARIABLE
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
+from droplora_sweep.spec.evaluation import SamplingSpec
 from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
 from droplora_sweep.training.decoding import kv_cache_bytes, probe_files, visible_name
 from droplora_sweep.training.device import available_memory_bytes
@@ -143,13 +144,31 @@ def test_another_model_ends_the_server(
 ) -> None:
     use_scripted_vllm(monkeypatch, tmp_path)
     spec = trial(saved_model)
-    stays = spec.evaluation.model_copy(update={"choice": "score"})
-    run(runner, spec.model_copy(update={"evaluation": stays}))
+    # Samples, whose tokens are not compared with the model's.
+    sampling = SamplingSpec(num_samples=2, pass_at=(1,))
+    update = {"sampling": sampling, "allow_unsandboxed_code": True}
+    drawn = spec.evaluation.model_copy(update=update)
+    task = spec.task.model_copy(update={"benchmarks": ("builtin_code",)})
+    spec = spec.model_copy(update={"evaluation": drawn, "task": task})
+    [report, *_] = run(runner, spec)
+    assert report.evaluation.metrics["vllm_share"] == 1
     [server] = servers_of(os.getpid())
-    run(runner, spec.model_copy(update={"evaluation": stays, "seed": 2}))
+    run(runner, spec.model_copy(update={"seed": 2}))
     assert servers_of(os.getpid()) == [server], "swapped without a restart"
     runner.serve(ModelSpec())
     assert servers_of(os.getpid()) == []
+
+
+def test_options_are_scored_without_a_server(
+    runner: TrialRunner, saved_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    use_scripted_vllm(monkeypatch, tmp_path, pid=str(started))
+    spec = trial(saved_model)
+    scored = spec.evaluation.model_copy(update={"choice": "score"})
+    [report, *_] = run(runner, spec.model_copy(update={"evaluation": scored}))
+    assert "vllm_share" not in report.evaluation.metrics
+    assert not started.exists()
 
 
 def test_vllm_that_is_not_here_is_refused(

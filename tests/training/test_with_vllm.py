@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from droplora_sweep.evaluation.serving.environment import environment_problem
 from droplora_sweep.records.messages import Decision
@@ -134,3 +138,21 @@ def test_samples_are_the_same_again() -> None:
     first, again = (runner.score(spec, "validation", files=files) for _ in range(2))
     assert equal_share(first, again) >= 0.9, "but for what rounding decides"
     assert len({one.response for one in first}) > len(first) / 2, "they are drawn"
+
+
+def test_two_workers_have_a_server_each(tmp_path: Path) -> None:
+    spec = trial(BUILTIN, TaskSpec(num_train=16, num_validation=4))
+    described = [{"spec": spec.model_dump(mode="json"), "stop_after": 9}]
+    (tmp_path / "trials.json").write_text(json.dumps(described))
+    command = [sys.executable, str(Path(__file__).with_name("resident_worker.py"))]
+    processes = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
+    [seen] = torch.load(tmp_path / "rank0.pt", weights_only=False)
+    metrics = seen["reports"][-1].evaluation.metrics
+    assert metrics["vllm_share"] == 1
+    assert metrics["vllm_agreement"] > 0.98
+    assert {one.note for one in seen["reports"][-1].results} == {None}

@@ -12,8 +12,10 @@ from droplora_sweep.present.values import (
     format_params,
     format_ratio,
     format_seconds,
+    plural,
     score_word,
 )
+from droplora_sweep.records.layout import RESULTS
 from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.metric_names import (
     EMPTY_EXAMPLES,
@@ -22,6 +24,7 @@ from droplora_sweep.spec.metric_names import (
     OVERLONG_EXAMPLES,
     PERPLEXITY_RATIO,
     SHORTENED_EXAMPLES,
+    VLLM_SHARE,
     by_benchmark,
     likelihood_name,
     score_name,
@@ -193,7 +196,7 @@ def _rank(metric: str, trial: TrialRecord) -> float:
 
 
 def trials_notes(record: SweepRecord) -> list[str]:
-    """Return a line for each kind of example that trials skipped, and each clone that waits."""
+    """Return lines on examples that trials skipped, clones that wait, and vLLM that failed."""
     most: dict[str, float] = {}
     for trial in record.trials:
         for name, value in trial.metrics.items():
@@ -214,6 +217,12 @@ def trials_notes(record: SweepRecord) -> list[str]:
         f"{clone.trial_id} is queued: a clone of {clone.clone_of}, by {clone.by}"
         for clone in record.queued_clones
     ]
+    by_others = [one.trial_id for one in record.trials if one.metrics.get(VLLM_SHARE, 1.0) < 1]
+    if by_others:
+        notes.append(
+            f"vLLM did not decode all responses of {plural(len(by_others), 'trial')}, beginning "
+            f"with {by_others[0]}: transformers did; `note` in {RESULTS} says why"
+        )
     num_long = by_benchmark(most, LONG_PROMPTS)
     policy = record.spec["evaluation"].get("on_long_prompt", "truncate")
     return [*notes, *long_prompts_text(num_long, policy)]

@@ -102,6 +102,7 @@ class Decoding:
         self._gpu_share = gpu_share
         self._on_wait = on_wait
         self._server: VllmServer | None = None
+        self._is_tried = False
         self._failure: str | None = None
         self._num_failures = 0
 
@@ -193,6 +194,7 @@ class Decoding:
         if self._server is not None:
             self._server.close()
         self._server = None
+        self._is_tried = False
 
     def _server_for(self, what: Decoded, num_tokens: int) -> VllmServer:
         """Return the server, started anew where it is gone or a trial needs more of it.
@@ -202,19 +204,19 @@ class Decoding:
         """
         settings = self._settings(what, num_tokens)
         server = self._server
-        if server is not None and server.takes(settings):
-            return server
-        # The old one's memory is free before the new one asks for it.
-        self.close()
-        release(self._device)
-        self._server = server = VllmServer(settings, on_wait=self._on_wait)
-        logger.info("vLLM started beside this worker in %.0f s", server.start_s)
-        if what.files is not None:
+        if server is None or not server.takes(settings):
+            # The old one's memory is free before the new one asks for it.
+            self.close()
+            release(self._device)
+            self._server = server = VllmServer(settings, on_wait=self._on_wait)
+            logger.info("vLLM started beside this worker in %.0f s", server.start_s)
+        if what.files is not None and not self._is_tried:
             with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
                 _write(Path(folder), probe_files(what.files(), what.spec.seed))
                 prompt = self._tokenizer(PROBE_TEXT)["input_ids"]
                 if not server.probe(prompt, Path(folder)).has_changed():
                     raise ServerError("vLLM takes the adapter, and answers as without one")
+            self._is_tried = True
         return server
 
     def _settings(self, what: Decoded, num_tokens: int) -> ServerSettings:

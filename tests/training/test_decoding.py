@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,27 @@ def test_a_base_model_is_scored_by_the_same_rules(
     found = runner.score(trial(saved_model), "validation")
     assert [one.response for one in found] == [one.response for one in expected]
     assert all("not the model's" in str(one.note) for one in found)
+
+
+@pytest.mark.parametrize("method", ["rslora", "pissa", "milora", "lora_drop"])
+def test_every_method_that_vllm_takes_is_tried(
+    runner: TrialRunner,
+    saved_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    method: str,
+) -> None:
+    """Its files are those of a plain adapter before it is trained, too."""
+    given = tmp_path / "given"
+    use_scripted_vllm(monkeypatch, tmp_path, given=str(given))
+    spec = trial(saved_model, method=method)
+    # Enough steps for LoRA-drop to sample in.
+    training = spec.training.model_copy(update={"epochs": 3})
+    run(runner, spec.model_copy(update={"training": training}))
+    config = json.loads((given / "adapter_config.json").read_text())
+    assert config["init_lora_weights"] in (True, False), "others change the base, and are refused"
+    assert config["use_rslora"] == (method == "rslora")
+    assert config["r"] == 4 * (2 if method in ("pissa", "milora") else 1)
 
 
 def test_another_model_ends_the_server(

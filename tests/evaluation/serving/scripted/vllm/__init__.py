@@ -4,13 +4,14 @@
 ``fault`` is what happens there. Its responses are those of the file ``answers``, by prompt, else
 the numbers that follow the prompt's last token: 100 higher with an adapter, unless it is ``deaf``,
 and higher by the last digit of a seed. Other entries name files that it writes: its own process to
-``pid``, that of a child to ``child``, and what it is given to ``told``.
+``pid``, that of a child to ``child``, what it is told to ``told``, and adapters to ``given``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,8 @@ class Engine:
         reach("load")
         if not (Path(request.path) / "adapter_config.json").is_file():
             raise FileNotFoundError(f"no adapter in {request.path}")
+        if "given" in SCRIPT:
+            shutil.copytree(request.path, SCRIPT["given"], dirs_exist_ok=True)
         self._loaded.add(request.lora_int_id)
 
     def remove_lora(self, number: int) -> None:

@@ -21,8 +21,8 @@ from droplora_sweep.models.loading import load_base_model, load_tokenizer
 from droplora_sweep.records.trial import TrialState, trial_id
 from droplora_sweep.spec import TrialSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import trainable
 from droplora_sweep.training.loop import response_loss
+from droplora_sweep.training.trainable import trainable
 from tests.recording import planned
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from droplora_sweep.models.inspecting import context_tokens
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.splits import normalised_text
 from droplora_sweep.tasks.task import Benchmark
-from droplora_sweep.training.data import trainable
+from droplora_sweep.training.trainable import trainable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

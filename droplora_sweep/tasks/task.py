@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from droplora_sweep.spec.task import CHAT
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from droplora_sweep.scorers.scorer import Scorer
+
+
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,8 @@ class Example:
     @property
     def digest(self) -> str:
         """First 16 hex digits of the sha256 over all fields that are set: a stable id."""
-        content = {name: value for name, value in asdict(self).items() if value not in (None, ())}
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        content = {name: value for name, value in vars(self).items() if value not in (None, ())}
+        return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()[:16]
 
 
 class Message(NamedTuple):
@@ -300,6 +302,12 @@ class Task:
         """Return the task with these of its benchmarks alone, by name."""
         kept = tuple(one for one in self.benchmarks if one.name in benchmarks)
         return replace(self, benchmarks=kept)
+
+    def without_training_texts(self) -> Task:
+        """Return the task without its training examples, once these have been tokenised."""
+        benchmarks = tuple(replace(one, train=()) for one in self.benchmarks)
+        mixture = None if self.mixture is None else replace(self.mixture, train=())
+        return replace(self, benchmarks=benchmarks, mixture=mixture)
 
     def training_examples(self) -> tuple[tuple[TrainingSet, Example], ...]:
         """Return every training example with the data set that says how it is prompted."""

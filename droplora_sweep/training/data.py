@@ -27,6 +27,8 @@ from droplora_sweep.spec.trial import PAD_MULTIPLE
 from droplora_sweep.tasks.loading import load_task
 
 from .schedule import steps_per_epoch
+from .shared_sequences import read_shared
+from .trainable import trainable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from droplora_sweep.evaluation.context import PromptLengths
-    from droplora_sweep.evaluation.encoding import Encoded
     from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.task import TaskSpec
     from droplora_sweep.spec.trial import TrialSpec
     from droplora_sweep.tasks.task import Task
+
+    from .trainable import TrainingData
 
 
 MORE_STEPS = 2
@@ -158,50 +161,13 @@ class _Deal:
         return total
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """All sequences of a task for one tokenizer, in the task's order.
-
-    Attributes:
-        sequences: Those within the limit.
-        num_overlong: Number of those left out because they exceed it.
-        num_empty: Number of those left out because their response is empty or white space.
-        num_shortened: Number of those that are trained on without their last turns, which exceed
-            the limit.
-    """
-
-    sequences: tuple[Encoded, ...]
-    num_overlong: int
-    num_empty: int = 0
-    num_shortened: int = 0
-
-
-def trainable(sequences: Sequence[Encoded | None], max_tokens: int) -> TrainingData:
-    """Return the sequences that can be trained on.
-
-    Args:
-        sequences: Examples with their responses; None for one without.
-        max_tokens: A longer conversation ends with its last answer that fits; if none does, it is
-            left out, not cut: a cut response is a wrong one, and a prompt that fills the sequence
-            alone would leave nothing to learn.
-    """
-    given = [sequence for sequence in sequences if sequence is not None]
-    fitting = [(one, fitted) for one in given if (fitted := one.up_to(max_tokens)) is not None]
-    return TrainingData(
-        tuple(fitted for _, fitted in fitting),
-        num_overlong=len(given) - len(fitting),
-        num_empty=len(sequences) - len(given),
-        num_shortened=sum(one is not fitted for one, fitted in fitting),
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """A task's examples.
 
     Attributes:
         key: The fields of a trial that it was made from.
-        task: The task.
+        task: The task, without the texts of its training examples.
         data: Its training sequences.
         lengths: Of its validation prompts.
         prompts: How the model is asked.
@@ -260,6 +226,7 @@ def read(
         task = load_task(spec.task)
         prompts = prompts_of(tokenizer, task)
         data = _training_data(spec, task, prompts, tokenizer, num_embedded)
+        task = task.without_training_texts()
     evaluation = spec.evaluation
     lengths = prompt_lengths(
         *(task, tokenizer, evaluation, context), prompts=prompts, split=evaluation.split
@@ -275,12 +242,17 @@ def _training_data(
     num_embedded: int | None,
 ) -> TrainingData:
     limit = spec.training.max_sequence_tokens
-    sequences = prompts.encode(task.training_examples(), spec.task.loss_on)
-    data = trainable(sequences, limit)
-    if not data.sequences:
-        problem = f"must leave some of {len(sequences)} training examples, got {limit}"
-        raise InputError.of("training.max_sequence_tokens", problem)
-    highest = max(int(sequence.tokens.max()) for sequence in data.sequences)
+
+    def tokenise() -> TrainingData:
+        sequences = prompts.encode(task.training_examples(), spec.task.loss_on)
+        data = trainable(sequences, limit)
+        if not data.sequences:
+            problem = f"must leave some of {len(sequences)} training examples, got {limit}"
+            raise InputError.of("training.max_sequence_tokens", problem)
+        return data
+
+    data = read_shared(spec, task, prompts, tokenizer, tokenise)
+    highest = data.highest_token()
     if num_embedded is not None and highest >= num_embedded:
         problem = (
             f"must have an embedding of every token of the data, got {spec.model.path}, whose "

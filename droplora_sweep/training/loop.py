@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation.encoding import Encoded
     from droplora_sweep.spec.trial import TrialSpec
 
-    from .data import TrainingData
     from .engine import Engine
+    from .trainable import TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)

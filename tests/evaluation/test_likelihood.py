@@ -14,8 +14,8 @@ from droplora_sweep.evaluation.likelihood import log_probabilities, reference_li
 from droplora_sweep.evaluation.results import ExampleResult, bits_per_byte, result_metrics
 from droplora_sweep.spec import EvaluationSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import trainable
 from droplora_sweep.training.loop import response_loss
+from droplora_sweep.training.trainable import trainable
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast

@@ -15,6 +15,7 @@ from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.plan.data_survey import count_repeats, measure_lengths, survey_data
 from droplora_sweep.spec import load_sweep_file
 from droplora_sweep.spec.loader import load_data_as_sweep
+from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.task import Example
 from droplora_sweep.training.data import read
 
@@ -70,7 +71,7 @@ def test_it_counts_what_training_and_evaluation_leave_out(space: Path) -> None:
     [training] = [one for one in found.splits if one.split == "train"]
     reasons = {one.reason: one.number for one in found.left_out}
     assert training.lengths is not None
-    assert training.num_examples == len(reading.task.benchmarks[0].train) == 40
+    assert training.num_examples == len(load_task(sweep.task).benchmarks[0].train) == 40
     over = reasons.get("more than `training.max_sequence_tokens`, 100", 0)
     assert over == reading.data.num_overlong
     assert reasons.get("no response to learn", 0) == reading.data.num_empty

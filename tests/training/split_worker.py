@@ -18,10 +18,11 @@ from droplora_sweep.evaluation.encoding import Encoded
 from droplora_sweep.evaluation.sequences import IGNORED
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
-from droplora_sweep.training.data import TrainingData, global_batch
+from droplora_sweep.training.data import global_batch
 from droplora_sweep.training.device import settle
 from droplora_sweep.training.engine import started_engine
 from droplora_sweep.training.loop import Loop
+from droplora_sweep.training.trainable import TrainingData
 
 NUM_EXAMPLES = 11
 MICRO_BATCH_SIZES = (1, 2, 4)

@@ -14,8 +14,8 @@ from droplora_sweep.evaluation.prompting import prompts_of
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import trainable
 from droplora_sweep.training.runner import TrialRunner
+from droplora_sweep.training.trainable import trainable
 
 from .test_resident import Decisions, trial
 

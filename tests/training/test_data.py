@@ -9,8 +9,9 @@ from droplora_sweep.evaluation.encoding import Encoded, encode_pairs
 from droplora_sweep.evaluation.sequences import IGNORED, collate
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.training.data import read, trainable
+from droplora_sweep.training.data import read
 from droplora_sweep.training.loop import response_loss
+from droplora_sweep.training.trainable import trainable
 
 CPU = torch.device("cpu")
 

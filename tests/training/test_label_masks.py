@@ -13,7 +13,7 @@ from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.spec import ModelSpec, TaskSpec
 from droplora_sweep.spec.trial import PAD_MULTIPLE
 from droplora_sweep.tasks.loading import load_task
-from droplora_sweep.training.data import trainable
+from droplora_sweep.training.trainable import trainable
 
 from .conftest import make_tokenizer
 

@@ -18,6 +18,7 @@ from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
 from .ledger.requests import user_name
 from .plan.survey import check_capacity, check_sandbox
+from .present.misfit import memory_fault
 from .present.terminal.progress import make_progress
 from .records.layout import DRIVER_LOG
 from .records.trial import SweepOutcome
@@ -93,7 +94,8 @@ def run_sweep(
 
         nodes = cluster_nodes()
         check_capacity(prepared.file, nodes)
-        if (fault := interface_fault(sweep.group)) is not None:
+        fault = interface_fault(sweep.group) or memory_fault(prepared, nodes)
+        if fault is not None:
             raise prepared.file.locate(fault)
         idle = filter(None, [idle_gpus(sweep.group, nodes)])
         folders = [storage, Path(scratch), *filter(None, [private_api.ray_session_folder()])]

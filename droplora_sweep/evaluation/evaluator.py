@@ -56,7 +56,7 @@ def evaluate(
 
     Args:
         model: A causal language model as it is, with a PEFT adapter, or as a DeepSpeed engine
-            (ZeRO 1 or 2: with ZeRO 3 a rank cannot decode alone).
+            (ZeRO 1 or 2). One that is split over ranks needs them in step, see `models.sharding`.
         tokenizer: The model's; its EOS ends a response.
         task: Benchmarks to score on.
         spec: Settings by which responses are made and read.

@@ -363,6 +363,7 @@ class GroupManager:
                     group=name,
                     size=group,
                     model=self._sweep.model,
+                    zero=self._sweep.training.zero,
                     checkpoint=self._sweep.checkpoint,
                 )
             },

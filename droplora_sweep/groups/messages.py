@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from droplora_sweep.evaluation.results import ExampleResult
-    from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec
+    from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec, ZeroSpec
     from droplora_sweep.tasks.task import ScoredSplit
 
 
@@ -22,6 +22,7 @@ class WorkerConfig:
         group: Name of the group.
         size: Size of the group, and its limits.
         model: The base model.
+        zero: What the workers split of it.
         checkpoint: Intervals and number of checkpoints.
     """
 
@@ -29,6 +30,7 @@ class WorkerConfig:
     group: str
     size: GroupSpec
     model: ModelSpec
+    zero: ZeroSpec
     checkpoint: CheckpointSpec
 
 

@@ -102,12 +102,13 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             gpu_share=1 / workers_per_gpu(config.size),
             on_forward=heartbeats.show,
             on_arrival=channel.on_arrival,
+            zero=config.zero,
         )
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
             spec = TrialSpec.model_validate_json(lease.spec)
             # A search may be over a smaller model than its confirmation.
-            runner.serve(spec.model)
+            runner.serve(spec.model, spec.training.zero)
             if lease.scoring is not None:
                 channel.score(runner, spec, lease.scoring)
                 continue

@@ -6,7 +6,7 @@ import contextlib
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from droplora_sweep.errors import InputError
 from .folders import ADAPTER_CONFIG, is_of_adapter
 from .inspecting import require_quantization
 from .resolving import resolve_description, resolve_model
+from .sharding import ShardedModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +111,26 @@ def _no_decoder(kind: str, problem: str) -> InputError:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+def load_sharded_model(
+    spec: ModelSpec, device: torch.device, *, offload: bool = False
+) -> ShardedModel:
+    """Load the frozen base model split over all ranks; a collective.
+
+    Weights are mapped from their files, in the precision that they have there, and each rank reads
+    its part alone. (Where transformers has to convert them, it does so in the CPU's memory.)
+
+    Args:
+        spec: The model, and its precision.
+        device: Device that computes.
+        offload: True keeps the parts in the CPU's memory.
+
+    Raises:
+        InputError: As `load_base_model` does.
+    """
+    model = _load(spec, torch.device("cpu"), "auto")
+    return ShardedModel(model, DTYPES[spec.dtype], device, offload=offload)
+
+
 def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreTrainedModel:
     """Load the frozen base model: evaluation mode, no gradients.
 
@@ -125,8 +146,13 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
             be quantised where bitsandbytes is not installed, or has not the attention that is
             asked for.
     """
+    return _load(spec, torch.device(device), DTYPES[spec.dtype])
+
+
+def _load(
+    spec: ModelSpec, device: torch.device, dtype: torch.dtype | Literal["auto"]
+) -> PreTrainedModel:
     path = resolve_model(spec)
-    device = torch.device(device)
     transformers_logging.disable_progress_bar()
     try:
         require_decoder(
@@ -137,7 +163,7 @@ def load_base_model(spec: ModelSpec, device: torch.device | str = "cpu") -> PreT
         with _without_adapter(path) as bare:
             model = AutoModelForCausalLM.from_pretrained(
                 bare,
-                dtype=DTYPES[spec.dtype],
+                dtype=dtype,
                 local_files_only=True,
                 trust_remote_code=spec.trust_remote_code,
                 use_safetensors=True,

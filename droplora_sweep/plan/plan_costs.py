@@ -18,15 +18,18 @@ from droplora_sweep.spec.rules.composition import (
     combinations,
 )
 
-from .costs.memory import Memory, training_memory
+from .costs.fitting import ways_to_fit
+from .costs.memory import GIB, Memory, training_memory
 from .costs.serving import with_server
 from .costs.work import GPUS, Gpu, gpu_hours, most_tokens, smallest_gpu, trial_flops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from droplora_sweep.models.inspecting import ModelSummary
     from droplora_sweep.spec import Scalar, SweepSpec, TrialSpec
 
+    from .costs.fitting import Way
     from .survey import Survey
 
 DECISIVE = (
@@ -72,11 +75,13 @@ class Misfit:
         setting: Its searched values by dotted path; empty where nothing that counts is searched.
         memory: Memory that it needs.
         missing_bytes: Memory that it needs beyond the GPU's.
+        ways: Ways in which it would fit, of every kind that its method allows.
     """
 
     setting: Mapping[str, Scalar]
     memory: Memory
     missing_bytes: int
+    ways: tuple[Way, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +96,8 @@ class Costs:
         gpu_bytes: A worker's share of a GPU's memory; None where it is not known, or on CPUs.
         num_sharing: Workers that share a GPU.
         misfit: The first setting that does not fit; None where all do, or memory is not known.
+        impossible: The first whose weights, gradients and optimiser alone are more than a GPU has;
+            likewise.
         trial_gpu_hours: GPU hours of a trial at the assumed utilisation; None where ``gpu`` is.
     """
 
@@ -101,6 +108,7 @@ class Costs:
     gpu_bytes: int | None
     num_sharing: int
     misfit: Misfit | None
+    impossible: Misfit | None
     trial_gpu_hours: float | None
 
 
@@ -137,6 +145,7 @@ def plan_costs(
     settings = [
         (
             setting,
+            trial,
             with_server(
                 training_memory(
                     model.shapes,
@@ -155,16 +164,17 @@ def plan_costs(
         )
         for setting, trial in _settings(sweep)
     ]
-    flops = max(flops for _, _, flops, _ in settings)
+    flops = max(flops for *_, flops, _ in settings)
     hours = None if gpu is None else gpu_hours(flops, gpu, assumed.utilisation)
     return Costs(
         num_tokens=max(tokens for *_, tokens in settings),
         flops=flops,
-        memory=max((memory for _, memory, *_ in settings), key=lambda memory: memory.peak),
+        memory=max((memory for _, _, memory, *_ in settings), key=lambda memory: memory.peak),
         gpu=gpu,
         gpu_bytes=gpu_bytes,
         num_sharing=num_sharing,
-        misfit=None if gpu_bytes is None else _first_misfit(settings, gpu_bytes),
+        misfit=_first_misfit(settings, model, gpu_bytes, sweep, _does_not_fit),
+        impossible=_first_misfit(settings, model, gpu_bytes, sweep, _is_impossible),
         trial_gpu_hours=hours,
     )
 
@@ -180,10 +190,31 @@ def _settings(sweep: SweepSpec) -> Iterator[tuple[dict[str, Scalar], TrialSpec]]
         yield searched, with_fields(sweep.trial, fields)
 
 
+def _does_not_fit(memory: Memory, gpu_bytes: int) -> bool:
+    return memory.peak > gpu_bytes
+
+
+def _is_impossible(memory: Memory, gpu_bytes: int) -> bool:
+    # A data sheet's GB may be GiB.
+    return memory.resident - memory.reserve > gpu_bytes / 1e9 * GIB
+
+
 def _first_misfit(
-    settings: Sequence[tuple[dict[str, Scalar], Memory, float, int]], gpu_bytes: int
+    settings: Sequence[tuple[dict[str, Scalar], TrialSpec, Memory, float, int]],
+    model: ModelSummary,
+    gpu_bytes: int | None,
+    sweep: SweepSpec,
+    is_misfit: Callable[[Memory, int], bool],
 ) -> Misfit | None:
-    for setting, memory, *_ in settings:
-        if memory.peak > gpu_bytes:
-            return Misfit(setting, memory, memory.peak - gpu_bytes)
+    for setting, trial, memory, *_ in settings:
+        if gpu_bytes is not None and is_misfit(memory, gpu_bytes):
+            assert model.dimensions is not None, "its memory was computed"
+            ways = ways_to_fit(
+                model.shapes,
+                model.dimensions,
+                trial,
+                gpu_bytes,
+                may_share_trial=sweep.group.gpus_per_worker == 1,
+            )
+            return Misfit(setting, memory, memory.peak - gpu_bytes, tuple(ways))
     return None

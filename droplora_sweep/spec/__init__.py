@@ -54,7 +54,7 @@ from .task import (
     TaskSpec,
     TrainSpec,
 )
-from .trial import ModelSpec, TrainingSpec, TrialSpec, fingerprint, package_versions
+from .trial import ModelSpec, TrainingSpec, TrialSpec, ZeroSpec, fingerprint, package_versions
 
 __all__ = [
     "PLUGIN_GROUP",
@@ -98,6 +98,7 @@ __all__ = [
     "TrainingSpec",
     "TrialSpec",
     "WarmStartSpec",
+    "ZeroSpec",
     "active_order",
     "all_settings",
     "baselines",

@@ -40,10 +40,12 @@ SHARED = (
     "evaluation.backend",
     "evaluation.vllm_memory_share",
     "evaluation.static_cache",
+    "training.zero.",
     "task.on_overlap",
     "task.on_bad_record",
 )
-"""Trials of one sweep share the base model, and are compared on the same examples."""
+"""Trials of one sweep share the base model, with how it is split, and are compared on the same
+examples."""
 
 
 def _is_model(annotation: Any) -> bool:

@@ -54,6 +54,8 @@ class Method:
         has_rank: True where an adapter of a rank is trained; False where all weights are.
         changes_base: Predicate that says how it writes to the base weights, which a quantised
             model does not allow; None where it leaves them alone.
+        no_sharding: Predicate that says why its base weights cannot be split over workers; None
+            where they can.
         starts_from_base: True where the first values are computed from the base weights: its
             layers are counted as LoRA's on a model without numbers.
         can_continue: True where a trial can start from another one's adapter, since that is all
@@ -84,6 +86,7 @@ class Method:
     same_as: str | None = None
     has_rank: bool = True
     changes_base: str | None = None
+    no_sharding: str | None = None
     starts_from_base: bool = False
     can_continue: bool = True
     saved_as: str = "a plain LoRA adapter"
@@ -116,6 +119,7 @@ _DECOMPOSED = Method(
     title="PiSSA",
     attached_by="droplora_sweep.adapters.methods.decomposed:Pissa",
     changes_base="takes its first values out of the base weights",
+    no_sharding="decomposes whole base weights",
     starts_from_base=True,
     can_continue=False,
     saved_as="a plain LoRA adapter for the original base, saved at twice the rank",
@@ -135,6 +139,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 peft_options={"use_dora": True},
                 saved_as="a DoRA adapter as PEFT has it",
                 extra_tensors="DoRA's magnitudes",
+                no_sharding="takes its magnitudes from whole base weights when it is attached",
                 num_trained=num_in_dora,
                 num_kept_per_output=2,
             ),
@@ -174,6 +179,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 can_continue=False,
                 saved_as="a full model",
                 no_population="has no rate",
+                no_sharding="trains the base weights, and only frozen ones can be split",
             ),
         )
     }

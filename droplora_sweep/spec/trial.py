@@ -57,6 +57,18 @@ class ModelSpec(SpecModel):
         return self.model_dump(mode="json", exclude=unchanged(self))
 
 
+class ZeroSpec(SpecModel):
+    """Parts that the workers of a group split among them, for models that do not fit on each."""
+
+    stage: Literal[2, 3] = 2
+    """2 splits gradients and optimiser (ZeRO, arXiv 1910.02054); 3 also the base weights, which
+    every layer gathers when it computes: less memory, more traffic between workers, the same
+    numbers."""
+    offload: Literal["none", "cpu"] = "none"
+    """``cpu`` keeps gradients and optimiser in the CPU's memory, where AdamW then computes, and
+    with ``stage: 3`` each worker's part of the base weights too."""
+
+
 class TrainingSpec(SpecModel):
     """Optimisation; defaults from arXiv 2508.17337, Table 7, and its released trainer."""
 
@@ -97,6 +109,7 @@ class TrainingSpec(SpecModel):
     """Longer training examples (prompt, response and EOS) are left out, and counted."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    zero: ZeroSpec = ZeroSpec()
     determinism: Literal["strict", "seeded", "off"] = "seeded"
     """Kernels on GPUs; on CPUs all are bit for bit. ``strict``: the same trial gives the same
     bytes, at the speed of deterministic kernels; ``seeded``: the same draws and data, with fast
@@ -118,6 +131,7 @@ LATER_FIELDS: Mapping[type[SpecModel], tuple[str, ...]] = {
         "optimizer",
         "determinism",
         "micro_batch_tokens",
+        "zero",
     ),
 }
 """Fields that sections were given after their trials had been recorded and fingerprinted."""

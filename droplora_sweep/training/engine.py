@@ -64,13 +64,14 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
     exp_avg: dict[str, torch.Tensor] = {}
     exp_avg_sq: dict[str, torch.Tensor] = {}
     num_updates = 0
-    parts, _ = private_api.zero_partitions(zero)
+    parts, copies = private_api.zero_partitions(zero)
+    device = copies[0][0].device
     for part, shapes in zip(parts, groups, strict=True):
         state = zero.optimizer.state[part]
         num_updates = int(state["step"])
         whole = (part.detach(), *read_moments(state))
         for tensor, into in zip(whole, (weights, exp_avg, exp_avg_sq), strict=True):
-            flat = _gathered(tensor)
+            flat = _gathered(tensor, device)
             if flat is not None:
                 into |= _split(flat, shapes)
     if dist.get_rank() != 0:
@@ -90,25 +91,31 @@ def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | N
         saved: On rank 0; None elsewhere.
     """
     parts, copies = private_api.zero_partitions(zero)
-    count = torch.tensor([saved.num_updates if saved else 0], device=parts[0].device)
+    device = copies[0][0].device
+    count = torch.tensor([saved.num_updates if saved else 0], device=device)
     dist.broadcast(count, src=0)
     for index, (part, model_parts, shapes) in enumerate(zip(parts, copies, groups, strict=True)):
         moments = {name: torch.zeros_like(part) for name in MOMENTS}
-        _scatter(part.data, saved.weights if saved else None, shapes)
+        _scatter(part.data, saved.weights if saved else None, shapes, device)
         for name, moment in moments.items():
-            _scatter(moment, getattr(saved, name) if saved else None, shapes)
+            _scatter(moment, getattr(saved, name) if saved else None, shapes, device)
         write_moments(zero.optimizer, index, int(count.item()), tuple(moments.values()))
         model_parts[dist.get_rank()].copy_(part.data)
         for rank, model_part in enumerate(model_parts):
             dist.broadcast(model_part, src=rank)
 
 
-def _gathered(part_N: torch.Tensor) -> torch.Tensor | None:
-    """All ranks' parts end to end, on rank 0 and on the CPU; None elsewhere."""
+def _gathered(part_N: torch.Tensor, device: torch.device) -> torch.Tensor | None:
+    """All ranks' parts end to end, on rank 0 and on the CPU; None elsewhere.
+
+    Args:
+        part_N: This rank's, there or in the CPU's memory.
+        device: Device whose memory collectives read.
+    """
     is_first, num_ranks = dist.get_rank() == 0, dist.get_world_size()
     whole_RN = torch.empty(num_ranks, part_N.numel(), dtype=part_N.dtype) if is_first else None
     for start in range(0, part_N.numel(), _CHUNK_ELEMENTS):
-        chunk = part_N[start : start + _CHUNK_ELEMENTS]
+        chunk = part_N[start : start + _CHUNK_ELEMENTS].to(device)
         pieces = [torch.empty_like(chunk) for _ in range(num_ranks)] if is_first else None
         dist.gather(chunk, pieces)
         if whole_RN is not None and pieces is not None:
@@ -127,6 +134,7 @@ def _scatter(
     part_N: torch.Tensor,
     saved: Mapping[str, torch.Tensor] | None,
     shapes: Shapes,
+    device: torch.device,
 ) -> None:
     """Cut rank 0's tensors, laid end to end and padded with zeros, into the ranks' parts."""
     num_ranks = dist.get_world_size()
@@ -137,11 +145,13 @@ def _scatter(
         whole_RN.view(-1)[: flat.numel()] = flat
     for start in range(0, part_N.numel(), _CHUNK_ELEMENTS):
         chunk = part_N[start : start + _CHUNK_ELEMENTS]
+        received = torch.empty_like(chunk, device=device)
         pieces = None
         if whole_RN is not None:
             rows = whole_RN[:, start : start + _CHUNK_ELEMENTS]
-            pieces = [row.to(part_N.device).contiguous() for row in rows]
-        dist.scatter(chunk, pieces)
+            pieces = [row.to(device).contiguous() for row in rows]
+        dist.scatter(received, pieces)
+        chunk.copy_(received)
 
 
 _UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
@@ -198,7 +208,9 @@ def _follows_b(name: str, weight: torch.Tensor) -> bool:
     return ".lora_B." in name or ".lora_embedding_B." in name or weight.ndim == 1
 
 
-def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int) -> dict[str, Any]:
+def engine_config(
+    training: TrainingSpec, dtype: torch.dtype, num_trainable: int, *, on_gpu: bool = False
+) -> dict[str, Any]:
     """DeepSpeed's configuration of a trial.
 
     * Gradients are *summed* over ranks: each rank's loss is already divided by the global batch's
@@ -211,6 +223,7 @@ def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int
         training: Micro-batch size and clipping.
         dtype: Of the weights.
         num_trainable: Numbers the adapter trains: the size of the reduction buffer.
+        on_gpu: True where what is kept in the CPU's memory goes to a GPU, and is pinned.
     """
     # Even, as DeepSpeed's alignment asks.
     bucket = min(_MAX_BUCKET_ELEMENTS, num_trainable + num_trainable % 2)
@@ -224,7 +237,12 @@ def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
         "zero_optimization": {
+            # The frozen base, which stage 3 splits, is no concern of the engine's.
             "stage": 2,
+            "offload_optimizer": {
+                "device": training.zero.offload,
+                "pin_memory": training.zero.offload == "cpu" and on_gpu,
+            },
             "overlap_comm": False,
             "contiguous_gradients": True,
             "reduce_bucket_size": bucket,
@@ -232,6 +250,7 @@ def engine_config(training: TrainingSpec, dtype: torch.dtype, num_trainable: int
         },
         # An optimiser that DeepSpeed did not make, as torch's AdamW; its own is compiled.
         "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
     }
 
@@ -326,7 +345,12 @@ class Engine:
                 args=Namespace(device_rank=self._device.index or 0),
                 model=self._model,
                 optimizer=optimizer,
-                config=engine_config(self._training, trainable[0].dtype, num_trainable),
+                config=engine_config(
+                    self._training,
+                    trainable[0].dtype,
+                    num_trainable,
+                    on_gpu=self._device.type == "cuda",
+                ),
             )
         return engine
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.evaluation.generation import only_read
 from droplora_sweep.evaluation.held_out import forgetting_metrics, read_held_out_text
 from droplora_sweep.evaluation.perplexity import TextLoss, text_loss
 from droplora_sweep.evaluation.reported import reported_metrics
@@ -54,28 +57,45 @@ class HeldOut:
     before: float
 
 
-def read_before(path: str, base: nn.Module, tokenizer: PreTrainedTokenizerBase) -> HeldOut:
+InStep = Callable[[], AbstractContextManager[None]]
+"""Makes the context in which ranks may run different numbers of forward passes, with no other
+collective in it (see `models.sharding`); `nullcontext` where ranks need not agree."""
+
+
+def read_before(
+    path: str,
+    base: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    in_step: InStep = nullcontext,
+) -> HeldOut:
     """Read a text, and the perplexity the untuned base model gives it; a collective.
 
     Raises:
         InputError: The text cannot be read.
     """
     text = read_held_out_text(path).text
-    return HeldOut(path, text, _loss(base, tokenizer, text).perplexity)
+    return HeldOut(path, text, _loss(base, tokenizer, text, in_step).perplexity)
 
 
 def forgetting(
-    held_out: HeldOut, model: nn.Module, tokenizer: PreTrainedTokenizerBase
+    held_out: HeldOut,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    in_step: InStep = nullcontext,
 ) -> dict[str, float]:
     """See ``forgetting_metrics``; a collective, which gives them on every rank."""
-    return forgetting_metrics(held_out.before, _loss(model, tokenizer, held_out.text).perplexity)
+    after = _loss(model, tokenizer, held_out.text, in_step).perplexity
+    return forgetting_metrics(held_out.before, after)
 
 
-def _loss(model: nn.Module, tokenizer: PreTrainedTokenizerBase, text: str) -> TextLoss:
+def _loss(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, text: str, in_step: InStep
+) -> TextLoss:
     """The loss of the whole text, of which each rank reads its share."""
-    share = text_loss(
-        model, tokenizer, text, rank=dist.get_rank(), world_size=dist.get_world_size()
-    )
+    with only_read(model), in_step():
+        share = text_loss(
+            model, tokenizer, text, rank=dist.get_rank(), world_size=dist.get_world_size()
+        )
     device = next(model.parameters()).device
     nats = sum_over_ranks(torch.tensor(share.nats, dtype=torch.float64, device=device))
     return TextLoss(nats, round(sum_over_ranks(torch.tensor(share.num_tokens, device=device))))
@@ -145,6 +165,7 @@ def validate(
     *,
     held_out: HeldOut | None = None,
     generator: Generator | None = None,
+    in_step: InStep = nullcontext,
 ) -> tuple[dict[str, float], list[ExampleResult]] | None:
     """Score the examples of ``evaluation.split``, spread over all ranks; a collective.
 
@@ -156,6 +177,7 @@ def validate(
         device: Device whose memory is measured.
         held_out: A text whose perplexity is measured too.
         generator: Decodes in the model's place.
+        in_step: Keeps ranks in step where they must run as many forward passes as each other.
 
     Returns:
         Metrics, and every example's result, on rank 0; None elsewhere.
@@ -167,22 +189,23 @@ def validate(
     results: list[ExampleResult] = []
     problem = None
     try:
-        results = evaluate(
-            model,
-            tokenizer,
-            task,
-            evaluation,
-            split=evaluation.split,
-            rank=dist.get_rank(),
-            world_size=dist.get_world_size(),
-            generator=generator,
-        )
+        with only_read(model), in_step():
+            results = evaluate(
+                model,
+                tokenizer,
+                task,
+                evaluation,
+                split=evaluation.split,
+                rank=dist.get_rank(),
+                world_size=dist.get_world_size(),
+                generator=generator,
+            )
     except ScoringError as error:
         problem = str(error)
     # The others would wait for this rank's results for ever.
     if (found := first_over_ranks(problem)) is not None:
         raise ScoringError(found)
-    forgotten = {} if held_out is None else forgetting(held_out, model, tokenizer)
+    forgotten = {} if held_out is None else forgetting(held_out, model, tokenizer, in_step)
     gathered = gather_to_first((results, peak_memory_bytes(device)))
     if gathered is None:
         return None

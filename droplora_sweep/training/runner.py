@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,15 @@ import torch.distributed as dist
 
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.evaluation.context import model_context
-from droplora_sweep.models.loading import load_base_model, load_tokenizer, num_embedded_tokens
+from droplora_sweep.models.loading import (
+    load_base_model,
+    load_sharded_model,
+    load_tokenizer,
+    num_embedded_tokens,
+)
 from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.records.messages import Decision
-from droplora_sweep.spec import ExploitStep
+from droplora_sweep.spec import ExploitStep, ZeroSpec
 from droplora_sweep.spec.methods import method_of
 
 from .data import key_of, read
@@ -34,7 +40,7 @@ from .engine import started_engine
 from .loop import Loop
 from .population import after_exploit, identity_of, shared_identity, spec_after
 from .position import Position
-from .reporting import read_before, validate
+from .reporting import InStep, read_before, validate
 from .saved import as_loaded_by_users
 from .trial_run import TrialRun
 
@@ -74,6 +80,7 @@ class TrialRunner:
         on_forward: Called before each forward pass, of training or evaluation, with whether the
             model is in training mode. Where workers wait for one that hangs it is not called.
         on_arrival: Called while a Hub model is downloaded (see `HubModel.fetch`).
+        zero: What the ranks split of the base model; nothing where None.
 
     Raises:
         InputError: The model cannot be found or loaded, or torch cannot use the GPU.
@@ -88,19 +95,25 @@ class TrialRunner:
         gpu_share: float = 1.0,
         on_forward: OnForward | None = None,
         on_arrival: OnArrival | None = None,
+        zero: ZeroSpec | None = None,
     ) -> None:
         self._device = settle(threads, gpu_index, gpu_share)
         self._on_forward = on_forward
         self._on_arrival = on_arrival
         self._gpu_share = gpu_share
-        self._load(model)
+        self._load(model, zero or ZeroSpec())
 
-    def _load(self, model: ModelSpec) -> None:
+    def _load(self, model: ModelSpec, zero: ZeroSpec) -> None:
         """Make a base model the resident, and keep nothing of another one."""
-        self._spec = model
+        self._spec, self._zero = model, zero
         require_precision(self._device, model.dtype)
         resolve_model(model, self._on_arrival)
-        self._base = load_base_model(model, self._device)
+        self._in_step: InStep = contextlib.nullcontext
+        if zero.stage == 3:
+            sharded = load_sharded_model(model, self._device, offload=zero.offload == "cpu")
+            self._base, self._in_step = sharded.model, sharded.in_step
+        else:
+            self._base = load_base_model(model, self._device)
         if (on_forward := self._on_forward) is not None:
             self._base.register_forward_pre_hook(lambda base, _: on_forward(base.training))
         self._tokenizer = load_tokenizer(model)
@@ -113,7 +126,7 @@ class TrialRunner:
         self._held_out: HeldOut | None = None
         self._reading: Reading | None = None
 
-    def serve(self, model: ModelSpec) -> None:
+    def serve(self, model: ModelSpec, zero: ZeroSpec | None = None) -> None:
         """Take another base model in place of the resident; called on all ranks.
 
         The resident is given back first, so that one of them is in memory at a time.
@@ -121,13 +134,14 @@ class TrialRunner:
         Raises:
             InputError: The model cannot be loaded.
         """
-        if model == self._spec:
+        zero = self._zero if zero is None else zero
+        if model == self._spec and zero == self._zero:
             return
         self._decoding.close()
-        del self._base, self._decoding, self._tokenizer
+        del self._base, self._decoding, self._tokenizer, self._in_step
         self._held_out = self._reading = None
         let_go(self._device)
-        self._load(model)
+        self._load(model, zero)
 
     def run(
         self,
@@ -239,6 +253,7 @@ class TrialRunner:
         exploit_steps = () if membership is None else membership.exploit_steps
         spec = spec_after(spec, exploit_steps)
         assert spec.model == self._spec, "a resident serves trials of its own base model"
+        assert spec.training.zero == self._zero, "the base model is split as its trials want it"
         reading = self._read(spec)
         held_out = self._read_held_out(spec.evaluation.held_out_text)
         # Before anything is trained: what cannot decode it.
@@ -301,6 +316,7 @@ class TrialRunner:
                     save=partial(checkpoints.save, identity) if checkpoints else None,
                     save_snapshot=save_snapshot,
                     left_out=reading.left_out,
+                    in_step=self._in_step,
                 )
                 if decision is not Decision.END:
                     exploit_step = trial_run.run(decide, on_step)
@@ -328,7 +344,7 @@ class TrialRunner:
         if path is None:
             return None
         if self._held_out is None or self._held_out.path != path:
-            self._held_out = read_before(path, self._base, self._tokenizer)
+            self._held_out = read_before(path, self._base, self._tokenizer, self._in_step)
         return self._held_out
 
     def _validate(
@@ -363,6 +379,7 @@ class TrialRunner:
                 self._device,
                 held_out=held_out,
                 generator=generator,
+                in_step=self._in_step,
             )
             decoded_by = self._decoding.metrics(generator)
         return None if found is None else ({**found[0], **decoded_by}, found[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from droplora_sweep.spec import ExploitStep
 from droplora_sweep.spec.metric_names import TRAINABLE_PARAMETERS
 
 from .position import Checkpoint, Position
-from .reporting import Report, Trained
+from .reporting import InStep, Report, Trained
 from .schedule import evaluation_steps
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     Validate = Callable[[], tuple[dict[str, float], list[ExampleResult]] | None]
 
 
-def drop_layers(adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int) -> None:
+def drop_layers(
+    adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int, in_step: InStep
+) -> None:
     """Measure on the examples of the first steps, which the trial has trained on; a collective.
 
     Every rank measures its own examples, the sums are added up, and all drop the same layers. The
@@ -46,7 +49,8 @@ def drop_layers(adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int) -
         TrialError: No layer has any output; on every rank.
     """
     adapted.model.eval()
-    with torch.no_grad(), adapted.measured() as meter:
+    # What a rank runs for the sake of others is not measured.
+    with torch.no_grad(), in_step(), adapted.measured() as meter:
         for inputs, counted in loop.inputs(num_steps):
             meter.counted_BT = counted
             # The head's logits are not needed; those of one position are the fewest there are.
@@ -70,6 +74,7 @@ class TrialRun:
         save_snapshot: Saves a snapshot for other members of a population, called on all ranks;
             None for a trial that is no member.
         left_out: Metrics of what the trial does not train on, for the reports.
+        in_step: As `reporting.validate` has it.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class TrialRun:
         save: Save | None,
         save_snapshot: Save | None = None,
         left_out: Mapping[str, float],
+        in_step: InStep = contextlib.nullcontext,
     ) -> None:
         self._position = position
         self._saved = position.place
@@ -94,6 +100,7 @@ class TrialRun:
         self._engine = engine
         self._validate = validate
         self._left_out = left_out
+        self._in_step = in_step
         self._ends = evaluation_steps(loop.num_steps, num_evaluations)
         self._lora_drop = adapted if isinstance(adapted, LoraDrop) else None
         self._num_sampling = (
@@ -143,7 +150,9 @@ class TrialRun:
         while self._position.step < end:
             step = self._position.step
             if self._lora_drop and step == self._num_sampling:
-                drop_layers(self._lora_drop, self._loop, self._engine, self._num_sampling)
+                drop_layers(
+                    self._lora_drop, self._loop, self._engine, self._num_sampling, self._in_step
+                )
             result = self._loop.run_step(step)
             self._position = replace(
                 self._position,

@@ -14,6 +14,7 @@ from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import survey
 from droplora_sweep.present.contents.plan import calibration_lines, cost_rows, plan_table
+from droplora_sweep.present.misfit import memory_fault
 from droplora_sweep.present.values import format_hours
 from droplora_sweep.run.calibration import Calibration
 from droplora_sweep.spec import load_sweep_file
@@ -24,12 +25,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from droplora_sweep.plan.plan_costs import Costs
+    from droplora_sweep.plan.survey import Survey
 
 LLAMA = {
     "path": "meta-llama/Llama-2-7b-hf",
     "revision": "01c7f73d771dfac7d292323805ebc428287df4f9",
     "dtype": "bfloat16",
 }
+
+
+@pytest.fixture
+def survey_of(tmp_path: Path) -> Any:
+    def make(**sections: Any) -> Survey:
+        file = tmp_path / "s.yaml"
+        data = {
+            "name": "q",
+            "model": LLAMA,
+            "task": {"benchmarks": ["boolq"]},
+            "group": {"num_workers": 4, "gpus_per_worker": 1},
+            **sections,
+        }
+        file.write_text(yaml.safe_dump(data))
+        return survey(load_sweep_file(file, needs_data=False))
+
+    return make
 
 
 @pytest.fixture
@@ -83,6 +102,60 @@ def test_all_fit_where_there_is_room(rows: Any) -> None:
     assert "assuming 40% of the 312 TFLOP/s of A100-80G (not measured" in shown["GPU hours"]
 
 
+SMALL = {"micro_batch_size": 1, "gradient_checkpointing": True}
+
+
+def test_what_would_fit_is_named_with_its_gpus(rows: Any) -> None:
+    costs, shown = rows(gb=12, training=SMALL, evaluation={"batch_size": 2})
+
+    ways = {tuple(way.fields.items()): way.num_workers for way in costs.misfit.ways}
+    stage_3, in_cpu = ("training.zero.stage", 3), ("training.zero.offload", "cpu")
+    assert ways == {(stage_3,): 2, (stage_3, in_cpu): 1, (("model.quantization", "4bit"),): 1}
+    assert all(way.memory.peak <= 12 * 10**9 for way in costs.misfit.ways)
+    assert shown["would fit"].startswith("with `training.zero.stage: 3` on 2 GPUs per group, ")
+    assert "; or with `model.quantization: 4bit` on 1 GPU per group, " in shown["would fit"]
+    assert shown["ZeRO"].startswith("stage 2: ")
+
+
+def test_a_stage_that_is_chosen_is_what_the_plan_counts_and_says(rows: Any) -> None:
+    zero = {"stage": 3}
+    costs, shown = rows(gb=12, training={**SMALL, "zero": zero}, evaluation={"batch_size": 2})
+
+    assert costs.misfit is None
+    assert "would fit" not in shown
+    assert shown["ZeRO"] == "stage 3: workers split gradients, optimiser and base weights"
+    assert "gathered 809.5 MB" in shown["  training"]
+
+
+def test_a_full_model_has_more_gpus_or_the_cpus_memory(rows: Any) -> None:
+    adapter = {"method": "full", "pruning_rate": 0.0}
+    costs, _ = rows(gb=40, adapter=adapter, training=SMALL, evaluation={"batch_size": 2})
+
+    ways = {tuple(way.fields.items()): way.num_workers for way in costs.misfit.ways}
+    assert ways == {(): 8, (("training.zero.offload", "cpu"),): 1}
+
+
+@pytest.mark.parametrize(("kind", "is_refused"), [("T4", False), ("L4", False), ("V100", False)])
+def test_gpus_with_room_for_what_is_always_there_are_not_refused(
+    survey_of: Any, kind: str, is_refused: bool
+) -> None:
+    nodes = [{"CPU": 8.0, "GPU": 4.0, f"accelerator_type:{kind}": 1.0}]
+    assert (memory_fault(survey_of(), nodes) is not None) is is_refused
+
+
+def test_too_little_memory_is_a_line_with_its_parts_and_what_would_fit(survey_of: Any) -> None:
+    nodes = [{"CPU": 8.0, "GPU": 4.0, "accelerator_type:T4": 1.0}]
+    model = {**LLAMA, "dtype": "float32"}
+    found = survey_of(model=model, training=SMALL, evaluation={"batch_size": 2})
+    line = str(memory_fault(found, nodes))
+    assert line.startswith(
+        "model.path: must fit into T4, 16.0 GB of each worker, got meta-llama/Llama-2-7b-hf, which "
+        "takes weights 27.0 GB, adapter "
+    )
+    assert "before any batch; would fit with `training.zero.stage: 3` on 4 GPUs per group" in line
+    assert "\n" not in line
+
+
 def test_workers_that_share_a_gpu_share_its_memory(rows: Any) -> None:
     group = {"num_workers": 1, "gpus_per_worker": 0.5}
     costs, shown = rows(gpu="A100-80G", group=group)
@@ -134,7 +207,7 @@ def test_on_cpus_memory_is_that_of_a_worker(rows: Any) -> None:
     costs, shown = rows(model={"path": "builtin"}, task={"num_train": 16, "num_validation": 8})
 
     assert costs.gpu is None
-    memory = {"tokens per trial", "memory per worker", "  training", "  evaluation"}
+    memory = {"tokens per trial", "ZeRO", "memory per worker", "  training", "  evaluation"}
     assert set(shown) == {"time", *memory}
     assert shown["time"] == (
         "not known; `plan --calibrate` measures it on one group, in a few minutes"

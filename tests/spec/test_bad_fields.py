@@ -219,6 +219,46 @@ SWEEP_FAULTS = {
         "name: q\ngroup:\n  placement: packed\n",
         "s.yaml:3: group.placement: must be 'pack', 'strict_pack' or 'spread', got 'packed'",
     ),
+    "stage_that_a_method_cannot_take": (
+        "name: q\nadapter:\n  method: pissa\n  pruning_rate: 0.0\ntraining: {zero: {stage: 3}}\n",
+        "s.yaml:3: adapter.method: must be another one with `training.zero.stage: 3`, got 'pissa', "
+        "which decomposes whole base weights; with `stage: 2` it is possible",
+    ),
+    "stage_for_modules_that_are_copied": (
+        "name: q\nadapter:\n  modules_to_save: [lm_head]\ntraining: {zero: {stage: 3}}\n",
+        "s.yaml:3: adapter.modules_to_save: must be empty with `training.zero.stage: 3`, since "
+        "whole modules are copied to be trained, got lm_head",
+    ),
+    "stage_for_4_bits": (
+        "name: q\nmodel:\n  quantization: 4bit\ntraining: {zero: {stage: 3}}\n",
+        "s.yaml:3: model.quantization: must be none with `training.zero.stage: 3`, which splits "
+        "weights of one precision, got '4bit'; with `stage: 2` it is possible",
+    ),
+    "stage_of_vllm": (
+        "name: q\nevaluation:\n  backend: vllm\ntraining: {zero: {stage: 3}}\n",
+        "s.yaml:3: evaluation.backend: must be auto or transformers with `training.zero.stage: 3`, "
+        "got 'vllm', which loads the whole model on every worker",
+    ),
+    "stage_of_one_worker": (
+        "name: q\ngroup: {num_workers: 1}\ntraining:\n  zero: {stage: 3}\n",
+        "s.yaml:4: training.zero.stage: must be 2 with one worker, which is all there is to split "
+        "the weights over, got 3; `group.num_workers: 2` halves them, `training.zero.offload: cpu` "
+        "keeps them in the CPU's memory",
+    ),
+    "stage_of_no_such_number": (
+        "name: q\ntraining:\n  zero: {stage: 1}\n",
+        "s.yaml:3: training.zero.stage: must be 2 or 3, got 1",
+    ),
+    "offload_of_8_bits": (
+        "name: q\ntraining:\n  optimizer: adamw_8bit\n  zero: {offload: cpu}\n",
+        "s.yaml:3: training.optimizer: must be adamw with `training.zero.offload: cpu`, got "
+        "'adamw_8bit', which keeps its state where the weights are",
+    ),
+    "searched_stage": (
+        "name: q\nsearch:\n  parameters:\n    training.zero.stage: {values: [2, 3]}\n",
+        "s.yaml:4: search.parameters.training.zero.stage: cannot be searched: it must be the same "
+        "in every trial of a sweep",
+    ),
     "likelihood_that_is_not_measured": (
         "name: q\nsearch:\n  metric: bits_per_byte/val/mean\n",
         "s.yaml:3: search.metric: needs `evaluation.likelihood: true`, got "

@@ -62,6 +62,8 @@ def variants(section: Any) -> Iterator[dict[str, Any]]:
             yield {**section, name: {"num_samples": 20}}
         elif name == "judge":
             yield {**section, name: {"url": "http://here/v1", "model": "m", "prompts": "p"}}
+        elif name == "offload":
+            yield {**section, name: "cpu"}
         elif name == "attention":
             yield {**section, name: "eager"}
         elif name == "scoring":

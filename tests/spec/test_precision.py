@@ -38,9 +38,14 @@ def test_a_sweep_that_was_begun_keeps_its_precision() -> None:
 
 @pytest.mark.parametrize(
     ("section", "field", "other"),
-    [("model", "attention", "eager"), ("training", "determinism", "strict")],
+    [
+        ("model", "attention", "eager"),
+        ("training", "determinism", "strict"),
+        ("training", "zero", {"stage": 3}),
+        ("training", "zero", {"offload": "cpu"}),
+    ],
 )
-def test_later_fields_count_where_they_are_used(section: str, field: str, other: str) -> None:
+def test_later_fields_count_where_they_are_used(section: str, field: str, other: Any) -> None:
     def digest(**given: Any) -> str:
         return fingerprint(TrialSpec.model_validate(given), {}, {}, num_workers=1)
 

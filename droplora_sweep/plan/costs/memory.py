@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 GIB: Final = 2**30
 NUMBER_BYTES: Final = {"float32": 4, "bfloat16": 2}
+
+_LAYER = re.compile(r"^.*?\.\d+\.")
 
 NF4_BYTES: Final = 0.5 + (1 + FP32_BYTES / 256) / 64
 """A number in 4 bits with doubly quantised constants: per block of 64 a byte, per 256 blocks an
@@ -43,11 +47,14 @@ class Memory:
     Attributes:
         weights: The base model.
         adapter: Trained weights, in the trial's precision; all weights of a full model.
-        gradients: This worker's partition in fp32, and the buffer they are reduced in.
+        gradients: This worker's partition in fp32, if it is not in the CPU's memory, and the buffer
+            they are reduced in.
         optimizer: This worker's partition of fp32 weights and moments.
         activations: Kept for the backward pass.
         logits: Logits of every token, with their log-probabilities and gradients.
         decoding: The KV cache of an evaluation's largest batch.
+        gathered: Base weights of other workers that are whole at once; none before stage 3.
+        in_cpu: This worker's part of what is kept in the CPU's memory, which is no part of a GPU's.
         reserve: ``RESERVE_BYTES``; none on a CPU.
         server: vLLM's process while it decodes (see `costs.serving`); 0 where it does not.
         server_at_rest: The same while a trial trains.
@@ -63,11 +70,13 @@ class Memory:
     reserve: int
     server: int = 0
     server_at_rest: int = 0
+    gathered: int = 0
+    in_cpu: int = 0
 
     @property
     def training(self) -> int:
         """Most bytes while training."""
-        return self._resident + self.activations + self.logits + self.server_at_rest
+        return self.resident + self.activations + self.logits + self.server_at_rest
 
     @property
     def evaluation(self) -> int:
@@ -75,7 +84,7 @@ class Memory:
 
         Transformers decodes where vLLM has failed and is gone.
         """
-        return self._resident + max(self.decoding, self.server)
+        return self.resident + max(self.decoding, self.server)
 
     @property
     def peak(self) -> int:
@@ -88,12 +97,14 @@ class Memory:
         moving: tuple[str, ...] = ("activations", "logits", "server_at_rest")
         if self.training < self.evaluation:
             moving = ("decoding", "server")
-        parts = ("weights", "adapter", "gradients", "optimizer", *moving)
+        parts = ("weights", "gathered", "adapter", "gradients", "optimizer", *moving)
         return max(parts, key=lambda name: int(getattr(self, name)))
 
     @property
-    def _resident(self) -> int:
-        return self.weights + self.adapter + self.gradients + self.optimizer + self.reserve
+    def resident(self) -> int:
+        """Bytes that are there all the time, whatever is in a batch."""
+        weights = self.weights + self.gathered + self.adapter
+        return weights + self.gradients + self.optimizer + self.reserve
 
 
 ADAM_8BIT_BYTES: Final = FP32_BYTES + 2 * (1 + FP32_BYTES / 256)
@@ -107,7 +118,7 @@ def training_memory(
     trial: TrialSpec,
     *,
     num_workers: int,
-    zero_stage: int = 2,
+    zero_stage: int | None = None,
     on_gpu: bool = True,
 ) -> Memory:
     """Return an upper bound of one worker's memory: every sequence is as long as it may be.
@@ -117,8 +128,8 @@ def training_memory(
         dimensions: Sizes of the same model.
         trial: The trial.
         num_workers: Workers that ZeRO splits its state over.
-        zero_stage: 0 to 3 (arXiv 1910.02054): 1 splits the optimiser, 2 gradients too, 3 weights
-            and adapter too. Sweeps train with 2.
+        zero_stage: 0 to 3 (arXiv 1910.02054): 1 splits the optimiser, 2 gradients too, 3 the base
+            weights, or those of a full model, too. The trial's where None.
         on_gpu: Counts dropout masks of one byte, and ``RESERVE_BYTES``.
     """
     number_bytes = NUMBER_BYTES[trial.model.dtype]
@@ -126,13 +137,26 @@ def training_memory(
     is_full = not method_of(trial.adapter.method).has_rank
     weights = 0 if is_full else weight_bytes(shapes, trial.model.dtype, trial.model.quantization)
     adapter = number_bytes * num_trained
-    if zero_stage >= 3:
-        weights, adapter = math.ceil(weights / num_workers), math.ceil(adapter / num_workers)
+    stage = trial.training.zero.stage if zero_stage is None else zero_stage
+    gathered = 0
+    if stage >= 3:
+        weights, gathered = math.ceil(weights / num_workers), gathered_bytes(shapes, number_bytes)
+        adapter = math.ceil(adapter / num_workers) if is_full else adapter
+    bucket = FP32_BYTES * min(MAX_BUCKET_NUMBERS, num_trained)
+    gradients = _split(FP32_BYTES * num_trained, num_workers, stage >= 2)
+    optimizer = _split(_optimizer_bytes(trial, num_trained), num_workers, stage >= 1)
+    in_cpu = 0
+    if on_gpu and trial.training.zero.offload == "cpu":
+        in_cpu, gradients, optimizer = gradients + optimizer, 0, 0
+        if stage >= 3:
+            in_cpu, weights = in_cpu + weights, 0
     return Memory(
         weights=weights,
+        gathered=gathered,
+        in_cpu=in_cpu,
         adapter=adapter,
-        gradients=_gradients(num_trained, num_workers, zero_stage),
-        optimizer=_split(_optimizer_bytes(trial, num_trained), num_workers, zero_stage >= 1),
+        gradients=gradients + bucket,
+        optimizer=optimizer,
         activations=activation_bytes(dimensions, trial, on_gpu=on_gpu),
         logits=logit_bytes(dimensions, trial),
         decoding=kv_cache_bytes(dimensions, trial),
@@ -220,10 +244,13 @@ def _optimizer_bytes(trial: TrialSpec, num_trained: int) -> int:
     return ADAM_NUMBERS * FP32_BYTES * num_trained
 
 
-def _gradients(num_trained: int, num_workers: int, zero_stage: int) -> int:
-    """fp32 gradients, split from stage 2 on, and the reduction buffer in fp32."""
-    buffer = FP32_BYTES * min(MAX_BUCKET_NUMBERS, num_trained)
-    return _split(FP32_BYTES * num_trained, num_workers, zero_stage >= 2) + buffer
+def gathered_bytes(shapes: Mapping[str, tuple[int, ...]], number_bytes: int) -> int:
+    """Return the bytes of the two largest of what is gathered at once: layers, or an embedding."""
+    sizes: Counter[str] = Counter()
+    for name, shape in shapes.items():
+        layer = _LAYER.match(name)
+        sizes[layer[0] if layer else name] += number_bytes * math.prod(shape)
+    return sum(size for _, size in sizes.most_common(2))
 
 
 def _split(num_bytes: int, num_workers: int, is_split: bool) -> int:

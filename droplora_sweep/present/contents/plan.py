@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
+from droplora_sweep.present.misfit import room_text, ways_text, zero_text
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
@@ -126,14 +127,19 @@ def cost_rows(sweep: SweepSpec, plan: Plan, utilisation: float) -> Iterator[tupl
         return
     yield "tokens per trial", _tokens_text(plan, costs)
     place = "GPU" if sweep.group.gpus_per_worker == 1 else "worker"
+    yield "ZeRO", zero_text(sweep.training.zero)
     yield f"memory per {place}", f"at most {format_bytes(costs.memory.peak)}"
     yield "  training", _parts(costs.memory)
     decoding = f"KV cache {format_bytes(costs.memory.decoding)}"
     if costs.memory.server:
         decoding = f"vLLM {format_bytes(costs.memory.server)}"
     yield "  evaluation", f"{format_bytes(costs.memory.evaluation)}, {decoding}"
+    if costs.memory.in_cpu:
+        yield "  in the CPU's memory", f"{format_bytes(costs.memory.in_cpu)} per worker"
     if costs.gpu_bytes is not None:
         yield "fits", _fit(costs)
+        if costs.misfit is not None:
+            yield "would fit", ways_text(costs.misfit)
     elif sweep.group.gpus_per_worker:
         yield "fits", "not known: which GPUs? name them with --gpu, or give --gpu-memory"
     if costs.gpu is not None and costs.trial_gpu_hours is not None:
@@ -250,19 +256,12 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
 
 
 def _parts(memory: Memory) -> str:
-    parts = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "reserve")
+    there = ("weights", "gathered", "adapter", "gradients", "optimizer")
+    parts = (*there, "activations", "logits", "reserve")
     sizes = {name: int(getattr(memory, name)) for name in parts}
     sizes["vLLM at rest"] = memory.server_at_rest
     named = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items() if size)
     return f"{format_bytes(memory.training)}: {named}"
-
-
-def room_text(costs: Costs) -> str:
-    """Return the memory that a worker has: ``1/2 of H100, 40.0 GB``."""
-    assert costs.gpu_bytes is not None
-    share = "" if costs.num_sharing == 1 else f"1/{costs.num_sharing} of "
-    name = f"{share}{costs.gpu.name if costs.gpu else 'a GPU'}, " if costs.gpu or share else ""
-    return f"{name}{format_bytes(costs.gpu_bytes)}"
 
 
 PART_NAMES = {"server": "vLLM", "server_at_rest": "vLLM at rest"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from droplora_sweep.present.misfit import room_text, ways_text
 from droplora_sweep.present.values import (
     format_bytes,
     format_count,
@@ -16,7 +17,6 @@ from droplora_sweep.present.values import (
 from droplora_sweep.spec import possible_values
 from droplora_sweep.spec.rules.composition import METHOD
 
-from .plan import room_text
 from .table import table_json
 
 if TYPE_CHECKING:
@@ -106,4 +106,5 @@ def _fits(sweep: SweepSpec, plan: Plan) -> str:
     if costs.misfit is None:
         return f"every setting into {room}: needs up to {needed}"
     setting = format_params(costs.misfit.setting) or "every setting"
-    return f"NOT {setting}: it lacks {format_bytes(costs.misfit.missing_bytes)} in {room}"
+    lacks = f"NOT {setting}: it lacks {format_bytes(costs.misfit.missing_bytes)} in {room}"
+    return f"{lacks}; would fit {ways_text(costs.misfit)}"

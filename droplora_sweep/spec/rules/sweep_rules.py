@@ -32,6 +32,7 @@ from .composition import find_impossible_combinations, find_unfair_comparison
 from .fidelity_rules import find_unfit_fidelity
 from .parameter_rules import PARAMETERS, Finding, find_broken_parameters, possible_values
 from .search_rules import find_broken_search, find_unfit_population, find_unfit_space
+from .zero_rules import find_unfit_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +128,7 @@ def find_broken_rules(
             *find_impossible_combinations(sweep),
             *find_unfit_space(sweep),
             *find_unfair_comparison(sweep),
+            *find_unfit_zero(sweep),
             *_num_trials(sweep),
         ]
     return findings

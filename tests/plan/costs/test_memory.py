@@ -16,7 +16,14 @@ from droplora_sweep.plan.costs.memory import (
     training_memory,
     weight_bytes,
 )
-from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TrainingSpec, TrialSpec
+from droplora_sweep.spec import (
+    AdapterSpec,
+    EvaluationSpec,
+    ModelSpec,
+    TrainingSpec,
+    TrialSpec,
+    ZeroSpec,
+)
 
 LLAMA2 = published_models()["meta-llama/Llama-2-7b-hf"].dimensions
 PAPER = TrialSpec(
@@ -73,9 +80,24 @@ def test_each_zero_stage_splits_one_thing_more(
     found = memory(zero_stage=stage)
 
     assert found.weights == 2 * 6_738_415_616 // weights
-    assert found.adapter == 2 * NUM_LORA // weights
+    # An adapter is whole on every worker, whose layers it is added to.
+    assert found.adapter == 2 * NUM_LORA
+    layer = 4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096
+    assert found.gathered == (2 * 2 * layer if stage == 3 else 0)
     assert found.optimizer == 12 * NUM_LORA // optimizer
     assert found.gradients == 4 * NUM_LORA // gradients + 4 * 50_000_000
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_what_is_kept_in_the_cpus_memory_is_in_no_gpus(stage: int) -> None:
+    zero = ZeroSpec(stage=stage, offload="cpu")
+    training = PAPER.training.model_copy(update={"zero": zero})
+    found = memory(PAPER.model_copy(update={"training": training}))
+
+    base = 2 * 6_738_415_616
+    assert (found.optimizer, found.gradients) == (0, 4 * 50_000_000)
+    assert found.weights == (base if stage == 2 else 0)
+    assert found.in_cpu == 16 * NUM_LORA // 4 + (0 if stage == 2 else base // 4)
 
 
 def test_a_full_model_is_its_own_weights() -> None:

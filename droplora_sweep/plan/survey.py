@@ -198,6 +198,10 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         faults += check_fidelity(spec, splits, num_searched)
         faults += check_validated(spec, splits)
     faults += check_backend(spec)
+    if spec.evaluation.backend == "vllm":
+        unchecked.append(
+            "evaluation.backend: vLLM was looked for on this machine; those of workers need it too"
+        )
     as_loaded = None if model is None else _check_model(spec, model, task, faults)
     search_as_loaded = as_loaded
     if has_another and search_model is not None:

@@ -13,7 +13,7 @@ import yaml
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.tokens import prompt_tokens, response_tokens
 from droplora_sweep.models.loading import load_tokenizer
-from droplora_sweep.plan.survey import prepare
+from droplora_sweep.plan.survey import prepare, survey
 from droplora_sweep.spec import ModelSpec, TaskSpec, load_sweep_file
 from droplora_sweep.tasks.loading import load_task
 from tests.evaluation.serving.environment import use_scripted_vllm
@@ -233,6 +233,10 @@ def test_vllm_for_what_it_cannot_decode(tmp_path: Path, monkeypatch: pytest.Monk
     assert refusal(tmp_path, evaluation={"backend": "auto"}) == []
     use_scripted_vllm(monkeypatch, tmp_path)
     assert refusal(tmp_path, evaluation=vllm) == []
+    [remark] = survey(load_sweep_file(tmp_path / "s.yaml")).unchecked
+    assert remark == (
+        "evaluation.backend: vLLM was looked for on this machine; those of workers need it too"
+    )
     methods = {"adapter.method": {"values": ["lora", "dora"]}}
     search = {"num_trials": 2, "parameters": methods}
     [fault] = refusal(tmp_path, evaluation=vllm, search=search)

@@ -54,6 +54,10 @@ class InputError(DropLoRASweepError):
         return cls([Fault("", field, problem)])
 
 
+class AgreedError(InputError):
+    """A fault that every worker of a group has been told of, so that none waits for another."""
+
+
 class TrialError(DropLoRASweepError):
     """A trial cannot give a result (NaN loss, a group that keeps dying); the sweep continues."""
 

@@ -18,6 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from droplora_sweep import private_api
+from droplora_sweep.errors import AgreedError, DropLoRASweepError, InputError
 from droplora_sweep.spec import TrialSpec
 
 from .messages import ExitReason
@@ -229,14 +230,23 @@ def exit_reported(pool: ActorHandle[Any], group: str, rank: int) -> Iterator[Non
     """Report to the pool why this process ends; Ray Train then restarts the group.
 
     So it does when memory runs out: the other workers wait for this one in a collective, and fresh
-    processes have no holes in their memory.
+    processes have no holes in their memory. Where all workers agree on a fault that ends the sweep
+    they end in order, and are not restarted.
     """
     try:
         yield
     except Exception as error:
-        reason = traceback.format_exception_only(error)[-1].strip()
+        is_told = isinstance(error, DropLoRASweepError)
+        reason = str(error) if is_told else traceback.format_exception_only(error)[-1].strip()
         lines = "".join(traceback.format_exception(error)).splitlines()[-NUM_LINES:]
         log = "\n".join((f"rank {rank}:", *lines))
-        exit_reason = ExitReason(reason, out_of_memory=is_out_of_memory(error), log=log)
-        ray.get(pool.crash.remote(group, exit_reason))
-        raise
+        exit_reason = ExitReason(
+            reason,
+            out_of_memory=is_out_of_memory(error),
+            log=log,
+            faults=error.faults if isinstance(error, InputError) else (),
+            is_raised=True,
+        )
+        is_over: Any = ray.get(pool.crash.remote(group, exit_reason))
+        if not (is_over and isinstance(error, AgreedError)):
+            raise

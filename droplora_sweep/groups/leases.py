@@ -19,12 +19,16 @@ from .exits import halved
 from .messages import Adjustment, Beginning, Delivery, ExitReason, Lease, Released
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from droplora_sweep.errors import Fault
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.messages import Message, Submission
     from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep
 
     from .messages import Scoring
+    from .seen import Seen
 
 MAX_FAILED_STARTS = 3
 """A group that starts this often without reaching its first lease cannot work at all."""
@@ -35,6 +39,7 @@ class _Trial:
     spec: str
     folder: str | None = None
     scoring: Scoring | None = None
+    is_canary: bool = False
     attempt: int = 0
     ended: bool = False
     stopped: bool = False
@@ -69,6 +74,8 @@ class LeaseBook:
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
         self._released: set[str] = set()
+        self._canary: str | None = None
+        self._seen: dict[str, Seen] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, dict[str, bytes]] = {}
         self._exploit_steps: dict[str, dict[int, ExploitStep]] = {}
@@ -114,6 +121,17 @@ class LeaseBook:
         if name not in self._trials:
             self._trials[name] = _Trial(spec=spec, scoring=scoring)
             self._idle_queue.append(name)
+
+    def submit_canary(self, name: str, spec: str) -> None:
+        """Have a group try a trial in little before any other.
+
+        Args:
+            name: Asks for its outcome; no trial's.
+            spec: The trial's spec as JSON.
+        """
+        self._trials[name] = _Trial(spec=spec, is_canary=True)
+        self._queue.appendleft(name)
+        self._canary = name
 
     def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
         """Have a trial, once it is submitted, start from this adapter."""
@@ -236,12 +254,15 @@ class LeaseBook:
             return
         trial = self._trials[trial_id]
         exit_reason = self._exits.get(group, ExitReason())
+        if trial.outcome is not None:
+            # A canary fails when its worker says so.
+            return
         if trial.stopped:
             self._conclude_stopped(trial, {})
         elif trial.ended:
             self._conclude(trial, Failed("its group died as it ended"))
-        elif exit_reason.out_of_memory and trial.scoring is not None:
-            self._fail(trial, f"ran out of memory: {exit_reason.reason}", exit_reason.log)
+        elif exit_reason.out_of_memory and (trial.scoring is not None or trial.is_canary):
+            self._fail_of_exit(trial, exit_reason)
         elif exit_reason.out_of_memory:
             self._adjust(trial_id, trial, exit_reason)
         elif trial.attempt >= self._max_attempts:
@@ -291,6 +312,7 @@ class LeaseBook:
             start=start,
             exploit_steps=in_order,
             scoring=trial.scoring,
+            is_canary=trial.is_canary,
         )
 
     def begin(self, group: str, step: int, num_steps: int) -> None:
@@ -324,6 +346,20 @@ class LeaseBook:
     def scored(self, group: str, results: tuple[ExampleResult, ...]) -> None:
         """Take the results of a model that was scored, which are all that it leaves."""
         self._conclude(self._release(group), Delivery({}, results))
+
+    def passed(self, group: str) -> None:
+        """The canary found nothing wrong, unless another group has meanwhile."""
+        canary = self._release(group)
+        if canary.outcome is None:
+            self._conclude(canary, Delivery({}, ()))
+
+    def compare(self, seen: Sequence[Seen]) -> list[Fault]:
+        """Return how what one of these sees differs from what the first to say it has seen."""
+        for one in seen:
+            first = self._seen.setdefault(one.field, one)
+            if faults := list(first.differences(one)):
+                return faults
+        return []
 
     def decision(self, group: str, evaluation: int) -> Decision | ExploitStep | None:
         """Return whether to train past this evaluation; None while the scheduler has not decided.
@@ -361,10 +397,28 @@ class LeaseBook:
         """The trial cannot give a result, in this group or any other."""
         self._fail(self._release(group), reason)
 
-    def crash(self, group: str, exit_reason: ExitReason) -> None:
-        """Take the reason why the group's processes end, from one of them or from an observer."""
+    def crash(self, group: str, exit_reason: ExitReason) -> bool:
+        """Take the reason why the group's processes end, from one of them or from an observer.
+
+        Returns:
+            True where the canary has failed, so that the group is not to start again.
+        """
         before = self._exits.get(group)
         self._exits[group] = exit_reason if before is None else before.then(exit_reason)
+        if self._canary is None or not exit_reason.is_raised:
+            return False
+        canary = self._trials[self._canary]
+        # Neither other processes nor other groups would do better.
+        if canary.outcome is None and (
+            self._leases.get(group) == self._canary or exit_reason.faults
+        ):
+            if self._canary in self._queue:
+                self._queue.remove(self._canary)
+            self._fail_of_exit(canary, exit_reason)
+        has_failed = isinstance(canary.outcome, Failed)
+        if has_failed:
+            self._released.add(group)
+        return has_failed
 
     def _count_start(self, group: str) -> None:
         starts, _ = self._failed_starts.get(group, (0, ""))
@@ -393,6 +447,19 @@ class LeaseBook:
 
     def _fail(self, trial: _Trial, reason: str, log: str = "") -> None:
         failed = Failed(reason, log)
+        trial.mail.append(failed)
+        self._conclude(trial, failed)
+
+    def _fail_of_exit(self, trial: _Trial, exit_reason: ExitReason) -> None:
+        reason = exit_reason.reason
+        if exit_reason.out_of_memory:
+            reason = f"ran out of memory: {reason}"
+        failed = Failed(
+            reason,
+            exit_reason.log,
+            faults=exit_reason.faults,
+            out_of_memory=exit_reason.out_of_memory,
+        )
         trial.mail.append(failed)
         self._conclude(trial, failed)
 

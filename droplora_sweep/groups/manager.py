@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import GroupSpec, SweepSpec
+    from droplora_sweep.spec import GroupSpec, SweepSpec, TrialSpec
 
     from .exits import Worker
 
@@ -145,6 +145,8 @@ class GroupManager:
         scratch: Folder for Ray Train's own files.
         say: Shows the user one line.
         has_work: False starts none: there is nothing to train or to score.
+        compared: A trial whose model and data are compared between nodes before they train; None
+            compares none.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class GroupManager:
         scratch: Path,
         say: Callable[[str], None] = logger.warning,
         has_work: bool = True,
+        compared: TrialSpec | None = None,
     ) -> None:
         self._sweep = sweep
         self._pool = pool
@@ -172,6 +175,7 @@ class GroupManager:
         self._present: list[str] = []
         self._say = say
         self._has_work = has_work
+        self._compared = None if compared is None else compared.model_dump_json()
         self._health_checks = HealthChecks(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
@@ -365,6 +369,7 @@ class GroupManager:
                     model=self._sweep.model,
                     zero=self._sweep.training.zero,
                     checkpoint=self._sweep.checkpoint,
+                    trial=self._compared,
                 )
             },
             scaling_config=ScalingConfig(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from droplora_sweep.errors import Fault
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec, ZeroSpec
     from droplora_sweep.tasks.task import ScoredSplit
@@ -24,6 +25,8 @@ class WorkerConfig:
         model: The base model.
         zero: What the workers split of it.
         checkpoint: Intervals and number of checkpoints.
+        trial: A trial's spec as JSON, whose model and data are compared between nodes before it
+            serves; None where they are not.
     """
 
     pool: str
@@ -32,6 +35,7 @@ class WorkerConfig:
     model: ModelSpec
     zero: ZeroSpec
     checkpoint: CheckpointSpec
+    trial: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,7 @@ class Lease:
         exploit_steps: Of a member of a population, where it copied others, in order; None for
             a trial that is no member.
         scoring: Nothing is trained, this is scored; None for a trial.
+        is_canary: True for one that is tried in little, and leaves nothing.
     """
 
     trial_id: str
@@ -73,6 +78,7 @@ class Lease:
     start: dict[str, bytes] | None = None
     exploit_steps: tuple[ExploitStep, ...] | None = None
     scoring: Scoring | None = None
+    is_canary: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,15 @@ class ExitReason:
         reason: In one line.
         out_of_memory: True where memory ran out, so that the same would happen again.
         log: The last lines that they wrote.
+        faults: What is wrong with the input, where that is the reason.
+        is_raised: True where a worker said it, by an error that ended it.
     """
 
     reason: str = "its processes died"
     out_of_memory: bool = False
     log: str = ""
+    faults: tuple[Fault, ...] = ()
+    is_raised: bool = False
 
     def then(self, later: ExitReason) -> ExitReason:
         """Return it with what another process, or an observer, reported after it.
@@ -136,7 +146,7 @@ class ExitReason:
         """
         first = later if later.out_of_memory and not self.out_of_memory else self
         log = "\n".join(filter(None, (self.log, later.log)))
-        return ExitReason(first.reason, first.out_of_memory, log)
+        return replace(first, log=log)
 
 
 class StepsDone(NamedTuple):

@@ -5,15 +5,25 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import platform
 import time
+from dataclasses import replace
 from enum import IntFlag
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayActorError
 
-from droplora_sweep.errors import InputError, TrialError, TrialInterruptedError, TrialStoppedError
+from droplora_sweep.errors import (
+    AgreedError,
+    InputError,
+    TrialError,
+    TrialInterruptedError,
+    TrialStoppedError,
+)
+from droplora_sweep.models.digests import model_digests_of
 from droplora_sweep.records.layout import SPEC
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import TrialSpec
@@ -24,9 +34,12 @@ from .capacity import workers_per_gpu
 from .exits import exit_reported, this_worker
 from .messages import Closed, Released
 from .pool import find_pool
+from .seen import Seen
 from .watchdog import Heartbeats
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from ray.actor import ActorHandle
 
     from droplora_sweep.errors import Fault
@@ -94,6 +107,10 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     with exit_reported(pool, config.group, rank):
         from droplora_sweep.training.runner import TrialRunner
 
+        compared = None if config.trial is None else TrialSpec.model_validate_json(config.trial)
+        if compared is not None:
+            look = partial(model_digests_of, compared.model, channel.on_arrival)
+            channel.compare("model.path", look)
         threads = max(1, int(config.size.cpus_per_worker))
         runner = TrialRunner(
             config.model,
@@ -104,6 +121,8 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             on_arrival=channel.on_arrival,
             zero=config.zero,
         )
+        if compared is not None:
+            channel.compare("task.data", partial(runner.data_digests, compared))
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
             spec = TrialSpec.model_validate_json(lease.spec)
@@ -111,6 +130,9 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             runner.serve(spec.model, spec.training.zero)
             if lease.scoring is not None:
                 channel.score(runner, spec, lease.scoring)
+                continue
+            if lease.is_canary:
+                channel.try_out(runner, spec)
                 continue
             channel.train(runner, lease, spec)
             if next(counter) == config.size.recycle_after:
@@ -239,6 +261,65 @@ class WorkerChannel:
         self._heartbeats.show(in_steps=False)
         if line is not None:
             self._pool.note.remote(f"group {self._group}: {line}")
+
+    def compare(self, field: str, look: Callable[[], Mapping[str, str]]) -> None:
+        """Compare what this worker sees with what others see; a collective.
+
+        Args:
+            field: Field of the file that names it.
+            look: Returns the digests.
+
+        Raises:
+            InputError: A worker of this group cannot see it, or sees something else than the
+                driver or another worker; on every rank.
+        """
+        import torch.distributed as dist
+
+        digests: dict[str, str] = {}
+        faults: list[Fault] = []
+        try:
+            digests = dict(look())
+        except InputError as error:
+            faults = [replace(one, problem=f"{one.problem}; {self.place}") for one in error.faults]
+        mine = Seen(field=field, place=self.place, digests=digests), faults
+        everyone: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(everyone, mine, group=self._control)
+        self._agree([faults for _, faults in everyone])
+        self._agree([self._ask("compare", [seen for seen, _ in everyone])])
+
+    @staticmethod
+    def _agree(found: Sequence[list[Fault]]) -> None:
+        """Raise the first faults that a worker has found, known to all of them."""
+        if (faults := next(filter(None, found), None)) is not None:
+            raise AgreedError(faults)
+
+    @property
+    def place(self) -> str:
+        """This worker, for a message that another node's user reads."""
+        return f"{platform.node()} (rank {self._rank} of group {self._group})"
+
+    def try_out(self, runner: TrialRunner, spec: TrialSpec) -> None:
+        """Try a trial in little, and say that nothing is wrong, or what is.
+
+        Raises:
+            InputError: Something is missing on a worker's node.
+        """
+        import torch.distributed as dist
+
+        faults: list[Fault] = []
+        try:
+            runner.require_services(spec, self.place)
+        except InputError as error:
+            faults = list(error.faults)
+        everyone: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(everyone, faults, group=self._control)
+        self._agree(everyone)
+        try:
+            runner.try_out(spec, self.place)
+        except TrialError as error:
+            self._tell("fail", self._group, str(error))
+        else:
+            self._tell("passed", self._group)
 
     def is_preempted(self) -> bool:
         """Return True where a node of this group is about to be taken away; a collective."""

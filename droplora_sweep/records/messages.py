@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from droplora_sweep.errors import Fault
+
     from .trial import Evaluation
 
 
@@ -69,10 +71,14 @@ class Failed:
     Attributes:
         reason: The reason, in one line.
         log: The last lines of its processes, where they died.
+        faults: What is wrong with the input, where that is the reason.
+        out_of_memory: True where memory ran out.
     """
 
     reason: str
     log: str = ""
+    faults: tuple[Fault, ...] = ()
+    out_of_memory: bool = False
 
 
 Message: TypeAlias = Evaluated | Stopped | Failed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.analysis.pairing import is_behind
 from droplora_sweep.analysis.progress import Action
+from droplora_sweep.errors import InputError
 from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.manager import GroupManager
 from droplora_sweep.groups.pool import HEAD_SHARE, start_pool
@@ -21,6 +22,7 @@ from droplora_sweep.spec import DecideSpec
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.metric_names import MEAN, score_name, subject_of
 
+from .canary import Canary
 from .confirming import HELD_ADVICE, confirmation_of, wanted_on_test
 from .control import Control
 from .deciding import Grounds, arm_summaries, summary
@@ -76,7 +78,12 @@ def drive(
     progress.start_from(ledger.record)
     ledger.subscribe(progress.event)
     # Groups that are to train the other model take it with their first trial of it.
-    first = sweep if ledger.record.confirm_trials else at_search_fidelity(sweep)
+    is_search = not ledger.record.confirm_trials
+    first = at_search_fidelity(sweep) if is_search else sweep
+    is_needed = has_work(ledger)
+    canary = None
+    if sweep.group.canary and is_needed:
+        canary = Canary(prepared, is_search=is_search, pool=pool, say=progress.say)
     ending = Ending(SweepOutcome.FAILED, "a bug or a broken machine, see the log")
     with (
         GroupManager(
@@ -85,7 +92,8 @@ def drive(
             pool_name=pool_name,
             scratch=scratch,
             say=progress.say,
-            has_work=has_work(ledger),
+            has_work=is_needed,
+            compared=None if canary is None else canary.compared,
         ) as groups,
         ProgressFile(ledger.directory, progress) as live,
     ):
@@ -113,6 +121,8 @@ def drive(
             progress=progress,
         )
         try:
+            if canary is not None:
+                canary.require(watch)
             run.search(watch, pool_name, scratch)
             if sweep.confirm is not None:
                 run.confirm(watch)
@@ -122,6 +132,10 @@ def drive(
             # They end while the report is written.
             groups.close()
             ending = watch.ending or Ending(SweepOutcome.COMPLETE, run.ended_by)
+        except InputError as error:
+            ending = Ending(SweepOutcome.FAILED, str(error.faults[0]))
+            groups.close()
+            raise prepared.file.locate(error) from error
         finally:
             run.recorder.abandon()
             run.recorder.close()

@@ -340,7 +340,10 @@ def _refusal(change: Change, record: SweepRecord) -> str | None:
     scored nothing more is decided.
     """
     if not change.is_free:
-        return change.problem
+        # Where the canary found something wrong there is no result that it could not go with.
+        has_begun = bool(record.trials or record.past or record.points or record.references)
+        is_of_file = not change.field.startswith(("data.", "versions."))
+        return None if is_of_file and not has_begun else change.problem
     of_length = ("search.num_trials", "search.budget")
     is_fixed = _is_of_confirmation(change) or change.field.startswith(of_length)
     if not record.confirm_trials or not is_fixed:

@@ -74,6 +74,11 @@ class GroupSpec(SpecModel):
     take away; it starts again when there is work. One group stays. Null keeps all groups until the
     sweep ends. The default is five times what a start of a group was measured to take (10 to 75 s)
     besides the loading of a large model, and as long as Ray's autoscaler leaves a node idle."""
+    canary: bool = True
+    """Tries, before the first trial, what all trials do: on one group a step of the setting that
+    needs most memory on the longest sequences, and an example of each benchmark on every worker.
+    Models and data are compared between nodes. A problem ends the run in a line, not hours later.
+    It takes seconds beside the start of a group; false goes without."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others continue."""
     halve_micro_batch_on_oom: bool = False

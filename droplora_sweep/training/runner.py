@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.adapters.attaching import attach
+from droplora_sweep.errors import AgreedError
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.models.loading import (
     load_base_model,
@@ -21,9 +22,11 @@ from droplora_sweep.models.loading import (
 )
 from droplora_sweep.models.resolving import resolve_model
 from droplora_sweep.records.messages import Decision
+from droplora_sweep.scorers.scorer import ScoringError
 from droplora_sweep.spec import ExploitStep, ZeroSpec
 from droplora_sweep.spec.methods import method_of
 
+from .canary import field_of_scorer, in_little, longest, require_services
 from .data import key_of, read
 from .decoding import Decoded, Decoding
 from .device import (
@@ -235,15 +238,55 @@ class TrialRunner:
             release(self._device)
         return [] if found is None else found[1]
 
+    def data_digests(self, spec: TrialSpec) -> dict[str, str]:
+        """Return the digests of the examples that a trial reads here, but for its test splits.
+
+        Raises:
+            InputError: The task cannot be loaded.
+        """
+        return self._read(spec).task.digests
+
+    def require_services(self, spec: TrialSpec, place: str) -> None:
+        """See that this node has what scores a trial's responses (see ``canary``).
+
+        Raises:
+            InputError: The sandbox or the judge cannot be reached from here.
+        """
+        require_services(spec, self._read(spec).task, place)
+
+    def try_out(self, spec: TrialSpec, place: str) -> None:
+        """Do once, and throw away, what a trial does (see ``canary``); a collective.
+
+        Args:
+            spec: The trial; its model is the resident's.
+            place: This worker, for messages.
+
+        Raises:
+            AgreedError: A user's scorer cannot score; on every rank.
+            InputError: The task cannot be loaded.
+            TrialError: Training diverged; on every rank.
+        """
+        world_size = dist.get_world_size()
+        reading = self._read(spec)
+        self._read_held_out(spec.evaluation.held_out_text)
+        little = in_little(spec, world_size)
+        few = longest(reading, little, world_size)
+        try:
+            self._run(little, lambda _: Decision.END, canary=few)
+        except ScoringError as error:
+            problem = f"must score the model's responses: {error}; {place}"
+            raise AgreedError.of(field_of_scorer(reading.task), problem) from error
+
     def _run(
         self,
         spec: TrialSpec,
         decide: Decide,
-        on_begin: OnBegin | None,
-        on_step: OnStep | None,
-        checkpoints: Checkpoints | None,
-        start: Mapping[str, bytes] | None,
-        membership: Membership | None,
+        on_begin: OnBegin | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
+        start: Mapping[str, bytes] | None = None,
+        membership: Membership | None = None,
+        canary: Reading | None = None,
     ) -> dict[str, bytes] | ExploitStep:
         """Train to the end, or to a member's next exploit step, which is returned.
 
@@ -254,8 +297,10 @@ class TrialRunner:
         spec = spec_after(spec, exploit_steps)
         assert spec.model == self._spec, "a resident serves trials of its own base model"
         assert spec.training.zero == self._zero, "the base model is split as its trials want it"
-        reading = self._read(spec)
-        held_out = self._read_held_out(spec.evaluation.held_out_text)
+        reading, held_out = canary, None
+        if reading is None:
+            reading = self._read(spec)
+            held_out = self._read_held_out(spec.evaluation.held_out_text)
         # Before anything is trained: what cannot decode it.
         self._decoding.uses_vllm(spec)
         num_sequences = len(reading.data.sequences)
@@ -317,6 +362,7 @@ class TrialRunner:
                     save_snapshot=save_snapshot,
                     left_out=reading.left_out,
                     in_step=self._in_step,
+                    must_learn=canary is None,
                 )
                 if decision is not Decision.END:
                     exploit_step = trial_run.run(decide, on_step)

@@ -75,6 +75,7 @@ class TrialRun:
             None for a trial that is no member.
         left_out: Metrics of what the trial does not train on, for the reports.
         in_step: As `reporting.validate` has it.
+        must_learn: Refuses to score a model that computes what it did before.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class TrialRun:
         save_snapshot: Save | None = None,
         left_out: Mapping[str, float],
         in_step: InStep = contextlib.nullcontext,
+        must_learn: bool = True,
     ) -> None:
         self._position = position
+        self._must_learn = must_learn
         self._saved = position.place
         self._save = save
         self._save_snapshot = save_snapshot
@@ -127,7 +130,7 @@ class TrialRun:
         try:
             for end in self._ends[self._position.evaluation :]:
                 is_due = self._train_to(end, on_step)
-                if end == self._ends[-1]:
+                if end == self._ends[-1] and self._must_learn:
                     self._require_learned()
                 self._evaluate()
                 if is_due:

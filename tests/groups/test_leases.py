@@ -2,7 +2,7 @@
 
 import pytest
 
-from droplora_sweep.errors import SweepError
+from droplora_sweep.errors import Fault, SweepError
 from droplora_sweep.groups.leases import LeaseBook
 from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason, Scoring
 from droplora_sweep.records.messages import Decision, Evaluated, Failed, Submission
@@ -385,3 +385,62 @@ def test_without_memory_for_the_untrained_model_no_trial_is_changed():
     assert book.take_adjustments() == []
     failure = book.outcome("untrained/validation").reason
     assert failure == "ran out of memory: out of memory on rank 0"
+
+
+FAULT = Fault("", "task.data", "must exist")
+
+
+def test_the_canary_comes_first_and_leaves_nothing():
+    book = make_book(trials=("a",), groups=("g0", "g1"))
+    book.submit_canary("canary", "spec")
+    lease = book.lease("g0")
+    assert (lease.trial_id, lease.is_canary) == ("canary", True)
+    assert not book.lease("g1").is_canary
+    book.passed("g0")
+    assert book.outcome("canary") == Delivery({}, ())
+
+
+def test_a_canary_fails_as_soon_as_its_worker_says_why():
+    book = make_book(trials=(), groups=())
+    book.submit_canary("canary", "spec")
+    book.lease("g0")
+    book.crash("g0", ExitReason("no room", out_of_memory=True, log="rank 1", is_raised=True))
+    failed = Failed("ran out of memory: no room", "rank 1", out_of_memory=True)
+    assert book.outcome("canary") == failed
+    # What follows from it changes nothing.
+    book.crash("g0", ExitReason("Connection closed by peer", is_raised=True))
+    book.enter("g0")
+    assert book.lease("g0") is None
+    assert book.outcome("canary") == failed
+
+
+def test_faults_of_any_group_fail_a_canary_that_waits():
+    book = make_book(trials=(), groups=())
+    book.submit_canary("canary", "spec")
+    book.crash("g1", ExitReason("a bug", is_raised=True))
+    assert book.outcome("canary") is None, "another group may do better"
+    book.crash("g1", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))
+    assert book.outcome("canary").faults == (FAULT,)
+    assert book.lease("g0") is None
+
+
+def test_a_canary_that_lost_its_node_is_tried_again_and_one_that_the_kernel_killed_is_not():
+    book = make_book(trials=(), groups=())
+    book.submit_canary("canary", "spec")
+    book.lease("g0")
+    book.lose("g0")
+    assert book.lease("g1").attempt == 2
+    book.crash("g1", ExitReason("the kernel ended a process", out_of_memory=True))
+    assert book.outcome("canary") is None
+    book.enter("g1")
+    assert book.outcome("canary").out_of_memory
+
+
+def test_after_the_canary_a_group_that_fails_is_started_again():
+    book = make_book(trials=("a",), groups=())
+    book.submit_canary("canary", "spec")
+    book.lease("g0")
+    book.passed("g0")
+    book.crash("g1", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))
+    book.check()
+    assert book.outcome("canary") == Delivery({}, ())

@@ -67,7 +67,9 @@ def write_sweep(folder: Path, function: str) -> None:
     (folder / "own.yaml").write_text(SWEEP.format(function=function, python=sys.executable))
 
 
-def start(folder: Path, function: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, function: str, *settings: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run such a sweep in its folder, as a user does."""
     write_sweep(folder, function)
     command = [
@@ -81,7 +83,7 @@ def start(folder: Path, function: str, **environment: str) -> subprocess.Complet
         "local",
     ]
     return subprocess.run(
-        [*command, "--set", f"storage={folder}"],
+        [*command, "--set", f"storage={folder}", *settings],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -124,7 +126,8 @@ def check_scores(storage: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_one_workers_failure_ends_the_trial_with_its_reason(tmp_path: Path) -> None:
-    start(tmp_path, "late", FAIL_FROM="here")
+    # The canary would not let it begin.
+    start(tmp_path, "late", "--set", "group.canary=false", FAIL_FROM="here")
     [trial] = Ledger.open(tmp_path, "own").search_records()
     assert trial.state is TrialState.FAILED
     assert trial.reason == (

@@ -197,7 +197,7 @@ def test_what_changes_a_result_is_refused_with_one_line_for_each_field(make: Any
     )
     with pytest.raises(InputError) as caught:
         decide_start(
-            recorded(make()),
+            recorded(make(), RUNNING),
             None,
             other,
             {"boolq/train": "b" * 64, "piqa/train": "c"},
@@ -212,6 +212,17 @@ def test_what_changes_a_result_is_refused_with_one_line_for_each_field(make: Any
         "s: must be as when s was started; to change it, start a new sweep from its results with "
         "--fork NEWNAME, or from nothing with another --name",
     ]
+
+
+def test_a_sweep_whose_first_trial_never_began_goes_on_with_another_file(make: Any) -> None:
+    other = make(training={"micro_batch_size": 1}, seed=7)
+    start = decide_start(recorded(make()), None, other, DATA, VERSIONS)
+    assert isinstance(start, Resume)
+    assert [change.field for change in start.changes] == ["training.micro_batch_size", "seed"]
+    with pytest.raises(InputError, match="seed: was 42, now 7"):
+        decide_start(recorded(make(), RUNNING), None, other, DATA, VERSIONS)
+    with pytest.raises(InputError, match=r"versions\.torch"):
+        decide_start(recorded(make()), None, other, DATA, VERSIONS | {"torch": "9"})
 
 
 def test_the_quantizer_counts_only_where_it_is_used(make: Any) -> None:

@@ -17,6 +17,7 @@ from . import private_api
 from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
 from .ledger.requests import user_name
+from .plan.micro_batch import micro_batch_note, with_micro_batch
 from .plan.survey import check_capacity, check_sandbox
 from .present.misfit import memory_fault
 from .present.terminal.progress import make_progress
@@ -97,7 +98,9 @@ def run_sweep(
         fault = interface_fault(sweep.group) or memory_fault(prepared, nodes)
         if fault is not None:
             raise prepared.file.locate(fault)
-        idle = filter(None, [idle_gpus(sweep.group, nodes)])
+        chosen = with_micro_batch(prepared, nodes)
+        remarks = (micro_batch_note(prepared, chosen), idle_gpus(sweep.group, nodes))
+        prepared, sweep = chosen, chosen.sweep
         folders = [storage, Path(scratch), *filter(None, [private_api.ray_session_folder()])]
         require_free_space(folders)
         with (
@@ -108,7 +111,7 @@ def run_sweep(
             log.move_to(writer.directory / DRIVER_LOG)
             retried = mark_retries(writer, retries, user_name())
             lines = (*retried, *take_over(writer), *start_lines(start, writer.torn))
-            for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin), *idle):
+            for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin, remarks)):
                 progress.say(line)
             with progress:
                 return drive(

@@ -32,6 +32,7 @@ SETTINGS = {
     "task.num_train": 16,
     "task.num_validation": 4,
     "training.epochs": 2,
+    "training.micro_batch_size": "auto",
     "training.max_sequence_tokens": 496,
     "evaluation.max_new_tokens": 2,
 }
@@ -58,6 +59,8 @@ def sweep(
     assert ledger.record.outcome is SweepOutcome.COMPLETE
     records = ledger.search_records()
     assert len(records) == 2
+    assert {one.trial_spec.training.micro_batch_size for one in records} == {8}
+    assert "training.micro_batch_size: auto is 8 sequences a forward pass here" in output
     assert all(record.adapter is not None for record in records)
     return output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.plan.advice.advice import advice_on
 from droplora_sweep.plan.chat import asks_by_chat
 from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
+from droplora_sweep.plan.micro_batch import as_planned, with_micro_batch
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
 from droplora_sweep.plan.survey import (
@@ -35,6 +37,8 @@ from .options import Address, File, Overrides
 from .printing import own_console, print_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from droplora_sweep.run.calibration import Calibration
     from droplora_sweep.spec import SweepFile
 
@@ -102,7 +106,9 @@ def plan(
     if resolved:
         print(yaml.safe_dump(spec, sort_keys=False), end="")  # noqa: T201 - YAML for other programs
         return
+    found, remarks = as_planned(found, nodes, assumed)
     made = make_plan(found, nodes, assumed)
+    made = replace(made, notes=(*made.notes, *remarks))
     table = plan_table(found, made, utilisation)
     if as_json:
         content = {**plan_json(table, made), "resolved": spec}
@@ -112,16 +118,18 @@ def plan(
     print_lines(console, summary_lines(found, made, utilisation))
     console.print(terminal_table(table, has_header=False))
     if calibrate:
-        measured = _calibrate(loaded, address)
+        measured = _calibrate(loaded, address, nodes, assumed)
         knobs = knob_lines(found.sweep, made, measured.pace)
         print_lines(console, (*calibration_lines(found.sweep, made, measured), *knobs))
 
 
-def _calibrate(file: SweepFile, address: str) -> Calibration:
+def _calibrate(
+    file: SweepFile, address: str, nodes: Sequence[Mapping[str, float]], assumed: Assumed
+) -> Calibration:
     """Time one group; the log of what it says stays only where it fails."""
     from droplora_sweep.run.calibration import calibrate
 
-    prepared = prepare(file)
+    prepared = with_micro_batch(prepare(file), nodes, assumed)
     check_sandbox(file, prepared.task)
     # What ends a job ends it like Ctrl-C: the group, its Ray and its folder go too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -102,7 +102,7 @@ def halved(spec: str) -> tuple[str, int] | None:
         spec: The trial's spec as JSON.
     """
     trial = TrialSpec.model_validate_json(spec)
-    size = trial.training.micro_batch_size // 2
+    size = trial.training.sequences_at_once // 2
     if not size:
         return None
     training = trial.training.model_copy(update={"micro_batch_size": size})

@@ -18,8 +18,7 @@ from .as_loaded import adapter_corners, corners
 from .costs.activations import FP32_BYTES
 from .costs.memory import NUMBER_BYTES
 from .costs.serving import least_bytes
-from .costs.work import ASSUMED_UTILISATION
-from .plan_costs import Assumed, plan_costs
+from .plan_costs import NOTHING_ASSUMED, Assumed, plan_costs
 from .survey import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
 
 if TYPE_CHECKING:
@@ -149,8 +148,6 @@ SCHEDULE = (
     "training.warmup_steps",
 )
 """Fields that decide how many steps a trial takes, and with which learning rates."""
-
-NOTHING_ASSUMED = Assumed(gpu=None, memory_bytes=None, utilisation=ASSUMED_UTILISATION)
 
 
 def make_plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from droplora_sweep.errors import InputError
 from droplora_sweep.groups.capacity import workers_per_gpu
@@ -21,7 +21,15 @@ from droplora_sweep.spec.rules.composition import (
 from .costs.fitting import ways_to_fit
 from .costs.memory import GIB, Memory, training_memory
 from .costs.serving import with_server
-from .costs.work import GPUS, Gpu, gpu_hours, most_tokens, smallest_gpu, trial_flops
+from .costs.work import (
+    ASSUMED_UTILISATION,
+    GPUS,
+    Gpu,
+    gpu_hours,
+    most_tokens,
+    smallest_gpu,
+    trial_flops,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +73,9 @@ class Assumed:
     gpu: Gpu | None
     memory_bytes: int | None
     utilisation: float
+
+
+NOTHING_ASSUMED: Final = Assumed(gpu=None, memory_bytes=None, utilisation=ASSUMED_UTILISATION)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
-from droplora_sweep.plan.plan_costs import Assumed, plan_costs
+from droplora_sweep.plan.plan_costs import NOTHING_ASSUMED, plan_costs
 from droplora_sweep.present.values import format_bytes, format_params, plural
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def memory_fault(found: Survey, nodes: Sequence[Mapping[str, float]]) -> InputEr
         found: The sweep, with its model.
         nodes: Total resources of each node.
     """
-    costs = plan_costs(found, nodes, Assumed(None, None, ASSUMED_UTILISATION))
+    costs = plan_costs(found, nodes, NOTHING_ASSUMED)
     if costs is None or costs.impossible is None:
         return None
     memory = costs.impossible.memory

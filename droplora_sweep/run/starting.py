@@ -14,7 +14,7 @@ from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.spec import TpeSpec, file_notes, possible_values, trial_limit
 from droplora_sweep.spec.rules.composition import METHOD, RANK
 from droplora_sweep.spec.rules.notes import ALPHA
-from droplora_sweep.spec.trial import QUANTIZER
+from droplora_sweep.spec.trial import AUTO_MICRO_BATCH, QUANTIZER
 
 from .confirming import looked_at_note
 from .forking import past_of
@@ -22,7 +22,7 @@ from .spending import spent
 from .warm_start import earlier_trials, warm_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from droplora_sweep.ledger.lease import Holder
@@ -184,7 +184,8 @@ def as_begun(prepared: Prepared, storage: Path, origin: Ledger | None) -> Prepar
     """Return a sweep with what it was begun with where its file leaves that to a default.
 
     Defaults that an earlier version had others of: the sampler, the choice of finalists, the
-    precision on GPUs, and the MLflow experiment. A fork has those of its origin.
+    precision on GPUs, and the MLflow experiment; and a micro-batch that was chosen for it. A fork
+    has those of its origin.
     """
     sweep = prepared.sweep
     if origin is not None:
@@ -207,10 +208,20 @@ def with_choices_of(before: SweepSpec, sweep: SweepSpec) -> SweepSpec:
     model = sweep.model
     if "dtype" not in model.model_fields_set:
         model = model.model_copy(update={"dtype": before.model.dtype})
+    training = sweep.training
+    if training.micro_batch_size == AUTO_MICRO_BATCH:
+        chosen_before = before.training.micro_batch_size
+        training = training.model_copy(update={"micro_batch_size": chosen_before})
     tracking = sweep.tracking
     if "experiment" not in tracking.model_fields_set:
         tracking = tracking.model_copy(update={"experiment": before.tracking.experiment})
-    chosen = {"search": search, "confirm": confirm, "model": model, "tracking": tracking}
+    chosen = {
+        "search": search,
+        "confirm": confirm,
+        "model": model,
+        "training": training,
+        "tracking": tracking,
+    }
     return sweep.model_copy(update=chosen)
 
 
@@ -376,14 +387,17 @@ def start_lines(start: Start, torn: str | None) -> list[str]:
     return lines
 
 
-def notes(prepared: Prepared, origin: Ledger | None) -> list[str]:
+def notes(
+    prepared: Prepared, origin: Ledger | None, remarks: Iterable[str | None] = ()
+) -> list[str]:
     """Return notes for the user before a sweep runs, a line each.
 
     Args:
         prepared: The sweep.
         origin: The sweep that it is a fork of.
+        remarks: Further ones, of its cluster.
     """
     found = [remote_code_note(prepared.sweep), *file_notes(prepared.sweep), *prepared.model.notes]
     if origin is not None:
         found.append(looked_at_note(origin.record))
-    return [note for note in found if note]
+    return [note for note in (*found, *remarks) if note]

@@ -69,6 +69,10 @@ class ZeroSpec(SpecModel):
     with ``stage: 3`` each worker's part of the base weights too."""
 
 
+AUTO_MICRO_BATCH: Final = "auto"
+"""Value of ``training.micro_batch_size`` that is chosen as the sweep begins."""
+
+
 class TrainingSpec(SpecModel):
     """Optimisation; defaults from arXiv 2508.17337, Table 7, and its released trainer."""
 
@@ -78,9 +82,10 @@ class TrainingSpec(SpecModel):
     """Passes over the training data."""
     global_batch_size: Count = 128
     """Sequences per optimiser step, over all workers and micro-batches."""
-    micro_batch_size: Count = 32
+    micro_batch_size: Count | Literal["auto"] = 32
     """Sequences per forward pass of one worker, at most; changes speed and memory, not the
-    gradient."""
+    gradient. ``auto`` is the largest power of two that fits by the plan's count of memory into the
+    GPUs that the sweep begins on, and 8 on CPUs; a sweep that is resumed keeps it."""
     micro_batch_tokens: Count | None = None
     """Tokens of the same, padding included, at most; null: as many as the sequences have. With a
     high ``micro_batch_size`` short examples go together in numbers and long ones alone, in the
@@ -115,6 +120,11 @@ class TrainingSpec(SpecModel):
     bytes, at the speed of deterministic kernels; ``seeded``: the same draws and data, with fast
     kernels that may round otherwise each time; ``off``: also TensorFloat-32 for what is float32,
     and kernels by trial."""
+
+    @property
+    def sequences_at_once(self) -> int:
+        """``micro_batch_size``; 1 while that is ``auto`` and not chosen yet."""
+        return 1 if isinstance(self.micro_batch_size, str) else self.micro_batch_size
 
     def canonical(self) -> dict[str, Any]:
         """Its fields as JSON, without the length of the warmup that does not count."""

@@ -228,7 +228,7 @@ def engine_config(
     # Even, as DeepSpeed's alignment asks.
     bucket = min(_MAX_BUCKET_ELEMENTS, num_trainable + num_trainable % 2)
     return {
-        "train_micro_batch_size_per_gpu": training.micro_batch_size,
+        "train_micro_batch_size_per_gpu": training.sequences_at_once,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
         "gradient_allreduce_op": "sum",

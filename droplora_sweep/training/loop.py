@@ -149,7 +149,7 @@ class Loop:
             batch,
             self._lengths,
             dist.get_world_size(),
-            training.micro_batch_size,
+            training.sequences_at_once,
             training.micro_batch_tokens,
         )
         return batch, per_rank[dist.get_rank()]

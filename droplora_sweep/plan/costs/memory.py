@@ -202,7 +202,7 @@ def activation_bytes(dimensions: Dimensions, trial: TrialSpec, *, on_gpu: bool =
     per_token = kept.all_layers
     if training.gradient_checkpointing:
         per_token = dimensions.num_layers * kept.layer_input + kept.per_layer
-    num_tokens = training.micro_batch_size * _padded(training.max_sequence_tokens)
+    num_tokens = training.sequences_at_once * _padded(training.max_sequence_tokens)
     if training.micro_batch_tokens is not None:
         num_tokens = min(num_tokens, training.micro_batch_tokens)
     return num_tokens * (per_token + kept.last_norm)
@@ -216,7 +216,7 @@ def logit_bytes(dimensions: Dimensions, trial: TrialSpec) -> int:
     """
     training = trial.training
     b = NUMBER_BYTES[trial.model.dtype]
-    num_tokens = training.micro_batch_size * training.max_sequence_tokens
+    num_tokens = training.sequences_at_once * training.max_sequence_tokens
     if training.micro_batch_tokens is not None:
         num_tokens = min(num_tokens, training.micro_batch_tokens)
     return num_tokens * dimensions.vocabulary * (2 * b + 2 * FP32_BYTES)

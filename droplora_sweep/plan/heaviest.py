@@ -49,7 +49,7 @@ def heaviest_trial(found: Survey) -> TrialSpec:
     def weight(trial: TrialSpec) -> tuple[int, int, int]:
         memory = memory_of(found, trial)
         needed = 0 if memory is None else memory.training
-        return needed, trial.training.micro_batch_size, trial.adapter.rank
+        return needed, trial.training.sequences_at_once, trial.adapter.rank
 
     return max(trials, key=weight)
 
@@ -84,7 +84,7 @@ def memory_text(found: Survey, trial: TrialSpec) -> str | None:
     sizes = {part: int(getattr(memory, part)) for part in PARTS}
     parts = ", ".join(f"{part} {_gigabytes(size)}" for part, size in sizes.items() if size)
     smaller: list[str] = []
-    size = trial.training.micro_batch_size // 2
+    size = trial.training.sequences_at_once // 2
     while size and len(smaller) < NUM_HALVES:
         training = trial.training.model_copy(update={"micro_batch_size": size})
         less = memory_of(found, trial.model_copy(update={"training": training}))

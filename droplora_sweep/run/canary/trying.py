@@ -103,7 +103,7 @@ class Canary:
                 f"of each benchmark: {outcome.reason}"
             )
             raise InputError.of("group.canary", problem)
-        size = self._trial.training.micro_batch_size
+        size = self._trial.training.sequences_at_once
         if self._found.sweep.group.halve_micro_batch_on_oom and size > 1:
             self._say(
                 f"canary: {outcome.reason}; trials that run out of memory continue with half the "

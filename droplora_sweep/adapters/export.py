@@ -59,11 +59,22 @@ def adapter_files(
 
 
 def full_model_files(
-    model: PreTrainedModel, trial: TrialSpec, facts: Mapping[str, Any]
+    model: PreTrainedModel,
+    trial: TrialSpec,
+    facts: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, bytes]:
-    """Return a whole model as content by file name: config.json and shards of at most 5 GB."""
+    """Return a whole model as content by file name: config.json and shards of at most 5 GB.
+
+    Args:
+        model: The model.
+        trial: The trial, for ``droplora.json``.
+        facts: Decisions of its training, also for ``droplora.json``.
+        weights: Its weights by name, where they are not in the model.
+    """
+    state = None if weights is None else dict(weights)
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, max_shard_size="5GB")
+        model.save_pretrained(folder, state_dict=state, max_shard_size="5GB")
         files = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
     return {**files, SETTINGS_FILE: _settings(trial, facts)}
 

@@ -1,10 +1,10 @@
-"""A frozen base model that is split over the workers of a group (stage 3 of ZeRO).
+"""A base model that is split over the workers of a group (stage 3 of ZeRO, arXiv 1910.02054).
 
 Each rank keeps an equal part of the weights of every decoder layer, of the embedding and of the
 output layer. All weights of one of them are gathered, from all ranks, just before it computes,
 forward and backward, and let go after it, so that one or two of them are whole at a time. The
-numbers are those of an unsplit model, in the same order of operations. What is trained is not
-split here: adapters are attached, saved and optimised as on any base model.
+numbers are those of an unsplit model, in the same order of operations. Adapters are not split: they
+are attached, saved and optimised as on any base model.
 
 All ranks gather the same weights in the same order, so each runs as many forward passes as the
 others: `ShardedModel.in_step` sees to that where their examples differ.
@@ -21,68 +21,74 @@ import torch.distributed as dist
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from transformers import PreTrainedModel
 
 
-class _Unit:
+class Unit:
     """Weights that are gathered together.
 
     Attributes:
-        weights: The parameters; between uses each is a view of one NaN, of its shape.
+        weights: The parameters by name, in the order in which they lie end to end; between uses
+            each is a view of one NaN, of its shape.
+        part: This rank's part of the weights end to end, padded with zeros. What changes it
+            changes the weights that the next use gathers.
+        own: Places in the part of the weights that it has something of.
     """
 
     def __init__(
         self,
-        weights: Sequence[nn.Parameter],
+        weights: Mapping[str, nn.Parameter],
         dtype: torch.dtype,
         device: torch.device,
         kept_on: torch.device,
     ) -> None:
-        self.weights = list(weights)
-        counts = [weight.numel() for weight in self.weights]
+        self.weights = dict(weights)
+        counts = [weight.numel() for weight in self.weights.values()]
         num_ranks, rank = dist.get_world_size(), dist.get_rank()
         self._length = math.ceil(sum(counts) / num_ranks)
-        self._device = device
+        self.device = device
         first = rank * self._length
         part = torch.zeros(self._length, dtype=dtype)
+        self.own: dict[str, slice] = {}
         start = 0
-        for weight, count in zip(self.weights, counts, strict=True):
+        for (name, weight), count in zip(self.weights.items(), counts, strict=True):
             low, high = max(first, start), min(first + self._length, start + count)
             if low < high:
+                self.own[name] = slice(low - first, high - first)
                 # Of weights that are mapped from a file, no other rank's part is read.
-                part[low - first : high - first] = weight.detach().view(-1)[
-                    low - start : high - start
-                ]
+                own = weight.detach().view(-1)[low - start : high - start]
+                part[self.own[name]] = own
             start += count
-        self._part = part.to(kept_on)
+        self.part = part.to(kept_on)
         if kept_on.type == "cpu" and device.type == "cuda":
-            self._part = self._part.pin_memory()
+            self.part = self.part.pin_memory()
         self._whole = torch.empty(num_ranks * self._length, dtype=dtype, device=device)
         self._num_bytes = self._whole.untyped_storage().nbytes()
         pieces = self._whole[: sum(counts)].split(counts)
         self._views = [
-            piece.view(weight.shape) for piece, weight in zip(pieces, self.weights, strict=True)
+            piece.view(weight.shape)
+            for piece, weight in zip(pieces, self.weights.values(), strict=True)
         ]
         # What reads a weight while it is elsewhere gets NaN, and no result that looks like one.
         nothing = torch.full((), math.nan, dtype=dtype, device=device)
-        self._placeholders = [nothing.expand(weight.shape) for weight in self.weights]
+        self._placeholders = [nothing.expand(weight.shape) for weight in self.weights.values()]
         self.is_whole = True
         self.let_go()
 
     @property
-    def num_bytes(self) -> int:
-        """Bytes of this rank's part."""
-        return self._part.numel() * self._part.element_size()
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shape of each weight, by name."""
+        return {name: weight.shape for name, weight in self.weights.items()}
 
     def gather(self) -> None:
         """Make the weights whole; a collective."""
         if self.is_whole:
             return
         self._whole.untyped_storage().resize_(self._num_bytes)
-        dist.all_gather_single(self._whole, self._part.to(self._device, non_blocking=True))
-        for weight, view in zip(self.weights, self._views, strict=True):
+        dist.all_gather_single(self._whole, self.part.to(self.device, non_blocking=True))
+        for weight, view in zip(self.weights.values(), self._views, strict=True):
             weight.data = view
         self.is_whole = True
 
@@ -90,7 +96,7 @@ class _Unit:
         """Keep this rank's part alone."""
         if not self.is_whole:
             return
-        for weight, placeholder in zip(self.weights, self._placeholders, strict=True):
+        for weight, placeholder in zip(self.weights.values(), self._placeholders, strict=True):
             weight.data = placeholder
         # Its memory, and not the tensor: autograd keeps views of it for the backward pass.
         self._whole.untyped_storage().resize_(0)
@@ -98,7 +104,7 @@ class _Unit:
 
 
 class ShardedModel:
-    """Splits a frozen model over all ranks, and gathers each of its layers when it is used.
+    """Splits a model over all ranks, and gathers each of its layers when it is used.
 
     Args:
         model: The same on all ranks, in the CPU's memory, best mapped from its files.
@@ -116,21 +122,19 @@ class ShardedModel:
         offload: bool = False,
     ) -> None:
         self.model = model
-        self._device = device
+        self.device = device
+        self.offload = offload
         self._is_counted = False
-        self._in_backward: _Unit | None = None
+        self._in_backward: Unit | None = None
         kept_on = torch.device("cpu") if offload else device
-        self._units: list[_Unit] = []
-        for modules in _modules_together(model):
-            weights = dict.fromkeys(weight for module in modules for weight in module.parameters())
-            unit = _Unit(list(weights), dtype, device, kept_on)
-            self._units.append(unit)
+        # A tied weight has the first of its names.
+        names = {weight: name for name, weight in model.named_parameters()}
+        self.units: list[Unit] = []
+        for modules, weights in _modules_together(model):
+            unit = Unit({names[one]: one for one in weights}, dtype, device, kept_on)
+            self.units.append(unit)
             for module in modules:
                 self._hook(module, unit)
-        split = {weight for unit in self._units for weight in unit.weights}
-        for weight in model.parameters():
-            if weight not in split:
-                weight.data = weight.data.to(device, dtype)
         for module in model.modules():
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.to(device))
@@ -140,10 +144,13 @@ class ShardedModel:
     @property
     def num_bytes(self) -> int:
         """Bytes of the base weights that this rank keeps between uses."""
-        split = {weight for unit in self._units for weight in unit.weights}
-        others = (one for one in self.model.parameters() if one not in split)
-        whole = sum(one.numel() * one.element_size() for one in others if not one.requires_grad)
-        return whole + sum(unit.num_bytes for unit in self._units)
+        return sum(unit.part.numel() * unit.part.element_size() for unit in self.units)
+
+    def let_go(self) -> None:
+        """Keep this rank's parts alone."""
+        self._in_backward = None
+        for unit in self.units:
+            unit.let_go()
 
     @contextlib.contextmanager
     def in_step(self) -> Iterator[None]:
@@ -157,7 +164,7 @@ class ShardedModel:
             yield
         finally:
             self._is_counted = False
-            token_11 = torch.zeros((1, 1), dtype=torch.long, device=self._device)
+            token_11 = torch.zeros((1, 1), dtype=torch.long, device=self.device)
             with torch.no_grad():
                 while self._others_run():
                     self.model(input_ids=token_11, use_cache=False, logits_to_keep=1)
@@ -165,14 +172,14 @@ class ShardedModel:
     def _count(self, module: nn.Module, args: Any) -> None:
         """Tell the ranks that have run all of theirs of a forward pass."""
         if self._is_counted:
-            dist.all_reduce(torch.ones((), device=self._device))
+            dist.all_reduce(torch.ones((), device=self.device))
 
     def _others_run(self) -> bool:
-        count = torch.zeros((), device=self._device)
+        count = torch.zeros((), device=self.device)
         dist.all_reduce(count)
         return bool(count.item())
 
-    def _hook(self, module: nn.Module, unit: _Unit) -> None:
+    def _hook(self, module: nn.Module, unit: Unit) -> None:
         def before(module: nn.Module, args: Any) -> None:
             if unit is not self._in_backward:
                 self._end_backward()
@@ -189,7 +196,7 @@ class ShardedModel:
         module.register_forward_pre_hook(before)
         module.register_forward_hook(after, always_call=True)
 
-    def _before_backward(self, unit: _Unit) -> Callable[[torch.Tensor], None]:
+    def _before_backward(self, unit: Unit) -> Callable[[torch.Tensor], None]:
         """Return what runs when the gradient of a unit's output is known, which is all it needs.
 
         The unit that follows it in the model has given its own gradient then.
@@ -210,27 +217,28 @@ class ShardedModel:
             self._in_backward = None
 
 
-def _modules_together(model: nn.Module) -> list[list[nn.Module]]:
-    """Return the modules to split, in groups that share weights: an output layer and its embedding.
+def _modules_together(model: nn.Module) -> list[tuple[list[nn.Module], list[nn.Parameter]]]:
+    """Return the modules to split with their weights: those that share some, as an output layer.
 
-    Those are the members of the outermost lists of layers, and what has a matrix beside them.
+    They are the members of the outermost lists of layers, and what has weights beside them.
     """
     inside: set[nn.Module] = set()
-    groups: list[list[nn.Module]] = []
+    groups: list[tuple[list[nn.Module], list[nn.Parameter]]] = []
     for module in model.modules():
         if module in inside:
             continue
         if isinstance(module, nn.ModuleList):
-            groups += [[layer] for layer in module]
+            groups += [([layer], list(layer.parameters())) for layer in module]
             inside |= set(module.modules())
             continue
-        own = [weight for weight in module.parameters(recurse=False) if weight.ndim > 1]
+        own = list(module.parameters(recurse=False))
         if not own:
             continue
-        for group in groups:
-            if any(own[0] is weight for one in group for weight in one.parameters()):
-                group.append(module)
+        for modules, weights in groups:
+            if set(own) & set(weights):
+                modules.append(module)
+                weights += [weight for weight in own if weight not in set(weights)]
                 break
         else:
-            groups.append([module])
+            groups.append(([module], own))
     return groups

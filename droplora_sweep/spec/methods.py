@@ -179,7 +179,6 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 can_continue=False,
                 saved_as="a full model",
                 no_population="has no rate",
-                no_sharding="trains the base weights, and only frozen ones can be split",
             ),
         )
     }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from argparse import Namespace
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -71,9 +71,9 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
         num_updates = int(state["step"])
         whole = (part.detach(), *read_moments(state))
         for tensor, into in zip(whole, (weights, exp_avg, exp_avg_sq), strict=True):
-            flat = _gathered(tensor, device)
+            flat = gathered(tensor, device)
             if flat is not None:
-                into |= _split(flat, shapes)
+                into |= split(flat, shapes)
     if dist.get_rank() != 0:
         return None
     return OptimizerState(
@@ -96,16 +96,16 @@ def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | N
     dist.broadcast(count, src=0)
     for index, (part, model_parts, shapes) in enumerate(zip(parts, copies, groups, strict=True)):
         moments = {name: torch.zeros_like(part) for name in MOMENTS}
-        _scatter(part.data, saved.weights if saved else None, shapes, device)
+        scatter(part.data, saved.weights if saved else None, shapes, device)
         for name, moment in moments.items():
-            _scatter(moment, getattr(saved, name) if saved else None, shapes, device)
+            scatter(moment, getattr(saved, name) if saved else None, shapes, device)
         write_moments(zero.optimizer, index, int(count.item()), tuple(moments.values()))
         model_parts[dist.get_rank()].copy_(part.data)
         for rank, model_part in enumerate(model_parts):
             dist.broadcast(model_part, src=rank)
 
 
-def _gathered(part_N: torch.Tensor, device: torch.device) -> torch.Tensor | None:
+def gathered(part_N: torch.Tensor, device: torch.device) -> torch.Tensor | None:
     """All ranks' parts end to end, on rank 0 and on the CPU; None elsewhere.
 
     Args:
@@ -124,13 +124,13 @@ def _gathered(part_N: torch.Tensor, device: torch.device) -> torch.Tensor | None
     return None if whole_RN is None else whole_RN.flatten()
 
 
-def _split(flat: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
+def split(flat: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
     lengths = [shape.numel() for shape in shapes.values()]
     pieces = flat[: sum(lengths)].split(lengths)
     return {name: piece.view(shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
 
 
-def _scatter(
+def scatter(
     part_N: torch.Tensor,
     saved: Mapping[str, torch.Tensor] | None,
     shapes: Shapes,
@@ -154,7 +154,7 @@ def _scatter(
         chunk.copy_(received)
 
 
-_UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
+UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 """Patterns of transformers' Trainer for what has no weight decay."""
 
 # DeepSpeed allocates its reduction buffer in full at the start; larger adapters go in pieces.
@@ -177,7 +177,7 @@ def parameter_groups(
         Groups with at least one trainable weight, as ``torch.optim`` takes them; each names its
         weights in ``names``, in the model's order.
     """
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(_UNDECAYED)))
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(UNDECAYED)))
     trainable = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     fast = {name for name, one in trainable if lora_plus_ratio != 1 and _follows_b(name, one)}
     groups = []
@@ -237,7 +237,8 @@ def engine_config(
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",
         "zero_optimization": {
-            # The frozen base, which stage 3 splits, is no concern of the engine's.
+            # What stage 3 splits is no concern of this engine's: a frozen base, or all that
+            # `sharded_full` trains.
             "stage": 2,
             "offload_optimizer": {
                 "device": training.zero.offload,
@@ -253,6 +254,31 @@ def engine_config(
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": None,
     }
+
+
+class TrialEngine(Protocol):
+    """Engine that a trial trains with: DeepSpeed's, or that of a split model (`sharded_full`)."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """The model's output."""
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add one micro-batch's gradient, summed over ranks, to the step's; a collective."""
+
+    def step(self, learning_rate: float) -> float:
+        """Clip, update the weights and forget the gradient; return the gradient's norm."""
+
+    def state(self) -> OptimizerState | None:
+        """A copy of weights and AdamW's state, on rank 0; a collective, after a step."""
+
+    def load_state(self, saved: OptimizerState | None) -> None:
+        """Go on from what `state` gave, be it of another number of ranks; a collective."""
+
+    def reopened(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the model can be given other trainable weights; then AdamW starts afresh."""
+
+    def close(self) -> None:
+        """Leave an ordinary model behind."""
 
 
 class Engine:

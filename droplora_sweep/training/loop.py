@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation.encoding import Encoded
     from droplora_sweep.spec.trial import TrialSpec
 
-    from .engine import Engine
+    from .engine import TrialEngine
     from .trainable import TrainingData
 
 
@@ -81,7 +81,7 @@ class Loop:
         self,
         *,
         adapted: Adapted,
-        engine: Engine,
+        engine: TrialEngine,
         data: TrainingData,
         spec: TrialSpec,
         pad_token_id: int,

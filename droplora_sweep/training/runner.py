@@ -45,6 +45,7 @@ from .population import after_exploit, identity_of, shared_identity, spec_after
 from .position import Position
 from .reporting import InStep, read_before, validate
 from .saved import as_loaded_by_users
+from .sharded_full import ShardedEngine, ShardedFullModel
 from .trial_run import TrialRun
 
 if TYPE_CHECKING:
@@ -53,12 +54,14 @@ if TYPE_CHECKING:
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.models.hub import OnArrival
+    from droplora_sweep.models.sharding import ShardedModel
     from droplora_sweep.spec.evaluation import EvaluationSpec
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
     from droplora_sweep.tasks.task import ScoredSplit
 
     from .checkpoints.store import Checkpoints
     from .data import Reading
+    from .engine import TrialEngine
     from .population import Membership
     from .position import Checkpoint
     from .reporting import HeldOut
@@ -111,10 +114,12 @@ class TrialRunner:
         self._spec, self._zero = model, zero
         require_precision(self._device, model.dtype)
         resolve_model(model, self._on_arrival)
+        self._sharded: ShardedModel | None = None
         self._in_step: InStep = contextlib.nullcontext
         if zero.stage == 3:
-            sharded = load_sharded_model(model, self._device, offload=zero.offload == "cpu")
-            self._base, self._in_step = sharded.model, sharded.in_step
+            offload = zero.offload == "cpu"
+            self._sharded = load_sharded_model(model, self._device, offload=offload)
+            self._base, self._in_step = self._sharded.model, self._sharded.in_step
         else:
             self._base = load_base_model(model, self._device)
         if (on_forward := self._on_forward) is not None:
@@ -141,7 +146,7 @@ class TrialRunner:
         if model == self._spec and zero == self._zero:
             return
         self._decoding.close()
-        del self._base, self._decoding, self._tokenizer, self._in_step
+        del self._base, self._decoding, self._tokenizer, self._in_step, self._sharded
         self._held_out = self._reading = None
         let_go(self._device)
         self._load(model, zero)
@@ -230,10 +235,11 @@ class TrialRunner:
         evaluation = spec.evaluation.model_copy(update={"split": split})
         adapter = None if files is None else (lambda: files)
         try:
-            with as_loaded_by_users(self._base, spec, files) as model:
+            with as_loaded_by_users(self._base, spec, files, self._sharded) as loaded:
+                model, in_step = loaded.model, loaded.in_step or self._in_step
                 longest = reading.lengths.longest
                 what = Decoded(spec, model, reading.prompts, task, longest, adapter)
-                found = self._validated(what, evaluation)
+                found = self._validated(what, evaluation, in_step=in_step)
         finally:
             release(self._device)
         return [] if found is None else found[1]
@@ -317,7 +323,12 @@ class TrialRunner:
             save_snapshot = partial(membership.snapshots.save, shared)
         choose_kernels(self._device, spec.training.determinism)
         start_peak(self._device)
-        adapted = attach(self._base, spec.adapter, spec.seed)
+        adapted: Adapted
+        is_full = not method_of(spec.adapter.method).has_rank
+        if is_full and self._sharded is not None:
+            adapted = ShardedFullModel(self._sharded)
+        else:
+            adapted = attach(self._base, spec.adapter, spec.seed)
         try:
             if saved is not None:
                 adapted.resume(saved.facts)
@@ -329,10 +340,7 @@ class TrialRunner:
                 self._base.activation_checkpointing_enable()
                 # Its hook on the embeddings is for the reentrant kind, and would outlive the trial.
                 self._base.disable_input_require_grads()
-            shares_base = method_of(spec.adapter.method).starts_from_base
-            with started_engine(
-                adapted.model, spec.training, self._device, shares_base=shares_base
-            ) as engine:
+            with self._engine(spec, adapted) as engine:
                 position = Position()
                 if saved is not None:
                     position = saved.position
@@ -368,13 +376,23 @@ class TrialRunner:
                     exploit_step = trial_run.run(decide, on_step)
                     if exploit_step is not None:
                         return exploit_step
-            return self._files(adapted, spec) if dist.get_rank() == 0 else {}
+            is_shared = isinstance(adapted, ShardedFullModel)
+            return self._files(adapted, spec) if dist.get_rank() == 0 or is_shared else {}
         finally:
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_disable()
             adapted.detach()
             del adapted
             release(self._device)
+
+    def _engine(
+        self, spec: TrialSpec, adapted: Adapted
+    ) -> contextlib.AbstractContextManager[TrialEngine]:
+        if isinstance(adapted, ShardedFullModel):
+            assert self._sharded is not None, "it is the resident"
+            return contextlib.closing(ShardedEngine(self._sharded, spec.training))
+        shares_base = method_of(spec.adapter.method).starts_from_base
+        return started_engine(adapted.model, spec.training, self._device, shares_base=shares_base)
 
     def _read(self, spec: TrialSpec) -> Reading:
         """The task and its tokens, kept for the next trial of the same task."""
@@ -414,6 +432,7 @@ class TrialRunner:
         what: Decoded,
         evaluation: EvaluationSpec,
         held_out: HeldOut | None = None,
+        in_step: InStep | None = None,
     ) -> tuple[dict[str, float], list[ExampleResult]] | None:
         """See ``validate``; decoded as the trial asks for."""
         with self._decoding.generator(what) as generator:
@@ -425,7 +444,7 @@ class TrialRunner:
                 self._device,
                 held_out=held_out,
                 generator=generator,
-                in_step=self._in_step,
+                in_step=in_step or self._in_step,
             )
             decoded_by = self._decoding.metrics(generator)
         return None if found is None else ({**found[0], **decoded_by}, found[1])
@@ -433,7 +452,7 @@ class TrialRunner:
     def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
         """Return what was trained; a whole model with its tokenizer, so that it loads by itself."""
         files = adapted.files(spec)
-        if not method_of(spec.adapter.method).has_rank:
+        if files and not method_of(spec.adapter.method).has_rank:
             with tempfile.TemporaryDirectory() as folder:
                 self._tokenizer.save_pretrained(folder)
                 files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}

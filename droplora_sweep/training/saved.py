@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.adapted import saved_adapter, seeded
-from droplora_sweep.models.loading import load_base_model
+from droplora_sweep.models.loading import load_base_model, load_sharded_model
 from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
@@ -17,13 +18,32 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from droplora_sweep.models.sharding import ShardedModel
     from droplora_sweep.spec.trial import TrialSpec
+
+    from .reporting import InStep
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as its users load it.
+
+    Attributes:
+        model: The model.
+        in_step: Keeps ranks in step where it is split over them; None where it is the base model.
+    """
+
+    model: nn.Module
+    in_step: InStep | None = None
 
 
 @contextlib.contextmanager
 def as_loaded_by_users(
-    base: PreTrainedModel, spec: TrialSpec, files: Mapping[str, bytes] | None
-) -> Iterator[nn.Module]:
+    base: PreTrainedModel,
+    spec: TrialSpec,
+    files: Mapping[str, bytes] | None,
+    sharded: ShardedModel | None = None,
+) -> Iterator[Loaded]:
     """Yield what a trial left; the base model and torch's RNG are as before afterwards.
 
     Args:
@@ -31,9 +51,10 @@ def as_loaded_by_users(
         spec: The trial.
         files: What it left, by file name: a plain adapter, which is put onto the base model, or
             with a method that trains all weights a whole model; None yields the base model.
+        sharded: The base model where it is split over ranks; a whole model is split too then.
     """
     if files is None:
-        yield base
+        yield Loaded(base)
         return
     with tempfile.TemporaryDirectory(prefix="droplora-") as name:
         folder = Path(name)
@@ -44,7 +65,11 @@ def as_loaded_by_users(
         if method_of(spec.adapter.method).has_rank:
             # PEFT draws values for the adapter before it reads them.
             with seeded(spec.seed, base.device), saved_adapter(base, folder) as adapted:
-                yield adapted
+                yield Loaded(adapted)
         else:
             whole = spec.model.model_copy(update={"path": name, "revision": None})
-            yield load_base_model(whole, base.device)
+            if sharded is None:
+                yield Loaded(load_base_model(whole, base.device))
+                return
+            split = load_sharded_model(whole, sharded.device, offload=sharded.offload)
+            yield Loaded(split.model, split.in_step)

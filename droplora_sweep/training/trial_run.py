@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
 
-    from .engine import Engine
+    from .engine import TrialEngine
     from .loop import Loop
 
     Decide = Callable[[Report | None], Decision | ExploitStep]
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def drop_layers(
-    adapted: LoraDrop, loop: Loop, engine: Engine, num_steps: int, in_step: InStep
+    adapted: LoraDrop, loop: Loop, engine: TrialEngine, num_steps: int, in_step: InStep
 ) -> None:
     """Measure on the examples of the first steps, which the trial has trained on; a collective.
 
@@ -83,7 +83,7 @@ class TrialRun:
         *,
         adapted: Adapted,
         loop: Loop,
-        engine: Engine,
+        engine: TrialEngine,
         position: Position,
         num_evaluations: int,
         validate: Validate,

@@ -132,7 +132,8 @@ def test_a_full_model_has_more_gpus_or_the_cpus_memory(rows: Any) -> None:
     costs, _ = rows(gb=40, adapter=adapter, training=SMALL, evaluation={"batch_size": 2})
 
     ways = {tuple(way.fields.items()): way.num_workers for way in costs.misfit.ways}
-    assert ways == {(): 8, (("training.zero.offload", "cpu"),): 1}
+    stage_3, in_cpu = ("training.zero.stage", 3), ("training.zero.offload", "cpu")
+    assert ways == {(): 8, (stage_3,): 4, (stage_3, in_cpu): 1}
 
 
 @pytest.mark.parametrize(("kind", "is_refused"), [("T4", False), ("L4", False), ("V100", False)])

@@ -249,6 +249,12 @@ SWEEP_FAULTS = {
         "name: q\ntraining:\n  zero: {stage: 1}\n",
         "s.yaml:3: training.zero.stage: must be 2 or 3, got 1",
     ),
+    "stage_3_of_a_whole_model_in_8_bits": (
+        "name: q\nadapter: {method: full, pruning_rate: 0.0}\n"
+        "training:\n  optimizer: adamw_8bit\n  zero: {stage: 3}\n",
+        "s.yaml:4: training.optimizer: must be adamw with `training.zero.stage: 3` and `method: "
+        "full`, whose weights are cut anywhere, got 'adamw_8bit'",
+    ),
     "offload_of_8_bits": (
         "name: q\ntraining:\n  optimizer: adamw_8bit\n  zero: {offload: cpu}\n",
         "s.yaml:3: training.optimizer: must be adamw with `training.zero.offload: cpu`, got "

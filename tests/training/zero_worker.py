@@ -45,7 +45,7 @@ def split(model: ModelSpec, rank: int) -> dict[str, Any]:
         "num_bytes": sharded.num_bytes,
         "whole_bytes": sum(one.numel() * one.element_size() for one in whole.parameters()),
         "is_equal": all(torch.equal(one, expected) for one in found),
-        "is_away": all(bool(one.isnan().all()) for one in weights.values() if one.ndim > 1),
+        "is_away": all(bool(one.isnan().all()) for one in weights.values()),
         "shapes": {name: tuple(one.shape) for name, one in weights.items()},
         "expected_shapes": {name: tuple(one.shape) for name, one in whole.named_parameters()},
     }

@@ -84,11 +84,12 @@ def _changes(trial: TrialSpec) -> Iterator[dict[str, Scalar]]:
     method = method_of(trial.adapter.method)
     zero, is_plain = trial.training.zero, trial.model.quantization == "none"
     yield {}
-    is_frozen = method.no_sharding is None and not trial.adapter.modules_to_save
-    splits = is_frozen and is_plain and trial.evaluation.backend != "vllm"
+    can_split = method.no_sharding is None and not trial.adapter.modules_to_save
+    is_torchs = trial.training.optimizer == "adamw"
+    splits = can_split and is_plain and trial.evaluation.backend != "vllm"
+    splits = splits and (method.has_rank or is_torchs)
     if splits and zero.stage == 2:
         yield {STAGE: 3}
-    is_torchs = trial.training.optimizer == "adamw"
     if zero.offload == "none" and is_torchs:
         yield {STAGE: 3, OFFLOAD: "cpu"} if splits else {OFFLOAD: "cpu"}
     if method.changes_base is None and is_plain:

@@ -143,6 +143,9 @@ def training_memory(
         weights, gathered = math.ceil(weights / num_workers), gathered_bytes(shapes, number_bytes)
         adapter = math.ceil(adapter / num_workers) if is_full else adapter
     bucket = FP32_BYTES * min(MAX_BUCKET_NUMBERS, num_trained)
+    if stage >= 3 and is_full:
+        # A layer's gradients in the trial's precision, and once more to be added up in fp32.
+        bucket = math.ceil(gathered / number_bytes) * (number_bytes + FP32_BYTES)
     gradients = _split(FP32_BYTES * num_trained, num_workers, stage >= 2)
     optimizer = _split(_optimizer_bytes(trial, num_trained), num_workers, stage >= 1)
     in_cpu = 0
@@ -150,6 +153,8 @@ def training_memory(
         in_cpu, gradients, optimizer = gradients + optimizer, 0, 0
         if stage >= 3:
             in_cpu, weights = in_cpu + weights, 0
+            if is_full:
+                in_cpu, adapter = in_cpu + adapter, 0
     return Memory(
         weights=weights,
         gathered=gathered,

@@ -42,6 +42,14 @@ def _split_base(sweep: SweepSpec) -> Iterator[Finding]:
                 f"{method.no_sharding}; with `stage: 2` it is possible"
             )
             yield Finding(place, problem, (STAGE,))
+        elif not method.has_rank:
+            for where, value in possible_values("training.optimizer", sweep):
+                if value != "adamw":
+                    problem = (
+                        f"must be adamw with `training.zero.stage: 3` and `method: {method.name}`, "
+                        f"whose weights are cut anywhere, got {shown(value)}"
+                    )
+                    yield Finding(where, problem, (STAGE,))
     if sweep.adapter.modules_to_save:
         problem = (
             "must be empty with `training.zero.stage: 3`, since whole modules are copied to be "

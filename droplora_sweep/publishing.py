@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import SweepError
 from .files import (
@@ -19,12 +21,29 @@ from .files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MANIFEST = "MANIFEST.json"
 
 
-def publish_folder(directory: Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> str:
+@dataclass(frozen=True)
+class Received:
+    """A file that has been received, to be moved to where it is published.
+
+    Attributes:
+        path: The file.
+        sha256: Its digest, as its sender gave it.
+    """
+
+    path: Path
+    sha256: str
+
+
+Content: TypeAlias = bytes | Callable[[Path], None] | Received
+"""Content of a file, or what writes it to a path, or a file to be moved there."""
+
+
+def publish_folder(directory: Path, files: Mapping[str, Content]) -> str:
     """Write files so that the folder holds all of them or is absent.
 
     The files and a manifest are written and synced in a temporary folder beside, which is then
@@ -33,10 +52,13 @@ def publish_folder(directory: Path, files: Mapping[str, bytes | Callable[[Path],
 
     Args:
         directory: The folder.
-        files: Content by name, or what writes it to a path; a name may have folders in it.
+        files: Content by name; a name may have folders in it.
 
     Returns:
         sha256 of the manifest, which pins every file.
+
+    Raises:
+        SweepError: A received file is not what was sent; nothing is published then.
     """
     assert MANIFEST not in files, f"{MANIFEST} is written here"
     for leftover in temporaries_beside(directory):
@@ -45,13 +67,12 @@ def publish_folder(directory: Path, files: Mapping[str, bytes | Callable[[Path],
     temporary = temporary_beside(directory)
     try:
         temporary.mkdir(mode=0o700)
-        for name, content in files.items():
-            _write_contained(temporary, name, content)
-        manifest = _manifest(temporary, sorted(files))
+        write_files(temporary, files)
+        manifest = _manifest(temporary, files)
         write_file(temporary / MANIFEST, manifest)
         for folder in (*filter(Path.is_dir, temporary.rglob("*")), temporary):
             sync_directory(folder)
-    except OSError:
+    except (OSError, SweepError):
         # Space that is short is given back.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -93,7 +114,7 @@ def verify_folder(directory: Path, digest: str | None = None) -> None:
     problems = [f"{directory / name}: is missing" for name in sorted(missing)]
     problems += [f"{found[name]}: is not in {MANIFEST}" for name in sorted(extra)]
     for name in sorted(expected.keys() & found.keys()):
-        sha256 = _sha256(found[name])
+        sha256 = sha256_of(found[name])
         if sha256 != expected[name]:
             problems.append(f"{found[name]}: sha256 must be {expected[name]}, got {sha256}")
     if problems:
@@ -108,20 +129,29 @@ def _expected(path: Path, manifest: bytes) -> dict[str, str]:
         raise SweepError(f"{path}: must list files with their sha256, but is damaged") from error
 
 
-def _manifest(folder: Path, names: list[str]) -> bytes:
-    entries = {
-        name: {"sha256": _sha256(folder / name), "size_bytes": (folder / name).stat().st_size}
-        for name in names
-    }
+def _manifest(folder: Path, files: Mapping[str, Content]) -> bytes:
+    entries = {}
+    for name, content in sorted(files.items(), key=lambda item: item[0]):
+        digest = sha256_of(folder / name)
+        if isinstance(content, Received) and digest != content.sha256:
+            raise SweepError(f"{content.path}: sha256 must be {content.sha256}, got {digest}")
+        entries[name] = {"sha256": digest, "size_bytes": (folder / name).stat().st_size}
     return json.dumps({"files": entries}, indent=1).encode() + b"\n"
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file, which is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_contained(root: Path, name: str, content: bytes | Callable[[Path], None]) -> None:
+def write_files(folder: Path, files: Mapping[str, Content]) -> None:
+    """Write files into a folder that exists (mode 0600), each durable when this returns."""
+    for name, content in files.items():
+        _write_contained(folder, name, content)
+
+
+def _write_contained(root: Path, name: str, content: Content) -> None:
     relative = PurePosixPath(name)
     assert not relative.is_absolute(), f"must be inside the published folder: {name}"
     assert ".." not in relative.parts, f"must be inside the published folder: {name}"
@@ -130,7 +160,11 @@ def _write_contained(root: Path, name: str, content: bytes | Callable[[Path], No
     if isinstance(content, bytes):
         write_file(path, content)
         return
-    content(path)
+    if isinstance(content, Received):
+        # A rename, but where someone has made a trial's folder a link to another file system.
+        shutil.move(content.path, path)
+    else:
+        content(path)
     path.chmod(0o600)
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -121,6 +122,20 @@ def small_sweep() -> Callable[..., Any]:
         )
 
     return make
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own, of 160 MB, with a path that is short enough for Ray's sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="disk-", dir="/tmp"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        folder.rmdir()
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ ray.init(address={address!r}, log_to_driver=False, logging_level="ERROR")
 {preparation}
 print(json.dumps({expression}))
 """
+BLIND = ("unshare", "--mount", "sh", "-ec", 'mount -t tmpfs tmpfs "$0"; exec "$@"')
+"""Runs a command whose processes see an empty folder in place of another; it needs root."""
 WAIT_FOR_ALL = """
 while sum(node["Alive"] for node in ray.nodes()) < {count}:
     time.sleep(0.2)
@@ -150,6 +152,7 @@ def running_cluster(
     environment: Mapping[str, str] | None = None,
     folders: Sequence[Path] | None = None,
     resources: Sequence[Mapping[str, float]] | None = None,
+    unseen: Path | None = None,
 ) -> Iterator[Cluster]:
     """A raylet for each number of CPUs, the head's first; it has the resource ``raylet-<place>``.
 
@@ -158,6 +161,7 @@ def running_cluster(
         environment: Further variables of all its processes.
         folders: Ray's temporary folder of each node; made and removed where not given.
         resources: Further resources of each node.
+        unseen: A folder that the head alone sees: the other nodes have another one in its place.
     """
     made = [] if folders else [Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")) for _ in cpus]
     gcs, jobs, client, *agents = free_ports(3 + len(cpus))
@@ -191,6 +195,8 @@ def running_cluster(
             # The default is one port, and any other Ray of this machine may have it.
             node.append(f"--dashboard-agent-listen-port={agent}")
             command = [BIN / "ray", "start", *arguments, *node]
+            if place and unseen is not None:
+                command = [*BLIND, unseen, *command]
             raylet = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL)
             cluster.raylets.append(raylet)
             _wait_for(port, raylet)

@@ -19,6 +19,7 @@ from droplora_sweep.ledger.files import read_results
 from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.spec import TrialSpec
+from tests.saved_files import saved_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ def folder(tmp_path_factory) -> Path:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     (path / "adapter").mkdir()
-    for name, content in adapted.files(trial).items():
+    for name, content in saved_files(adapted, trial).items():
         (path / "adapter" / name).write_bytes(content)
     (path / "results").mkdir()
     client = MlflowClient(mlflow_uri(path / "results"))

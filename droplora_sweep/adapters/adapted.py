@@ -17,13 +17,13 @@ from peft import (
 )
 from peft.tuners.lora.layer import LoraLayer
 from peft.utils import ModulesToSaveWrapper
-from safetensors.torch import load
+from safetensors.torch import load_file
 
 from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.spec.methods import method_of
 
 from .droplora import DropLoraConfig, set_step, unmasked_layers
-from .export import WEIGHTS_FILE, adapter_files
+from .export import WEIGHTS_FILE, save_adapter
 from .targets import choose_layers
 
 if TYPE_CHECKING:
@@ -94,8 +94,12 @@ class Adapted(ABC):
         """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
 
     @abstractmethod
-    def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """Return what was trained, as content by file name, for any PEFT or transformers."""
+    def save(self, folder: Path, trial: TrialSpec) -> None:
+        """Write what was trained into a folder that exists, for any PEFT or transformers.
+
+        Raises:
+            OSError: The file system refuses.
+        """
 
     @abstractmethod
     def detach(self) -> PreTrainedModel:
@@ -116,11 +120,11 @@ class Adapted(ABC):
         """
         assert not facts, f"{type(self).__name__} decides nothing, got {facts}"
 
-    def start_from(self, files: Mapping[str, bytes]) -> None:
+    def start_from(self, folder: Path) -> None:
         """Take the values of a trained adapter, before anything is trained.
 
         Args:
-            files: Result of `files` of a trial with the same method, rank and targets.
+            folder: What `save` of a trial with the same method, rank and targets has written.
 
         Raises:
             TrialError: It is not of the same shapes, or the method cannot start from one.
@@ -204,18 +208,24 @@ class PeftAdapted(Adapted):
         """Make ``step`` (0-based) of ``num_steps`` the optimiser step whose masks are used."""
         set_step(self.model, step, num_steps)
 
-    def start_from(self, files: Mapping[str, bytes]) -> None:
+    def start_from(self, folder: Path) -> None:
         """Take a plain adapter's values; the base model's precision stays."""
-        weights = load(files[WEIGHTS_FILE])
+        weights = load_file(folder / WEIGHTS_FILE)
         mine = get_peft_model_state_dict(self.peft_model, adapter_name=ADAPTER)
         shapes = {name: tensor.shape for name, tensor in mine.items()}
         if {name: tensor.shape for name, tensor in weights.items()} != shapes:
             raise TrialError("the adapter to start from has other shapes than the trial's")
         set_peft_model_state_dict(self.peft_model, weights, adapter_name=ADAPTER)
 
-    def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """Return the trained adapter, as any PEFT loads it."""
-        return adapter_files(self.config_dict(), self.weights(), trial, self.facts)
+    def save(self, folder: Path, trial: TrialSpec) -> None:
+        """Write the trained adapter, as any PEFT loads it."""
+        save_adapter(
+            folder,
+            config=self.config_dict(),
+            weights=self.weights(),
+            trial=trial,
+            facts=self.facts,
+        )
 
     def config_dict(self) -> dict[str, Any]:
         """Return the adapter's configuration as it is saved."""

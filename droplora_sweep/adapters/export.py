@@ -6,14 +6,13 @@ The model card is added where the trial's scores are known, by the ledger.
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from droplora_sweep.errors import SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import torch
     from transformers import PreTrainedModel
@@ -28,55 +27,63 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Endings of files that can run code when they are loaded."""
 
 
-def adapter_files(
+def save_adapter(
+    folder: Path,
+    *,
     config: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor],
     trial: TrialSpec,
     facts: Mapping[str, Any],
-) -> dict[str, bytes]:
-    """Return an adapter as content by file name.
+) -> None:
+    """Write an adapter's files.
 
     The same weights and trial give the same bytes. Weights are saved as they were evaluated: in
     the base model's precision, not as the optimiser's fp32 master copies, so that a loaded
     adapter reproduces the scores that were logged for it.
 
     Args:
+        folder: Exists.
         config: The adapter's PEFT configuration.
         weights: Its weights by PEFT's names; on any device, possibly shared with each other.
         trial: The trial, for ``droplora.json``.
         facts: Decisions of its training, also for ``droplora.json``.
+
+    Raises:
+        OSError: The file system refuses.
     """
-    # It loads torch, which the names of an adapter's files can do without.
-    from safetensors.torch import save
+    # They load torch, which the names of an adapter's files can do without.
+    from .tensor_files import cpu_copies, write_tensors
 
-    plain = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-    contiguous = {name: tensor.contiguous() for name, tensor in plain.items()}
-    return {
-        CONFIG_FILE: json_file(_adapter_config(config, trial.model)),
-        WEIGHTS_FILE: save(contiguous, metadata={"format": "pt"}),
-        SETTINGS_FILE: _settings(trial, facts),
-    }
+    (folder / CONFIG_FILE).write_bytes(json_file(_adapter_config(config, trial.model)))
+    write_tensors(folder / WEIGHTS_FILE, cpu_copies(weights))
+    (folder / SETTINGS_FILE).write_bytes(_settings(trial, facts))
 
 
-def full_model_files(
+def save_full_model(
+    folder: Path,
     model: PreTrainedModel,
     trial: TrialSpec,
     facts: Mapping[str, Any],
     weights: Mapping[str, torch.Tensor] | None = None,
-) -> dict[str, bytes]:
-    """Return a whole model as content by file name: config.json and shards of at most 5 GB.
+) -> None:
+    """Write a whole model: config.json and shards of at most 5 GB.
 
     Args:
+        folder: Exists.
         model: The model.
         trial: The trial, for ``droplora.json``.
         facts: Decisions of its training, also for ``droplora.json``.
-        weights: Its weights by name, where they are not in the model.
+        weights: Its state by name, on the CPU, where it is not in the model.
+
+    Raises:
+        OSError: The file system refuses.
     """
-    state = None if weights is None else dict(weights)
-    with tempfile.TemporaryDirectory() as folder:
+    from .tensor_files import apart, state_on_cpu, tensor_faults_named
+
+    state = state_on_cpu(model) if weights is None else apart(weights)
+    with tensor_faults_named(folder):
         model.save_pretrained(folder, state_dict=state, max_shard_size="5GB")
-        files = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
-    return {**files, SETTINGS_FILE: _settings(trial, facts)}
+    (folder / SETTINGS_FILE).write_bytes(_settings(trial, facts))
 
 
 def require_safetensors(folder: Path) -> None:

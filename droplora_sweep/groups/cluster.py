@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ray.exceptions import RayActorError
 
 
+NAMESPACE = "droplora-sweep"
+"""Namespace of the actors that workers find by name."""
 HEAD = "node:__internal_head__"
 """Every Ray head has this resource, in the amount 1."""
 

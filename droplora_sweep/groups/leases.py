@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from droplora_sweep.records.messages import Message, Submission
     from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import ExploitStep
+    from droplora_sweep.storage.file_set import FileSet
 
     from .messages import Scoring
     from .seen import Seen
@@ -77,7 +78,8 @@ class LeaseBook:
         self._canary: str | None = None
         self._seen: dict[str, Seen] = {}
         self._stops: set[str] = set()
-        self._starts: dict[str, dict[str, bytes]] = {}
+        self._starts: dict[str, FileSet] = {}
+        self._refusal: str | None = None
         self._exploit_steps: dict[str, dict[int, ExploitStep]] = {}
         self.closed = False
 
@@ -133,7 +135,7 @@ class LeaseBook:
         self._queue.appendleft(name)
         self._canary = name
 
-    def start_from(self, trial_id: str, files: dict[str, bytes]) -> None:
+    def start_from(self, trial_id: str, files: FileSet) -> None:
         """Have a trial, once it is submitted, start from this adapter."""
         self._starts[trial_id] = files
 
@@ -153,7 +155,7 @@ class LeaseBook:
         trial.stopped = True
         if trial_id in self._queue:
             self._queue.remove(trial_id)
-            self._conclude_stopped(trial, {})
+            self._conclude_stopped(trial, None)
 
     def receive(self, trial_id: str) -> Message | None:
         """Return the trial's first message that the scheduler has not decided on, if there is one.
@@ -184,7 +186,7 @@ class LeaseBook:
         trial = self._trials[trial_id]
         outcome = trial.outcome
         if isinstance(outcome, Delivery):
-            trial.outcome, trial.spec, trial.scoring = Delivery({}, ()), "", None
+            trial.outcome, trial.spec, trial.scoring = Delivery(None, ()), "", None
         return outcome
 
     def progress(self) -> dict[str, tuple[int, int]]:
@@ -221,7 +223,9 @@ class LeaseBook:
         return group in self._released
 
     def check(self) -> None:
-        """Raise SweepError where a group cannot even start."""
+        """Raise SweepError where a group cannot even start, or the storage refuses."""
+        if self._refusal is not None:
+            raise SweepError(self._refusal)
         for group, (starts, reason) in self._failed_starts.items():
             if starts > MAX_FAILED_STARTS:
                 raise SweepError(
@@ -258,7 +262,7 @@ class LeaseBook:
             # A canary fails when its worker says so.
             return
         if trial.stopped:
-            self._conclude_stopped(trial, {})
+            self._conclude_stopped(trial, None)
         elif trial.ended:
             self._conclude(trial, Failed("its group died as it ended"))
         elif exit_reason.out_of_memory and (trial.scoring is not None or trial.is_canary):
@@ -291,7 +295,7 @@ class LeaseBook:
             self._entered.discard(group)
             return Released()
         queue = self._queue or self._idle_queue
-        if not queue:
+        if not queue or self._refusal is not None:
             return None
         trial_id = queue.popleft()
         trial = self._trials[trial_id]
@@ -345,13 +349,13 @@ class LeaseBook:
 
     def scored(self, group: str, results: tuple[ExampleResult, ...]) -> None:
         """Take the results of a model that was scored, which are all that it leaves."""
-        self._conclude(self._release(group), Delivery({}, results))
+        self._conclude(self._release(group), Delivery(None, results))
 
     def passed(self, group: str) -> None:
         """The canary found nothing wrong, unless another group has meanwhile."""
         canary = self._release(group)
         if canary.outcome is None:
-            self._conclude(canary, Delivery({}, ()))
+            self._conclude(canary, Delivery(None, ()))
 
     def compare(self, seen: Sequence[Seen]) -> list[Fault]:
         """Return how what one of these sees differs from what the first to say it has seen."""
@@ -375,7 +379,7 @@ class LeaseBook:
             return Decision.END
         return Decision.INTERRUPT if self.closed else None
 
-    def finish(self, group: str, files: dict[str, bytes]) -> None:
+    def finish(self, group: str, files: FileSet | None) -> None:
         """The trial is over, at its end or where it was told to stop."""
         trial = self._release(group)
         if trial.stopped:
@@ -388,10 +392,15 @@ class LeaseBook:
         trial_id = self._leases[group]
         trial = self._release(group)
         if trial.stopped:
-            self._conclude_stopped(trial, {})
+            self._conclude_stopped(trial, None)
             return
         trial.attempt -= 1
         self._queue.appendleft(trial_id)
+
+    def refuse(self, group: str, reason: str) -> None:
+        """The storage refuses the files of the group's trial: the sweep ends, to be resumed."""
+        self.give_back(group)
+        self._refusal = self._refusal or reason
 
     def fail(self, group: str, reason: str) -> None:
         """The trial cannot give a result, in this group or any other."""
@@ -463,7 +472,7 @@ class LeaseBook:
         trial.mail.append(failed)
         self._conclude(trial, failed)
 
-    def _conclude_stopped(self, trial: _Trial, files: dict[str, bytes]) -> None:
+    def _conclude_stopped(self, trial: _Trial, files: FileSet | None) -> None:
         trial.mail.append(Stopped(trial.last))
         self._conclude(trial, Delivery(files, trial.results))
 

@@ -20,15 +20,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from droplora_sweep import private_api
 from droplora_sweep.errors import InputError, PoolLostError, SweepError
 from droplora_sweep.spec import trial_limit
+from droplora_sweep.storage.incoming import clear_incoming, fresh_incoming
 
 from .capacity import RoomNotice, group_capacity
 from .cluster import cluster_nodes, give_back_placement_groups, why_it_died
 from .exits import kill, start_on_their_nodes
+from .file_server import start_file_server
 from .messages import WorkerConfig, Workload
 from .network import worker_environment
 from .pool import ask
+from .reserved import gpu_faults
 from .scaling import decide_scaling
-from .worker import CONFIG, gpu_faults, serve
+from .worker import CONFIG, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,6 +146,8 @@ class GroupManager:
         pool: The pool of its trials.
         pool_name: The pool's name, for them.
         scratch: Folder for Ray Train's own files.
+        incoming: Folder for what trials leave, until it is published; one below ``scratch`` where
+            None. What is in it is removed before and after.
         say: Shows the user one line.
         has_work: False starts none: there is nothing to train or to score.
         compared: A trial whose model and data are compared between nodes before they train; None
@@ -156,6 +161,7 @@ class GroupManager:
         pool: ActorHandle[Any],
         pool_name: str,
         scratch: Path,
+        incoming: Path | None = None,
         say: Callable[[str], None] = logger.warning,
         has_work: bool = True,
         compared: TrialSpec | None = None,
@@ -164,6 +170,9 @@ class GroupManager:
         self._pool = pool
         self._pool_name = pool_name
         self._scratch = scratch
+        self._incoming = incoming or scratch / "incoming"
+        self._received = self._incoming
+        self._file_server: ActorHandle[Any] | None = None
         self._threads: dict[str, threading.Thread] = {}
         self._generations: dict[str, itertools.count[int]] = {}
         self._released: set[str] = set()
@@ -180,7 +189,10 @@ class GroupManager:
 
     def __enter__(self) -> GroupManager:
         if not self._has_work:
+            clear_incoming(self._incoming)
             return self
+        self._received = fresh_incoming(self._incoming)
+        self._file_server = start_file_server(self._file_server_name, self._received)
         for name, value in RAY_TRAIN_SETTINGS.items():
             os.environ.setdefault(name, value)
         # Its helpers look for their Ray's dashboard, and give up where the host has several Rays.
@@ -205,6 +217,8 @@ class GroupManager:
             # One without processes may wait for room that never comes; it ends with the driver.
             end_by = self._close_by if thread.name in self._present else settled_by
             thread.join(max(0.0, end_by - time.monotonic()))
+
+        clear_incoming(self._incoming)
 
     def close(self, within_s: float = CLOSE_TIMEOUT_S) -> None:
         """Take no more trials and end; groups that train save their trial first.
@@ -348,6 +362,10 @@ class GroupManager:
         else:
             self._failure = SweepError(f"{what}: {type(error).__name__}: {told(error)}")
 
+    @property
+    def _file_server_name(self) -> str:
+        return f"{self._pool_name}-files"
+
     def _fit(self, name: str, run_name: str) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
@@ -369,6 +387,8 @@ class GroupManager:
                     model=self._sweep.model,
                     zero=self._sweep.training.zero,
                     checkpoint=self._sweep.checkpoint,
+                    file_server=self._file_server_name,
+                    incoming=str(self._received),
                     trial=self._compared,
                 )
             },

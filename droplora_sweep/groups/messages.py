@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from droplora_sweep.errors import Fault
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.spec import CheckpointSpec, ExploitStep, GroupSpec, ModelSpec, ZeroSpec
+    from droplora_sweep.storage.file_set import FileSet
     from droplora_sweep.tasks.task import ScoredSplit
 
 
@@ -25,6 +26,8 @@ class WorkerConfig:
         model: The base model.
         zero: What the workers split of it.
         checkpoint: Intervals and number of checkpoints.
+        file_server: Name of the file server.
+        incoming: Folder on the driver's node for what trials leave.
         trial: A trial's spec as JSON, whose model and data are compared between nodes before it
             serves; None where they are not.
     """
@@ -35,6 +38,8 @@ class WorkerConfig:
     model: ModelSpec
     zero: ZeroSpec
     checkpoint: CheckpointSpec
+    file_server: str
+    incoming: str
     trial: str | None = None
 
 
@@ -51,7 +56,7 @@ class Scoring:
 
     split: ScoredSplit
     benchmarks: tuple[str, ...] | None = None
-    files: Mapping[str, bytes] | None = None
+    files: FileSet | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ class Lease:
         attempt: 1, or more where earlier groups were lost with this trial.
         folder: The trial's folder in the sweep's storage, for its checkpoints; None for a trial
             that keeps none.
-        start: The adapter that training starts from, as files; None starts it anew.
+        start: Files of the adapter that training starts from; None starts it anew.
         exploit_steps: Of a member of a population, where it copied others, in order; None for
             a trial that is no member.
         scoring: Nothing is trained, this is scored; None for a trial.
@@ -75,7 +80,7 @@ class Lease:
     spec: str
     attempt: int
     folder: str | None = None
-    start: dict[str, bytes] | None = None
+    start: FileSet | None = None
     exploit_steps: tuple[ExploitStep, ...] | None = None
     scoring: Scoring | None = None
     is_canary: bool = False
@@ -112,11 +117,11 @@ class Delivery:
     """Adapter and results of a trial that ended in order, at its end or before.
 
     Attributes:
-        files: The adapter: file name to contents; empty where there is none.
+        files: The adapter's, in the driver's incoming folder; None where there is none.
         results: Per-example results of the last evaluation.
     """
 
-    files: Mapping[str, bytes]
+    files: FileSet | None
     results: tuple[ExampleResult, ...]
 
 

@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 from droplora_sweep.errors import PoolLostError
 from droplora_sweep.records.messages import Failed
 
-from .cluster import HEAD, why_it_died
+from .cluster import HEAD, NAMESPACE, why_it_died
 from .exits import remains_of, start_on_their_nodes
 from .leases import LeaseBook
 from .messages import Closed, ExitReason, Lease, StepsDone, Workload
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NAMESPACE = "droplora-sweep"
 HEAD_SHARE = {HEAD: 0.001}
 """Resources of what coordinates: it runs on the head node and takes no CPU or GPU."""
 OUTCOME_WAIT_S = 2.0
@@ -103,6 +102,7 @@ class _Pool:
     compare = _waking(LeaseBook.compare)
     finish = _waking(LeaseBook.finish)
     give_back = _waking(LeaseBook.give_back)
+    refuse = _waking(LeaseBook.refuse)
     fail = _waking(LeaseBook.fail)
     crash = _waking(LeaseBook.crash)
     _report = _waking(LeaseBook.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -10,7 +11,6 @@ import time
 from dataclasses import replace
 from enum import IntFlag
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -19,36 +19,42 @@ from ray.exceptions import RayActorError
 from droplora_sweep.errors import (
     AgreedError,
     InputError,
+    SweepError,
     TrialError,
     TrialInterruptedError,
     TrialStoppedError,
 )
 from droplora_sweep.models.digests import model_digests_of
-from droplora_sweep.records.layout import SPEC
+from droplora_sweep.records.layout import CHECKPOINTS, SNAPSHOTS
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import TrialSpec
-from droplora_sweep.storage.object_store import is_url
-from droplora_sweep.training.checkpoints.places import checkpoint_place
 
 from .capacity import workers_per_gpu
+from .cluster import NAMESPACE
+from .deliveries import Deliveries
 from .exits import exit_reported, this_worker
+from .file_server import FileClient
 from .messages import Closed, Released
 from .pool import find_pool
+from .reserved import reserved_gpu
 from .seen import Seen
 from .watchdog import Heartbeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ray.actor import ActorHandle
 
     from droplora_sweep.errors import Fault
     from droplora_sweep.spec import CheckpointSpec, ExploitStep
+    from droplora_sweep.storage.file_set import FileSet
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
     from droplora_sweep.training.reporting import Report
     from droplora_sweep.training.runner import TrialRunner
 
+    from .deliveries import Outbox
     from .messages import Lease, Scoring, WorkerConfig
 
 logger = logging.getLogger(__name__)
@@ -91,6 +97,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     config = train_loop_config[CONFIG]
     try:
         pool = find_pool(config.pool)
+        server = ray.get_actor(config.file_server, namespace=NAMESPACE)
     except ValueError:
         logger.warning("group %s ends: its pool is gone, and its sweep with it", config.group)
         return
@@ -102,8 +109,20 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
         rank=rank,
         checkpoint=config.checkpoint,
         heartbeats=heartbeats,
+        deliveries=Deliveries(
+            config.incoming,
+            config.size.checkpoint_transport,
+            FileClient(server, on_piece=lambda: heartbeats.show(in_steps=False)),
+        ),
     )
     channel.enter()
+    if rank == 0 and channel.sends_through_ray:
+        logger.warning(
+            "group %s sends checkpoints and adapters through Ray: its node does not see %s, or is "
+            "not to use it",
+            config.group,
+            config.incoming,
+        )
     with exit_reported(pool, config.group, rank):
         from droplora_sweep.training.runner import TrialRunner
 
@@ -140,44 +159,6 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     channel.leave()
 
 
-def reserved_gpu() -> int | None:
-    """Return the index, among the visible GPUs, of the one that this worker reserved.
-
-    Ray shows all ranks on a node the GPUs of all of them, and a worker that reserved none every
-    GPU of the node.
-
-    Returns:
-        None for a worker that reserved none.
-
-    Raises:
-        InputError: The GPU is hidden from this worker.
-    """
-    reserved = ray.get_runtime_context().get_accelerator_ids()["GPU"]
-    if not reserved:
-        return None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        # Ray was told to leave it alone; it numbers GPUs as CUDA does.
-        return int(reserved[0])
-    if reserved[0] not in visible.split(","):
-        problem = f"must have GPU {reserved[0]}, which Ray reserved for this worker, got {visible}"
-        raise InputError.of("CUDA_VISIBLE_DEVICES", problem)
-    return visible.split(",").index(reserved[0])
-
-
-def gpu_faults() -> list[Fault]:
-    """Return what is wrong with the first GPU of this node, unless it is hidden from here."""
-    from droplora_sweep.training.device import gpu
-
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return []
-    try:
-        gpu(0)
-    except InputError as error:
-        return list(error.faults)
-    return []
-
-
 class WorkerChannel:
     """Channel of a worker to the pool: rank 0 calls it, the others hear through a CPU group."""
 
@@ -189,6 +170,7 @@ class WorkerChannel:
         rank: int,
         checkpoint: CheckpointSpec,
         heartbeats: Heartbeats,
+        deliveries: Deliveries,
     ) -> None:
         import torch.distributed as dist
 
@@ -200,10 +182,15 @@ class WorkerChannel:
         self._step_reply: ray.ObjectRef[Any] | None = None
         self._next_step_at = 0.0
         self._next_look_at = 0.0
-        self._has_said_blind = False
         self._checkpoints: Checkpoints | None = None
         self._has_begun = False
         self._heartbeats = heartbeats
+        self._deliveries = deliveries
+
+    @property
+    def sends_through_ray(self) -> bool:
+        """True where files go through Ray."""
+        return self._deliveries.is_through_ray
 
     def enter(self) -> None:
         """Tell the pool that this group's processes have started, and who they are."""
@@ -224,33 +211,39 @@ class WorkerChannel:
 
     def train(self, runner: TrialRunner, lease: Lease, spec: TrialSpec) -> None:
         """Train one trial and deliver what it leaves; or give it back, saved."""
-        self._checkpoints = self._checkpoints_of(lease)
-        self._has_begun = False
         try:
-            files = runner.run(
-                spec,
-                self._decide,
-                on_begin=self._on_begin,
-                on_step=self._on_step,
-                checkpoints=self._checkpoints,
-                start=lease.start,
-                membership=self._membership_of(lease),
-            )
+            self._require_storage(lease)
+            self._checkpoints = self._checkpoints_of(lease)
+            self._has_begun = False
+            with self._outbox(lease) as outbox, self._fetched(lease.start) as start:
+                runner.run(
+                    spec,
+                    self._decide,
+                    on_begin=self._on_begin,
+                    on_step=self._on_step,
+                    checkpoints=self._checkpoints,
+                    start=start,
+                    membership=self._membership_of(lease),
+                    into=None if outbox is None else outbox.folder,
+                )
+                self._tell("finish", self._group, None if outbox is None else outbox.deliver())
         except TrialStoppedError:
-            self._tell("finish", self._group, {})
+            self._tell("finish", self._group, None)
         except TrialInterruptedError:
             self._tell("give_back", self._group)
         except TrialError as error:
             self._tell("fail", self._group, str(error))
-        else:
-            self._tell("finish", self._group, files)
+        except SweepError as error:
+            # Only the trial's files: the driver's disk is full, for example.
+            self._tell("refuse", self._group, str(error))
 
     def score(self, runner: TrialRunner, spec: TrialSpec, scoring: Scoring) -> None:
         """Score a model and deliver its results, or the reason why it cannot be scored."""
         try:
-            results = runner.score(
-                spec, scoring.split, benchmarks=scoring.benchmarks, files=scoring.files
-            )
+            with self._fetched(scoring.files) as saved:
+                results = runner.score(
+                    spec, scoring.split, benchmarks=scoring.benchmarks, saved=saved
+                )
         except TrialError as error:
             self._tell("fail", self._group, str(error))
         else:
@@ -327,41 +320,76 @@ class WorkerChannel:
 
         return ray.train.get_preemption_info() is not None
 
+    def _require_storage(self, lease: Lease) -> None:
+        """Refuse a trial whose checkpoints have no way to the sweep's storage; on every rank.
+
+        Raises:
+            SweepError: The search space asks for one that there is not.
+        """
+        problem = lease.folder and self._deliveries.problem_of(lease.folder)
+        if (problem := self._share(problem)) is not None:
+            raise SweepError(problem)
+
     def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
-        """Return the trial's checkpoints; None, logged once, where rank 0 cannot see the sweep."""
+        """Return the trial's checkpoints; None where it keeps none."""
         from droplora_sweep.training.checkpoints.store import Checkpoints
 
         if lease.folder is None:
             return None
-        if not is_url(lease.folder):
-            sweep = Path(lease.folder).parent.parent
-            if not self._share((sweep / SPEC).is_file()):
-                if self._rank == 0 and not self._has_said_blind:
-                    logger.warning(
-                        "group %s keeps no checkpoints: %s is not visible on its node",
-                        self._group,
-                        sweep,
-                    )
-                self._has_said_blind = True
-                return None
-        return Checkpoints(checkpoint_place(lease.folder), self._checkpoint)
+        place = self._deliveries.checkpoints(lease.folder, CHECKPOINTS)
+        return Checkpoints(place, self._checkpoint)
 
     def _membership_of(self, lease: Lease) -> Membership | None:
-        """Return a population member's snapshots and those of others; None for any other trial.
-
-        Raises:
-            TrialError: Rank 0 cannot see the sweep.
-        """
+        """Return a population member's snapshots and those of others; None for any other trial."""
         if lease.exploit_steps is None:
             return None
-        if self._checkpoints is None or lease.folder is None:
-            raise TrialError(
-                "the sweep's storage is not visible on its node, where a member of a population "
-                "saves its snapshots; mount it on every node, or use an object store"
-            )
+        assert lease.folder is not None, "a member's trial has a folder"
         from droplora_sweep.training.population import Membership, snapshots_of
 
-        return Membership(lease.exploit_steps, snapshots_of(lease.folder))
+        place_of = partial(self._deliveries.checkpoints, kind=SNAPSHOTS)
+        return Membership(lease.exploit_steps, snapshots_of(lease.folder, place_of))
+
+    @contextlib.contextmanager
+    def _outbox(self, lease: Lease) -> Iterator[Outbox | None]:
+        """Yield a folder for what the trial leaves, on rank 0; None elsewhere.
+
+        Raises:
+            SweepError: It cannot be made; on every rank.
+        """
+        with contextlib.ExitStack() as stack:
+            outbox, problem = None, None
+            try:
+                if self._rank == 0:
+                    outbox = stack.enter_context(self._deliveries.outbox(lease.trial_id))
+            except SweepError as error:
+                problem = str(error)
+            if (problem := self._share(problem)) is not None:
+                raise SweepError(problem)
+            yield outbox
+
+    @contextlib.contextmanager
+    def _fetched(self, files: FileSet | None) -> Iterator[Path | None]:
+        """Yield a folder with files of the driver's node, on every rank; None for None.
+
+        Raises:
+            TrialError: Some rank cannot have them; on every rank.
+        """
+        import torch.distributed as dist
+
+        if files is None:
+            yield None
+            return
+        with contextlib.ExitStack() as stack:
+            folder, problem = None, None
+            try:
+                folder = stack.enter_context(self._deliveries.fetched(files))
+            except SweepError as error:
+                problem = str(error)
+            problems: list[str | None] = [None] * dist.get_world_size()
+            dist.all_gather_object(problems, problem, group=self._control)
+            if found := next(filter(None, problems), None):
+                raise TrialError(f"cannot read a saved model: {found}")
+            yield folder
 
     def _decide(self, report: Report | None) -> Decision | ExploitStep:
         """Deliver an evaluation and wait for the scheduler's answer; the same on every rank."""

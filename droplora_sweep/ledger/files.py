@@ -29,6 +29,7 @@ from droplora_sweep.records.layout import (
     TRIAL,
 )
 from droplora_sweep.redaction import redact
+from droplora_sweep.storage.file_set import published
 
 from .log import failpoint
 from .model_card import model_card
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.publishing import Content
     from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.storage.file_set import FileSet
 
 
 COLUMNS = (
@@ -180,15 +183,18 @@ def _schema() -> pa.Schema:
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
-def publish_adapter(directory: Path, files: Mapping[str, bytes | Callable[[Path], None]]) -> str:
+def publish_adapter(directory: Path, files: Mapping[str, Content]) -> str:
     """Write an adapter so that the folder holds all of it or is absent.
 
     Args:
         directory: The adapter's folder.
-        files: Content by name, or what writes it to a path; a name may have folders in it.
+        files: Content by name; a name may have folders in it.
 
     Returns:
         sha256 of the manifest, which pins every file.
+
+    Raises:
+        SweepError: A received file is not what was sent.
     """
     assert files, "an adapter has files"
     return publish_folder(directory, files)
@@ -216,15 +222,15 @@ def verify_adapter(directory: Path, digest: str | None = None) -> None:
     verify_folder(directory, digest)
 
 
-def verified_files(trial: TrialRecord) -> dict[str, bytes]:
-    """Return the files of a trial's adapter by name, checked against the ledger's digest.
+def verified_files(trial: TrialRecord) -> FileSet:
+    """Return the files of a trial's adapter but for its card, checked against the ledger's digest.
 
     Raises:
         SweepError: Naming every file that is missing, changed or unexpected.
     """
     assert trial.adapter is not None, f"{trial.trial_id} has an adapter"
     verify_adapter(trial.adapter, trial.adapter_digest)
-    return plain_files(trial.adapter)
+    return published(trial.adapter, without=(MODEL_CARD,))
 
 
 def write_spec(directory: Path, spec: Mapping[str, object]) -> None:
@@ -276,7 +282,7 @@ def publish_trial_files(
     trial: TrialRecord,
     sweep_name: str,
     metrics: Mapping[str, float],
-    adapter_files: Mapping[str, bytes] | None,
+    adapter_files: Mapping[str, Content] | None,
     results: Iterable[ExampleResult] | None,
 ) -> dict[str, str | None]:
     """Publish what a trial left; the digests of its adapter and of its results, by these names.
@@ -296,7 +302,7 @@ def publish_trial_files(
     with disk_faults_named(folder):
         if adapter_files:
             card = model_card(trial, sweep_name, metrics)
-            files: dict[str, bytes | Callable[[Path], None]] = dict(adapter_files)
+            files: dict[str, Content] = dict(adapter_files)
             files[MODEL_CARD] = _last_written(card.encode())
             digests["adapter"] = publish_adapter(folder / ADAPTER, files)
             failpoint("adapter-published")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.publishing import Content
     from droplora_sweep.records.events import Event
     from droplora_sweep.records.trial import (
         Evaluation,
@@ -277,7 +278,7 @@ class LedgerWriter(Ledger):
         *,
         reason: str | None = None,
         metrics: Mapping[str, float] | None = None,
-        adapter_files: Mapping[str, bytes] | None = None,
+        adapter_files: Mapping[str, Content] | None = None,
         results: Iterable[ExampleResult] | None = None,
     ) -> TrialRecord:
         """Publish a trial's files, then record its end.

@@ -10,6 +10,7 @@ from droplora_sweep.groups.capacity import group_capacity
 from droplora_sweep.spec import baselines, file_notes, grid_size, resolve, trial_limit
 from droplora_sweep.spec.fidelity import fidelity_text
 from droplora_sweep.spec.fields import get_field
+from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.methods import method_of
 from droplora_sweep.training.schedule import learning_rate, num_steps, warmup_steps
 
@@ -106,6 +107,8 @@ class Plan:
         search_costs: The same of the search's trials.
         fidelity: What these are trained on, in words; None where it is everything.
         work_per_trial: Training of a trial of the search, in that of a run of the confirmation.
+        transport: Way of checkpoints and adapters to the storage, as far as it is known before
+            groups start.
     """
 
     num_trials: int | None
@@ -125,6 +128,7 @@ class Plan:
     search_costs: Costs | None = None
     fidelity: str | None = None
     work_per_trial: float = 1.0
+    transport: str = ""
 
     @property
     def gpu_hours(self) -> PlannedHours | None:
@@ -196,7 +200,24 @@ def make_plan(
         search_costs=search_costs,
         work_per_trial=_work_per_trial(found, costs, search_costs),
         fidelity=fidelity_text(sweep.model_dump(mode="json")),
+        transport=transport_text(sweep),
         unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
+    )
+
+
+def transport_text(sweep: SweepSpec) -> str:
+    """Return the way of checkpoints and adapters to the storage, in words."""
+    storage, transport = sweep.storage, sweep.group.checkpoint_transport
+    through_ray = "in pieces through Ray to the driver's node"
+    if transport == "ray":
+        return f"{through_ray}, which writes them to {storage}"
+    if is_url(storage):
+        return f"each worker writes checkpoints to {storage}; adapters go {through_ray}"
+    if transport == "storage":
+        return f"each worker writes to {storage}; a group whose node does not see it ends the sweep"
+    return (
+        f"a worker whose node sees {storage} writes there, any other sends them {through_ray}; "
+        "which of them it is shows when groups start"
     )
 
 

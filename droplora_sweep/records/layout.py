@@ -38,6 +38,8 @@ TEST_RESULTS = "test_results.parquet"
 TRIAL = "trial.json"
 FAILURE_LOG = "failure.log"
 REFERENCES = "references"
+INCOMING = ".incoming"
+"""Files that trials leave, on their way to where they are published."""
 
 
 def sweep_directory(storage: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from droplora_sweep.records.messages import Failed
     from droplora_sweep.records.trial import Evaluation
     from droplora_sweep.spec import SweepSpec, TrialSpec
+    from droplora_sweep.storage.file_set import FileSet
 
     from .connection import RayAddress
 
@@ -45,12 +46,12 @@ class LoneGroup:
         trial_id: str,
         spec: TrialSpec,
         *,
-        start: dict[str, bytes] | None = None,
+        start: FileSet | None = None,
         last: int | None = None,
         on_evaluation: Callable[[Evaluation], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
     ) -> Delivery | Failed:
-        """Train a trial, and return what it leaves.
+        """Train a trial, and return what it leaves, whose files are there until the group ends.
 
         Args:
             trial_id: Its name.

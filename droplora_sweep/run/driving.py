@@ -12,6 +12,7 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.groups.client import TrialClient
 from droplora_sweep.groups.manager import GroupManager
 from droplora_sweep.groups.pool import HEAD_SHARE, start_pool
+from droplora_sweep.records.layout import INCOMING
 from droplora_sweep.records.trial import SweepOutcome
 from droplora_sweep.search.history import search_history
 from droplora_sweep.search.scheduler import Pins
@@ -91,6 +92,7 @@ def drive(
             pool=pool,
             pool_name=pool_name,
             scratch=scratch,
+            incoming=ledger.directory / INCOMING,
             say=progress.say,
             has_work=is_needed,
             compared=None if canary is None else canary.compared,

@@ -135,7 +135,7 @@ def copy_trial(
         trial.state,
         reason=trial.reason,
         metrics=trial.metrics,
-        adapter_files=files,
+        adapter_files=None if files is None else files.copied(),
         results=_results(trial),
     )
 

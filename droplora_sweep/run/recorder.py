@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
@@ -145,13 +146,17 @@ class Recorder:
                 reason = reason or outcome.reason
                 self._ledger.trial_finished(trial_id, TrialState.FAILED, reason=reason)
             else:
+                files = outcome.files
                 self._ledger.trial_finished(
                     trial_id,
                     state,
                     reason=reason,
-                    adapter_files=outcome.files or None,
+                    adapter_files=None if files is None else files.moved(),
                     results=outcome.results or None,
                 )
+                if files is not None:
+                    # Empty now.
+                    shutil.rmtree(files.folder, ignore_errors=True)
             self._discard_checkpoints(trial_id)
 
     def _finish_discarding(self) -> None:

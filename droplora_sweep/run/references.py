@@ -133,7 +133,7 @@ class References:
         waiting = deque(wanted.items())
         self.ask(self._ledger.trial(waiting[0][0]).trial_spec, "test")
         while waiting and not should_stop():
-            # The pool holds no more adapters than groups are about to take.
+            # The pool has no more of them than groups are about to take.
             while waiting and len(self._on_test) <= room():
                 trial_id, benchmarks = waiting.popleft()
                 trial = self._ledger.trial(trial_id)

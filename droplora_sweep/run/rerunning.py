@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scipy.stats import binomtest
 
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from droplora_sweep.analysis.evidence import Scores
-    from droplora_sweep.evaluation.results import ExampleResult
+    from droplora_sweep.groups.messages import Delivery
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.plan.survey import Prepared
+    from droplora_sweep.publishing import Content
     from droplora_sweep.records.trial import SweepRecord, TrialRecord
+    from droplora_sweep.storage.file_set import FileSet
 
 MOST_WORKERS = 1024
 SIGNIFICANCE = 0.01
@@ -56,13 +58,19 @@ class Run:
     """Results of one run of a trial.
 
     Attributes:
-        files: The adapter's files by name.
+        files: The adapter's files; None where it left none.
         scores: By benchmark, then by example.
         failure: The reason where there are none.
     """
 
-    files: Mapping[str, bytes]
+    files: FileSet | None
     scores: Scores
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """sha256 of each file of the adapter, by name."""
+        return {} if self.files is None else self.files.digests
+
     failure: str | None = None
 
 
@@ -112,13 +120,13 @@ def compare(
         details = [f"then: {before.failure or 'no failure'}", f"now: {now.failure or 'no failure'}"]
         return Reproduction(outcome, () if same else tuple(details), tuple(circumstances))
     if before.scores == now.scores:
-        same = before.files == now.files
+        same = before.digests == now.digests
         outcome = RerunOutcome.SAME_BYTES if same else RerunOutcome.SAME_SCORES
     elif may_round and _differ_by_chance(before.scores, now.scores):
         outcome = RerunOutcome.CLOSE
     else:
         outcome = RerunOutcome.DIFFERENT
-    details = [*_score_lines(before.scores, now.scores), *_file_lines(before.files, now.files)]
+    details = [*_score_lines(before.scores, now.scores), *_file_lines(before.digests, now.digests)]
     if farthest:
         details.append(f"weights: the largest difference of any is {farthest:.2g}")
     return Reproduction(outcome, tuple(details), tuple(circumstances))
@@ -150,7 +158,7 @@ def _score_lines(before: Scores, now: Scores) -> list[str]:
     return lines
 
 
-def _file_lines(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> list[str]:
+def _file_lines(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     if not before:
         return ["the trial left no adapter, so only scores are compared"]
     names = sorted({*before, *now})
@@ -265,6 +273,7 @@ def rerun(
     start = None
     if trial.start is not None:
         start = verified_files(ledger.trial(trial.start.trial_id))
+    may_round = group.gpus_per_worker > 0 and spec.training.determinism != "strict"
     cluster = resolve_address(address)
     say(f"{trial.trial_id}: connecting to Ray ({cluster})")
     with lone_group(sweep, cluster, say) as alone, Interruption() as stop:
@@ -281,23 +290,22 @@ def rerun(
             ),
             check=partial(_check, stop),
         )
-    results: Sequence[ExampleResult] = ()
-    if isinstance(outcome, Failed):
-        now = Run({}, {}, outcome.reason)
-    else:
-        results = outcome.results
-        scores = ((one.benchmark, one.example_id, one.score) for one in results)
-        now = Run(outcome.files, example_scores(scores))
-    found = compare(
-        before,
-        now,
-        circumstances,
-        _farthest(before.files, now.files),
-        may_round=group.gpus_per_worker > 0 and spec.training.determinism != "strict",
-    )
-    if output is not None:
-        _save(output, trial, now, results, found)
+        found = _compared(before, outcome, circumstances, may_round=may_round)
+        if output is not None:
+            _save(output, trial, outcome, found)
     return found
+
+
+def _compared(
+    before: Run, outcome: Delivery | Failed, circumstances: Sequence[str], *, may_round: bool
+) -> Reproduction:
+    if isinstance(outcome, Failed):
+        now = Run(None, {}, outcome.reason)
+    else:
+        scores = ((one.benchmark, one.example_id, one.score) for one in outcome.results)
+        now = Run(outcome.files, example_scores(scores))
+    farthest = _farthest(before.files, now.files)
+    return compare(before, now, circumstances, farthest, may_round=may_round)
 
 
 def _as_recorded(trial: TrialRecord) -> Run:
@@ -307,8 +315,8 @@ def _as_recorded(trial: TrialRecord) -> Run:
         SweepError: Its adapter is damaged.
     """
     if trial.state is TrialState.FAILED:
-        return Run({}, {}, trial.reason or "no reason is known")
-    files = {} if trial.adapter is None else verified_files(trial)
+        return Run(None, {}, trial.reason or "no reason is known")
+    files = None if trial.adapter is None else verified_files(trial)
     return Run(files, {} if trial.results is None else read_scores(trial.results))
 
 
@@ -317,13 +325,15 @@ def _check(stop: Interruption) -> None:
         raise SweepError(f"the rerun was ended by {stop.signal}; nothing of it is kept")
 
 
-def _farthest(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> float | None:
+def _farthest(before: FileSet | None, now: FileSet | None) -> float | None:
     """The largest difference of any weight; None where they are not of the same shapes."""
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
-    if WEIGHTS_FILE not in before or WEIGHTS_FILE not in now:
+    if before is None or now is None:
         return None
-    first, second = load(before[WEIGHTS_FILE]), load(now[WEIGHTS_FILE])
+    if WEIGHTS_FILE not in before.files or WEIGHTS_FILE not in now.files:
+        return None
+    first, second = (load_file(each.path(WEIGHTS_FILE)) for each in (before, now))
     shapes = [{name: one.shape for name, one in each.items()} for each in (first, second)]
     if shapes[0] != shapes[1]:
         return None
@@ -331,22 +341,20 @@ def _farthest(before: Mapping[str, bytes], now: Mapping[str, bytes]) -> float | 
 
 
 def _save(
-    output: Path,
-    trial: TrialRecord,
-    now: Run,
-    results: Sequence[ExampleResult],
-    found: Reproduction,
+    output: Path, trial: TrialRecord, outcome: Delivery | Failed, found: Reproduction
 ) -> None:
     report = {
         "trial": trial.trial_id,
         "outcome": found.outcome.value,
         "details": list(found.details),
         "circumstances": list(found.circumstances),
-        "failure": now.failure,
+        "failure": outcome.reason if isinstance(outcome, Failed) else None,
     }
-    files: dict[str, Any] = {f"{ADAPTER}/{name}": data for name, data in now.files.items()}
-    files[REPORT] = (json.dumps(report, indent=2) + "\n").encode()
-    if results:
-        files[RESULTS] = lambda path: write_results(path, results)
+    files: dict[str, Content] = {REPORT: (json.dumps(report, indent=2) + "\n").encode()}
+    if not isinstance(outcome, Failed):
+        received = {} if outcome.files is None else outcome.files.moved()
+        files |= {f"{ADAPTER}/{name}": file for name, file in received.items()}
+        if results := outcome.results:
+            files[RESULTS] = lambda path: write_results(path, results)
     with disk_faults_named(output):
         publish_folder(output.resolve(), files)

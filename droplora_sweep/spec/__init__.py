@@ -44,7 +44,7 @@ from .space import (
     trial_limit,
     variants,
 )
-from .sweep import RESERVED_NAMES, CheckpointSpec, GroupSpec, SweepSpec
+from .sweep import RESERVED_NAMES, CheckpointSpec, CheckpointTransport, GroupSpec, SweepSpec
 from .task import (
     PLUGIN_GROUP,
     BenchmarkSpec,
@@ -64,6 +64,7 @@ __all__ = [
     "AshaSpec",
     "BenchmarkSpec",
     "CheckpointSpec",
+    "CheckpointTransport",
     "Choice",
     "CmaEsSpec",
     "ConfirmSpec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -41,6 +41,7 @@ def _check_interface(name: str) -> str:
 
 
 InterfaceName = Annotated[str, AfterValidator(_check_interface)]
+CheckpointTransport: TypeAlias = Literal["auto", "storage", "ray"]
 
 
 class GroupSpec(SpecModel):
@@ -90,6 +91,11 @@ class GroupSpec(SpecModel):
     its own longest recent pause, is ended and started again; between steps (loading, evaluation,
     checkpoints) six times as many, and 3 times its longest pause there. A step takes seconds; raise
     it where one takes minutes."""
+    checkpoint_transport: CheckpointTransport = "auto"
+    """Way of checkpoints and adapters from a worker to the storage: ``storage`` (the worker writes
+    there itself, and a sweep whose workers do not see a storage folder is refused), ``ray``
+    (through Ray to the driver's node, which alone needs to see the storage), or ``auto``: each
+    worker writes to a storage that its node sees, and else sends through Ray."""
     grace_s: Annotated[float, Field(ge=0)] = 25
     """Seconds that groups get to save their trials when the sweep is told to stop; what sends the
     signal may wait less (Kubernetes 30 s, `ray job stop` 3 s) before it kills."""

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load_file
 
 from droplora_sweep.adapters.export import WEIGHTS_FILE
+from droplora_sweep.adapters.tensor_files import write_tensors
 from droplora_sweep.errors import InputError
 from droplora_sweep.evaluation.context import are_options_scored, model_context
 from droplora_sweep.evaluation.evaluator import eos_ids_of, transformers_generator
@@ -28,7 +29,7 @@ from droplora_sweep.spec.metric_names import VLLM_AGREEMENT, VLLM_SHARE
 from .device import available_memory_bytes, gather_to_first, release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from torch import nn
     from transformers import PreTrainedTokenizerBase
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from droplora_sweep.evaluation.prompting import Prompts
     from droplora_sweep.spec.trial import TrialSpec
     from droplora_sweep.tasks.task import Task
-
-    Files = Mapping[str, bytes]
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class Decoded:
         prompts: How the model is asked.
         task: What it is asked.
         longest: Tokens of the longest prompt with its response, as far as it is known.
-        files: Returns the files of its adapter; None where the base model decodes.
+        save: Writes the files of its adapter into a folder; None where the base model decodes.
     """
 
     spec: TrialSpec
@@ -66,7 +65,7 @@ class Decoded:
     prompts: Prompts
     task: Task
     longest: int
-    files: Callable[[], Files] | None
+    save: Callable[[Path], None] | None
 
     @property
     def is_decoded(self) -> bool:
@@ -152,9 +151,9 @@ class Decoding:
         )
         with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
             adapter = None
-            if what.files is not None and self._failure is None:
+            if what.save is not None and self._failure is None:
                 adapter = Path(folder)
-                _write(adapter, what.files())
+                what.save(adapter)
             generator = VllmGenerator(
                 server_for=lambda num_tokens: self._server_for(what, num_tokens),
                 fallback=fallback,
@@ -210,9 +209,10 @@ class Decoding:
             release(self._device)
             self._server = server = VllmServer(settings, on_wait=self._on_wait)
             logger.info("vLLM started beside this worker in %.0f s", server.start_s)
-        if what.files is not None and not self._is_tried:
+        if what.save is not None and not self._is_tried:
             with tempfile.TemporaryDirectory(prefix="droplora-adapter-") as folder:
-                _write(Path(folder), probe_files(what.files(), what.spec.seed))
+                what.save(Path(folder))
+                make_probe(Path(folder), what.spec.seed)
                 prompt = self._tokenizer(PROBE_TEXT)["input_ids"]
                 if not server.probe(prompt, Path(folder)).has_changed():
                     raise ServerError("vLLM takes the adapter, and answers as without one")
@@ -307,23 +307,22 @@ def kv_cache_bytes(model: nn.Module, num_sequences: int, num_tokens: int) -> int
     return max(MIN_CACHE_BYTES, num_blocks * BLOCK_TOKENS * per_token)
 
 
-def probe_files(files: Files, seed: int) -> dict[str, bytes]:
-    """Return an adapter of the same shapes that changes what the model computes.
+def make_probe(folder: Path, seed: int) -> None:
+    """Make an adapter another one of the same shapes, which changes what the model computes.
 
     Args:
-        files: An adapter's, be it trained or not.
+        folder: Has an adapter's files, be it trained or not.
         seed: Seed of the numbers that take B's place.
     """
+    path = folder / WEIGHTS_FILE
     draws = torch.Generator().manual_seed(seed)
     weights = {
         name: torch.randn(weight.shape, generator=draws).mul(PROBE_STD).to(weight.dtype)
         if "lora_B" in name or "lora_embedding_B" in name
         else weight
-        for name, weight in load(files[WEIGHTS_FILE]).items()
+        for name, weight in load_file(path).items()
     }
-    return {**files, WEIGHTS_FILE: save(weights)}
-
-
-def _write(folder: Path, files: Files) -> None:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    # Those that stay are read from the file while it is written.
+    probe = path.with_suffix(".probe")
+    write_tensors(probe, weights)
+    probe.replace(path)

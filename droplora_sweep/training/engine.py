@@ -19,6 +19,7 @@ from torch import nn
 from transformers.trainer_pt_utils import get_parameter_names
 
 from droplora_sweep import private_api
+from droplora_sweep.adapters.tensor_files import Buffer, padded
 
 from .device import import_deepspeed
 from .optimizers import MOMENTS, make_optimizer, read_moments, write_moments
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.trial import TrainingSpec
 
 
-_CHUNK_ELEMENTS = 50_000_000
-"""At most this many of each rank's numbers are in rank 0's GPU memory at once."""
+_CHUNK_ELEMENTS = 1_000_000
+"""At most this many of each rank's numbers are on the way at once: gloo and the memory allocator
+keep some of what larger ones, or buffers of their own for each, took (219 and 172 MB)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +43,8 @@ class OptimizerState:
     """Trained weights, and AdamW's state of them.
 
     Attributes:
-        weights: fp32 master copies by parameter name, on the CPU.
+        weights: fp32 master copies by parameter name, on the CPU; where they are large, a file is
+            behind their memory.
         exp_avg: AdamW's first moments, likewise.
         exp_avg_sq: Its second moments, likewise.
         num_updates: Its step count.
@@ -66,12 +69,15 @@ def gather_state(zero: Any, groups: Sequence[Shapes]) -> OptimizerState | None:
     num_updates = 0
     parts, copies = private_api.zero_partitions(zero)
     device = copies[0][0].device
+    num_ranks, is_first = dist.get_world_size(), dist.get_rank() == 0
+    sizes = (num_ranks * part.numel() * part.element_size() for part in parts)
+    buffer = Buffer(3 * sum(map(padded, sizes))) if is_first else None
     for part, shapes in zip(parts, groups, strict=True):
         state = zero.optimizer.state[part]
         num_updates = int(state["step"])
         whole = (part.detach(), *read_moments(state))
         for tensor, into in zip(whole, (weights, exp_avg, exp_avg_sq), strict=True):
-            flat = gathered(tensor, device)
+            flat = gathered(tensor, device, buffer)
             if flat is not None:
                 into |= split(flat, shapes)
     if dist.get_rank() != 0:
@@ -105,23 +111,37 @@ def scatter_state(zero: Any, groups: Sequence[Shapes], saved: OptimizerState | N
             dist.broadcast(model_part, src=rank)
 
 
-def gathered(part_N: torch.Tensor, device: torch.device) -> torch.Tensor | None:
+def gathered(
+    part_N: torch.Tensor, device: torch.device, buffer: Buffer | None = None
+) -> torch.Tensor | None:
     """All ranks' parts end to end, on rank 0 and on the CPU; None elsewhere.
 
     Args:
         part_N: This rank's, there or in the CPU's memory.
         device: Device whose memory collectives read.
+        buffer: Memory for it; ordinary memory where None.
     """
-    is_first, num_ranks = dist.get_rank() == 0, dist.get_world_size()
-    whole_RN = torch.empty(num_ranks, part_N.numel(), dtype=part_N.dtype) if is_first else None
+    shape, whole_RN = torch.Size((dist.get_world_size(), part_N.numel())), None
+    if dist.get_rank() == 0:
+        if buffer is None:
+            whole_RN = torch.empty(shape, dtype=part_N.dtype)
+        else:
+            whole_RN = buffer.take(shape, part_N.dtype)
+    buffers = None if whole_RN is None else _buffers(part_N, device)
     for start in range(0, part_N.numel(), _CHUNK_ELEMENTS):
         chunk = part_N[start : start + _CHUNK_ELEMENTS].to(device)
-        pieces = [torch.empty_like(chunk) for _ in range(num_ranks)] if is_first else None
+        pieces = None if buffers is None else [each[: chunk.numel()] for each in buffers]
         dist.gather(chunk, pieces)
         if whole_RN is not None and pieces is not None:
             for row, piece in zip(whole_RN, pieces, strict=True):
                 row[start : start + _CHUNK_ELEMENTS].copy_(piece)
     return None if whole_RN is None else whole_RN.flatten()
+
+
+def _buffers(part_N: torch.Tensor, device: torch.device) -> list[torch.Tensor]:
+    """Return a buffer for a chunk of each rank's part."""
+    size = min(part_N.numel(), _CHUNK_ELEMENTS)
+    return [part_N.new_empty(size, device=device) for _ in range(dist.get_world_size())]
 
 
 def split(flat: torch.Tensor, shapes: Shapes) -> dict[str, torch.Tensor]:
@@ -137,21 +157,30 @@ def scatter(
     device: torch.device,
 ) -> None:
     """Cut rank 0's tensors, laid end to end and padded with zeros, into the ranks' parts."""
-    num_ranks = dist.get_world_size()
-    whole_RN = None
-    if saved is not None:
-        whole_RN = torch.zeros(num_ranks, part_N.numel(), dtype=part_N.dtype)
-        flat = torch.cat([saved[name].flatten() for name in shapes])
-        whole_RN.view(-1)[: flat.numel()] = flat
+    flat = None if saved is None else [saved[name].flatten() for name in shapes]
+    buffers = None if flat is None else _buffers(part_N, device)
     for start in range(0, part_N.numel(), _CHUNK_ELEMENTS):
         chunk = part_N[start : start + _CHUNK_ELEMENTS]
         received = torch.empty_like(chunk, device=device)
         pieces = None
-        if whole_RN is not None:
-            rows = whole_RN[:, start : start + _CHUNK_ELEMENTS]
-            pieces = [row.to(device).contiguous() for row in rows]
+        if flat is not None and buffers is not None:
+            pieces = [each[: chunk.numel()] for each in buffers]
+            for rank, piece in enumerate(pieces):
+                begin = rank * part_N.numel() + start
+                piece.copy_(_between(flat, begin, begin + chunk.numel()))
         dist.scatter(received, pieces)
         chunk.copy_(received)
+
+
+def _between(flat: Sequence[torch.Tensor], begin: int, end: int) -> torch.Tensor:
+    """Return some numbers of tensors that are laid end to end, with zeros behind the last."""
+    found, at = [], 0
+    for tensor in flat:
+        if at < end and at + tensor.numel() > begin:
+            found.append(tensor[max(0, begin - at) : end - at])
+        at += tensor.numel()
+    num_padding = end - begin - sum(each.numel() for each in found)
+    return torch.cat([*found, flat[0].new_zeros(num_padding)])
 
 
 UNDECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")

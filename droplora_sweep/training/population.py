@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.errors import SweepError, TrialError
-from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.search import MUTABLE
 from droplora_sweep.spec.trial import unchanged
 from droplora_sweep.storage.object_store import beside
 
-from .checkpoints.places import checkpoint_place, step_name
+from .checkpoints.places import step_name
 from .checkpoints.store import checkpoint_files, read_checkpoint, without_rank_0s_part
 from .device import share_from_first
 from .schedule import evaluation_steps, num_steps
@@ -107,16 +106,14 @@ class Snapshots:
         return None
 
 
-def snapshots_of(trial: str) -> Snapshots:
+def snapshots_of(trial: str, place_of: Callable[[str], CheckpointPlace]) -> Snapshots:
     """A member's snapshots, and those of the members whose folders are beside its own.
 
     Args:
         trial: The trial's folder, or its URL.
+        place_of: Returns the place of a trial's snapshots, by its folder or URL.
     """
-    return Snapshots(
-        checkpoint_place(trial, SNAPSHOTS),
-        lambda source: checkpoint_place(beside(trial, source), SNAPSHOTS),
-    )
+    return Snapshots(place_of(trial), lambda source: place_of(beside(trial, source)))
 
 
 def _read(place: CheckpointPlace, step: int, identity: str) -> Checkpoint:

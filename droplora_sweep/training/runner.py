@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import shutil
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch.distributed as dist
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import AgreedError
 from droplora_sweep.evaluation.context import model_context
+from droplora_sweep.files import disk_faults_named
 from droplora_sweep.models.loading import (
     load_base_model,
     load_sharded_model,
@@ -27,6 +27,7 @@ from droplora_sweep.spec import ExploitStep, ZeroSpec
 from droplora_sweep.spec.methods import method_of
 
 from .canary import field_of_scorer, in_little, longest, require_services
+from .checkpoints.places import scratch_folder
 from .data import key_of, read
 from .decoding import Decoded, Decoding
 from .device import (
@@ -37,6 +38,7 @@ from .device import (
     release,
     require_precision,
     settle,
+    share_from_first,
     start_peak,
 )
 from .engine import started_engine
@@ -49,7 +51,8 @@ from .sharded_full import ShardedEngine, ShardedFullModel
 from .trial_run import TrialRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
     from droplora_sweep.adapters.adapted import Adapted
     from droplora_sweep.evaluation.results import ExampleResult
@@ -159,9 +162,10 @@ class TrialRunner:
         on_begin: OnBegin | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | None = None,
-        start: Mapping[str, bytes] | None = None,
+        start: Path | None = None,
         membership: Membership | None = None,
-    ) -> dict[str, bytes]:
+        into: Path | None = None,
+    ) -> None:
         """Train and evaluate one trial, from its newest usable checkpoint on.
 
         Args:
@@ -175,17 +179,16 @@ class TrialRunner:
                 returns the same on all ranks, True for a checkpoint; one that is due at an
                 evaluation is saved after it.
             checkpoints: Its checkpoints, on all ranks or on none; closed here.
-            start: Files of an adapter of the same shapes, whose values training starts from where
+            start: Folder of an adapter of the same shapes, whose values training starts from where
                 there is no checkpoint yet; None for a fresh one.
             membership: Of a member of a population: where it copied others before, and from where
                 it copies; None for any other trial.
-
-        Returns:
-            The files of what was trained on rank 0, as it was when it was last evaluated; {}
-            elsewhere.
+            into: Folder that exists, into which rank 0 writes what was trained, as it was when it
+                was last evaluated; None writes nothing.
 
         Raises:
             InputError: The task cannot be loaded, or the adapter does not fit the model.
+            SweepError: What was trained cannot be written; on rank 0.
             TrialError: Training diverged, or a member's snapshot cannot be written or copied; on
                 every rank; the resident stays usable.
             TrialInterruptedError: ``decide`` or ``on_step`` raised it, on every rank; where there
@@ -194,11 +197,13 @@ class TrialRunner:
         """
         try:
             while True:
-                left = self._run(spec, decide, on_begin, on_step, checkpoints, start, membership)
-                if not isinstance(left, ExploitStep):
-                    return left
+                copied = self._run(
+                    spec, decide, on_begin, on_step, checkpoints, start, membership, into
+                )
+                if copied is None:
+                    return
                 assert membership is not None, "members alone copy others"
-                membership = replace(membership, exploit_steps=(*membership.exploit_steps, left))
+                membership = replace(membership, exploit_steps=(*membership.exploit_steps, copied))
         finally:
             if checkpoints is not None:
                 checkpoints.close()
@@ -209,7 +214,7 @@ class TrialRunner:
         split: ScoredSplit,
         *,
         benchmarks: Collection[str] | None = None,
-        files: Mapping[str, bytes] | None = None,
+        saved: Path | None = None,
     ) -> list[ExampleResult]:
         """Score the base model as it is, or what a trial has left, by the trial's protocol.
 
@@ -217,7 +222,8 @@ class TrialRunner:
             spec: The trial; its model is the resident's.
             split: Split of the examples.
             benchmarks: Names of some of the task's; None for all.
-            files: Result of `run`, loaded as its users load it; None scores the base model.
+            saved: Folder that `run` wrote into, loaded as its users load it; None scores the base
+                model.
 
         Returns:
             Every example's result on rank 0; [] elsewhere.
@@ -233,9 +239,9 @@ class TrialRunner:
             task = task.only(benchmarks)
         choose_kernels(self._device, spec.training.determinism)
         evaluation = spec.evaluation.model_copy(update={"split": split})
-        adapter = None if files is None else (lambda: files)
+        adapter = None if saved is None else partial(_copy, saved)
         try:
-            with as_loaded_by_users(self._base, spec, files, self._sharded) as loaded:
+            with as_loaded_by_users(self._base, spec, saved, self._sharded) as loaded:
                 model, in_step = loaded.model, loaded.in_step or self._in_step
                 longest = reading.lengths.longest
                 what = Decoded(spec, model, reading.prompts, task, longest, adapter)
@@ -278,7 +284,8 @@ class TrialRunner:
         little = in_little(spec, world_size)
         few = longest(reading, little, world_size)
         try:
-            self._run(little, lambda _: Decision.END, canary=few)
+            with scratch_folder() as folder:
+                self._run(little, lambda _: Decision.END, into=folder, canary=few)
         except ScoringError as error:
             problem = f"must score the model's responses: {error}; {place}"
             raise AgreedError.of(field_of_scorer(reading.task), problem) from error
@@ -290,10 +297,11 @@ class TrialRunner:
         on_begin: OnBegin | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | None = None,
-        start: Mapping[str, bytes] | None = None,
+        start: Path | None = None,
         membership: Membership | None = None,
+        into: Path | None = None,
         canary: Reading | None = None,
-    ) -> dict[str, bytes] | ExploitStep:
+    ) -> ExploitStep | None:
         """Train to the end, or to a member's next exploit step, which is returned.
 
         Another rate may mean other layers, so that an exploit step begins with a fresh adapter and
@@ -376,8 +384,8 @@ class TrialRunner:
                     exploit_step = trial_run.run(decide, on_step)
                     if exploit_step is not None:
                         return exploit_step
-            is_shared = isinstance(adapted, ShardedFullModel)
-            return self._files(adapted, spec) if dist.get_rank() == 0 or is_shared else {}
+            self._save(adapted, spec, into)
+            return None
         finally:
             if spec.training.gradient_checkpointing:
                 self._base.activation_checkpointing_disable()
@@ -424,7 +432,7 @@ class TrialRunner:
             reading.prompts,
             reading.task,
             reading.lengths.longest,
-            lambda: adapted.files(spec),
+            lambda folder: adapted.save(folder, spec),
         )
 
     def _validated(
@@ -449,14 +457,24 @@ class TrialRunner:
             decoded_by = self._decoding.metrics(generator)
         return None if found is None else ({**found[0], **decoded_by}, found[1])
 
-    def _files(self, adapted: Adapted, spec: TrialSpec) -> dict[str, bytes]:
-        """Return what was trained; a whole model with its tokenizer, so that it loads by itself."""
-        files = adapted.files(spec)
-        if files and not method_of(spec.adapter.method).has_rank:
-            with tempfile.TemporaryDirectory() as folder:
+    def _save(self, adapted: Adapted, spec: TrialSpec, into: Path | None) -> None:
+        """Write what was trained on rank 0, where it has a folder; called on all ranks.
+
+        A whole model has its tokenizer beside it, so that it loads by itself.
+        """
+        folder = into if dist.get_rank() == 0 else None
+        if isinstance(adapted, ShardedFullModel) and share_from_first(folder is not None):
+            adapted.gather_weights()
+        if folder is None:
+            return
+        with disk_faults_named(folder):
+            adapted.save(folder, spec)
+            if not method_of(spec.adapter.method).has_rank:
                 self._tokenizer.save_pretrained(folder)
-                files |= {file.name: file.read_bytes() for file in Path(folder).iterdir()}
-        return files
+
+
+def _copy(source: Path, folder: Path) -> None:
+    shutil.copytree(source, folder, dirs_exist_ok=True)
 
 
 def _resumed(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.adapted import saved_adapter, seeded
@@ -13,7 +11,8 @@ from droplora_sweep.models.loading import load_base_model, load_sharded_model
 from droplora_sweep.spec.methods import method_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from torch import nn
     from transformers import PreTrainedModel
@@ -41,7 +40,7 @@ class Loaded:
 def as_loaded_by_users(
     base: PreTrainedModel,
     spec: TrialSpec,
-    files: Mapping[str, bytes] | None,
+    folder: Path | None,
     sharded: ShardedModel | None = None,
 ) -> Iterator[Loaded]:
     """Yield what a trial left; the base model and torch's RNG are as before afterwards.
@@ -49,27 +48,20 @@ def as_loaded_by_users(
     Args:
         base: The trial's base model, without an adapter.
         spec: The trial.
-        files: What it left, by file name: a plain adapter, which is put onto the base model, or
-            with a method that trains all weights a whole model; None yields the base model.
+        folder: Has what it left: a plain adapter, which is put onto the base model, or with a
+            method that trains all weights a whole model; None yields the base model.
         sharded: The base model where it is split over ranks; a whole model is split too then.
     """
-    if files is None:
+    if folder is None:
         yield Loaded(base)
-        return
-    with tempfile.TemporaryDirectory(prefix="droplora-") as name:
-        folder = Path(name)
-        for file, content in files.items():
-            path = folder / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if method_of(spec.adapter.method).has_rank:
-            # PEFT draws values for the adapter before it reads them.
-            with seeded(spec.seed, base.device), saved_adapter(base, folder) as adapted:
-                yield Loaded(adapted)
-        else:
-            whole = spec.model.model_copy(update={"path": name, "revision": None})
-            if sharded is None:
-                yield Loaded(load_base_model(whole, base.device))
-                return
-            split = load_sharded_model(whole, sharded.device, offload=sharded.offload)
-            yield Loaded(split.model, split.in_step)
+    elif method_of(spec.adapter.method).has_rank:
+        # PEFT draws values for the adapter before it reads them.
+        with seeded(spec.seed, base.device), saved_adapter(base, folder) as adapted:
+            yield Loaded(adapted)
+    else:
+        whole = spec.model.model_copy(update={"path": str(folder), "revision": None})
+        if sharded is None:
+            yield Loaded(load_base_model(whole, base.device))
+            return
+        split = load_sharded_model(whole, sharded.device, offload=sharded.offload)
+        yield Loaded(split.model, split.in_step)

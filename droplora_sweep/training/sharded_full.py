@@ -17,7 +17,8 @@ from torch import nn
 from transformers.trainer_pt_utils import get_parameter_names
 
 from droplora_sweep.adapters.adapted import Adapted
-from droplora_sweep.adapters.export import full_model_files
+from droplora_sweep.adapters.export import save_full_model
+from droplora_sweep.adapters.tensor_files import Buffer, padded
 
 from .device import sum_over_ranks
 from .engine import UNDECAYED, OptimizerState, gathered, scatter, split
@@ -25,6 +26,7 @@ from .optimizers import MOMENTS, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from transformers import PreTrainedModel
 
@@ -45,6 +47,7 @@ class ShardedFullModel(Adapted):
         self._sharded = sharded
         self.model = sharded.model
         self._originals = [unit.part.to("cpu", copy=True) for unit in sharded.units]
+        self._whole: dict[str, torch.Tensor] = {}
         sharded.model.requires_grad_(True)
 
     def set_step(self, step: int, num_steps: int) -> None:
@@ -59,22 +62,31 @@ class ShardedFullModel(Adapted):
         changed = any(not torch.equal(unit.part.cpu(), original) for unit, original in pairs)
         return sum_over_ranks(torch.tensor(float(changed), device=self._sharded.device)) > 0
 
-    def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """Return the whole model on rank 0, gathered layer by layer, {} elsewhere; a collective."""
-        whole: dict[str, torch.Tensor] = {}
+    def gather_weights(self) -> None:
+        """Bring the whole model to rank 0's memory for `save`, layer by layer; a collective."""
+        is_first, num_ranks = dist.get_rank() == 0, dist.get_world_size()
+        buffer = Buffer(
+            sum(
+                unit.part.numel() * unit.part.element_size() * num_ranks
+                + padded(1) * len(unit.weights)
+                for unit in self._sharded.units
+            )
+            if is_first
+            else 0
+        )
         for unit in self._sharded.units:
             unit.gather()
-            if dist.get_rank() == 0:
-                whole |= {
-                    name: weight.detach().to("cpu", copy=True)
-                    for name, weight in unit.weights.items()
-                }
+            if is_first:
+                for name, weight in unit.weights.items():
+                    copy = buffer.take(weight.shape, weight.dtype)
+                    self._whole[name] = copy.copy_(weight.detach())
             unit.let_go()
-        if dist.get_rank() != 0:
-            return {}
-        return full_model_files(
-            self._sharded.model, trial, self.facts, with_tied(self._sharded.model, whole)
-        )
+
+    def save(self, folder: Path, trial: TrialSpec) -> None:
+        """Write the whole model, which `gather_weights` has brought here."""
+        whole, self._whole = self._whole, {}
+        weights = with_tied(self._sharded.model, whole)
+        save_full_model(folder, self._sharded.model, trial, self.facts, weights)
 
     def detach(self) -> PreTrainedModel:
         """Freeze the base model and put its weights back."""

@@ -15,6 +15,7 @@ from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import InputError
 from tests.adapters.conftest import make_base
 from tests.adapters.training import trained, trial
+from tests.saved_files import saved_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def test_pissa_starts_as_pefts(base, dtype) -> None:
 def test_pissas_conversion_is_pefts(base, tokens, tmp_path: Path) -> None:
     """PEFT's ``path_initial_model_for_weight_conversion``, after the same training."""
     spec = trial(method="pissa", target_modules=TARGETS, dropout=0.0)
-    ours = load(trained(base, tokens, spec).files(spec)["adapter_model.safetensors"])
+    ours = load(saved_files(trained(base, tokens, spec), spec)["adapter_model.safetensors"])
 
     theirs = get_peft_model(make_base(), PEFT)
     theirs.peft_config["default"].init_lora_weights = True

@@ -16,6 +16,7 @@ from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.spec import methods
 from droplora_sweep.spec.trial import ModelSpec, TrialSpec
 from tests.adapters.training import trained, trial
+from tests.saved_files import saved_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def saved(module_base, module_tokens, tmp_path_factory) -> Path:
         with torch.no_grad():
             torch.save(adapted.model(tokens).logits, folder / f"{name}.expected.pt")
         (folder / "saved" / name).mkdir()
-        for file, content in adapted.files(spec).items():
+        for file, content in saved_files(adapted, spec).items():
             (folder / "saved" / name / file).write_bytes(content)
         adapted.detach()
     command = [sys.executable, "-c", FRESH_PROCESS, str(folder)]
@@ -120,7 +121,7 @@ def test_files_are_what_vllms_lora_loader_requires(saved: Path, name: str) -> No
 
 def test_the_configuration_has_peft_keys_only(base) -> None:
     spec = trial(pruning_rate=0.5, target_modules=("v_proj", "q_proj"))
-    saved = json.loads(attach(base, spec.adapter, 1).files(spec)["adapter_config.json"])
+    saved = json.loads(saved_files(attach(base, spec.adapter, 1), spec)["adapter_config.json"])
     plain = LoraConfig(task_type="CAUSAL_LM").to_dict()
     assert saved.keys() == plain.keys()
     assert saved["peft_type"] == "LORA"
@@ -132,7 +133,7 @@ def test_the_configuration_has_peft_keys_only(base) -> None:
 def test_the_side_file_tells_how_it_was_trained(base) -> None:
     spec = trial(pruning_rate=0.35, mask="step", rescale=False)
     spec = spec.model_copy(update={"model": ModelSpec(path="org/model", revision="a" * 40)})
-    files = attach(base, spec.adapter, 1).files(spec)
+    files = saved_files(attach(base, spec.adapter, 1), spec)
     assert set(files) == {"adapter_config.json", "adapter_model.safetensors", "droplora.json"}
     assert TrialSpec.model_validate(json.loads(files["droplora.json"])["trial"]) == spec
     assert json.loads(files["adapter_config.json"])["revision"] == "a" * 40
@@ -145,7 +146,7 @@ def test_the_same_trial_gives_the_same_bytes(base, tokens, method: str) -> None:
     results = []
     for _ in range(2):
         adapted = trained(base, tokens, spec)
-        results.append(adapted.files(spec))
+        results.append(saved_files(adapted, spec))
         adapted.detach()
         other = trained(base, tokens, trial(method=method, rank=8))
         other.detach()
@@ -155,6 +156,6 @@ def test_the_same_trial_gives_the_same_bytes(base, tokens, method: str) -> None:
 def test_bfloat16_weights_are_saved_as_they_are_used(base) -> None:
     base.to(torch.bfloat16)
     spec = trial()
-    files = attach(base, spec.adapter, 1).files(spec)
+    files = saved_files(attach(base, spec.adapter, 1), spec)
     dtypes = {tensor.dtype for tensor in load(files["adapter_model.safetensors"]).values()}
     assert dtypes == {torch.bfloat16}

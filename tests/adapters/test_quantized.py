@@ -19,6 +19,7 @@ from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.spec.trial import ModelSpec
 from tests.adapters.conftest import make_base
 from tests.adapters.training import trained, trial
+from tests.saved_files import saved_files
 from tests.training.conftest import make_tokenizer
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def test_it_trains_saves_a_plain_adapter_and_leaves_the_base(
     with torch.no_grad():
         expected = adapted.model(tokens).logits
     assert (expected - before).abs().max() > 0.01
-    for file, content in adapted.files(spec).items():
+    for file, content in saved_files(adapted, spec).items():
         (tmp_path / file).write_bytes(content)
     adapted.detach()
     with torch.no_grad():

@@ -21,6 +21,7 @@ from droplora_sweep.adapters.sizes import (
 )
 from droplora_sweep.spec import AdapterSpec, TrialSpec
 from droplora_sweep.spec.methods import METHODS
+from tests.saved_files import saved_files
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -99,7 +100,9 @@ def test_counts_are_those_of_what_is_attached(base, fields: dict[str, Any], rank
     adapted = attach(base, spec, seed=1)
 
     assert num_trainable_parameters(shapes, spec) == adapted.num_trainable > 0
-    assert num_saved_numbers(shapes, spec) == num_in_files(adapted.files(TrialSpec(adapter=spec)))
+    assert num_saved_numbers(shapes, spec) == num_in_files(
+        saved_files(adapted, TrialSpec(adapter=spec))
+    )
 
     adapted.detach()
 

@@ -18,6 +18,7 @@ from droplora_sweep.adapters.sizes import num_saved_numbers, num_trainable_param
 from droplora_sweep.errors import InputError
 from droplora_sweep.spec import AdapterSpec, TrialSpec
 from tests.adapters.conftest import make_base, make_tokens
+from tests.saved_files import saved_files
 from tests.training.architectures import CONFIGS, make
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def test_plain_peft_computes_what_was_trained(method: str, choice: str, tmp_path
         adapted.resume({"lora_drop": {"mean_squared_outputs": outputs}})
     model = trained(adapted)
     expected = logits(model)
-    folder = write(tmp_path / "adapter", adapted.files(TrialSpec(adapter=spec)))
+    folder = write(tmp_path / "adapter", saved_files(adapted, TrialSpec(adapter=spec)))
     adapted.detach()
     assert all(torch.equal(weight, before[name]) for name, weight in base.named_parameters())
     assert (logits(base) - expected).abs().max() > 1e-3
@@ -230,7 +231,7 @@ def test_it_is_compressed_and_scaled_anew(method: str, choice: str, tmp_path: Pa
     spec = spec_of(method, choice)
     adapted = attach(make_base(), spec, 1)
     expected = logits(trained(adapted))
-    files = adapted.files(TrialSpec(adapter=spec))
+    files = saved_files(adapted, TrialSpec(adapter=spec))
     factored = FactoredAdapter(files)
     whole = factored.truncated(factored.rank)
     plain = PeftModel.from_pretrained(make_base(), write(tmp_path / "whole", whole))

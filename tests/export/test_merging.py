@@ -18,6 +18,7 @@ from droplora_sweep.export.merging import merged_model
 from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.spec import AdapterSpec, ModelSpec, TrialSpec
+from tests.saved_files import saved_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_merged_model_computes_what_the_adapter_did(
     adapted = attach(load_base_model(model), adapter, 1)
     expected = logits(changed(adapted.model))
     assert (expected - logits(load_base_model(model))).abs().max() > 1e-3
-    folder = write(tmp_path / "adapter", adapted.files(spec))
+    folder = write(tmp_path / "adapter", saved_files(adapted, spec))
     by_peft = PeftModel.from_pretrained(load_base_model(model), folder)
     torch.testing.assert_close(logits(by_peft), expected, rtol=1e-4, atol=1e-5)
     merged = merged_model(model, folder)
@@ -142,7 +143,7 @@ def test_decompositions_leave_the_output_layer_s_weight_to_the_base_model(
     base = load_base_model(model)
     adapted = attach(base, adapter, 1)
     expected = logits(changed(adapted.model))
-    files = adapted.files(TrialSpec(model=model, adapter=adapter))
+    files = saved_files(adapted, TrialSpec(model=model, adapter=adapter))
     folder = write(tmp_path / "adapter", files)
     torch.testing.assert_close(logits(merged_model(model, folder)), expected, rtol=1e-3, atol=1e-4)
 

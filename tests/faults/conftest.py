@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +12,7 @@ from .table import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +49,3 @@ def left_folders() -> Iterator[set[Path]]:
     yield folders
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of its own, of 160 MB, with a path that is short enough for Ray's sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="disk-", dir="/tmp"))
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        folder.rmdir()
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()

@@ -8,7 +8,9 @@ from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason, Scor
 from droplora_sweep.records.messages import Decision, Evaluated, Failed, Submission
 from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.spec import TrainingSpec, TrialSpec
+from droplora_sweep.storage.file_set import FileFacts, FileSet
 
+FILES = FileSet("/results/adapter", {"weights.safetensors": FileFacts(7, "digest")})
 UNTRAINED = Scoring(split="validation")
 
 
@@ -59,15 +61,15 @@ def test_an_ended_trial_stops_at_its_report_and_still_leaves_its_adapter():
     book.end("a")
     assert book.decision("g0", 1) is Decision.END
     assert book.outcome("a") is None
-    book.finish("g0", {"adapter.safetensors": b"bytes"})
+    book.finish("g0", FILES)
     outcome = book.outcome("a")
-    assert outcome == Delivery({"adapter.safetensors": b"bytes"}, ("result",))
+    assert outcome == Delivery(FILES, ("result",))
 
 
 def test_an_outcome_is_held_once_and_then_only_its_verdict():
     book = make_book()
     book.lease("g0")
-    book.finish("g0", {"f": b"large"})
+    book.finish("g0", FILES)
     assert book.outcome("a").files
     assert not book.outcome("a").files
 
@@ -197,7 +199,7 @@ def test_progress_is_forgotten_when_the_trial_is_over():
     book.lease("g0")
     book.step("g0", 5, 20)
     assert book.progress() == {"a": (5, 20)}
-    book.finish("g0", {})
+    book.finish("g0", None)
     book.step("g0", 6, 20)
     assert book.progress() == {}
 
@@ -212,8 +214,19 @@ def test_a_trial_taken_up_from_an_earlier_driver_is_trained_to_where_it_was_ende
     book.report("g0", evaluation(2), ("result",))
     assert book.receive("a") == Evaluated(evaluation(2), is_repeated=True)
     assert book.decision("g0", 2) is Decision.END
-    book.finish("g0", {"adapter": b"1"})
-    assert book.outcome("a").files == {"adapter": b"1"}
+    book.finish("g0", FILES)
+    assert book.outcome("a").files == FILES
+
+
+def test_files_that_cannot_be_stored_end_the_sweep_and_leave_the_trial_to_be_resumed():
+    book = make_book(groups=("g0", "g1"))
+    book.lease("g0")
+    book.refuse("g0", "/results: cannot write: No space left on device")
+    with pytest.raises(SweepError, match="/results: cannot write: No space left"):
+        book.check()
+    assert book.lease("g1") is None
+    assert book.outcome("a") is None
+    assert book.receive("a") is None
 
 
 def out_of_memory(reason="torch.OutOfMemoryError: CUDA out of memory"):
@@ -356,12 +369,12 @@ def test_the_untrained_model_is_asked_for_once():
 
 def test_what_was_scored_is_not_kept():
     book = make_book(trials=(), groups=("g0",))
-    winner = Scoring(split="test", benchmarks=("math",), files={"adapter": b"many bytes"})
+    winner = Scoring(split="test", benchmarks=("math",), files=FILES)
     book.submit_scoring("test/a", "spec", winner)
     assert book.lease("g0").scoring == winner
     book.scored("g0", ("result",))
     assert book.outcome("test/a").results == ("result",)
-    assert "many bytes" not in str(vars(book))
+    assert FILES.folder not in str(vars(book))
 
 
 def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
@@ -397,7 +410,7 @@ def test_the_canary_comes_first_and_leaves_nothing():
     assert (lease.trial_id, lease.is_canary) == ("canary", True)
     assert not book.lease("g1").is_canary
     book.passed("g0")
-    assert book.outcome("canary") == Delivery({}, ())
+    assert book.outcome("canary") == Delivery(None, ())
 
 
 def test_a_canary_fails_as_soon_as_its_worker_says_why():
@@ -443,4 +456,4 @@ def test_after_the_canary_a_group_that_fails_is_started_again():
     book.passed("g0")
     book.crash("g1", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))
     book.check()
-    assert book.outcome("canary") == Delivery({}, ())
+    assert book.outcome("canary") == Delivery(None, ())

@@ -105,7 +105,7 @@ def test_a_lease_or_the_end_and_never_both_nor_a_lost_trial() -> None:
         if isinstance(answer, Lease):
             given += 1
             assert not is_released
-            call(pool, "finish", "g0", {})
+            call(pool, "finish", "g0", None)
         else:
             assert isinstance(answer, Released)
             assert is_released
@@ -113,7 +113,7 @@ def test_a_lease_or_the_end_and_never_both_nor_a_lost_trial() -> None:
             ray.get([pool.leave.remote("g0"), pool.enter.remote("g0", [])])
             # Its next processes take the trial that waits.
             assert isinstance(call(pool, "lease", "g0", 30.0), Lease)
-            call(pool, "finish", "g0", {})
+            call(pool, "finish", "g0", None)
         assert call(pool, "workload").num_waiting == 0
     assert given > 10
     assert ended > 10

@@ -12,7 +12,7 @@ import ray
 import torch
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.groups.worker import reserved_gpu
+from droplora_sweep.groups.reserved import reserved_gpu
 from tests.raylets import own_ray
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

@@ -27,6 +27,7 @@ from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.survey import survey
 from droplora_sweep.spec import AdapterSpec, ModelSpec, TrialSpec, load_sweep_file
+from tests.saved_files import saved_files
 from tests.training.architectures import CONFIGS, GPT_LIKE, LLAMA_LIKE, make
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_a_plan_counts_what_a_trial_trains_and_saves(look: Look, tmp_path: Path,
     base = load_base_model(found.sweep.model)
     adapted = attach(base, found.sweep.adapter, 0)
     trained = adapted.num_trainable
-    files = adapted.files(found.sweep.trial)
+    files = saved_files(adapted, found.sweep.trial)
     assert saved is not None
     assert saved.num_trainable_parameters == (trained, trained)
     assert saved.adapter_bytes == 4 * num_in_files(files, tmp_path)

@@ -12,12 +12,15 @@ from droplora_sweep.evaluation.results import ExampleResult
 from droplora_sweep.groups.messages import Closed
 from droplora_sweep.groups.pool import start_pool
 from droplora_sweep.ledger.writer import LedgerWriter
+from droplora_sweep.records.layout import INCOMING
 from droplora_sweep.records.trial import TrialState
 from droplora_sweep.run.confirming import confirmation_of
 from droplora_sweep.run.recorder import Recorder
 from droplora_sweep.run.runs import Identity, queue_of, train_runs
 from droplora_sweep.spec import SweepSpec, TrialSpec
+from droplora_sweep.storage.file_set import described
 from tests.recording import evaluated, planned
+from tests.saved_files import write_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,8 +43,9 @@ POISON = 44
 class Group:
     """A group that trains nothing: it leases, reports and finishes until it is stopped."""
 
-    def __init__(self, name: str, pool: Any, leased: list[str]) -> None:
+    def __init__(self, name: str, pool: Any, leased: list[str], incoming: Path) -> None:
         self._name = name
+        self._incoming = incoming
         self._pool = pool
         self._leased = leased
         self._thread = threading.Thread(target=self._serve, name=name)
@@ -66,7 +70,8 @@ class Group:
             result = ExampleResult("builtin_choice", "e0", "a", "a", "a", True, 1)
             score = evaluated(1, 8, {"confirm/mean": 1.0}, num_evaluations=1)
             self._call("report", self._name, score, (result,))
-            self._call("finish", self._name, {"weights": b"1"})
+            left = write_files(self._incoming / lease.trial_id, {"weights": b"1"})
+            self._call("finish", self._name, described(left))
 
     def _await_lease(self) -> Any:
         lease = None
@@ -106,7 +111,8 @@ def confirm(
     pool = start_pool(name, SWEEP.group)
     recorder = Recorder(ledger, pool)
     leased: list[str] = []
-    with Group("g0", pool, leased), Group("g1", pool, leased):
+    incoming = ledger.directory / INCOMING
+    with Group("g0", pool, leased, incoming), Group("g1", pool, leased, incoming):
         train_runs(
             queue_of(confirmation, ledger, IDENTITY),
             pool,

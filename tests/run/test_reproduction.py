@@ -14,12 +14,19 @@ from droplora_sweep.run.rerunning import (
     workers_of,
 )
 from droplora_sweep.spec import fingerprint
+from droplora_sweep.storage.file_set import FileFacts, FileSet
 from tests.ledger.conftest import driver, make_driver
 
 __all__ = ["driver", "make_driver"]
 
 SCORES = {"choice": {"e1": 1.0, "e2": 0.0}}
-BEFORE = Run({"weights": b"1"}, SCORES)
+
+
+def left(digest: str) -> FileSet:
+    return FileSet("/results/adapter", {"weights": FileFacts(1, digest)})
+
+
+BEFORE = Run(left("1"), SCORES)
 
 
 def test_the_same_bytes() -> None:
@@ -29,7 +36,7 @@ def test_the_same_bytes() -> None:
 
 
 def test_the_same_scores_by_other_weights() -> None:
-    found = compare(BEFORE, replace(BEFORE, files={"weights": b"2"}), (), farthest=2.5e-7)
+    found = compare(BEFORE, replace(BEFORE, files=left("2")), (), farthest=2.5e-7)
     assert found.outcome is RerunOutcome.SAME_SCORES
     assert found.details == (
         "weights: other bytes",
@@ -39,7 +46,7 @@ def test_the_same_scores_by_other_weights() -> None:
 
 
 def test_other_scores_with_what_was_otherwise() -> None:
-    now = Run({"weights": b"1"}, {"choice": {"e1": 1.0, "e2": 1.0}})
+    now = Run(left("1"), {"choice": {"e1": 1.0, "e2": 1.0}})
     found = compare(BEFORE, now, ["version of torch: then 1, now 2"])
     assert found.outcome is RerunOutcome.DIFFERENT
     assert not found.is_success
@@ -57,11 +64,11 @@ def test_other_scores_with_what_was_otherwise() -> None:
     ],
 )
 def test_a_failed_trial(before: str, now: str | None, outcome: RerunOutcome) -> None:
-    assert compare(Run({}, {}, before), Run({}, {}, now), ()).outcome is outcome
+    assert compare(Run(None, {}, before), Run(None, {}, now), ()).outcome is outcome
 
 
 def test_one_that_was_stopped_without_an_adapter_is_compared_by_its_scores() -> None:
-    found = compare(Run({}, SCORES), BEFORE, ())
+    found = compare(Run(None, SCORES), BEFORE, ())
     assert found.outcome is RerunOutcome.SAME_SCORES
     assert found.details == ("the trial left no adapter, so only scores are compared",)
 
@@ -93,7 +100,7 @@ def flipped(num_better: int, num_worse: int) -> tuple[Run, Run]:
     wrong = [name for name, score in before.items() if score == 0]
     right = [name for name, score in before.items() if score == 1]
     now = before | dict.fromkeys(wrong[:num_better], 1.0) | dict.fromkeys(right[:num_worse], 0.0)
-    return Run({"weights": b"1"}, {"choice": before}), Run({"weights": b"2"}, {"choice": now})
+    return Run(left("1"), {"choice": before}), Run(left("2"), {"choice": now})
 
 
 @pytest.mark.parametrize(

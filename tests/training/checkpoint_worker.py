@@ -1,8 +1,8 @@
 """One rank of a real process group that trains, stops and resumes trials, for test_regrouping.py.
 
-python checkpoint_worker.py RANK WORLD_SIZE FOLDER JOBS: JOBS is a file with a list of ``spec``,
-``folder`` (of checkpoints, or null) and ``stop_at`` (a step, or null). Rank 0 writes what each job
-gave into JOBS.pt: the files, None where it stopped, and the steps it took.
+python -m tests.training.checkpoint_worker RANK WORLD_SIZE FOLDER JOBS: JOBS is a file with a list
+of ``spec``, ``folder`` (of checkpoints, or null) and ``stop_at`` (a step, or null). Rank 0 writes
+what each job gave into JOBS.pt: the files, None where it stopped, and the steps it took.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from droplora_sweep.spec import CheckpointSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 
 def run(resident: TrialRunner, spec: TrialSpec, job: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,9 @@ def run(resident: TrialRunner, spec: TrialSpec, job: dict[str, Any]) -> dict[str
     place = CheckpointsInFolder(Path(job["folder"])) if job["folder"] else None
     store = Checkpoints(place, CheckpointSpec()) if place else None
     try:
-        files = resident.run(spec, lambda _: Decision.GO_ON, on_step=on_step, checkpoints=store)
+        files = trained_files(
+            resident, spec, lambda _: Decision.GO_ON, on_step=on_step, checkpoints=store
+        )
     except TrialInterruptedError:
         return {"files": None, "steps": steps}
     return {"files": files, "steps": steps}

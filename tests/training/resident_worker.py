@@ -1,7 +1,7 @@
 """One of two workers that serve trials together, for test_group.py.
 
-python resident_worker.py RANK FOLDER: reads trials.json, a list of trials and after how many
-reports each is stopped; writes what this rank saw of each.
+python -m tests.training.resident_worker RANK FOLDER: reads trials.json, a list of trials and after
+how many reports each is stopped; writes what this rank saw of each.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from droplora_sweep.errors import TrialError
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.trial import TrialSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -39,7 +40,7 @@ def main(rank: int, folder: Path) -> None:
             return decision[0]
 
         try:
-            files, error = resident.run(spec, decide), None
+            files, error = trained_files(resident, spec, decide), None
         except TrialError as caught:
             files, error = {}, str(caught)
         seen.append({"reports": reports, "files": files, "error": error})

@@ -12,6 +12,7 @@ from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 from tests.training.architectures import CONFIGS, make
 from tests.training.conftest import make_tokenizer
 
@@ -47,7 +48,7 @@ def test_a_trial_runs_to_its_end(tmp_path: Path, name: str) -> None:
         reports.append(report)
         return Decision.GO_ON
 
-    files = TrialRunner(spec.model, threads=1).run(spec, decide)
+    files = trained_files(TrialRunner(spec.model, threads=1), spec, decide)
 
     first, last = (report.evaluation.metrics["train/loss"] for report in reports)
     assert last < first

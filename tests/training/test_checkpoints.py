@@ -23,6 +23,7 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.checkpoints.places import CheckpointsInFolder, checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints, is_due
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,7 @@ def run(
     resident: TrialRunner, spec: TrialSpec, caller: Caller, folder: Path | None, keep: int = 2
 ) -> dict[str, bytes]:
     store = Checkpoints(CheckpointsInFolder(folder), CheckpointSpec(keep=keep)) if folder else None
-    return resident.run(spec, caller.decide, on_step=caller.on_step, checkpoints=store)
+    return trained_files(resident, spec, caller.decide, on_step=caller.on_step, checkpoints=store)
 
 
 def interrupt(resident: TrialRunner, spec: TrialSpec, caller: Caller, folder: Path) -> Caller:
@@ -171,10 +172,10 @@ def test_a_trial_that_is_ended_where_it_was_saved_gives_its_adapter(
     resident, saved_model, tmp_path
 ) -> None:
     spec = trial(saved_model, mask="step")
-    first = resident.run(spec, lambda report: Decision.END)
+    first = trained_files(resident, spec, lambda report: Decision.END)
     interrupt(resident, spec, Caller(stop_at_evaluation=1), tmp_path)
     store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
-    assert resident.run(spec, lambda report: Decision.END, checkpoints=store) == first
+    assert trained_files(resident, spec, lambda report: Decision.END, checkpoints=store) == first
 
 
 def test_a_checkpoint_beyond_where_the_trial_is_ended_is_not_used(
@@ -182,10 +183,10 @@ def test_a_checkpoint_beyond_where_the_trial_is_ended_is_not_used(
 ) -> None:
     """The driver that let it go on was lost, and the new one decides otherwise."""
     spec = trial(saved_model, mask="step")
-    expected = resident.run(spec, lambda report: Decision.END)
+    expected = trained_files(resident, spec, lambda report: Decision.END)
     interrupt(resident, spec, Caller(stop_at=5), tmp_path)
     store = Checkpoints(CheckpointsInFolder(tmp_path), CheckpointSpec())
-    assert resident.run(spec, lambda report: Decision.END, checkpoints=store) == expected
+    assert trained_files(resident, spec, lambda report: Decision.END, checkpoints=store) == expected
 
 
 def test_a_checkpoint_is_safetensors_and_json_and_its_owners_alone(
@@ -335,7 +336,9 @@ def test_a_trial_goes_on_from_a_url_on_a_machine_that_sees_no_folder(
     (folder / "step-00000009" / "state.json").write_text("{}")
     after = Caller()
     checkpoints = Checkpoints(checkpoint_place(trial_url), rule)
-    files = resident.run(spec, after.decide, on_step=after.on_step, checkpoints=checkpoints)
+    files = trained_files(
+        resident, spec, after.decide, on_step=after.on_step, checkpoints=checkpoints
+    )
     assert files == expected
     assert after.steps[0] == 5
     assert "weights.safetensors: sha256 must be" in caplog.text
@@ -351,7 +354,8 @@ def test_a_store_that_cannot_be_reached_costs_the_checkpoints_alone(
     (tmp_path / "share").write_text("a file, where a folder is needed")
     place = checkpoint_place(f"{(tmp_path / 'share').as_uri()}/demo/trials/t0000")
     caller = Caller(save_at=(2,))
-    files = resident.run(
+    files = trained_files(
+        resident,
         trial(saved_model),
         caller.decide,
         on_step=caller.on_step,

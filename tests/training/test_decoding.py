@@ -17,10 +17,11 @@ from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
 from droplora_sweep.spec.evaluation import SamplingSpec
 from droplora_sweep.spec.trial import TrainingSpec, TrialSpec
-from droplora_sweep.training.decoding import kv_cache_bytes, probe_files, visible_name
+from droplora_sweep.training.decoding import kv_cache_bytes, make_probe, visible_name
 from droplora_sweep.training.device import available_memory_bytes
 from droplora_sweep.training.runner import TrialRunner
 from tests.evaluation.serving.environment import use_scripted_vllm
+from tests.saved_files import read_files, trained_files, write_files
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -206,12 +207,13 @@ def test_vllm_that_is_not_here_is_refused(
 
 
 def test_a_probe_changes_what_an_untrained_adapter_does_not(
-    runner: TrialRunner, saved_model: Path
+    runner: TrialRunner, saved_model: Path, tmp_path: Path
 ) -> None:
     spec = trial(saved_model, backend="transformers")
-    files = runner.run(spec, lambda _: Decision.END)
+    files = trained_files(runner, spec, lambda _: Decision.END)
+    make_probe(write_files(tmp_path, files), 1)
     before, after = (
-        load(some["adapter_model.safetensors"]) for some in (files, probe_files(files, 1))
+        load(some["adapter_model.safetensors"]) for some in (files, read_files(tmp_path))
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if "lora_B" in name}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.groups.worker import gpu_faults
+from droplora_sweep.groups.reserved import gpu_faults
 from droplora_sweep.spec import GroupSpec
 from droplora_sweep.training import device
 

@@ -20,6 +20,7 @@ from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 if TYPE_CHECKING:
     from droplora_sweep.training.reporting import Report
@@ -29,7 +30,8 @@ pytestmark = pytest.mark.slow
 # Nothing random that depends on the split, as the step mask.
 OTHERS = ({"mask": "learned"}, {"method": "lora_drop"}, {"method": "dora"}, {"method": "milora"})
 TEXT = "The old mill by the river had not turned for years. " * 60
-WORKER = Path(__file__).with_name("resident_worker.py")
+ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.resident_worker"
 
 
 def trial(model: Path, learning_rate: float = 1e-2, **adapter) -> TrialSpec:
@@ -68,7 +70,8 @@ def seen(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     (folder / "trials.json").write_text(json.dumps(described))
     processes = [
         subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), str(folder)],
+            [sys.executable, "-m", WORKER, str(rank), str(folder)],
+            cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -90,7 +93,7 @@ def test_two_workers_train_what_one_trains(seen, saved_model: Path, number: int)
         return Decision.GO_ON
 
     resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
-    files = resident.run(trial(saved_model, **adapter), decide)
+    files = trained_files(resident, trial(saved_model, **adapter), decide)
     together = seen[0][number]
     weights = [load(each["adapter_model.safetensors"]) for each in (files, together["files"])]
     torch.testing.assert_close(*weights, rtol=1e-3, atol=2e-5)

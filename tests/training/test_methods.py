@@ -18,6 +18,7 @@ from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 from tests.training.conftest import save_model
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(resident: TrialRunner, spec: TrialSpec) -> tuple[dict[str, bytes], list[
         reports.append(report)
         return Decision.GO_ON
 
-    return resident.run(spec, decide), reports
+    return trained_files(resident, spec, decide), reports
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -110,7 +111,7 @@ def test_the_saved_adapter_predicts_what_the_trained_model_does(
             seen.append(model(input_ids=tokens).logits)
         return Decision.GO_ON
 
-    files = resident.run(spec, decide)
+    files = trained_files(resident, spec, decide)
     for file, content in files.items():
         (tmp_path / file).write_bytes(content)
     base = AutoModelForCausalLM.from_pretrained(model_folder)

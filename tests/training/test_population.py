@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,16 +10,18 @@ import torch
 from safetensors.torch import load
 
 from droplora_sweep.errors import TrialError, TrialInterruptedError
+from droplora_sweep.records.layout import SNAPSHOTS
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import CheckpointSpec, ExploitStep
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
+from droplora_sweep.training.checkpoints.places import CheckpointsInFolder, checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints
 from droplora_sweep.training.population import Membership, snapshots_of
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +79,15 @@ def run(
     folder: Path,
     taken: tuple[ExploitStep, ...] = (),
 ) -> dict[str, torch.Tensor]:
+    place_of = partial(checkpoint_place, name=SNAPSHOTS)
     store = Checkpoints(CheckpointsInFolder(folder / "checkpoints"), CheckpointSpec())
-    files = resident.run(
+    files = trained_files(
+        resident,
         spec,
         driver.decide,
         on_step=driver.on_step,
         checkpoints=store,
-        membership=Membership(taken, snapshots_of(str(folder))),
+        membership=Membership(taken, snapshots_of(str(folder), place_of)),
     )
     return load(files["adapter_model.safetensors"])
 

@@ -20,7 +20,8 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 
 pytestmark = pytest.mark.slow
 
-WORKER = Path(__file__).with_name("checkpoint_worker.py")
+ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.checkpoint_worker"
 METHODS = {
     "plain": {"pruning_rate": 0.0},
     "token": {"mask": "token", "dropout": 0.1},
@@ -57,7 +58,8 @@ def run_group(num_workers: int, folder: Path, jobs: list[dict[str, Any]]) -> lis
     jobs_file.write_text(json.dumps(jobs))
     processes = [
         subprocess.Popen(
-            [sys.executable, *map(str, (WORKER, rank, num_workers, folder, jobs_file))],
+            [sys.executable, "-m", WORKER, *map(str, (rank, num_workers, folder, jobs_file))],
+            cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -23,6 +23,7 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.data import read
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import scores_of, trained_files
 
 from .conftest import save_model
 
@@ -77,8 +78,8 @@ def resident(saved_model: Path) -> TrialRunner:
 
 def test_a_trial_reports_each_evaluation_and_gives_the_adapter(resident, saved_model) -> None:
     decisions, steps = Decisions(), []
-    files = resident.run(
-        trial(saved_model), decisions, on_step=lambda *progress: steps.append(progress)
+    files = trained_files(
+        resident, trial(saved_model), decisions, on_step=lambda *progress: steps.append(progress)
     )
     assert steps == [(step, 8) for step in range(1, 9)]
     evaluations = [report.evaluation for report in decisions.reports]
@@ -133,7 +134,7 @@ def test_one_step_trains_with_every_default(resident, saved_model) -> None:
     defaults = TrainingSpec(epochs=1)
     spec = trial(saved_model, pruning_rate=0.0).model_copy(update={"training": defaults})
     decisions = Decisions()
-    files = resident.run(spec, decisions)
+    files = trained_files(resident, spec, decisions)
     assert [report.evaluation.step for report in decisions.reports] == [1]
     assert decisions.reports[0].evaluation.metrics["learning_rate"] == defaults.learning_rate
     assert all(t.any() for name, t in weights_of(files).items() if "lora_B" in name)
@@ -158,7 +159,9 @@ def test_a_trial_that_learns_nothing_fails_before_it_is_scored(
 def test_a_trial_that_is_stopped_trains_no_further(resident, saved_model) -> None:
     steps: list[int] = []
     resident.run(
-        trial(saved_model), Decisions(stop_after=1), on_step=lambda step, _: steps.append(step)
+        trial(saved_model),
+        Decisions(stop_after=1),
+        on_step=lambda step, _: steps.append(step),
     )
     assert steps == [1, 2, 3, 4]
 
@@ -168,8 +171,8 @@ def test_the_same_trial_gives_the_same_bytes_in_a_fresh_and_in_a_used_resident(
 ) -> None:
     a = trial(saved_model, mask="token")
     b = trial(saved_model, mask="step", rank=2, seed=2, training={"global_batch_size": 5})
-    first, other, again = (resident.run(spec, Decisions()) for spec in (a, b, a))
-    fresh = TrialRunner(a.model, threads=1).run(a, Decisions())
+    first, other, again = (trained_files(resident, spec, Decisions()) for spec in (a, b, a))
+    fresh = trained_files(TrialRunner(a.model, threads=1), a, Decisions())
     assert first == again == fresh
     assert first["adapter_model.safetensors"] != other["adapter_model.safetensors"]
 
@@ -203,7 +206,7 @@ def test_the_base_model_is_left_as_it_was(saved_model, dtype: str) -> None:
     tensors = {**dict(base.named_parameters()), **dict(base.named_buffers())}
     values = {name: tensor.clone() for name, tensor in tensors.items()}
     before = state(resident)
-    files = resident.run(spec, Decisions())
+    files = trained_files(resident, spec, Decisions())
     after = {**dict(base.named_parameters()), **dict(base.named_buffers())}
     assert state(resident) == before
     assert all(after[name] is tensor for name, tensor in tensors.items())
@@ -224,7 +227,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
 ) -> None:
     with_it = trial(saved_model, mask=mask, training={"gradient_checkpointing": True})
     results = [
-        weights_of(resident.run(spec, Decisions()))
+        weights_of(trained_files(resident, spec, Decisions()))
         for spec in (trial(saved_model, mask=mask), with_it)
     ]
     torch.testing.assert_close(*results, rtol=0, atol=0)
@@ -232,31 +235,35 @@ def test_gradient_checkpointing_changes_nothing_but_memory(
 
 def test_without_pruning_it_is_lora(resident, saved_model) -> None:
     ours, lora = (
-        weights_of(resident.run(trial(saved_model, pruning_rate=0.0, method=method), Decisions()))
+        weights_of(
+            trained_files(
+                resident, trial(saved_model, pruning_rate=0.0, method=method), Decisions()
+            )
+        )
         for method in ("droplora", "lora")
     )
     torch.testing.assert_close(ours, lora, rtol=0, atol=0)
 
 
 def test_a_trial_that_diverges_fails_and_the_next_one_is_as_ever(resident, saved_model) -> None:
-    expected = resident.run(trial(saved_model), Decisions())
+    expected = trained_files(resident, trial(saved_model), Decisions())
     with pytest.raises(TrialError) as caught:
         resident.run(trial(saved_model, training={"learning_rate": 1e30}), Decisions())
     assert str(caught.value) == (
         "loss is nan at step 3 of 8; a lower learning rate than 1e+30 may help"
     )
-    assert resident.run(trial(saved_model), Decisions()) == expected
+    assert trained_files(resident, trial(saved_model), Decisions()) == expected
 
 
 def test_a_decision_that_fails_leaves_the_resident_usable(resident, saved_model) -> None:
-    expected = resident.run(trial(saved_model), Decisions())
+    expected = trained_files(resident, trial(saved_model), Decisions())
 
     def broken(report: Report | None) -> Decision:
         raise ConnectionError("the pool is gone")
 
     with pytest.raises(ConnectionError, match="the pool is gone"):
         resident.run(trial(saved_model), broken)
-    assert resident.run(trial(saved_model), Decisions()) == expected
+    assert trained_files(resident, trial(saved_model), Decisions()) == expected
 
 
 def test_over_long_examples_are_counted_in_the_report(resident, saved_model, tokenizer) -> None:
@@ -298,7 +305,9 @@ def test_another_model_takes_the_residents_place_and_leaves_nothing_of_it(
     saved_model: Path, tmp_path: Path
 ) -> None:
     other = save_model(tmp_path, num_layers=2)
-    expected = TrialRunner(ModelSpec(path=str(other)), threads=1).run(trial(other), Decisions())
+    expected = trained_files(
+        TrialRunner(ModelSpec(path=str(other)), threads=1), trial(other), Decisions()
+    )
     resident = TrialRunner(ModelSpec(path=str(saved_model)), threads=1)
     resident.run(trial(saved_model), Decisions())
     before = weakref.ref(resident._base)
@@ -306,7 +315,7 @@ def test_another_model_takes_the_residents_place_and_leaves_nothing_of_it(
     resident.serve(ModelSpec(path=str(other)))
 
     assert before() is None
-    assert resident.run(trial(other), Decisions()) == expected
+    assert trained_files(resident, trial(other), Decisions()) == expected
     kept = resident._base
     resident.serve(ModelSpec(path=str(other)))
     assert resident._base is kept
@@ -321,7 +330,7 @@ def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     decisions = Decisions()
-    TrialRunner(ModelSpec(path=str(tmp_path)), threads=1).run(trial(tmp_path), decisions)
+    trained_files(TrialRunner(ModelSpec(path=str(tmp_path)), threads=1), trial(tmp_path), decisions)
     assert len(decisions.reports) == 2
 
     tokenizer.add_tokens(["Below"])
@@ -352,9 +361,9 @@ def test_the_untrained_model_is_scored_as_plain_transformers_loads_it(
 def test_what_a_trial_left_is_scored_as_plain_peft_loads_it(resident, saved_model, tmp_path):
     spec = trial(saved_model)
     spec = spec.model_copy(update={"task": spec.task.model_copy(update={"num_test": 9})})
-    files = resident.run(spec, Decisions())
+    files = trained_files(resident, spec, Decisions())
     before = torch.random.get_rng_state()
-    results = resident.score(spec, "test", benchmarks=["builtin_math"], files=files)
+    results = scores_of(resident, spec, "test", files, benchmarks=["builtin_math"])
     assert torch.equal(torch.random.get_rng_state(), before)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -365,15 +374,15 @@ def test_what_a_trial_left_is_scored_as_plain_peft_loads_it(resident, saved_mode
     assert [one.benchmark for one in results] == ["builtin_math"] * 9
     answers = [(one.example_id, one.response, one.correct) for one in expected]
     assert [(one.example_id, one.response, one.correct) for one in results] == answers
-    assert resident.run(spec, Decisions()) == files
+    assert trained_files(resident, spec, Decisions()) == files
 
 
 def test_a_whole_model_that_a_trial_left_is_scored_as_transformers_loads_it(
     resident, saved_model, tmp_path
 ):
     spec = trial(saved_model, method="full", pruning_rate=0.0)
-    files = resident.run(spec, Decisions())
-    results = resident.score(spec, "validation", files=files)
+    files = trained_files(resident, spec, Decisions())
+    results = scores_of(resident, spec, "validation", files)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     whole = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()

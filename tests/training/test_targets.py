@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.trial import ModelSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 from tests.training.conftest import save_model
 from tests.training.test_methods import run, trial
 
@@ -58,7 +59,7 @@ def test_the_saved_adapter_predicts_what_the_trained_model_does(
             seen.append(resident._base.eval()(input_ids=tokens).logits)
         return Decision.GO_ON
 
-    files = resident.run(spec, decide)
+    files = trained_files(resident, spec, decide)
     for file, content in files.items():
         (tmp_path / file).write_bytes(content)
     base = AutoModelForCausalLM.from_pretrained(model_folder)
@@ -82,7 +83,7 @@ def test_training_starts_from_an_adapter_of_the_same_choice(resident, model_fold
             )
         }
     )
-    started = resident.run(still, lambda report: Decision.GO_ON, start=files)
+    started = trained_files(resident, still, lambda report: Decision.GO_ON, start=files)
     from safetensors.torch import load
 
     first, second = (load(one["adapter_model.safetensors"]) for one in (files, started))

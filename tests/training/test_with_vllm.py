@@ -23,6 +23,7 @@ from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
 from droplora_sweep.spec.evaluation import SamplingSpec
 from droplora_sweep.spec.trial import BUILTIN, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import scores_of, trained_files
 
 if TYPE_CHECKING:
     from droplora_sweep.evaluation.results import ExampleResult
@@ -69,7 +70,7 @@ def trained(runner: TrialRunner, spec: TrialSpec) -> tuple[dict[str, bytes], Rep
         reports.append(report)
         return Decision.GO_ON
 
-    return runner.run(spec, decide), reports[-1]
+    return trained_files(runner, spec, decide), reports[-1]
 
 
 def equal_share(some: list[ExampleResult], others: list[ExampleResult]) -> float:
@@ -100,7 +101,7 @@ def test_the_same_adapter_gives_the_same_answers(
     metrics = report.evaluation.metrics
     assert metrics["vllm_share"] == 1
     assert metrics["vllm_agreement"] > 0.98
-    adapted = report.results, runner.score(by_transformers(spec), "validation", files=files)
+    adapted = report.results, scores_of(runner, by_transformers(spec), "validation", files)
     bare = runner.score(spec, "validation"), runner.score(by_transformers(spec), "validation")
     shares = {"with": equal_share(*adapted), "without": equal_share(*bare)}
 
@@ -120,7 +121,7 @@ def test_how_long_both_take() -> None:
     for _ in range(6):
         for by in (spec, by_transformers(spec)):
             started_s = time.perf_counter()
-            results = runner.score(by, "validation", files=files)
+            results = scores_of(runner, by, "validation", files)
             seconds[by.evaluation.backend].append(time.perf_counter() - started_s)
             assert {one.note for one in results} == {None}
     # The first of each warms up.
@@ -140,7 +141,7 @@ def test_samples_are_the_same_again() -> None:
     metrics = report.evaluation.metrics
     assert metrics["vllm_share"] == 1
     assert "pass_at_2/builtin_code" in metrics
-    first, again = (runner.score(spec, "validation", files=files) for _ in range(2))
+    first, again = (scores_of(runner, spec, "validation", files) for _ in range(2))
     assert equal_share(first, again) >= 0.9, "but for what rounding decides"
     assert len({one.response for one in first}) > len(first) / 2, "they are drawn"
 

@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TOLERANCE = 1e-5
 TEXT = "The old mill by the river had not turned for years. " * 60
-WORKER = Path(__file__).with_name("zero_worker.py")
+ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.zero_worker"
 
 STAGE_2, STAGE_3 = ZeroSpec(), ZeroSpec(stage=3)
 ON_CPU, BOTH_ON_CPU = ZeroSpec(offload="cpu"), ZeroSpec(stage=3, offload="cpu")
@@ -78,7 +79,8 @@ def serve(folder: Path, trials: list[dict[str, Any]], num_ranks: int) -> list[di
     (folder / "trials.json").write_text(json.dumps(trials))
     processes = [
         subprocess.Popen(
-            [sys.executable, str(WORKER), str(rank), str(num_ranks), str(folder)],
+            [sys.executable, "-m", WORKER, str(rank), str(num_ranks), str(folder)],
+            cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )

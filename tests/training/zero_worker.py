@@ -1,7 +1,7 @@
 """One of several workers that serve trials of different stages together, for test_zero.py.
 
-python zero_worker.py RANK NUM_RANKS FOLDER: reads trials.json, a list of trials; writes what this
-rank saw of each, and what it holds of a model that is split.
+python -m tests.training.zero_worker RANK NUM_RANKS FOLDER: reads trials.json, a list of trials;
+writes what this rank saw of each, and what it holds of a model that is split.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from droplora_sweep.spec.trial import TrialSpec
 from droplora_sweep.training.checkpoints.places import checkpoint_place
 from droplora_sweep.training.checkpoints.store import Checkpoints
 from droplora_sweep.training.runner import TrialRunner
+from tests.saved_files import trained_files
 
 if TYPE_CHECKING:
     from droplora_sweep.spec.trial import ModelSpec
@@ -66,7 +67,7 @@ def run(resident: TrialRunner, spec: TrialSpec, stop_at: int | None, folder: Pat
     checkpoints = Checkpoints(checkpoint_place(str(folder)), CheckpointSpec())
     resident.serve(spec.model, spec.training.zero)
     try:
-        files = resident.run(spec, decide, on_step=on_step, checkpoints=checkpoints)
+        files = trained_files(resident, spec, decide, on_step=on_step, checkpoints=checkpoints)
     except TrialInterruptedError:
         return None
     last = reports[-1]

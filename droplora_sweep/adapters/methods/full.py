@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from droplora_sweep.adapters.adapted import Adapted, refuse_quantised
-from droplora_sweep.adapters.export import full_model_files
+from droplora_sweep.adapters.export import save_full_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
     from droplora_sweep.spec.adapter import AdapterSpec
@@ -46,9 +48,9 @@ class FullModel(Adapted):
         """Take the copies that are kept anyway."""
         self._untrained = self._originals
 
-    def files(self, trial: TrialSpec) -> dict[str, bytes]:
-        """The whole model: config.json and safetensors shards of at most 5 GB."""
-        return full_model_files(self._base, trial, self.facts)
+    def save(self, folder: Path, trial: TrialSpec) -> None:
+        """Write the whole model: config.json and safetensors shards of at most 5 GB."""
+        save_full_model(folder, self._base, trial, self.facts)
 
     def detach(self) -> PreTrainedModel:
         """Freeze the base model and put its weights back."""

@@ -64,6 +64,7 @@ def _plan_rows(found: Survey, plan: Plan) -> Iterator[tuple[str, str]]:
         yield "queued first" if index == 0 else "", format_params(values)
     side_by_side = "" if plan.num_groups is None else f"{plan.num_groups} side by side, "
     yield "groups", f"{side_by_side}{plural(sweep.group.num_workers, 'worker')} each"
+    yield "checkpoints", plan.transport
     for name, sizes in plan.splits.items():
         yield name, _sizes(sizes)
     if plan.fidelity is not None:

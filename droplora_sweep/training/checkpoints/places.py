@@ -1,4 +1,4 @@
-"""Places of a trial's checkpoints: its folder, or an object store; no torch.
+"""Places of a trial's checkpoints: its folder, or an object store; no torch, no Ray.
 
 In an object store a checkpoint is one once its manifest is there, which is uploaded last and
 removed first.
@@ -12,7 +12,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.publishing import MANIFEST, publish_folder
@@ -20,7 +20,10 @@ from droplora_sweep.records.layout import CHECKPOINTS
 from droplora_sweep.storage.object_store import ObjectStore, below, is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from droplora_sweep.publishing import Content
 
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -35,6 +38,29 @@ def step_of(name: str) -> int:
     """Optimiser steps before the checkpoint of this name; 0 where it is no checkpoint's."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else 0
+
+
+class CheckpointPlace(Protocol):
+    """Place of checkpoints by name, ``step-00000040``, each whole or not at all.
+
+    Its text names it for messages. Every method raises OSError or SweepError where the file system
+    or the store refuse.
+    """
+
+    def names(self) -> list[str]:
+        """Every checkpoint, newest first."""
+
+    def folder(self, name: str) -> AbstractContextManager[Path]:
+        """A checkpoint as a folder, for as long as it is read."""
+
+    def publish(self, name: str, files: Mapping[str, Content]) -> None:
+        """Add a checkpoint, all of it or none."""
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest ``keep`` checkpoints, and what writers that died have left."""
+
+    def clear(self) -> None:
+        """Remove them all; to be done once the trial's end is recorded."""
 
 
 class CheckpointsInFolder:
@@ -58,7 +84,7 @@ class CheckpointsInFolder:
         """A checkpoint's folder."""
         yield self._folder / name
 
-    def publish(self, name: str, files: Mapping[str, bytes | Callable[[Path], None]]) -> None:
+    def publish(self, name: str, files: Mapping[str, Content]) -> None:
         """Add a checkpoint, all of it or none."""
         publish_folder(self._folder / name, files)
 
@@ -97,7 +123,7 @@ class CheckpointsInStore:
     @contextmanager
     def folder(self, name: str) -> Iterator[Path]:
         """A checkpoint as a folder, for as long as it is read."""
-        with _scratch() as scratch:
+        with scratch_folder() as scratch:
             for key in self._store.stamps(name):
                 path = scratch / key
                 with disk_faults_named(path):
@@ -105,9 +131,9 @@ class CheckpointsInStore:
                 self._store.download(key, path)
             yield scratch / name
 
-    def publish(self, name: str, files: Mapping[str, bytes | Callable[[Path], None]]) -> None:
+    def publish(self, name: str, files: Mapping[str, Content]) -> None:
         """Add a checkpoint, all of it or none."""
-        with _scratch() as scratch:
+        with scratch_folder() as scratch:
             publish_folder(scratch / name, files)
             self._remove({name})
             for file in (*files, MANIFEST):
@@ -130,20 +156,14 @@ class CheckpointsInStore:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
+    """Yield a new folder of this node, which is removed afterwards."""
     with disk_faults_named(Path(tempfile.gettempdir())):
         folder = Path(tempfile.mkdtemp(prefix="droplora-checkpoint-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-CheckpointPlace: TypeAlias = CheckpointsInFolder | CheckpointsInStore
-"""Place of checkpoints by name, ``step-00000040``, each whole or not at all.
-
-Every method raises OSError or SweepError where the file system or the store refuse.
-"""
 
 
 def checkpoint_place(trial: str, name: str = CHECKPOINTS) -> CheckpointPlace:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from droplora_sweep.adapters.tensor_files import write_tensors
 from droplora_sweep.errors import SweepError
 from droplora_sweep.evaluation.results import ExampleResult, outcomes
 from droplora_sweep.publishing import verify_folder
@@ -26,12 +27,11 @@ from droplora_sweep.training.reporting import Report, Trained
 from .places import step_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
-    import torch
-
+    from droplora_sweep.publishing import Content
     from droplora_sweep.spec import CheckpointSpec
 
     from .places import CheckpointPlace
@@ -52,9 +52,7 @@ STATE = "state.json"
 TENSORS = ("weights", "exp_avg", "exp_avg_sq")
 
 
-def checkpoint_files(
-    checkpoint: Checkpoint, identity: str
-) -> dict[str, bytes | Callable[[Path], None]]:
+def checkpoint_files(checkpoint: Checkpoint, identity: str) -> dict[str, Content]:
     """Return the files by name, with their content or what writes it.
 
     Args:
@@ -72,11 +70,10 @@ def checkpoint_files(
         **asdict(replace(checkpoint.position, report=None)),
         "report": report and _report_state(report),
     }
-    files: dict[str, bytes | Callable[[Path], None]] = {
-        STATE: json.dumps(state, indent=1).encode() + b"\n"
-    }
+    files: dict[str, Content] = {STATE: json.dumps(state, indent=1).encode() + b"\n"}
     for name in TENSORS:
-        files[f"{name}.safetensors"] = _tensor_writer(getattr(checkpoint.optimizer, name))
+        tensors = getattr(checkpoint.optimizer, name)
+        files[f"{name}.safetensors"] = partial(write_tensors, tensors=tensors)
     return files
 
 
@@ -137,17 +134,6 @@ def _report(state: dict[str, Any]) -> Report:
         outcomes=outcomes(results),
     )
     return Report(evaluation, results)
-
-
-def _tensor_writer(tensors: Mapping[str, torch.Tensor]) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        try:
-            save_file(dict(tensors), path)
-        except SafetensorError as error:
-            # It hides the operating system's error, a full disk for example, in its text.
-            raise OSError(errno.EIO, str(error), str(path)) from error
-
-    return write
 
 
 logger = logging.getLogger(__name__)

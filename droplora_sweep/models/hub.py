@@ -195,7 +195,7 @@ class HubModel:
             )
             raise OutOfReachError.of("model.path", problem) from error
         except RevisionNotFoundError as error:
-            problem = f"the Hub has no such commit of {self.hub_id}: {self.revision}"
+            problem = f"must be a commit of {self.hub_id} at the Hub, got {self.revision}"
             raise InputError.of("model.revision", problem) from error
         except RepositoryNotFoundError as error:
             problem = f"no such folder and no such Hub model, got {self.hub_id}"
@@ -204,12 +204,12 @@ class HubModel:
             problem = f"no such folder, and the Hub cannot be reached for {self}"
             raise OutOfReachError.of("model.path", problem) from error
         except HfHubHTTPError as error:
-            problem = f"the Hub refused {self}: {_reason(error)}"
+            problem = f"cannot be had from the Hub, which refuses {self}: {_reason(error)}"
             raise InputError.of("model.path", problem) from error
         except HTTPError as error:
             problem = (
-                f"the download of {self} broke off ({_reason(error)}); start again, and what has "
-                "arrived is kept"
+                f"cannot be downloaded to its end: {self} broke off ({_reason(error)}); start "
+                "again, and what has arrived is kept"
             )
             raise OutOfReachError.of("model.path", problem) from error
 

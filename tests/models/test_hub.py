@@ -205,7 +205,7 @@ def test_a_commit_and_a_model_that_the_hub_has_not(hub: Hub, tmp_path: Path) -> 
     other = "f" * 40
     specs = {"revision": other}, {"path": "owner/none"}
     assert answers(start(hub.url, tmp_path, INSPECT, *specs)) == [
-        f"model.revision: the Hub has no such commit of {MODEL}: {other}",
+        f"model.revision: must be a commit of {MODEL} at the Hub, got {other}",
         "model.path: no such folder and no such Hub model, got owner/none",
     ]
 
@@ -222,7 +222,9 @@ def test_a_download_that_breaks_off_goes_on_later(
 ) -> None:
     hub.bytes_per_s, hub.cut_after = 5e6, 600_000
     message = answer(start(hub.url, tmp_path, RESOLVE))
-    assert message.startswith(f"model.path: the download of {MODEL} at {COMMIT[:12]} broke off (")
+    assert message.startswith(
+        f"model.path: cannot be downloaded to its end: {MODEL} at {COMMIT[:12]} broke off ("
+    )
     assert message.endswith("); start again, and what has arrived is kept")
     hub.bytes_per_s = hub.cut_after = None
     assert "model.safetensors.index.json" in answer(start(hub.url, tmp_path, RESOLVE))

@@ -26,8 +26,7 @@ SETTINGS = {
     "search.queue_baselines": "false",
     "task.num_train": 32,
     "training.epochs": 1,
-    "training.learning_rate": 0.01,
-    "confirm": "{rates: 1, seeds: 2}",
+    "confirm": "{rates: 2, seeds: 3}",
 }
 MARK = "zero"
 
@@ -39,7 +38,7 @@ def test_a_sweep_over_a_split_base_model(tmp_path: Path) -> None:
     record = Ledger.open(tmp_path, NAME).record
     assert record.outcome is SweepOutcome.COMPLETE
     assert [trial.state for trial in record.search_trials] == [TrialState.COMPLETE] * 2
-    assert len(record.confirm_trials) >= 2
+    assert len(record.confirm_trials) >= 3
     for trial in record.trials:
         assert trial.adapter is not None
         verify_adapter(trial.adapter)

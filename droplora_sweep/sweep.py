@@ -88,13 +88,13 @@ def run_sweep(
         check_capacity(prepared.file, [local_node()])
     progress.say(f"sweep {sweep.name}: connecting to Ray ({cluster})")
     with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        from .groups.cluster import cluster_nodes
+        from .groups.joining import wait_for_nodes
         from .groups.network import interface_fault
         from .present.report.page import leave_report
         from .run.driving import drive
 
-        nodes = cluster_nodes()
-        check_capacity(prepared.file, nodes)
+        nodes, waited_minutes = wait_for_nodes(sweep.group, progress.say)
+        check_capacity(prepared.file, nodes, waited_minutes=waited_minutes)
         fault = interface_fault(sweep.group) or memory_fault(prepared, nodes)
         if fault is not None:
             raise prepared.file.locate(fault)

@@ -208,6 +208,23 @@ def running_cluster(
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def late_raylet(cluster: Cluster, num_cpus: int) -> Iterator[None]:
+    """A raylet that joins a running cluster; it ends with the block."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    [agent] = free_ports(1)
+    node = [f"--temp-dir={folder}", f"--num-cpus={num_cpus}", "--num-gpus=0", "--block"]
+    node += [f"--address={cluster.address}", f"--dashboard-agent-listen-port={agent}"]
+    raylet = subprocess.Popen(
+        [BIN / "ray", "start", *node], env=cluster.environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        kill([raylet])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:

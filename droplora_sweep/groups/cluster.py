@@ -33,13 +33,19 @@ def cluster_nodes() -> list[Mapping[str, float]]:
     """
     nodes: Any = ray.nodes()
     living = [node["Resources"] for node in nodes if node["Alive"]]
-    config = private_api.ray_cluster_config()
-    if config is None or not config.node_group_configs:
+    if not may_have_only_these():
         return living
+    config = private_api.ray_cluster_config()
     heads = [node for node in living if HEAD in node]
     return heads + [
         dict(group.resources) for group in config.node_group_configs for _ in range(group.max_count)
     ]
+
+
+def may_have_only_these() -> bool:
+    """Return True where `cluster_nodes` has each node that an autoscaler may ever start."""
+    config = private_api.ray_cluster_config()
+    return config is not None and bool(config.node_group_configs)
 
 
 _WHY = re.compile(r"is dead because (.*?)(?:\.\s|\.$|\n|$)")

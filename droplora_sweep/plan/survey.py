@@ -492,8 +492,15 @@ def lacks_gpus_at_all(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) ->
     return group.gpus_per_worker > 0 and not any(node.get("GPU") for node in nodes)
 
 
-def check_capacity(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> None:
+def check_capacity(
+    file: SweepFile, nodes: Sequence[Mapping[str, float]], *, waited_minutes: float = 0.0
+) -> None:
     """Refuse groups that the cluster can never hold.
+
+    Args:
+        file: The sweep's.
+        nodes: Total resources of each node.
+        waited_minutes: Minutes for which more nodes were waited for.
 
     Raises:
         InputError: Fewer workers fit than one group has.
@@ -508,4 +515,9 @@ def check_capacity(file: SweepFile, nodes: Sequence[Mapping[str, float]]) -> Non
         if group.accelerator_type is not None:
             kinds = ", ".join(kinds_of_gpus(nodes)) or "no type"
             problem += f"; Ray knows GPUs of {kinds} there"
+        if waited_minutes:
+            problem += (
+                f"; no node joined in {waited_minutes:g} min (group.wait_for_nodes_minutes) that "
+                "makes room: start nodes, or wait longer"
+            )
         raise file.locate(InputError.of("group.num_workers", problem))

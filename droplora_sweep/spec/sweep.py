@@ -75,6 +75,11 @@ class GroupSpec(SpecModel):
     take away; it starts again when there is work. One group stays. Null keeps all groups until the
     sweep ends. The default is five times what a start of a group was measured to take (10 to 75 s)
     besides the loading of a large model, and as long as Ray's autoscaler leaves a node idle."""
+    wait_for_nodes_minutes: Annotated[float, Field(ge=0, le=1440)] = 15.0
+    """Minutes that `run` waits for nodes to join a cluster that cannot hold one group yet, up to
+    1440 (a day); 0 refuses at once. A group that an autoscaler with known limits can never make
+    room for is refused at once in any case, and so is one on this machine alone. The default is the
+    time that Ray's launcher gives a node to start."""
     canary: bool = True
     """Tries, before the first trial, what all trials do: on one group a step of the setting that
     needs most memory on the longest sequences, and an example of each benchmark on every worker.

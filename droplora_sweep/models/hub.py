@@ -59,12 +59,15 @@ class HubModel:
 
     def here(self) -> Path | None:
         """Return its folder if all of it is on this machine; the Hub is not asked."""
-        folder = self._folder()
-        return (
-            folder
-            if has_weights(folder) and has_description(folder, with_code=self.with_code)
-            else None
-        )
+        # Importing the Hub's client takes half a second, which a local model should not cost.
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(self.hub_id, "config.json", revision=self.revision)
+        if not isinstance(config, str):
+            return None
+        folder = Path(config).parent
+        is_whole = has_weights(folder) and has_description(folder, with_code=self.with_code)
+        return folder if is_whole else None
 
     def fetch_description(self) -> Path:
         """Return a folder with its configuration and tokenizer; weights are not downloaded.
@@ -141,9 +144,6 @@ class HubModel:
         from huggingface_hub import constants
 
         return Path(constants.HF_HUB_CACHE) / f"models--{self.hub_id.replace('/', '--')}"
-
-    def _folder(self) -> Path:
-        return self._cache() / "snapshots" / self.revision
 
     def _download(self, patterns: Sequence[str]) -> Path:
         from huggingface_hub import snapshot_download

@@ -35,6 +35,7 @@ from .deliveries import Deliveries
 from .exits import exit_reported, this_worker
 from .file_server import FileClient
 from .messages import Closed, Released
+from .notes import warnings_shown
 from .pool import find_pool
 from .reserved import reserved_gpu
 from .seen import Seen
@@ -123,7 +124,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             config.group,
             config.incoming,
         )
-    with exit_reported(pool, config.group, rank):
+    with exit_reported(pool, config.group, rank), warnings_shown(pool, config.group):
         from droplora_sweep.training.runner import TrialRunner
 
         compared = None if config.trial is None else TrialSpec.model_validate_json(config.trial)

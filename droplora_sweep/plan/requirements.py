@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from droplora_sweep.adapters.sizes import adapted_layers, unmatched_targets
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.evaluation.judging.grading import check_judge
-from droplora_sweep.evaluation.serving.backend import backend_problem
+from droplora_sweep.evaluation.serving.backend import backend_problem, sampling_problem
 from droplora_sweep.evaluation.serving.environment import environment_problem
 from droplora_sweep.models.folders import special_token, tokens_beyond
 from droplora_sweep.models.token_counts import count_tokens
@@ -363,6 +363,9 @@ def check_judged(sweep: SweepSpec, rated: str | None) -> list[Fault]:
 
 def check_backend(sweep: SweepSpec) -> list[Fault]:
     """Refuse vLLM where it cannot decode some trial."""
+    on_gpu = sweep.group.gpus_per_worker > 0
+    if (problem := sampling_problem(sweep.evaluation, on_gpu=on_gpu)) is not None:
+        return [Fault("", "evaluation.backend", problem)]
     for _, method in possible_values(METHOD, sweep):
         adapter = sweep.adapter.model_copy(update={"method": method})
         problem = backend_problem(
@@ -370,7 +373,7 @@ def check_backend(sweep: SweepSpec) -> list[Fault]:
             sweep.model,
             adapter,
             missing=environment_problem(),
-            on_gpu=sweep.group.gpus_per_worker > 0,
+            on_gpu=on_gpu,
         )
         if problem is not None:
             return [Fault("", "evaluation.backend", problem)]

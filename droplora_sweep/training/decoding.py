@@ -104,6 +104,7 @@ class Decoding:
         self._is_tried = False
         self._failure: str | None = None
         self._num_failures = 0
+        self._last_failure = ""
 
     def uses_vllm(self, spec: TrialSpec) -> bool:
         """Return True where vLLM decodes this trial.
@@ -130,7 +131,8 @@ class Decoding:
             return
         self._failure = None
         if self._num_failures >= MAX_FAILURES:
-            self._failure = f"vLLM failed {self._num_failures} times here, and is not tried again"
+            times = f"vLLM failed {self._num_failures} times here, and is not tried again"
+            self._failure = f"{times}: {self._last_failure}"
             return
         try:
             self._server_for(what, what.longest)
@@ -276,7 +278,7 @@ class Decoding:
 
     def _note_failure(self, reason: str) -> None:
         self.close()
-        self._failure = reason
+        self._failure = self._last_failure = reason
         self._num_failures += 1
 
 

@@ -81,7 +81,7 @@ def test_an_idle_group_gives_its_workers_back_and_starts_again_for_the_next_tria
         call(pool, "go_on", "long", 1)
         outcomes = [call(pool, "outcome", name, TIMEOUT_S) for name in ("long", "second", "third")]
         assert all(isinstance(outcome, Delivery) for outcome in outcomes)
-        assert outcomes[0].files == outcomes[1].files == outcomes[2].files
+        assert outcomes[0].files.files == outcomes[1].files.files == outcomes[2].files.files
         # Nothing is left to do: one of them stays, ready.
         wait_until(lambda: groups.num_released == 1, "one group released")
         time.sleep(8)

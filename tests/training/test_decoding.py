@@ -125,7 +125,10 @@ def test_a_worker_tries_vllm_twice(
         notes.append(run(runner, trial(saved_model, seed=seed))[-1].results[0].note)
         tries.append(started.exists())
     died = "decoded by transformers: vLLM ended with code 3: OSError: the GPU fell off"
-    given_up = "decoded by transformers: vLLM failed 2 times here, and is not tried again"
+    reason = died.removeprefix("decoded by transformers: ")
+    given_up = (
+        f"decoded by transformers: vLLM failed 2 times here, and is not tried again: {reason}"
+    )
     assert notes == [died, died, given_up]
     assert tries == [True, True, False]
 

@@ -20,7 +20,6 @@ import torch
 from droplora_sweep.evaluation.serving.environment import environment_problem
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
-from droplora_sweep.spec.evaluation import SamplingSpec
 from droplora_sweep.spec.trial import BUILTIN, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
 from tests.saved_files import scores_of, trained_files
@@ -127,23 +126,6 @@ def test_how_long_both_take() -> None:
     # The first of each warms up.
     timed = {name: median(times[1:]) for name, times in seconds.items()}
     print(f"{len(results)} prompts with an adapter: seconds {timed} of {seconds}")  # noqa: T201
-
-
-def test_samples_are_the_same_again() -> None:
-    """Each has a stream of its own, whatever it is decoded with."""
-    task = TaskSpec(benchmarks=("builtin_code",), num_train=16, num_validation=8)
-    spec = trial(BUILTIN, task)
-    sampling = SamplingSpec(num_samples=4, temperature=1.0, pass_at=(1, 2))
-    evaluation = {"sampling": sampling, "allow_unsandboxed_code": True, "batch_size": 32}
-    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=evaluation)})
-    runner = TrialRunner(spec.model, threads=2)
-    files, report = trained(runner, spec)
-    metrics = report.evaluation.metrics
-    assert metrics["vllm_share"] == 1
-    assert "pass_at_2/builtin_code" in metrics
-    first, again = (scores_of(runner, spec, "validation", files) for _ in range(2))
-    assert equal_share(first, again) >= 0.9, "but for what rounding decides"
-    assert len({one.response for one in first}) > len(first) / 2, "they are drawn"
 
 
 def test_two_workers_have_a_server_each(tmp_path: Path) -> None:

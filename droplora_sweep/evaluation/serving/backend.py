@@ -65,3 +65,14 @@ def backend_problem(
     if evaluation.backend != "vllm":
         return None
     return vllm_problem(model, adapter, missing=missing, on_gpu=on_gpu)
+
+
+def sampling_problem(evaluation: EvaluationSpec, *, on_gpu: bool) -> str | None:
+    """Return what is wrong with samples by vLLM; None where nothing is.
+
+    The CPU build of vLLM 0.32 cannot draw from a seed; workers would let transformers decode.
+    """
+    if evaluation.backend != "vllm" or evaluation.sampling is None or on_gpu:
+        return None
+    reason = "on CPUs vLLM draws no samples from seeds (`evaluation.sampling`)"
+    return f"must be transformers or auto, got vllm: {reason}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from droplora_sweep.evaluation.evaluator import evaluate, transformers_generator
-from droplora_sweep.evaluation.serving.backend import backend_problem, saved_rank
+from droplora_sweep.evaluation.serving.backend import backend_problem, sampling_problem, saved_rank
 from droplora_sweep.evaluation.serving.client import ServerSettings, VllmServer
 from droplora_sweep.evaluation.serving.vllm_generator import VllmGenerator
 from droplora_sweep.spec import AdapterSpec, EvaluationSpec, ModelSpec, TaskSpec
@@ -94,6 +94,15 @@ def test_vllm_decodes_where_it_can(
     assert found("vllm") == problem
     assert found("auto") is None, "it is chosen by name"
     assert found("transformers") is None
+
+
+def test_cpus_have_no_seeded_samples_of_vllm() -> None:
+    sampled = EvaluationSpec(backend="vllm", sampling=SamplingSpec(num_samples=10))
+
+    problem = f"{NEVER}on CPUs vLLM draws no samples from seeds (`evaluation.sampling`)"
+    assert sampling_problem(sampled, on_gpu=False) == problem
+    assert sampling_problem(sampled, on_gpu=True) is None
+    assert sampling_problem(EvaluationSpec(backend="vllm"), on_gpu=False) is None
 
 
 def test_the_rank_of_a_saved_adapter() -> None:

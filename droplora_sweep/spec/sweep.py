@@ -84,7 +84,7 @@ class GroupSpec(SpecModel):
     """Tries, before the first trial, what all trials do: on one group a step of the setting that
     needs most memory on the longest sequences, and an example of each benchmark on every worker.
     Models and data are compared between nodes. A problem ends the run in a line, not hours later.
-    It takes seconds beside the start of a group; false goes without."""
+    ``false`` goes without."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others continue."""
     halve_micro_batch_on_oom: bool = False

@@ -66,10 +66,16 @@ def hub_model(spec: ModelSpec) -> HubModel | None:
 
 
 def is_on_this_machine(spec: ModelSpec) -> bool:
-    """Return True for the built-in model, a folder, and a Hub model that was downloaded before."""
+    """Return True for the built-in model, a folder, and a Hub model that was downloaded before.
+
+    One without its commit is not: what is wrong with it is said where it is to be read.
+    """
     if spec.path == BUILTIN or not is_hub_id(spec.path):
         return True
-    place = _place(spec)
+    try:
+        place = _place(spec)
+    except InputError:
+        return False
     return isinstance(place, Path) or place.here() is not None
 
 

@@ -9,12 +9,6 @@ from droplora_sweep.errors import InputError
 from droplora_sweep.groups.capacity import workers_per_gpu
 from droplora_sweep.spec.fields import with_fields
 from droplora_sweep.spec.rules.composition import (
-    LAYERS,
-    MASK,
-    METHOD,
-    RANK,
-    RATE,
-    TARGETS,
     combinations,
 )
 
@@ -30,6 +24,7 @@ from .costs.work import (
     smallest_gpu,
     trial_flops,
 )
+from .heaviest import OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,17 +36,7 @@ if TYPE_CHECKING:
     from .survey import Survey
 
 DECISIVE = (
-    METHOD,
-    MASK,
-    RANK,
-    RATE,
-    TARGETS,
-    LAYERS,
-    "adapter.dropout",
-    "training.micro_batch_size",
-    "training.max_sequence_tokens",
-    "training.gradient_checkpointing",
-    "training.optimizer",
+    *OF_MEMORY,
     "training.epochs",
     "training.global_batch_size",
     "evaluation.batch_size",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from droplora_sweep.errors import InputError
-from droplora_sweep.models.resolving import resolve_model
+from droplora_sweep.models.resolving import is_on_this_machine, resolve_model
 from droplora_sweep.spec.trial import ModelSpec
 
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ def test_a_hub_id_without_its_commit() -> None:
     assert refusal("org/name") == (
         "model.path: no such folder; a Hub id also needs model.revision, got org/name"
     )
+
+
+def test_a_hub_id_without_its_commit_is_not_here() -> None:
+    """A plan then has the published sizes, and a run refuses it."""
+    assert not is_on_this_machine(ModelSpec(path="meta-llama/Llama-2-7b-hf"))
+    assert not is_on_this_machine(ModelSpec(path="meta-llama/Llama-2-7b-hf", revision="main"))
 
 
 def test_a_hub_id_with_a_branch() -> None:

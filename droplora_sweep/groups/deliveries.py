@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from droplora_sweep.errors import Fault, SweepError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.storage.file_set import described
 from droplora_sweep.storage.incoming import IncomingFolder
@@ -62,6 +63,15 @@ class Outbox:
         self.is_delivered = True
         return sent
 
+    def problem_of_delivery(self) -> str | None:
+        """Deliver what was written, and remove it; return why that cannot be done."""
+        try:
+            self.deliver()
+        except SweepError as error:
+            return str(error)
+        (self._client if self._incoming is None else self._incoming).drop(self._box)
+        return None
+
 
 class Deliveries:
     """Chooses the way of files, for one worker.
@@ -83,7 +93,7 @@ class Deliveries:
         """True where what trials leave goes through Ray, as this node does not see the storage."""
         return self._incoming is None
 
-    def problem_of(self, trial: str) -> str | None:
+    def fault_of(self, trial: str) -> Fault | None:
         """Return why a trial cannot be trained here; None where it can.
 
         Args:
@@ -91,11 +101,11 @@ class Deliveries:
         """
         if self._transport != "storage" or self._incoming is not None or is_url(trial):
             return None
-        return (
-            "group.checkpoint_transport: must be auto or ray where a worker's node does not see "
-            f"the storage, got storage, but {Path(trial).parent.parent} is not there; mount it, or "
-            "let checkpoints go through Ray"
+        problem = (
+            "must be auto or ray where a worker's node does not see the storage, got storage, but "
+            f"{Path(trial).parent.parent} is not there; mount it, or let checkpoints go through Ray"
         )
+        return Fault("", "group.checkpoint_transport", problem)
 
     def checkpoints(self, trial: str, kind: str) -> CheckpointPlace:
         """Return the place of a trial's checkpoints.

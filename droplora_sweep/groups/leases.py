@@ -124,14 +124,15 @@ class LeaseBook:
             self._trials[name] = _Trial(spec=spec, scoring=scoring)
             self._idle_queue.append(name)
 
-    def submit_canary(self, name: str, spec: str) -> None:
-        """Have a group try a trial in little before any other.
+    def submit_canary(self, name: str, spec: str, folder: str) -> None:
+        """Have a group try a trial in little before any other; an earlier canary has passed.
 
         Args:
             name: Asks for its outcome; no trial's.
             spec: The trial's spec as JSON.
+            folder: Folder in the sweep's storage, for its checkpoint.
         """
-        self._trials[name] = _Trial(spec=spec, is_canary=True)
+        self._trials[name] = _Trial(spec=spec, folder=folder, is_canary=True)
         self._queue.appendleft(name)
         self._canary = name
 

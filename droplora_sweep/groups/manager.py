@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
     from ray.actor import ActorHandle
 
-    from droplora_sweep.spec import GroupSpec, SweepSpec, TrialSpec
+    from droplora_sweep.spec import GroupSpec, SweepSpec
 
     from .exits import Worker
+    from .messages import Compared
 
 
 logger = logging.getLogger(__name__)
@@ -150,8 +151,7 @@ class GroupManager:
             None. What is in it is removed before and after.
         say: Shows the user one line.
         has_work: False starts none: there is nothing to train or to score.
-        compared: A trial whose model and data are compared between nodes before they train; None
-            compares none.
+        compared: What groups compare between nodes before they train; None compares nothing.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class GroupManager:
         incoming: Path | None = None,
         say: Callable[[str], None] = logger.warning,
         has_work: bool = True,
-        compared: TrialSpec | None = None,
+        compared: Compared | None = None,
     ) -> None:
         self._sweep = sweep
         self._pool = pool
@@ -184,7 +184,7 @@ class GroupManager:
         self._present: list[str] = []
         self._say = say
         self._has_work = has_work
-        self._compared = None if compared is None else compared.model_dump_json()
+        self._compared = compared
         self._health_checks = HealthChecks(sweep.group, pool, say)
 
     def __enter__(self) -> GroupManager:
@@ -389,7 +389,7 @@ class GroupManager:
                     checkpoint=self._sweep.checkpoint,
                     file_server=self._file_server_name,
                     incoming=str(self._received),
-                    trial=self._compared,
+                    compared=self._compared,
                 )
             },
             scaling_config=ScalingConfig(

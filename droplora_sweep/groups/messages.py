@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Files that every group compares with the driver's and other groups'.
+
+    Attributes:
+        trial: A trial's spec as JSON, with its model and its data.
+        search_model: The model of the search's trials, where it is another.
+    """
+
+    trial: str
+    search_model: ModelSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerConfig:
     """Settings that every worker of a group is started with.
 
@@ -28,8 +41,7 @@ class WorkerConfig:
         checkpoint: Intervals and number of checkpoints.
         file_server: Name of the file server.
         incoming: Folder on the driver's node for what trials leave.
-        trial: A trial's spec as JSON, whose model and data are compared between nodes before it
-            serves; None where they are not.
+        compared: What is compared between nodes before a group serves.
     """
 
     pool: str
@@ -40,7 +52,7 @@ class WorkerConfig:
     checkpoint: CheckpointSpec
     file_server: str
     incoming: str
-    trial: str | None = None
+    compared: Compared | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

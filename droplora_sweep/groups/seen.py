@@ -10,6 +10,11 @@ from droplora_sweep.errors import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MODEL = "model.path"
+SEARCH_MODEL = "search.fidelity.model.path"
+DATA = "task.data"
+"""Fields of the file that name what is compared."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:

@@ -38,7 +38,7 @@ from .messages import Closed, Released
 from .notes import warnings_shown
 from .pool import find_pool
 from .reserved import reserved_gpu
-from .seen import Seen
+from .seen import DATA, MODEL, SEARCH_MODEL, Seen
 from .watchdog import Heartbeats
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.errors import Fault
-    from droplora_sweep.spec import CheckpointSpec, ExploitStep
+    from droplora_sweep.spec import CheckpointSpec, ExploitStep, ModelSpec
     from droplora_sweep.storage.file_set import FileSet
     from droplora_sweep.training.checkpoints.store import Checkpoints
     from droplora_sweep.training.population import Membership
@@ -127,10 +127,10 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     with exit_reported(pool, config.group, rank), warnings_shown(pool, config.group):
         from droplora_sweep.training.runner import TrialRunner
 
-        compared = None if config.trial is None else TrialSpec.model_validate_json(config.trial)
+        compared = config.compared
         if compared is not None:
-            look = partial(model_digests_of, compared.model, channel.on_arrival)
-            channel.compare("model.path", look)
+            trial = TrialSpec.model_validate_json(compared.trial)
+            channel.compare_models({MODEL: trial.model, SEARCH_MODEL: compared.search_model})
         threads = max(1, int(config.size.cpus_per_worker))
         runner = TrialRunner(
             config.model,
@@ -142,7 +142,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             zero=config.zero,
         )
         if compared is not None:
-            channel.compare("task.data", partial(runner.data_digests, compared))
+            channel.compare(DATA, partial(runner.data_digests, trial))
         counter = itertools.count(1)
         while not channel.is_preempted() and (lease := channel.lease()) is not None:
             spec = TrialSpec.model_validate_json(lease.spec)
@@ -152,7 +152,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
                 channel.score(runner, spec, lease.scoring)
                 continue
             if lease.is_canary:
-                channel.try_out(runner, spec)
+                channel.try_out(runner, lease, spec)
                 continue
             channel.train(runner, lease, spec)
             if next(counter) == config.size.recycle_after:
@@ -256,6 +256,12 @@ class WorkerChannel:
         if line is not None:
             self._pool.note.remote(f"group {self._group}: {line}")
 
+    def compare_models(self, models: Mapping[str, ModelSpec | None]) -> None:
+        """Compare base models, those that are not None, by field (see `compare`)."""
+        for field, model in models.items():
+            if model is not None:
+                self.compare(field, partial(model_digests_of, model, self.on_arrival))
+
     def compare(self, field: str, look: Callable[[], Mapping[str, str]]) -> None:
         """Compare what this worker sees with what others see; a collective.
 
@@ -292,28 +298,50 @@ class WorkerChannel:
         """This worker, for a message that another node's user reads."""
         return f"{platform.node()} (rank {self._rank} of group {self._group})"
 
-    def try_out(self, runner: TrialRunner, spec: TrialSpec) -> None:
+    def try_out(self, runner: TrialRunner, lease: Lease, spec: TrialSpec) -> None:
         """Try a trial in little, and say that nothing is wrong, or what is.
 
         Raises:
-            InputError: Something is missing on a worker's node.
+            InputError: Something is missing on a worker's node, or what a trial leaves cannot be
+                brought to the sweep's storage from there.
+        """
+        self._look(partial(runner.require_services, spec, self.place))
+        assert lease.folder is not None, "a canary saves a checkpoint"
+        fault = self._share(self._deliveries.fault_of(lease.folder))
+        self._agree([[fault] if fault else []])
+        place = self._share(self.place)
+        try:
+            checkpoints = self._deliveries.checkpoints(lease.folder, CHECKPOINTS)
+            with self._outbox(lease) as outbox:
+                folder = None if outbox is None else outbox.folder
+                runner.try_out(spec, self.place, checkpoints=checkpoints, into=folder)
+                problem = None if outbox is None else outbox.problem_of_delivery()
+            if (problem := self._share(problem)) is not None:
+                raise SweepError(problem)
+        except TrialError as error:
+            self._tell("fail", self._group, str(error))
+        except SweepError as error:
+            problem = f"must take what a trial leaves: {error}; {place}"
+            raise AgreedError.of("storage", problem) from error
+        else:
+            self._tell("passed", self._group)
+
+    def _look(self, look: Callable[[], None]) -> None:
+        """Look for what a worker needs, on each; a collective.
+
+        Raises:
+            InputError: One of them misses something; on every rank.
         """
         import torch.distributed as dist
 
         faults: list[Fault] = []
         try:
-            runner.require_services(spec, self.place)
+            look()
         except InputError as error:
             faults = list(error.faults)
         everyone: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(everyone, faults, group=self._control)
         self._agree(everyone)
-        try:
-            runner.try_out(spec, self.place)
-        except TrialError as error:
-            self._tell("fail", self._group, str(error))
-        else:
-            self._tell("passed", self._group)
 
     def is_preempted(self) -> bool:
         """Return True where a node of this group is about to be taken away; a collective."""
@@ -327,9 +355,9 @@ class WorkerChannel:
         Raises:
             SweepError: The search space asks for one that there is not.
         """
-        problem = lease.folder and self._deliveries.problem_of(lease.folder)
-        if (problem := self._share(problem)) is not None:
-            raise SweepError(problem)
+        fault = lease.folder and self._deliveries.fault_of(lease.folder)
+        if (fault := self._share(fault)) is not None:
+            raise SweepError(str(fault))
 
     def _checkpoints_of(self, lease: Lease) -> Checkpoints | None:
         """Return the trial's checkpoints; None where it keeps none."""

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from droplora_sweep.errors import SweepError
 from droplora_sweep.records.layout import (
+    CANARY,
     EVENTS,
+    INCOMING,
     LEASE,
     SPEC,
     STUDY,
@@ -228,6 +230,11 @@ class Ledger:
     def trials_location(self) -> str:
         """Folder of the trials as workers find it: below the URL, if the storage is one."""
         return below(storage_name(self.storage), self.directory.name, TRIALS)
+
+    @property
+    def canary_location(self) -> str:
+        """Folder of a canary's checkpoint as workers find it, like `trials_location`."""
+        return below(storage_name(self.storage), self.directory.name, INCOMING, CANARY)
 
 
 def named_trial(ledger: Ledger, name: str) -> TrialRecord:

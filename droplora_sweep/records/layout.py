@@ -40,6 +40,8 @@ FAILURE_LOG = "failure.log"
 REFERENCES = "references"
 INCOMING = ".incoming"
 """Files that trials leave, on their way to where they are published."""
+CANARY = "canary"
+"""In `INCOMING`: the checkpoint of a trial that is tried in little, until it was read back."""
 
 
 def sweep_directory(storage: Path, name: str) -> Path:

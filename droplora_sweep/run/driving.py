@@ -84,7 +84,13 @@ def drive(
     is_needed = has_work(ledger)
     canary = None
     if sweep.group.canary and is_needed:
-        canary = Canary(prepared, is_search=is_search, pool=pool, say=progress.say)
+        canary = Canary(
+            prepared,
+            is_search=is_search,
+            pool=pool,
+            folder=ledger.canary_location,
+            say=progress.say,
+        )
     ending = Ending(SweepOutcome.FAILED, "a bug or a broken machine, see the log")
     with (
         GroupManager(

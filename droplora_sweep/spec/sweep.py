@@ -82,9 +82,10 @@ class GroupSpec(SpecModel):
     time that Ray's launcher gives a node to start."""
     canary: bool = True
     """Tries, before the first trial, what all trials do: on one group a step of the setting that
-    needs most memory on the longest sequences, and an example of each benchmark on every worker.
-    Models and data are compared between nodes. A problem ends the run in a line, not hours later.
-    ``false`` goes without."""
+    needs most memory on the longest sequences, a checkpoint, and an example of each benchmark on
+    every worker; where the search trains another model, the same of the confirmation's. Models and
+    data are compared between nodes. A problem ends the run in a line, not hours later. ``false``
+    goes without."""
     max_attempts: Count = 3
     """A trial that loses its group this often fails; the others continue."""
     halve_micro_batch_on_oom: bool = False

@@ -10,16 +10,26 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
-from droplora_sweep.errors import DropLoRASweepError, InputError
+import torch.distributed as dist
+
+from droplora_sweep.errors import DropLoRASweepError, InputError, SweepError
 from droplora_sweep.evaluation.judging.reach import problem_of_endpoint
 from droplora_sweep.scorers.code_runner import require_sandbox
 from droplora_sweep.spec.methods import method_of
 
+from .checkpoints.places import step_name
+from .checkpoints.store import checkpoint_files, read_checkpoint
+from .device import share_from_first
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from droplora_sweep.spec.trial import TrialSpec
     from droplora_sweep.tasks.task import Benchmark, Task
 
+    from .checkpoints.places import CheckpointPlace
     from .data import Reading
+    from .position import Checkpoint
 
 MAX_NEW_TOKENS: Final = 32
 """Tokens of a response at most: long ones take minutes, and go the same way."""
@@ -77,6 +87,48 @@ def longest(reading: Reading, spec: TrialSpec, world_size: int) -> Reading:
 
     task = replace(reading.task, benchmarks=tuple(map(shortened, reading.task.benchmarks)))
     return replace(reading, task=task, data=replace(reading.data, sequences=sequences))
+
+
+class CanaryCheckpoint:
+    """A checkpoint that is written where a trial's would be, read back, and removed.
+
+    Args:
+        place: Its place; only rank 0 looks there.
+    """
+
+    def __init__(self, place: CheckpointPlace) -> None:
+        self._place = place
+
+    def usable(self, identity: str) -> Iterator[Checkpoint]:
+        """There is none to resume from."""
+        del identity
+        return iter(())
+
+    def save(self, identity: str, checkpoint: Checkpoint) -> None:
+        """Write one, and read it back; a collective.
+
+        Raises:
+            SweepError: That cannot be done; on every rank.
+        """
+        problem = None
+        if dist.get_rank() == 0:
+            try:
+                self._try(identity, checkpoint)
+            except OSError as error:
+                problem = f"{error.filename or self._place}: cannot write: {error.strerror}"
+            except SweepError as error:
+                problem = str(error)
+        if (problem := share_from_first(problem)) is not None:
+            raise SweepError(problem)
+
+    def _try(self, identity: str, checkpoint: Checkpoint) -> None:
+        name = step_name(checkpoint.position.step)
+        try:
+            self._place.publish(name, checkpoint_files(checkpoint, identity))
+            with self._place.folder(name) as folder:
+                read_checkpoint(folder, identity)
+        finally:
+            self._place.clear()
 
 
 def require_services(spec: TrialSpec, task: Task, place: str) -> None:

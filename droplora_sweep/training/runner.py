@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch.distributed as dist
 
 from droplora_sweep.adapters.attaching import attach
-from droplora_sweep.errors import AgreedError
+from droplora_sweep.errors import AgreedError, SweepError
 from droplora_sweep.evaluation.context import model_context
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.models.loading import (
@@ -26,8 +26,13 @@ from droplora_sweep.scorers.scorer import ScoringError
 from droplora_sweep.spec import ExploitStep, ZeroSpec
 from droplora_sweep.spec.methods import method_of
 
-from .canary import field_of_scorer, in_little, longest, require_services
-from .checkpoints.places import scratch_folder
+from .canary import (
+    CanaryCheckpoint,
+    field_of_scorer,
+    in_little,
+    longest,
+    require_services,
+)
 from .data import key_of, read
 from .decoding import Decoded, Decoding
 from .device import (
@@ -62,7 +67,8 @@ if TYPE_CHECKING:
     from droplora_sweep.spec.trial import ModelSpec, TrialSpec
     from droplora_sweep.tasks.task import ScoredSplit
 
-    from .checkpoints.store import Checkpoints
+    from .checkpoints.places import CheckpointPlace
+    from .checkpoints.store import Checkpoints, KeepsCheckpoints
     from .data import Reading
     from .engine import TrialEngine
     from .population import Membership
@@ -266,16 +272,21 @@ class TrialRunner:
         """
         require_services(spec, self._read(spec).task, place)
 
-    def try_out(self, spec: TrialSpec, place: str) -> None:
-        """Do once, and throw away, what a trial does (see ``canary``); a collective.
+    def try_out(
+        self, spec: TrialSpec, place: str, *, checkpoints: CheckpointPlace, into: Path | None
+    ) -> None:
+        """Do once what a trial does (see ``canary``); a collective.
 
         Args:
             spec: The trial; its model is the resident's.
             place: This worker, for messages.
+            checkpoints: Place of a checkpoint, which is read back and removed.
+            into: Folder for the trained files, which are the caller's; None but on rank 0.
 
         Raises:
             AgreedError: A user's scorer cannot score; on every rank.
             InputError: The task cannot be loaded.
+            SweepError: The checkpoint or the files cannot be written; on every rank.
             TrialError: Training diverged; on every rank.
         """
         world_size = dist.get_world_size()
@@ -284,8 +295,14 @@ class TrialRunner:
         little = in_little(spec, world_size)
         few = longest(reading, little, world_size)
         try:
-            with scratch_folder() as folder:
-                self._run(little, lambda _: Decision.END, into=folder, canary=few)
+            self._run(
+                little,
+                lambda _: Decision.END,
+                on_step=lambda _step, _num_steps: True,
+                checkpoints=CanaryCheckpoint(checkpoints),
+                into=into,
+                canary=few,
+            )
         except ScoringError as error:
             problem = f"must score the model's responses: {error}; {place}"
             raise AgreedError.of(field_of_scorer(reading.task), problem) from error
@@ -296,7 +313,7 @@ class TrialRunner:
         decide: Decide,
         on_begin: OnBegin | None = None,
         on_step: OnStep | None = None,
-        checkpoints: Checkpoints | None = None,
+        checkpoints: KeepsCheckpoints | None = None,
         start: Path | None = None,
         membership: Membership | None = None,
         into: Path | None = None,
@@ -461,16 +478,26 @@ class TrialRunner:
         """Write what was trained on rank 0, where it has a folder; called on all ranks.
 
         A whole model has its tokenizer beside it, so that it loads by itself.
+
+        Raises:
+            SweepError: The file system refuses; on every rank.
         """
         folder = into if dist.get_rank() == 0 else None
-        if isinstance(adapted, ShardedFullModel) and share_from_first(folder is not None):
-            adapted.gather_weights()
-        if folder is None:
+        if not share_from_first(folder is not None):
             return
-        with disk_faults_named(folder):
-            adapted.save(folder, spec)
-            if not method_of(spec.adapter.method).has_rank:
-                self._tokenizer.save_pretrained(folder)
+        if isinstance(adapted, ShardedFullModel):
+            adapted.gather_weights()
+        problem = None
+        if folder is not None:
+            try:
+                with disk_faults_named(folder):
+                    adapted.save(folder, spec)
+                    if not method_of(spec.adapter.method).has_rank:
+                        self._tokenizer.save_pretrained(folder)
+            except SweepError as error:
+                problem = str(error)
+        if (problem := share_from_first(problem)) is not None:
+            raise SweepError(problem)
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -478,7 +505,7 @@ def _copy(source: Path, folder: Path) -> None:
 
 
 def _resumed(
-    checkpoints: Checkpoints | None, identity: str, decide: Decide
+    checkpoints: KeepsCheckpoints | None, identity: str, decide: Decide
 ) -> tuple[Checkpoint | None, Decision | ExploitStep]:
     """Return the checkpoint to resume from, and the decision on its last report.
 

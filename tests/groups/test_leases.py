@@ -405,7 +405,7 @@ FAULT = Fault("", "task.data", "must exist")
 
 def test_the_canary_comes_first_and_leaves_nothing():
     book = make_book(trials=("a",), groups=("g0", "g1"))
-    book.submit_canary("canary", "spec")
+    book.submit_canary("canary", "spec", "folder")
     lease = book.lease("g0")
     assert (lease.trial_id, lease.is_canary) == ("canary", True)
     assert not book.lease("g1").is_canary
@@ -415,7 +415,7 @@ def test_the_canary_comes_first_and_leaves_nothing():
 
 def test_a_canary_fails_as_soon_as_its_worker_says_why():
     book = make_book(trials=(), groups=())
-    book.submit_canary("canary", "spec")
+    book.submit_canary("canary", "spec", "folder")
     book.lease("g0")
     book.crash("g0", ExitReason("no room", out_of_memory=True, log="rank 1", is_raised=True))
     failed = Failed("ran out of memory: no room", "rank 1", out_of_memory=True)
@@ -429,7 +429,7 @@ def test_a_canary_fails_as_soon_as_its_worker_says_why():
 
 def test_faults_of_any_group_fail_a_canary_that_waits():
     book = make_book(trials=(), groups=())
-    book.submit_canary("canary", "spec")
+    book.submit_canary("canary", "spec", "folder")
     book.crash("g1", ExitReason("a bug", is_raised=True))
     assert book.outcome("canary") is None, "another group may do better"
     book.crash("g1", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))
@@ -439,7 +439,7 @@ def test_faults_of_any_group_fail_a_canary_that_waits():
 
 def test_a_canary_that_lost_its_node_is_tried_again_and_one_that_the_kernel_killed_is_not():
     book = make_book(trials=(), groups=())
-    book.submit_canary("canary", "spec")
+    book.submit_canary("canary", "spec", "folder")
     book.lease("g0")
     book.lose("g0")
     assert book.lease("g1").attempt == 2
@@ -451,7 +451,7 @@ def test_a_canary_that_lost_its_node_is_tried_again_and_one_that_the_kernel_kill
 
 def test_after_the_canary_a_group_that_fails_is_started_again():
     book = make_book(trials=("a",), groups=())
-    book.submit_canary("canary", "spec")
+    book.submit_canary("canary", "spec", "folder")
     book.lease("g0")
     book.passed("g0")
     book.crash("g1", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ray
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.records.trial import SweepOutcome
 from tests.evaluation.judging.conftest import prompt_records, write_lines
-from tests.raylets import BIN, ROOT, free_ports, own_ray
+from tests.raylets import BIN, BLIND, ROOT, free_ports, own_ray, running_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,10 +108,12 @@ class Sweep:
     Attributes:
         folder: Place of the file, its data and its results.
         address: Ray's.
+        environment: Variables of the command; this process's where None.
     """
 
     folder: Path
     address: str
+    environment: dict[str, str] | None = None
 
     def write(self, scorer: str = SCORER, **sections: Any) -> None:
         """Write the file, a benchmark of the user's own, and its scorer."""
@@ -146,6 +151,7 @@ class Sweep:
         with subprocess.Popen(
             [*command, "--address", self.address],
             cwd=ROOT,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -225,6 +231,91 @@ def test_data_that_are_not_the_drivers(sweep: Sweep) -> None:
     line = sweep.run(change).fault()
     assert "must be the same on all nodes: own/" in line
     assert "task.data" in line
+
+
+def test_the_larger_model_of_a_confirmation_before_the_search_is_paid_for(sweep: Sweep) -> None:
+    """Groups start with the search's, and have tried it when they come to the other."""
+    search, full = sweep.folder / "search", sweep.folder / "full"
+    shutil.copytree(BUILTIN_FOLDER, full)
+    _narrower(search)
+    sweep.write(
+        model={"path": str(full)},
+        search={"num_trials": 2, "fidelity": {"model.path": str(search)}},
+        confirm={"rates": 1, "seeds": 3},
+        task={"num_confirmation": 4},
+        group={"num_workers": 1, "max_groups": 1},
+    )
+    weights = max(full.glob("*.safetensors"))
+    kept = weights.read_bytes()
+    line = sweep.run(weights.unlink).fault()
+    assert f"model.path: {full}" in line or "model.path: must be the same on all nodes: " in line
+    assert not sweep.ledger.record.trials
+    # One that every worker has, and that cannot learn.
+    tensors = load_file(BUILTIN_FOLDER / weights.name)
+    broken = {name: torch.full_like(one, float("nan")) for name, one in tensors.items()}
+    weights.write_bytes(kept)
+    save_file(broken, weights, metadata={"format": "pt"})
+    line = sweep.run().fault()
+    assert "group.canary: must pass before the first trial: a step on the longest sequences" in line
+    assert "nan at step 1" in line
+    assert not sweep.ledger.record.trials
+
+
+def test_a_storage_that_takes_no_checkpoint_from_workers(sweep: Sweep) -> None:
+    sweep.write()
+    incoming = sweep.folder / "results" / "c" / ".incoming"
+
+    def change() -> None:
+        # A folder that workers would write into, once the driver has made the one around it.
+        while not (incoming.is_dir() and any(incoming.iterdir())):
+            time.sleep(0.01)
+        (incoming / "canary").write_text("")
+
+    line = sweep.run(change).fault()
+    assert "storage: must take what a trial leaves: " in line
+    assert "Not a directory" in line
+    assert "(rank 0 of group g0)" in line
+    assert not sweep.ledger.record.trials
+    # What the canary writes is read back, and goes.
+    ended = sweep.run()
+    assert ended.code == 0, ended.complaints
+    assert not incoming.exists()
+
+
+def test_data_that_one_node_of_two_lacks(tmp_path: Path) -> None:
+    """Each node has a group; that of the node without data may be the second to start."""
+    (tmp_path / "data").mkdir()
+    tried = subprocess.run([*BLIND, tmp_path, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted here: {tried.stderr.strip()}")
+    with running_cluster([1, 1], unseen=tmp_path / "data") as cluster:
+        sweep = Sweep(tmp_path, cluster.address, cluster.environment)
+        sweep.write(
+            search={"num_trials": 4},
+            group={"num_workers": 1, "max_groups": 2, "cpus_per_worker": 1},
+            training={"epochs": 40},
+        )
+        seen = tmp_path / "data" / "own.json"
+        content = json.loads((tmp_path / "c.yaml").read_text())
+        content["task"]["benchmarks"]["own"]["data"] = str(seen)
+        shutil.move(tmp_path / "own.json", seen)
+        (tmp_path / "c.yaml").write_text(json.dumps(content, indent=1))
+        ended = sweep.run()
+        [line] = [one for one in ended.complaints.splitlines() if not one.startswith("next: ")]
+        assert ended.code == 2, ended.output + ended.complaints
+        assert str(seen) in line
+        assert "(rank 0 of group g" in line
+        assert "Traceback" not in ended.output + ended.complaints
+
+
+def _narrower(folder: Path) -> None:
+    """A random model of the built-in one's family, with its tokenizer."""
+    torch.manual_seed(7)
+    config = AutoConfig.from_pretrained(BUILTIN_FOLDER)
+    config.update({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1})
+    config.update({"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16})
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(BUILTIN_FOLDER).save_pretrained(folder)
 
 
 def test_a_scorer_that_raises_on_workers(sweep: Sweep) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from droplora_sweep.errors import InputError, TrialError
+from droplora_sweep.adapters.export import WEIGHTS_FILE
+from droplora_sweep.errors import InputError, SweepError, TrialError
 from droplora_sweep.scorers import sandbox
 from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec, JudgeSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.canary import in_little, longest, require_services
+from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.runner import TrialRunner
 from tests.raylets import free_ports
 
@@ -46,6 +48,12 @@ def run(resident: TrialRunner, spec: TrialSpec) -> dict[str, bytes]:
     from droplora_sweep.records.messages import Decision
 
     return resident.run(spec, lambda _: Decision.GO_ON)
+
+
+def try_out(resident: TrialRunner, spec: TrialSpec, folder: Path) -> None:
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    resident.try_out(spec, HERE, checkpoints=CheckpointsInFolder(folder / "saved"), into=files)
 
 
 def test_it_is_one_step_of_a_micro_batch_on_each_worker_and_short_responses(saved_model) -> None:
@@ -92,36 +100,50 @@ def test_too_few_sequences_are_taken_again(resident, saved_model) -> None:
     ids=["static", "token", "full", "lora_drop"],
 )
 def test_a_trial_gives_the_same_bytes_with_and_without_a_canary_before_it(
-    resident, saved_model, adapter
+    resident, saved_model, adapter, tmp_path: Path
 ) -> None:
     spec = trial(saved_model, training={"learning_rate": 1e-2})
     without = run(TrialRunner(spec.model, threads=1), spec)
     before = {name: value.clone() for name, value in resident._base.state_dict().items()}
-    resident.try_out(trial(saved_model, **adapter), HERE)
+    try_out(resident, trial(saved_model, **adapter), tmp_path)
     after = resident._base.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert run(resident, spec) == without
 
 
-def test_a_first_step_that_changes_nothing_is_no_fault(resident, saved_model) -> None:
+def test_a_first_step_that_changes_nothing_is_no_fault(
+    resident, saved_model, tmp_path: Path
+) -> None:
     """Of weights in low precision one small step may leave every bit as it was."""
     tiny = {"learning_rate": 1e-30}
     with pytest.raises(TrialError, match="nothing was learned"):
         run(resident, trial(saved_model, method="full", pruning_rate=0, training=tiny))
-    resident.try_out(trial(saved_model, method="full", pruning_rate=0, training=tiny), HERE)
+    spec = trial(saved_model, method="full", pruning_rate=0, training=tiny)
+    try_out(resident, spec, tmp_path)
 
 
-def test_a_loss_that_is_not_finite_is(resident, saved_model) -> None:
+def test_a_loss_that_is_not_finite_is(resident, saved_model, tmp_path: Path) -> None:
     weight = resident._base.get_output_embeddings().weight
     kept = weight[0, 0].item()
     try:
         with torch.no_grad():
             weight[0, 0] = float("nan")
         with pytest.raises(TrialError, match="nan at step 1"):
-            resident.try_out(trial(saved_model), HERE)
+            try_out(resident, trial(saved_model), tmp_path)
     finally:
         with torch.no_grad():
             weight[0, 0] = kept
+
+
+def test_a_checkpoint_is_written_read_back_and_removed(
+    resident, saved_model, tmp_path: Path
+) -> None:
+    try_out(resident, trial(saved_model), tmp_path)
+    assert (tmp_path / "files" / WEIGHTS_FILE).is_file()
+    assert not (tmp_path / "saved").exists()
+    (tmp_path / "saved").write_text("in the way")
+    with pytest.raises(SweepError, match="saved: cannot write: File exists"):
+        try_out(resident, trial(saved_model), tmp_path)
 
 
 def test_a_scorer_that_raises_is_named(resident, saved_model, tmp_path: Path) -> None:
@@ -137,7 +159,7 @@ def test_a_scorer_that_raises_is_named(resident, saved_model, tmp_path: Path) ->
         {"benchmarks": {"own": own}, "num_train": 8, "num_validation": 8}
     )
     with pytest.raises(InputError) as caught:
-        resident.try_out(spec.model_copy(update={"task": task}), HERE)
+        try_out(resident, spec.model_copy(update={"task": task}), tmp_path)
     assert str(caught.value) == (
         "task.benchmarks.own.scoring: must score the model's responses: own cannot be scored: the "
         f"scorer raised OSError: no key; {HERE}"

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch.distributed as dist
 from safetensors import SafetensorError
@@ -137,6 +137,16 @@ def _report(state: dict[str, Any]) -> Report:
 
 
 logger = logging.getLogger(__name__)
+
+
+class KeepsCheckpoints(Protocol):
+    """Keeper of one trial's checkpoints; every rank has one."""
+
+    def save(self, identity: str, checkpoint: Checkpoint) -> None:
+        """Save one, or begin to; a collective."""
+
+    def usable(self, identity: str) -> Iterator[Checkpoint]:
+        """The trial's undamaged checkpoints, newest first; a collective."""
 
 
 class Checkpoints:

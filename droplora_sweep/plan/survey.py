@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
-from droplora_sweep.evaluation.judging.grading import judge_digests, with_absolute_files
+from droplora_sweep.evaluation.judging.grading import judge_digests
 from droplora_sweep.groups.capacity import (
     kinds_of_gpus,
     largest_group,
@@ -19,21 +18,18 @@ from droplora_sweep.groups.capacity import (
 from droplora_sweep.models.hub import OutOfReachError
 from droplora_sweep.models.inspecting import inspect, published_models, require_quantization
 from droplora_sweep.models.resolving import is_on_this_machine
-from droplora_sweep.plugins import file_of
 from droplora_sweep.scorers.code_runner import require_sandbox
-from droplora_sweep.scorers.own import is_place
-from droplora_sweep.spec import OptunaSamplerSpec, is_hub_id, local_folder
+from droplora_sweep.spec import is_hub_id
 from droplora_sweep.spec.at_fidelity import at_search_fidelity
 from droplora_sweep.spec.fidelity import FidelitySpec
-from droplora_sweep.spec.locations import is_url
 from droplora_sweep.spec.task import CHAT_TEMPLATE
-from droplora_sweep.spec.trial import BUILTIN
 from droplora_sweep.tasks.answers import check_golds, check_labels, check_own_scorers
 from droplora_sweep.tasks.entries import published_task
 from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.tasks.registry import BENCHMARKS
 from droplora_sweep.tasks.task import split_sizes
 
+from .absolute_paths import with_absolute_paths
 from .as_loaded import is_recognised_by_names, look_at_loaded
 from .chat import asks_by_chat, look_at_chat_template
 from .requirements import (
@@ -219,7 +215,7 @@ def survey(file: SweepFile, *, may_lack_files: bool = True) -> Survey:
         raise file.locate(InputError(faults))
     return Survey(
         file=file,
-        sweep=_with_absolute_paths(spec, {} if task is None else task.pins),
+        sweep=with_absolute_paths(spec, {} if task is None else task.pins),
         model=model,
         task=task,
         held_out=text,
@@ -328,87 +324,6 @@ def _attempt(load: Callable[[], T], faults: list[Fault], under: str = "") -> T |
     except InputError as error:
         faults.extend(_under(under, error.faults) if under else error.faults)
         return None
-
-
-def _with_absolute_paths(sweep: SweepSpec, pins: Mapping[str, str]) -> SweepSpec:
-    """Return a sweep whose workers, wherever they run, read what was read here."""
-    model, task, evaluation = sweep.model, sweep.task, sweep.evaluation
-    model = model.model_copy(update={"path": _absolute_model(model.path)})
-    specs = {
-        name: spec.model_copy(
-            update={
-                **_pinned(spec.data, spec.revision, pins),
-                "scoring": _absolute_scoring(spec.scoring),
-                "command": tuple(map(_absolute_argument, spec.command)),
-                "lm_eval": spec.lm_eval and _absolute_argument(spec.lm_eval),
-            }
-        )
-        for name, spec in task.benchmark_specs.items()
-    }
-    train = task.train
-    if train is not None:
-        train = train.model_copy(update=_pinned(train.data, train.revision, pins))
-    task = task.model_copy(
-        update={
-            **_pinned(task.data, task.revision, pins),
-            "benchmark_specs": specs,
-            "train": train,
-            "scoring": _absolute_scoring(task.scoring),
-        }
-    )
-    if evaluation.judge is not None:
-        judge = with_absolute_files(evaluation.judge)
-        evaluation = evaluation.model_copy(update={"judge": judge})
-    if evaluation.held_out_text is not None:
-        text = str(local_folder(evaluation.held_out_text).resolve())
-        evaluation = evaluation.model_copy(update={"held_out_text": text})
-    search = sweep.search
-    if isinstance(search.sampler, OptunaSamplerSpec):
-        search = search.model_copy(update={"sampler": search.sampler.with_absolute_path()})
-    if search.fidelity is not None and search.fidelity.model_path is not None:
-        path = _absolute_model(search.fidelity.model_path)
-        fidelity = search.fidelity.model_copy(update={"model_path": path})
-        search = search.model_copy(update={"fidelity": fidelity})
-    changed = {"model": model, "task": task, "evaluation": evaluation, "search": search}
-    return sweep.model_copy(update=changed)
-
-
-def _absolute_model(path: str) -> str:
-    if path == BUILTIN or is_hub_id(path):
-        return path
-    return str(local_folder(path).resolve())
-
-
-def _pinned(
-    data: str | None, revision: str | None, pins: Mapping[str, str]
-) -> dict[str, str | None]:
-    """Return absolute data with its revision, which names what a URL had when it was read."""
-    if data is None or not is_url(data):
-        return {"data": _absolute(data), "revision": revision}
-    return {"data": data, "revision": pins.get(data, revision)}
-
-
-def _absolute(data: str | None) -> str | None:
-    if data is None:
-        return None
-    path = local_folder(data)
-    return str(path.resolve()) if path.exists() or not is_hub_id(data) else data
-
-
-def _absolute_scoring(scoring: str | None) -> str | None:
-    """Return a scoring with its file, if it is a function of one, as an absolute path."""
-    file = None if scoring is None or not is_place(scoring) else file_of(scoring)
-    if scoring is None or file is None:
-        return scoring
-    return f"{file.resolve()}:{scoring.rpartition(':')[2]}"
-
-
-def _absolute_argument(argument: str) -> str:
-    """Return an argument of a command that names a file as an absolute path.
-
-    A link stays one: that to its Python is what makes a virtual environment.
-    """
-    return str(Path(argument).absolute()) if Path(argument).is_file() else argument
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.evaluation.results import ExampleResult
+from droplora_sweep.export.exporting import Format, export
 from droplora_sweep.ledger.writer import LedgerWriter
 from droplora_sweep.mlflow_view.ui import mlflow_uri
 from droplora_sweep.models.loading import load_base_model
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 RANK = 4
 PROMPT = "three plus four"
+WHOLE_BYTES = 64 << 20
+"""Weights of a trial that trains a whole model; nothing here loads them."""
 
 
 def adapter_files(
@@ -88,7 +92,7 @@ def sweep(
     add(0, 4, plain, **{"adapter.pruning_rate": 0.0})
     add(1, 12, plain, **{"adapter.pruning_rate": 0.5})
     add(2, 1, plain, **{"adapter.method": "dora", "adapter.pruning_rate": 0.0})
-    whole = {"config.json": b"{}", "model.safetensors": b"weights"}
+    whole = {"config.json": b"{}", "model.safetensors": bytes(WHOLE_BYTES)}
     add(3, 1, whole, **{"adapter.method": "full", "adapter.pruning_rate": 0.0})
     stable = adapter_files(folder / "stable", use_rslora=True)
     add(4, 1, stable, **{"adapter.method": "rslora", "adapter.pruning_rate": 0.0})
@@ -195,6 +199,20 @@ def test_a_merged_model_computes_what_the_adapter_does(
     assert (logits(load_base_model(ModelSpec())) - expected).abs().max() > 0.1
     AutoTokenizer.from_pretrained(output)
     assert "full model in float32" in (output / "README.md").read_text()
+
+
+def test_a_whole_model_is_exported_without_being_read_into_memory(
+    sweep: LedgerWriter, tmp_path: Path
+) -> None:
+    [trial] = [one for one in sweep.records() if one.spec["adapter"]["method"] == "full"]
+    tracemalloc.start()
+    try:
+        export(sweep, trial, tmp_path / "whole", Format.MERGED)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "whole" / "model.safetensors").stat().st_size == WHOLE_BYTES
+    assert peak_bytes < WHOLE_BYTES / 4
 
 
 def test_a_folder_for_gguf_has_what_the_converter_reads(

@@ -16,7 +16,7 @@ from droplora_sweep.analysis.intervals import mean as mean_estimate
 from droplora_sweep.analysis.intervals import mean_score
 from droplora_sweep.errors import InputError
 from droplora_sweep.files import disk_faults_named
-from droplora_sweep.ledger.files import plain_files, verify_adapter
+from droplora_sweep.ledger.files import file_paths, plain_files, verify_adapter
 from droplora_sweep.ledger.model_card import Form, model_card
 from droplora_sweep.models.resolving import resolve_description
 from droplora_sweep.publishing import publish_folder
@@ -67,12 +67,12 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
     refuse_without_form(trial, form)
     assert trial.adapter is not None, "find_trial gives trials with an adapter"
     verify_adapter(trial.adapter, trial.adapter_digest)
-    kept = plain_files(trial.adapter)
     card = _card(ledger, trial, form)
     with disk_faults_named(output), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
-        files: Files = {**kept}
+        # A whole model may be larger than the memory.
+        files: Files = {name: _copying(path) for name, path in file_paths(trial.adapter).items()}
         if form is Format.GGUF:
-            files = {**_for_gguf(kept), **_base_files(trial)}
+            files = {**_for_gguf(plain_files(trial.adapter)), **_base_files(trial)}
         elif form is Format.MERGED and _method(trial).has_rank:
             files = _merged(trial, Path(scratch))
         publish_folder(output.resolve(), {**files, MODEL_CARD: card.encode()})
@@ -195,6 +195,15 @@ def _merged(trial: TrialRecord, scratch: Path) -> Files:
     merged_model(spec, trial.adapter).save_pretrained(scratch, max_shard_size="5GB")
     load_tokenizer(spec).save_pretrained(scratch)
     return _moved(scratch.iterdir())
+
+
+def _copying(source: Path) -> Callable[[Path], None]:
+    """Return what copies a file's content to a path, and no permissions."""
+
+    def copy(target: Path) -> None:
+        shutil.copyfile(source, target)
+
+    return copy
 
 
 def _moved(paths: Iterable[Path]) -> Files:

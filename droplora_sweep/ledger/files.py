@@ -200,13 +200,18 @@ def publish_adapter(directory: Path, files: Mapping[str, Content]) -> str:
     return publish_folder(directory, files)
 
 
-def plain_files(directory: Path) -> dict[str, bytes]:
+def file_paths(directory: Path) -> dict[str, Path]:
     """An adapter's files by name, without its card and its manifest."""
     return {
-        path.relative_to(directory).as_posix(): path.read_bytes()
+        path.relative_to(directory).as_posix(): path
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, MODEL_CARD)
     }
+
+
+def plain_files(directory: Path) -> dict[str, bytes]:
+    """Content of the files of `file_paths`; of an adapter, which fits into memory."""
+    return {name: path.read_bytes() for name, path in file_paths(directory).items()}
 
 
 def verify_adapter(directory: Path, digest: str | None = None) -> None:

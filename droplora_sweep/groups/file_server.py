@@ -46,6 +46,8 @@ PIECES_IN_FLIGHT = 2
 """Pieces that one worker has on the way: while one is written the next one travels."""
 THREADS = 2
 """Calls that the server answers side by side; each holds a piece at most."""
+SETTLE_S = 60.0
+"""Longest wait for pieces that are under way when another has failed."""
 NUM_TRIES = 2
 """Files that were damaged on their way are sent so often."""
 
@@ -220,12 +222,18 @@ class FileClient:
 
     def _send(self, folder: Path, box: str, files: Mapping[str, FileFacts]) -> None:
         under_way: deque[ray.ObjectRef[Any]] = deque()
-        for name, offset, piece in _read_pieces(folder, files):
-            if len(under_way) == PIECES_IN_FLIGHT:
+        try:
+            for name, offset, piece in _read_pieces(folder, files):
+                if len(under_way) == PIECES_IN_FLIGHT:
+                    self._await(under_way.popleft())
+                under_way.append(self._server.write.remote(box, name, offset, piece))
+            while under_way:
                 self._await(under_way.popleft())
-            under_way.append(self._server.write.remote(box, name, offset, piece))
-        for reference in under_way:
-            self._await(reference)
+        except SweepError:
+            # One that arrives after the box is removed would make it again.
+            if under_way:
+                ray.wait(list(under_way), num_returns=len(under_way), timeout=SETTLE_S)
+            raise
 
     def _await(self, reference: ray.ObjectRef[Any]) -> None:
         problem = self._answer(reference)

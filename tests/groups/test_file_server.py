@@ -190,13 +190,13 @@ def test_a_storage_that_a_node_must_see_and_does_not_is_refused(
 ) -> None:
     trial = str(tmp_path / "results" / "first" / "trials" / "t0001")
     blind = Deliveries(str(tmp_path / "elsewhere"), "storage", FileClient(server))
-    assert blind.problem_of(trial) == (
+    assert str(blind.fault_of(trial)) == (
         "group.checkpoint_transport: must be auto or ray where a worker's node does not see the "
         f"storage, got storage, but {tmp_path}/results/first is not there; mount it, or let "
         "checkpoints go through Ray"
     )
-    assert blind.problem_of("s3://bucket/first/trials/t0001") is None
-    assert deliveries(server, incoming, "storage").problem_of(trial) is None
+    assert blind.fault_of("s3://bucket/first/trials/t0001") is None
+    assert deliveries(server, incoming, "storage").fault_of(trial) is None
     auto = Deliveries(str(tmp_path / "elsewhere"), "auto", FileClient(server))
-    assert auto.problem_of(trial) is None
+    assert auto.fault_of(trial) is None
     assert isinstance(auto.checkpoints(trial, "checkpoints"), CheckpointsThroughServer)

@@ -275,3 +275,13 @@ def corpus_statistics(
 def corpus_score(metric: Any, sums: Any) -> float:
     """Return the score in [0, 100] of summed statistics (see ``corpus_statistics``)."""
     return float(metric._compute_score_from_stats(list(sums)).score)
+
+
+def upload_limit() -> int:
+    """Return the bytes, zipped, that Ray takes with a job.
+
+    Ray 2.60: a constant of a private module, which follows an environment variable.
+    """
+    from ray._private.runtime_env import packaging
+
+    return packaging.GCS_STORAGE_MAX_SIZE

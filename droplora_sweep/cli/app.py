@@ -13,6 +13,7 @@ from . import (
     reporting,
     running,
     scoring,
+    submitting,
     watching,
     winners,
 )
@@ -29,6 +30,8 @@ app.command()(planning.validate)
 app.command()(planning.plan)
 app.command()(data.data)
 app.command()(running.run)
+app.command()(submitting.submit)
+app.add_typer(submitting.job, name="job")
 app.command()(running.resume)
 app.command()(running.retry)
 app.command()(running.stop)

@@ -19,6 +19,7 @@ from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.run.connection import resolve_address
 from droplora_sweep.run.remote import REMOTE, run_remotely
 from droplora_sweep.spec import load_sweep_file
+from droplora_sweep.storage.job_inputs import place_inputs, settings_of_inputs
 
 from .exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PARTIAL
 from .options import (
@@ -70,6 +71,7 @@ def run(
     is_remote = cluster.address.startswith(REMOTE)
 
     settings = [
+        *_of_job(),
         *(overrides or ()),
         *([] if name is None else [f"name={name}"]),
         *([] if storage is None else [f"storage={json.dumps(storage)}"]),
@@ -120,6 +122,12 @@ def retry(
     else:
         prepared = prepare(recorded_file(ledger.record, storage))
         _run(prepared, cluster, None, found.trials)
+
+
+def _of_job() -> list[str]:
+    """Return settings that name what this job brought along, where it is on every node."""
+    place = place_inputs()
+    return [] if place is None else settings_of_inputs(place)
 
 
 def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:

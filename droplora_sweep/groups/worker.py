@@ -28,6 +28,7 @@ from droplora_sweep.models.digests import model_digests_of
 from droplora_sweep.records.layout import CHECKPOINTS, SNAPSHOTS
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec import TrialSpec
+from droplora_sweep.storage.job_inputs import place_inputs
 
 from .capacity import workers_per_gpu
 from .cluster import NAMESPACE
@@ -127,6 +128,7 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
     with exit_reported(pool, config.group, rank), warnings_shown(pool, config.group):
         from droplora_sweep.training.runner import TrialRunner
 
+        place_inputs()
         compared = config.compared
         if compared is not None:
             trial = TrialSpec.model_validate_json(compared.trial)

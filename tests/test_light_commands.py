@@ -65,6 +65,8 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "plan": (["plan", SPACE], 0, set()),
     "data": (["data", SPACE], 0, {"pandas", "scipy", "sklearn", "torch", "transformers"}),
     "run, a file with a fault": (["run", SPACE, "--set", "adapter.rnk=3"], 2, set()),
+    "submit, nothing to run it": (["submit", SPACE, "--storage", "/results"], 2, {"ray"}),
+    "submit, a file with a fault": (["submit", SPACE, "--set", "adapter.rnk=3"], 2, set()),
     "resume, no such sweep": (["resume", "unknown"], 1, set()),
     "rerun, no such trial": (["rerun", "finished", "unknown"], 1, set()),
     "stop": (["stop", "finished"], 1, set()),
@@ -88,7 +90,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "export": (["export", "finished", "t0002-92b4f977"], 0, STATISTICS),
 }
 """Arguments, exit code, and heavy libraries that the command has a use for."""
-WITHOUT_STORAGE = {"", "--help", "data", "examples", "schema", "validate", "plan", "run"}
+WITHOUT_STORAGE = {"", "--help", "data", "examples", "schema", "validate", "plan", "run", "submit"}
 
 PROGRAM = f"""
 import sys

@@ -266,6 +266,10 @@ def check_corpus_statistics() -> None:
 check_corpus_score = check_corpus_statistics
 
 
+def check_upload_limit() -> None:
+    assert private_api.upload_limit() == 512 << 20
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     name.removeprefix("check_"): check
     for name, check in list(globals().items())

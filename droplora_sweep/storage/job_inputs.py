@@ -20,6 +20,8 @@ from droplora_sweep.files import disk_faults_named
 FOLDER = "job_inputs"
 """Of a job's files, beside the package."""
 MANIFEST = "manifest.json"
+MARK = "job_inputs:"
+"""Beginning of a manifest's value that is a path below the place of the inputs."""
 ROOT = Path("/tmp")
 """It is the same on all nodes, unlike folders of users and of temporary files."""
 
@@ -80,9 +82,13 @@ def settings_of_inputs(place: Path) -> list[str]:
     folder = brought_along()
     assert folder is not None, "it was placed"
     fields = json.loads((folder / MANIFEST).read_text())["fields"]
-    return [
-        f"{field}={json.dumps(f'{place / name}{rest}')}" for field, (name, rest) in fields.items()
-    ]
+    return [f"{field}={json.dumps(_placed(value, place))}" for field, value in fields.items()]
+
+
+def _placed(value: str | list[str], place: Path) -> str | list[str]:
+    if isinstance(value, list):
+        return [str(_placed(one, place)) for one in value]
+    return f"{place}/{value.removeprefix(MARK)}" if value.startswith(MARK) else value
 
 
 def _require_own(folder: Path) -> None:

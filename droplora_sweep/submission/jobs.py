@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shlex
 import time
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class Jobs:
     def __init__(self, address: str) -> None:
         from ray.job_submission import JobSubmissionClient
 
+        # Ray logs each step of an upload.
+        logging.getLogger("ray").setLevel(logging.WARNING)
         self._address = address
         self._shown = 0
         try:

@@ -15,13 +15,13 @@ from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.files import disk_faults_named
 from droplora_sweep.plan.absolute_paths import local_paths
 from droplora_sweep.spec.locations import is_url
-from droplora_sweep.storage.job_inputs import FOLDER, MANIFEST
+from droplora_sweep.storage.job_inputs import FOLDER, MANIFEST, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from droplora_sweep.plan.absolute_paths import LocalPath
-    from droplora_sweep.spec import SweepFile
+    from droplora_sweep.spec import SweepFile, SweepSpec
 
 PACKAGE = Path(__file__).parents[1]
 LEFT_OUT = (
@@ -94,7 +94,7 @@ def pack(file: SweepFile, name: str, folder: Path, *, takes_inputs: bool) -> Pac
         pack_package(folder)
         (folder / name).write_text(file.text, encoding="utf-8")
         if inputs:
-            _write_inputs(folder / FOLDER, inputs)
+            _write_inputs(folder / FOLDER, inputs, file.sweep)
     return Packed(
         file=name,
         inputs=inputs,
@@ -150,7 +150,23 @@ def _require_small(inputs: tuple[Input, ...], size_bytes: int) -> None:
     raise InputError.of("--ship", problem)
 
 
-def _write_inputs(folder: Path, inputs: tuple[Input, ...]) -> None:
+def _fields(inputs: tuple[Input, ...], sweep: SweepSpec) -> dict[str, str | list[str]]:
+    """Return the values that name what goes along, by field; a command is given as a whole."""
+    fields: dict[str, str | list[str]] = {}
+    for one in inputs:
+        field, value = one.local.field, f"{MARK}{one.name}{one.local.rest}"
+        command, index, _ = field.partition("[")
+        if not index:
+            fields[field] = value
+            continue
+        benchmark = command.removeprefix("task.benchmarks.").removesuffix(".command")
+        words = fields.setdefault(command, list(sweep.task.benchmark_specs[benchmark].command))
+        assert isinstance(words, list), "a command is a list"
+        words[int(field[len(command) + 1 : -1])] = value
+    return fields
+
+
+def _write_inputs(folder: Path, inputs: tuple[Input, ...], sweep: SweepSpec) -> None:
     scratch = folder / "copied"
     scratch.mkdir(parents=True)
     for one in inputs:
@@ -161,8 +177,7 @@ def _write_inputs(folder: Path, inputs: tuple[Input, ...]) -> None:
             shutil.copyfile(source, target)
     digest = _digest(scratch)
     scratch.rename(folder / digest)
-    fields = {one.local.field: (one.name, one.local.rest) for one in inputs}
-    manifest = {"digest": digest, "fields": fields}
+    manifest = {"digest": digest, "fields": _fields(inputs, sweep)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,7 @@ def tunnel_to(cluster: Path) -> Iterator[str]:
         cluster: The launcher's file.
 
     Raises:
-        InputError: There is no such file.
-        SweepError: The tunnel does not open.
+        InputError: There is no such file, or the tunnel does not open.
     """
     if not cluster.is_file():
         problem = f"must be the file that `ray up` was given, got {cluster}, which is not there"
@@ -50,8 +49,8 @@ def tunnel_to(cluster: Path) -> Iterator[str]:
             log.seek(0)
             lines = log.read().decode(errors="replace").split("\n")
             said = [line.strip() for line in lines if line.strip()] or ["it said nothing"]
-            problem = f"--cluster: no tunnel to the head node of {cluster}: {said[-1]}"
-            raise SweepError(problem) from error
+            problem = f"must lead to a head node that SSH reaches, got {cluster}: {said[-1]}"
+            raise InputError.of("--cluster", problem) from error
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -55,6 +55,13 @@ def test_what_is_named_by_relative_paths_goes_along(here: Path, tmp_path: Path) 
     [python] = found.expected
     assert python.field == "task.benchmarks.second.command[0]"
     manifest = json.loads((job / FOLDER / MANIFEST).read_text())
+    python_and_script = manifest["fields"].pop("task.benchmarks.second.command")
+    assert python_and_script == [python.given, "job_inputs:3-score.py"]
+    assert manifest["fields"] == {
+        "task.benchmarks.first.data": "job_inputs:0-mine.jsonl",
+        "task.benchmarks.first.scoring": "job_inputs:1-own_metrics.py:length",
+        "task.benchmarks.second.data": "job_inputs:2-more.jsonl",
+    }
     copies = job / FOLDER / manifest["digest"]
     assert files(copies) == {"0-mine.jsonl", "1-own_metrics.py", "2-more.jsonl", "3-score.py"}
     assert (copies / "0-mine.jsonl").read_bytes() == (here / "mine.jsonl").read_bytes()

@@ -31,7 +31,7 @@ ray.init(address={address!r}, log_to_driver=False, logging_level="ERROR")
 {preparation}
 print(json.dumps({expression}))
 """
-BLIND = ("unshare", "--mount", "sh", "-ec", 'mount -t tmpfs tmpfs "$0"; exec "$@"')
+BLIND = ("unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o mode=0700 tmpfs "$0"; exec "$@"')
 """Runs a command whose processes see an empty folder in place of another; it needs root."""
 WAIT_FOR_ALL = """
 while sum(node["Alive"] for node in ray.nodes()) < {count}:

@@ -12,9 +12,9 @@ import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
-from droplora_sweep.errors import PoolLostError
+from droplora_sweep.errors import DropLoRASweepError, PoolLostError
 from droplora_sweep.records.messages import Failed
 
 from .cluster import HEAD, NAMESPACE, why_it_died
@@ -283,6 +283,7 @@ def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
     """Return the pool's answer to the driver.
 
     Raises:
+        DropLoRASweepError: What the method raises there.
         PoolLostError: The pool has died. What it knew of running trials is gone with it; all that
             had been told is in the ledger, and a driver that resumes the sweep starts another.
     """
@@ -293,6 +294,11 @@ def ask(pool: ActorHandle[Any], method: str, *args: Any) -> Any:
             "the death of the pool, the process on the head node in which trials and groups meet: "
             f"{why_it_died(error)}"
         ) from error
+    except RayTaskError as error:
+        # As text it is the whole traceback in the actor.
+        if isinstance(error.cause, DropLoRASweepError):
+            raise error.cause from error
+        raise
 
 
 def ask_outcome(

@@ -110,7 +110,7 @@ def test_a_job_is_found_followed_stopped_and_continued(cluster: Cluster, tmp_pat
         "task": {"benchmarks": ["builtin_choice"], "num_train": 64, "num_validation": 8},
         "training": {"epochs": 60, "global_batch_size": 16, "micro_batch_size": 16},
         "evaluation": {"num_evaluations": 1, "max_new_tokens": 8},
-        "search": {"num_trials": 2},
+        "search": {"num_trials": 1},
         "group": {"num_workers": 1, "max_groups": 1},
     }
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(long))
@@ -142,7 +142,8 @@ def test_a_job_is_found_followed_stopped_and_continued(cluster: Cluster, tmp_pat
     code, output = ended(laptop(words, tmp_path, cluster.environment))
     assert code == 0, output
     record = Ledger.open(storage, "long").record
-    assert [trial.state for trial in record.trials] == [TrialState.COMPLETE] * 2
+    assert [trial.state for trial in record.trials] == [TrialState.COMPLETE]
+    assert f"{record.trials[0].trial_id} resumes from step " in output
 
 
 def test_what_is_wrong_is_said_in_a_line_before_anything_is_sent(

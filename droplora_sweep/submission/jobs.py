@@ -25,7 +25,7 @@ SWEEP = "droplora_sweep"
 STOP_SIGNAL = "SIGTERM"
 """Ends a driver in order."""
 CLOSING_S = 30
-"""What a driver does after ``group.grace_s``: the ledger's end, and MLflow's."""
+"""Seconds for what a driver does after ``group.grace_s``: the ledger's end, and MLflow's."""
 OUT_OF_REACH_S = 300.0
 """A head node that does not answer for so long is given up."""
 WAIT_S = 2.0

@@ -50,7 +50,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What a job takes along, and what it expects to find.
+    """Content of a job, and what it expects to find.
 
     Attributes:
         file: Name of the sweep's file in the job's folder.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from droplora_sweep.errors import SweepError
-from droplora_sweep.groups.messages import ExitReason
 from droplora_sweep.groups.pool import ask, start_pool
 from droplora_sweep.spec import GroupSpec
 
@@ -16,8 +15,7 @@ def test_a_group_that_cannot_start_is_told_in_one_line() -> None:
     pool = start_pool("errors", GroupSpec())
     ask(pool, "check")
     for _ in range(4):
-        ask(pool, "crash", "g0", ExitReason("no model.safetensors"))
-        ask(pool, "lose_controller", "g0")
+        ask(pool, "lose_controller", "g0", "no model.safetensors")
     with pytest.raises(SweepError) as caught:
         ask(pool, "check")
     assert str(caught.value) == (

@@ -158,7 +158,7 @@ def resume(
 
 
 def _contents(packed: Packed) -> Iterator[str]:
-    """What goes along, and what has to be there."""
+    """Lines on what goes along, and on what has to be there."""
     yield f"sends {megabytes(packed.size_bytes)}: {packed.file}, this package"
     for one in packed.inputs:
         yield f"  and {one.local.field}: {one.local.given} ({megabytes(one.size_bytes)})"

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import private_api
+from .errors import DropLoRASweepError
 from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
 from .ledger.requests import user_name
@@ -92,6 +94,7 @@ def run_sweep(
         from .groups.network import interface_fault
         from .present.report.page import leave_report
         from .run.driving import drive
+        from .run.outside.notifying import tell_of_end
 
         nodes, waited_minutes = wait_for_nodes(sweep.group, progress.say)
         check_capacity(prepared.file, nodes, waited_minutes=waited_minutes)
@@ -113,14 +116,21 @@ def run_sweep(
             lines = (*retried, *take_over(writer), *start_lines(start, writer.torn))
             for line in (*lines, f"library logs: {log.path}", *notes(prepared, origin, remarks)):
                 progress.say(line)
-            with progress:
-                return drive(
-                    prepared,
-                    writer,
-                    identify,
-                    progress=progress,
-                    interruption=interruption,
-                    leave_report=leave_report,
-                    scratch=Path(scratch),
-                    folders=folders,
-                )
+            told = partial(tell_of_end, writer, sweep.tracking.notify, progress.say)
+            try:
+                with progress:
+                    result = drive(
+                        prepared,
+                        writer,
+                        identify,
+                        progress=progress,
+                        interruption=interruption,
+                        leave_report=leave_report,
+                        scratch=Path(scratch),
+                        folders=folders,
+                    )
+            except DropLoRASweepError as error:
+                told(Ending(SweepOutcome.FAILED, str(error).splitlines()[0]))
+                raise
+            told(result.ending)
+            return result

@@ -102,6 +102,12 @@ class MlflowPublisher:
                 error = error or f"no answer within {timeout_s:g} s"
             return PublishReport(tuple(unpublished), error if unpublished else None)
 
+    @property
+    def backlog(self) -> int:
+        """Runs that the store lacks, or has in an earlier state."""
+        with self._changed:
+            return len(self._stale.keys() | filter(None, [self._busy_with]))
+
     def _notice(self, event: Event) -> None:
         with self._changed:
             self._stale[event.trial_id or PARENT] = None

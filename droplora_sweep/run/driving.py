@@ -28,6 +28,7 @@ from .confirming import HELD_ADVICE, confirmation_of, wanted_on_test
 from .control import Control
 from .deciding import Grounds, arm_summaries, summary
 from .ending import Ending, SweepResult
+from .outside.metrics import Metrics
 from .population import Population, has_copied
 from .recorder import Recorder
 from .references import References
@@ -127,6 +128,8 @@ def drive(
             grace_s=sweep.group.grace_s,
             live=live,
             progress=progress,
+            publisher=publisher,
+            metrics=Metrics(sweep.name),
         )
         try:
             if canary is not None:

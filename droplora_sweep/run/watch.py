@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from droplora_sweep.errors import PoolLostError, SweepError
@@ -15,9 +16,10 @@ from droplora_sweep.ledger.progress import (
     write_progress,
 )
 from droplora_sweep.ledger.requests import is_stop_requested
-from droplora_sweep.records.trial import SweepOutcome
+from droplora_sweep.records.trial import Stage, SweepOutcome
 
 from .ending import Ending, full_disk
+from .spending import gpu_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
-    from droplora_sweep.groups.messages import Beginning, StepsDone
+    from droplora_sweep.groups.messages import Beginning, StepsDone, Workload
     from droplora_sweep.ledger.progress import TimeLeft
     from droplora_sweep.ledger.writer import LedgerWriter
     from droplora_sweep.records.events import Event
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from .control import Control
     from .ending import Interruption
+    from .outside.metrics import Metrics
     from .recorder import Recorder
     from .references import References
 
@@ -61,6 +64,14 @@ class Progress(Protocol):
 
     def seconds(self, trial_id: str) -> float:
         """Return the seconds for which this driver has run a trial."""
+
+
+class Publisher(Protocol):
+    """Brings what happens to a tracking server."""
+
+    @property
+    def backlog(self) -> int:
+        """Runs that the server lacks, or has in an earlier state."""
 
 
 PROGRESS_INTERVAL_S = 3.0
@@ -129,6 +140,8 @@ class Watch:
         grace_s: Seconds that groups have to save their trials.
         live: Tells other processes how far the trials are.
         progress: Shows the user what happens.
+        publisher: Brings what happens to MLflow.
+        metrics: Shows numbers to Prometheus.
         ending: An early end; None while there is no reason for one.
     """
 
@@ -143,6 +156,8 @@ class Watch:
     grace_s: float
     live: ProgressFile
     progress: Progress
+    publisher: Publisher
+    metrics: Metrics
     ending: Ending | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -194,6 +209,25 @@ class Watch:
         steps = ask(self.pool, "progress")
         self.progress.tick(steps)
         self.live.tick(steps, self.groups.num_released)
+        if self.metrics.is_due():
+            self._show_metrics()
+
+    def _show_metrics(self) -> None:
+        workload: Workload = ask(self.pool, "workload")
+        record = self.ledger.record
+        stages = (Stage.SEARCH, Stage.CONFIRM)
+        spent = sum((gpu_time(record, datetime.now(UTC), one) for one in stages), timedelta())
+        self.metrics.show(
+            trials=record.trials,
+            groups={
+                "working": workload.num_leased,
+                "waiting": len(workload.idle_s),
+                "released": self.groups.num_released,
+            },
+            num_waiting=workload.num_waiting,
+            num_unpublished=self.publisher.backlog,
+            gpu_hours=spent / timedelta(hours=1),
+        )
 
     def _full_disk(self) -> str | None:
         if time.monotonic() < self._next_disk_look:

@@ -44,7 +44,14 @@ from .space import (
     trial_limit,
     variants,
 )
-from .sweep import RESERVED_NAMES, CheckpointSpec, CheckpointTransport, GroupSpec, SweepSpec
+from .sweep import (
+    RESERVED_NAMES,
+    CheckpointSpec,
+    CheckpointTransport,
+    GroupSpec,
+    NotifySpec,
+    SweepSpec,
+)
 from .task import (
     PLUGIN_GROUP,
     BenchmarkSpec,
@@ -80,6 +87,7 @@ __all__ = [
     "MedianSpec",
     "ModelSpec",
     "NoStoppingSpec",
+    "NotifySpec",
     "Nsga2Spec",
     "OptunaSamplerSpec",
     "Parameter",

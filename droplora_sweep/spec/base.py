@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -46,6 +47,22 @@ def broken_rule(problem: str, field: str = "") -> PydanticCustomError:
         field: The model's field to blame; "" blames the model as a whole.
     """
     return PydanticCustomError("broken_rule", "{problem}", {"problem": problem, "field": field})
+
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def variable_name(name: str, secret: str) -> str:
+    """Return the name of an environment variable.
+
+    Args:
+        name: As given; never shown, since it may be what should have been in the variable.
+        secret: What the variable holds, e.g. ``the key``.
+    """
+    if _VARIABLE.fullmatch(name) is None:
+        problem = "must be the name of an environment variable (A-Z, 0-9 and _), not "
+        raise broken_rule(f"{problem}{secret} itself")
+    return name
 
 
 def by_kind(union: object) -> dict[str, type[SpecModel]]:

@@ -10,9 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from droplora_sweep.scorers.scorer import ProtocolName
 
-from .base import Count, PathText, Positive, SpecModel, broken_rule
-
-_ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
+from .base import Count, PathText, Positive, SpecModel, broken_rule, variable_name
 
 
 class JudgeSpec(SpecModel):
@@ -84,11 +82,7 @@ class JudgeSpec(SpecModel):
     @field_validator("key_env")
     @classmethod
     def _is_environment_name(cls, name: str | None) -> str | None:
-        if name is not None and _ENVIRONMENT_NAME.fullmatch(name) is None:
-            raise broken_rule(
-                "must be the name of an environment variable (A-Z, 0-9 and _), not the key itself"
-            )
-        return name
+        return name if name is None else variable_name(name, "the key")
 
     @model_validator(mode="after")
     def _has_one_key(self) -> JudgeSpec:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Count, PathText, Positive, SpecModel, broken_rule
+from .base import Count, PathText, Positive, SpecModel, broken_rule, variable_name
 from .confirm import ConfirmSpec, with_examples_held_back
 from .locations import ExperimentName, TrackingUri
 from .metric_names import MEAN, likelihood_name, score_name
@@ -122,8 +122,30 @@ class CheckpointSpec(SpecModel):
     """So many checkpoints of a trial are kept: where the newest is damaged, the one before it."""
 
 
+Outcome = Literal["complete", "interrupted", "failed"]
+
+
+def _check_webhook(name: str) -> str:
+    return variable_name(name, "the URL")
+
+
+class NotifySpec(SpecModel):
+    """Note on the end of a run of the sweep, with the answer in it, for those who do not watch."""
+
+    command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """Program and arguments, started without a shell where the driver runs. It reads the note, a
+    JSON object with ``sweep``, ``outcome``, ``reason``, ``answer``, ``text`` and more, from its
+    standard input, and has 60 seconds."""
+    webhook_env: Annotated[str, AfterValidator(_check_webhook)] | None = None
+    """Environment variable of the driver that holds the URL of a webhook, which is a secret. The
+    same JSON is posted there; chat services show its ``text``."""
+    on: tuple[Outcome, ...] = Field(default=("complete", "failed"), strict=False)
+    """Ends to tell of: ``complete``, ``interrupted`` (a resumed run tells of its own end), or
+    ``failed``."""
+
+
 class TrackingSpec(SpecModel):
-    """MLflow server that shows the results."""
+    """MLflow server that shows the results, and a note on the end."""
 
     mlflow_uri: TrackingUri | None = None
     """MLflow tracking server (``http://HOST:5000``) or database (``sqlite:///FILE.db``); a sqlite
@@ -131,6 +153,7 @@ class TrackingSpec(SpecModel):
     experiment: ExperimentName | None = None
     """MLflow experiment of the sweep's runs; all sweeps of one task are side by side in
     ``droplora/<task.name>`` where null."""
+    notify: NotifySpec = NotifySpec()
 
 
 class SweepSpec(TrialSpec):

@@ -1,1 +1,1 @@
-"""What a run shows to those who do not watch it: metrics, and a note on its end."""
+"""Signs of a run for those who do not watch it: metrics, and a note on its end."""

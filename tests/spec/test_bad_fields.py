@@ -34,11 +34,11 @@ FIELD_FAULTS = {
     ),
     "unlike_any_key": (
         "name: q\ntracking:\n  zzz: 1\n",
-        "s.yaml:3: tracking.zzz: unknown key, known ones are mlflow_uri, experiment",
+        "s.yaml:3: tracking.zzz: unknown key, known ones are mlflow_uri, experiment, notify",
     ),
     "merge_key": (
         "name: q\ntracking:\n  <<: {a: 1}\n",
-        "s.yaml:3: tracking.<<: unknown key, known ones are mlflow_uri, experiment",
+        "s.yaml:3: tracking.<<: unknown key, known ones are mlflow_uri, experiment, notify",
     ),
     "empty_section": (
         "name: q\nadapter:\nseed: 1\n",

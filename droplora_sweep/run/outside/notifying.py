@@ -9,6 +9,8 @@ import subprocess
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import requests
+
 from droplora_sweep.errors import DropLoRASweepError
 from droplora_sweep.records.layout import REPORT_PAGE
 from droplora_sweep.records.trial import SweepOutcome, TrialState
@@ -133,8 +135,6 @@ def _run(command: tuple[str, ...], content: bytes) -> str | None:
 
 def _post(variable: str, content: bytes) -> str | None:
     """Post the note to the URL in a variable, which is a secret; return why that failed."""
-    import requests
-
     url = os.environ.get(variable)
     if not url:
         return f"must name a variable of the driver with a URL, got {variable}, which is not set"

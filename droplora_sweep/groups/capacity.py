@@ -105,10 +105,16 @@ class RoomNotice:
         self._said_s = now_s
         return (
             f"no room for a group for {(now_s - self._since_s) / 60:.0f} min: it needs "
-            f"{self._group.num_workers} workers of {worker_needs(self._group)}, "
+            f"{all_needs(self._group)}, "
             f"{place_of(self._group)} can hold {largest_group(self._group, nodes)}; waiting for "
             "nodes"
         )
+
+
+def all_needs(group: GroupSpec) -> str:
+    """Return the resources of a group: ``2 workers of 1 CPU``."""
+    plural = "s" * (group.num_workers != 1)
+    return f"{group.num_workers} worker{plural} of {worker_needs(group)}"
 
 
 def worker_needs(group: GroupSpec) -> str:

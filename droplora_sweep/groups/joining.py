@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from .capacity import ACCELERATOR, RoomNotice, largest_group, place_of, worker_needs
+from .capacity import ACCELERATOR, RoomNotice, all_needs, largest_group, place_of
 from .cluster import cluster_nodes, may_have_only_these
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def wait_for_nodes(
     limit_s = group.wait_for_nodes_minutes * 60
     if _fits(group, nodes) or not limit_s or may_have_only_these():
         return nodes, 0.0
-    plural = "s" * (group.num_workers != 1)
     say(
         f"waiting up to {group.wait_for_nodes_minutes:g} min for nodes to join: a group needs "
-        f"{group.num_workers} worker{plural} of {worker_needs(group)}, {place_of(group)} "
+        f"{all_needs(group)}, {place_of(group)} "
         f"can hold {largest_group(group, nodes)} so far"
     )
     notice, begun_s = RoomNotice(group), time.monotonic()

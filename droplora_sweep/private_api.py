@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -285,3 +286,15 @@ def upload_limit() -> int:
     from ray._private.runtime_env import packaging
 
     return packaging.GCS_STORAGE_MAX_SIZE
+
+
+def quiet_job_client() -> None:
+    """Let Ray's client of jobs log warnings alone, and not each step of an upload.
+
+    Ray 2.60: its modules set the level of their own loggers as they are imported.
+    """
+    from ray.dashboard.modules import dashboard_sdk
+    from ray.dashboard.modules.job import sdk
+
+    for module in (dashboard_sdk, sdk):
+        module.logger.setLevel(logging.WARNING)

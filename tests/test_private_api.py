@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import os
 import shutil
 import subprocess
@@ -268,6 +269,14 @@ check_corpus_score = check_corpus_statistics
 
 def check_upload_limit() -> None:
     assert private_api.upload_limit() == 512 << 20
+
+
+def check_quiet_job_client() -> None:
+    private_api.quiet_job_client()
+    for name in ("dashboard_sdk", "job.sdk"):
+        module = f"ray.dashboard.modules.{name}"
+        assert module in sys.modules
+        assert not logging.getLogger(module).isEnabledFor(logging.INFO)
 
 
 CHECKS: dict[str, Callable[[], None]] = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.plan.survey import survey
 from droplora_sweep.spec import GroupSpec, load_sweep_file
 from droplora_sweep.submission.jobs import CLOSING_S, Jobs, require_no_secret_variables
 from droplora_sweep.submission.packing import megabytes, pack, pack_package, require_lasting
@@ -87,6 +88,9 @@ def submit(
     require_lasting(place)
     with tempfile.TemporaryDirectory(prefix="droplora-job-") as folder:
         packed = pack(loaded, file.name, Path(folder), takes_inputs=ship)
+        if not packed.expected:
+            # All that it reads is here, so that its faults need not wait for the cluster.
+            survey(loaded)
         _say(*_contents(packed))
         if dry_run:
             return

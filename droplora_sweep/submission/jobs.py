@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from droplora_sweep import private_api
 from droplora_sweep.errors import InputError, SweepError
 from droplora_sweep.redaction import redact, secret_in
 
@@ -61,8 +61,7 @@ class Jobs:
     def __init__(self, address: str) -> None:
         from ray.job_submission import JobSubmissionClient
 
-        # Ray logs each step of an upload.
-        logging.getLogger("ray").setLevel(logging.WARNING)
+        private_api.quiet_job_client()
         self._address = address
         self._shown = 0
         try:

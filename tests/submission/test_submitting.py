@@ -157,6 +157,11 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_is_sent(
         name: value for name, value in cluster.environment.items() if "RAY_AUTH" not in name
     }
     cases: list[tuple[list[str], dict[str, str], str]] = [
+        (
+            [*storage, "--address", away, "--set", "task.num_validation=100000"],
+            {},
+            "task.num_validation: ",
+        ),
         ([*storage, "--address", away], {}, "--address: must be the dashboard of a Ray cluster"),
         (["--address", away], {}, "storage: must be an absolute path of the head node"),
         (storage, {}, "--address: must be given, or --cluster FILE"),

@@ -40,6 +40,10 @@ PROGRAMS = {
     "bwrap": r"no sandbox: .*",
     "chromium": r"Chromium is not installed",
     "initdb": r"there is no PostgreSQL server here",
+    "kubectl": r"kubectl is not installed",
+    "hadolint": r"hadolint is not installed",
+    "sshd": r"there is no SSH server here",
+    "slurmctld": r"Slurm is not installed",
 }
 """Reasons of skips for a missing program. Where it is installed, no test may be skipped for it."""
 

@@ -21,7 +21,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from droplora_sweep import private_api
 from droplora_sweep.adapters.tensor_files import Buffer, padded
 
-from .device import import_deepspeed
+from .device import import_deepspeed, release
 from .optimizers import MOMENTS, make_optimizer, read_moments, write_moments
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class Engine:
         self._shares_base = shares_base
         self._training = training
         self._device = device
-        self._engine = self._start()
+        self._engine: Any = self._start()
 
     def __call__(self, **inputs: Any) -> Any:
         """The model's output."""
@@ -373,11 +373,20 @@ class Engine:
     def reopened(self) -> Iterator[None]:
         """Within it the model can be given other trainable weights; then AdamW starts afresh."""
         self.close()
+        # Its state is a web of reference cycles, and would be there beside the next one's.
+        self._engine = None
+        release(self._device)
         yield
         self._engine = self._start()
 
     def close(self) -> None:
         """Leave an ordinary model behind."""
+        if self._engine is None:
+            return
+        # They would keep it, and all of its optimiser's state, as long as the model they are on:
+        # with all weights trained, the base model of every later trial.
+        self._engine.module_forward_pre_hook.remove()
+        self._engine.module_forward_post_hook.remove()
         self._engine.destroy()
 
     def _start(self) -> Any:

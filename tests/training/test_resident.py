@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -319,6 +320,17 @@ def test_another_model_takes_the_residents_place_and_leaves_nothing_of_it(
     kept = resident._base
     resident.serve(ModelSpec(path=str(other)))
     assert resident._base is kept
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "lora_drop"])
+def test_no_engine_outlives_its_trial(resident, saved_model, method: str) -> None:
+    """An engine of all weights hung on the base model's hooks, with 12 bytes of each weight."""
+    hooks = len(resident._base._forward_pre_hooks), len(resident._base._forward_hooks)
+    trained_files(resident, trial(saved_model, method=method, pruning_rate=0.0), Decisions())
+    assert (len(resident._base._forward_pre_hooks), len(resident._base._forward_hooks)) == hooks
+    gc.collect()
+    kept = [one for one in gc.get_objects() if type(one).__name__ == "DeepSpeedEngine"]
+    assert kept == []
 
 
 def test_tokens_without_an_embedding(saved_model: Path, tmp_path: Path) -> None:

@@ -68,7 +68,10 @@ def memory_of(found: Survey, trial: TrialSpec) -> Memory | None:
     )
 
 
-PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "reserve")
+PARTS = (
+    *("weights", "adapter", "gradients", "optimizer"),
+    *("activations", "logits", "update", "reserve"),
+)
 NUM_HALVES = 3
 """Smaller micro-batches that are named."""
 

@@ -52,6 +52,8 @@ class Memory:
         optimizer: This worker's partition of fp32 weights and moments.
         activations: Kept for the backward pass.
         logits: Logits of every token, with their log-probabilities and gradients.
+        update: Temporaries of the optimiser's update, as far as they are more than activations and
+            logits, which are gone by then.
         decoding: The KV cache of an evaluation's largest batch.
         gathered: Base weights of other workers that are whole at once; none before stage 3.
         in_cpu: This worker's part of what is kept in the CPU's memory, which is no part of a GPU's.
@@ -68,6 +70,7 @@ class Memory:
     logits: int
     decoding: int
     reserve: int
+    update: int = 0
     server: int = 0
     server_at_rest: int = 0
     gathered: int = 0
@@ -76,7 +79,8 @@ class Memory:
     @property
     def training(self) -> int:
         """Most bytes while training."""
-        return self.resident + self.activations + self.logits + self.server_at_rest
+        moving = self.activations + self.logits + self.update
+        return self.resident + moving + self.server_at_rest
 
     @property
     def evaluation(self) -> int:
@@ -94,7 +98,7 @@ class Memory:
     @property
     def largest_part(self) -> str:
         """Name of the largest part of the peak."""
-        moving: tuple[str, ...] = ("activations", "logits", "server_at_rest")
+        moving: tuple[str, ...] = ("activations", "logits", "update", "server_at_rest")
         if self.training < self.evaluation:
             moving = ("decoding", "server")
         parts = ("weights", "gathered", "adapter", "gradients", "optimizer", *moving)
@@ -123,6 +127,9 @@ def training_memory(
 ) -> Memory:
     """Return an upper bound of one worker's memory: every sequence is as long as it may be.
 
+    AdamW's update makes the root of its second moments beside them (torch's, tensor by tensor on a
+    CPU, makes two such temporaries), and DeepSpeed a flat copy of a worker's gradients before it.
+
     Args:
         shapes: Name of each tensor of the base model to its shape.
         dimensions: Sizes of the same model.
@@ -148,13 +155,16 @@ def training_memory(
         bucket = math.ceil(gathered / number_bytes) * (number_bytes + FP32_BYTES)
     gradients = _split(FP32_BYTES * num_trained, num_workers, stage >= 2)
     optimizer = _split(_optimizer_bytes(trial, num_trained), num_workers, stage >= 1)
+    update = _split((1 if on_gpu else 2) * FP32_BYTES * num_trained, num_workers, stage >= 1)
     in_cpu = 0
     if on_gpu and trial.training.zero.offload == "cpu":
-        in_cpu, gradients, optimizer = gradients + optimizer, 0, 0
+        in_cpu, gradients, optimizer, update = gradients + optimizer, 0, 0, 0
         if stage >= 3:
             in_cpu, weights = in_cpu + weights, 0
             if is_full:
                 in_cpu, adapter = in_cpu + adapter, 0
+    activations = activation_bytes(dimensions, trial, on_gpu=on_gpu)
+    logits = logit_bytes(dimensions, trial)
     return Memory(
         weights=weights,
         gathered=gathered,
@@ -162,8 +172,9 @@ def training_memory(
         adapter=adapter,
         gradients=gradients + bucket,
         optimizer=optimizer,
-        activations=activation_bytes(dimensions, trial, on_gpu=on_gpu),
-        logits=logit_bytes(dimensions, trial),
+        activations=activations,
+        logits=logits,
+        update=max(0, update - activations - logits),
         decoding=kv_cache_bytes(dimensions, trial),
         reserve=RESERVE_BYTES if on_gpu else 0,
     )

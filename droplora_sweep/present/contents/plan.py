@@ -256,17 +256,18 @@ def knob_lines(sweep: SweepSpec, plan: Plan, pace: Pace) -> Iterator[str]:
         )
 
 
+PART_NAMES = {"update": "optimizer's update", "server": "vLLM", "server_at_rest": "vLLM at rest"}
+"""Names of parts of the memory that users know by another one."""
+
+
 def _parts(memory: Memory) -> str:
     there = ("weights", "gathered", "adapter", "gradients", "optimizer")
     parts = (*there, "activations", "logits", "reserve")
     sizes = {name: int(getattr(memory, name)) for name in parts}
+    sizes[PART_NAMES["update"]] = memory.update
     sizes["vLLM at rest"] = memory.server_at_rest
     named = ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes.items() if size)
     return f"{format_bytes(memory.training)}: {named}"
-
-
-PART_NAMES = {"server": "vLLM", "server_at_rest": "vLLM at rest"}
-"""Names of parts of the memory that users know by another one."""
 
 
 def _fit(costs: Costs) -> str:

@@ -108,6 +108,19 @@ def test_a_full_model_is_its_own_weights() -> None:
     assert found.optimizer == 12 * 6_738_415_616 // 4
 
 
+def test_an_update_counts_where_it_takes_more_than_the_backward_pass() -> None:
+    """Its temporary is a worker's part in fp32; activations and logits are gone by then."""
+    full = PAPER.model_copy(update={"adapter": AdapterSpec(method="full")})
+    one = full.training.model_copy(update={"micro_batch_size": 1, "max_sequence_tokens": 64})
+    small = memory(full.model_copy(update={"training": one}))
+    temporary = 4 * 6_738_415_616 // 4
+
+    assert small.update == temporary - small.activations - small.logits > 0
+    assert small.training == small.resident + temporary
+    assert memory(full).update == 0, "its activations are more"
+    assert memory().update == 0
+
+
 def test_quantised_weights_by_hand() -> None:
     """A layer of 64 x 256 in 4 bits: 16384 / 2, 256 bytes and 4; in 8: a byte each and scales."""
     shapes = {

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test test-all test-machines test-faults bench check format schema smollm2 vllm clean
+.PHONY: help demo ui test test-all test-machines test-faults test-gpu test-gpu-core bench check format schema smollm2 vllm clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,16 @@ test-machines: .venv/.installed-test ## run the fast tests as on machines that r
 
 test-faults: .venv/.installed-test ## kill, freeze and fill things under real sweeps; show a table of cases
 	$(BIN)/python -m pytest -m faults
+
+test-gpu: .venv/.installed-test ## measure a GPU with our own code, in 8 minutes; without one it says so
+	$(BIN)/python -m tests.gpu --json results/test-gpu.json $(ARGS)
+
+# Installs nothing: a Python that is named, that of .venv where there is one, or python3.
+HERE = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+CORE_PYTHON = $(if $(filter file,$(origin PYTHON)),$(HERE),$(PYTHON))
+
+test-gpu-core: ## the same without Ray: needs the packages that tests/gpu/packages.py names
+	$(CORE_PYTHON) -m tests.gpu --core --json results/test-gpu-core.json $(ARGS)
 
 bench: .venv/.installed-test ## measure time and memory
 	$(BIN)/python -m pytest -m benchmark

@@ -12,7 +12,7 @@ from droplora_sweep.records.trial import SweepOutcome
 from tests.faults.sweeping import NAME, ONE_GROUP, TINY, command, start, to_end
 from tests.loopback_hub import COMMIT, Hub, hub_environment, serving
 from tests.training.architectures import CONFIGS, make
-from tests.training.conftest import make_tokenizer
+from tests.training.byte_model import make_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from droplora_sweep.spec.trial import ModelSpec
 from tests.adapters.conftest import make_base
 from tests.adapters.training import trained, trial
 from tests.saved_files import saved_files
-from tests.training.conftest import make_tokenizer
+from tests.training.byte_model import make_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,7 +31,7 @@ def make_model(folder: Path) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from tests.training.conftest import make_tokenizer
+    from tests.training.byte_model import make_tokenizer
 
     tokenizer = make_tokenizer()
     config = LlamaConfig(

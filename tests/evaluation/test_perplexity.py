@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from droplora_sweep.evaluation.perplexity import WINDOW_TOKENS, TextLoss, text_loss
-from tests.training.conftest import make_tokenizer
+from tests.training.byte_model import make_tokenizer
 
 TEXT = "The old mill by the river had not turned for years. " * 25
 

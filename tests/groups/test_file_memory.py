@@ -23,7 +23,7 @@ from droplora_sweep.training.checkpoints.places import CheckpointsInFolder
 from droplora_sweep.training.checkpoints.store import Checkpoints
 from droplora_sweep.training.runner import TrialRunner
 from tests.faults.sweeping import actors, start
-from tests.training.conftest import make_tokenizer
+from tests.training.byte_model import make_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
 from tests.saved_files import trained_files
 from tests.training.architectures import CONFIGS, make
-from tests.training.conftest import make_tokenizer
+from tests.training.byte_model import make_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

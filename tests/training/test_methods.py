@@ -19,7 +19,7 @@ from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
 from droplora_sweep.training.runner import TrialRunner
 from tests.saved_files import trained_files
-from tests.training.conftest import save_model
+from tests.training.byte_model import save_model
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.trial import ModelSpec
 from droplora_sweep.training.runner import TrialRunner
 from tests.saved_files import trained_files
-from tests.training.conftest import save_model
+from tests.training.byte_model import save_model
 from tests.training.test_methods import run, trial
 
 if TYPE_CHECKING:

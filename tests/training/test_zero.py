@@ -21,7 +21,7 @@ from droplora_sweep.spec.adapter import AdapterSpec
 from droplora_sweep.spec.evaluation import EvaluationSpec
 from droplora_sweep.spec.task import TaskSpec
 from droplora_sweep.spec.trial import ModelSpec, TrainingSpec, TrialSpec
-from tests.training.conftest import save_model
+from tests.training.byte_model import save_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

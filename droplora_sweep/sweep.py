@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import private_api
+from .doctor.checkup import require_alike
 from .errors import DropLoRASweepError
 from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
@@ -98,6 +99,8 @@ def run_sweep(
 
         nodes, waited_minutes = wait_for_nodes(sweep.group, progress.say)
         check_capacity(prepared.file, nodes, waited_minutes=waited_minutes)
+        if cluster.address != LOCAL:
+            require_alike(prepared.file, progress.say)
         fault = interface_fault(sweep.group) or memory_fault(prepared, nodes)
         if fault is not None:
             raise prepared.file.locate(fault)

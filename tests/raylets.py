@@ -209,14 +209,27 @@ def running_cluster(
 
 
 @contextlib.contextmanager
-def late_raylet(cluster: Cluster, num_cpus: int) -> Iterator[None]:
-    """A raylet that joins a running cluster; it ends with the block."""
+def late_raylet(
+    cluster: Cluster,
+    num_cpus: int,
+    python: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """A raylet that joins a running cluster; it ends with the block.
+
+    Args:
+        cluster: The cluster.
+        num_cpus: CPUs of the node.
+        python: Interpreter of the node's processes, which has Ray; this one where None.
+        environment: Their variables; the cluster's where None.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     [agent] = free_ports(1)
     node = [f"--temp-dir={folder}", f"--num-cpus={num_cpus}", "--num-gpus=0", "--block"]
     node += [f"--address={cluster.address}", f"--dashboard-agent-listen-port={agent}"]
+    command = [python or sys.executable, "-m", "ray.scripts.scripts", "start", *node]
     raylet = subprocess.Popen(
-        [BIN / "ray", "start", *node], env=cluster.environment, stdout=subprocess.DEVNULL
+        command, env=environment or cluster.environment, stdout=subprocess.DEVNULL
     )
     try:
         yield

@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "validate": (["validate", SPACE], 0, set()),
     "plan": (["plan", SPACE], 0, set()),
     "data": (["data", SPACE], 0, {"pandas", "scipy", "sklearn", "torch", "transformers"}),
+    "doctor, a file with a fault": (["doctor", SPACE, "--set", "adapter.rnk=3"], 2, set()),
     "run, a file with a fault": (["run", SPACE, "--set", "adapter.rnk=3"], 2, set()),
     "submit, nothing to run it": (["submit", SPACE, "--storage", "/results"], 2, {"ray"}),
     "submit, a file with a fault": (["submit", SPACE, "--set", "adapter.rnk=3"], 2, set()),
@@ -90,7 +91,9 @@ COMMANDS: dict[str, tuple[list[str], int, set[str]]] = {
     "export": (["export", "finished", "t0002-92b4f977"], 0, STATISTICS),
 }
 """Arguments, exit code, and heavy libraries that the command has a use for."""
-WITHOUT_STORAGE = {"", "--help", "data", "examples", "schema", "validate", "plan", "run", "submit"}
+WITHOUT_STORAGE = {
+    *("", "--help", "data", "doctor", "examples", "schema", "validate", "plan", "run", "submit"),
+}
 
 PROGRAM = f"""
 import sys
@@ -144,6 +147,13 @@ def test_publishing_loads_neither_torch_nor_ray(folder: Path) -> None:
     assert ended == 0
     assert "mlflow" in loaded
     assert loaded.isdisjoint({"ray", "torch", "transformers"})
+
+
+@pytest.mark.slow
+def test_the_doctor_loads_torch_in_a_process_of_its_own_alone(folder: Path) -> None:
+    # Its exit code is this machine's.
+    _, loaded = loaded_by(["doctor", SPACE, "--address", "local"], folder)
+    assert loaded.isdisjoint(HEAVY)
 
 
 def module_name(path: Path) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from . import (
     beginning,
+    checking,
     data,
     differences,
     initial,
@@ -29,6 +30,7 @@ app.command()(beginning.examples)
 app.command()(planning.validate)
 app.command()(planning.plan)
 app.command()(data.data)
+app.command()(checking.doctor)
 app.command()(running.run)
 app.command()(submitting.submit)
 app.add_typer(submitting.job, name="job")

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from droplora_sweep.errors import InputError
+from droplora_sweep.run.connection import RayAddress, resolve_address
+from droplora_sweep.run.remote import REMOTE
 from droplora_sweep.spec import require_no_secret, require_tracking_uri
 from droplora_sweep.storage.mirror import local_storage
 
@@ -23,6 +25,9 @@ class Split(StrEnum):
 
 
 File = Annotated[Path, typer.Argument(help="A search-space file.", show_default=False)]
+OptionalFile = Annotated[
+    Path | None, typer.Argument(help="A search-space file.", show_default=False)
+]
 Name = Annotated[
     str,
     typer.Argument(
@@ -120,3 +125,17 @@ DEFAULT_STORAGE = Path("results")
 
 def unsandboxed(is_allowed: bool) -> list[str]:
     return ["evaluation.allow_unsandboxed_code=true"] if is_allowed else []
+
+
+def direct_address(address: str) -> RayAddress:
+    """Return a cluster's address, from which the sweep's storage can be reached.
+
+    Raises:
+        InputError: It is one that sweeps are submitted to.
+    """
+    cluster = resolve_address(address)
+    if cluster.address.startswith(REMOTE):
+        problem = "must reach the storage directly, got "
+        problem += f"{cluster.address}; submit it as a Ray job instead"
+        raise InputError.of(cluster.source, problem)
+    return cluster

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from droplora_sweep.errors import InputError
 from droplora_sweep.ledger.lease import find_holder
 from droplora_sweep.ledger.reader import Ledger, named_trial, recorded_file
 from droplora_sweep.ledger.requests import Ask, ask_driver, request_stop, require_driver
@@ -33,6 +32,7 @@ from .options import (
     Overrides,
     Storage,
     Trial,
+    direct_address,
     unsandboxed,
 )
 from .printing import (
@@ -95,7 +95,7 @@ def resume(
     fork: Fork = None,
 ) -> None:
     """Go on with a sweep from its storage alone; finished trials stay as they are."""
-    cluster = _direct(address)
+    cluster = direct_address(address)
     record = Ledger.open(storage, name).record
     prepared = prepare(recorded_file(record, storage, fork))
     _run(prepared, cluster, None if fork is None else name)
@@ -110,7 +110,7 @@ def retry(
     """Run failed trials again, in the running sweep or by resuming it; mend the cause first."""
     from droplora_sweep.run.retrying import find_retries
 
-    cluster = _direct(address)
+    cluster = direct_address(address)
     ledger = Ledger.open(storage, name)
     found = find_retries(ledger, trials or ())
     print_lines(own_console(), [f"not retried: {line}" for line in found.refused])
@@ -134,20 +134,6 @@ def stop(name: Name, storage: Storage = DEFAULT_STORAGE) -> None:
     """Ask a sweep's driver, wherever it runs, to save its trials and stop."""
     holder = request_stop(storage, name)
     own_console().print(f"{name}: asked its driver to stop ({holder})", highlight=False)
-
-
-def _direct(address: str) -> RayAddress:
-    """Return a cluster's address, from which the sweep's storage can be reached.
-
-    Raises:
-        InputError: It is one that sweeps are submitted to.
-    """
-    cluster = resolve_address(address)
-    if cluster.address.startswith(REMOTE):
-        problem = "must reach the storage directly, got "
-        problem += f"{cluster.address}; submit it as a Ray job instead"
-        raise InputError.of(cluster.source, problem)
-    return cluster
 
 
 def _run(

@@ -293,8 +293,9 @@ def quiet_job_client() -> None:
 
     Ray 2.60: its modules set the level of their own loggers as they are imported.
     """
+    from ray._private.runtime_env import packaging
     from ray.dashboard.modules import dashboard_sdk
     from ray.dashboard.modules.job import sdk
 
-    for module in (dashboard_sdk, sdk):
-        module.logger.setLevel(logging.WARNING)
+    for logger in (packaging.default_logger, dashboard_sdk.logger, sdk.logger):
+        logger.setLevel(logging.WARNING)

@@ -273,8 +273,9 @@ def check_upload_limit() -> None:
 
 def check_quiet_job_client() -> None:
     private_api.quiet_job_client()
-    for name in ("dashboard_sdk", "job.sdk"):
-        module = f"ray.dashboard.modules.{name}"
+    modules = "dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk"
+    for name in (*modules, "_private.runtime_env.packaging"):
+        module = f"ray.{name}"
         assert module in sys.modules
         assert not logging.getLogger(module).isEnabledFor(logging.INFO)
 

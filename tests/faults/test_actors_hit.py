@@ -39,7 +39,6 @@ HELPERS = (
     "PlacementGroupCleaner",
     "PreemptionWatcher",
     "_AutoscalingCoordinatorActor",
-    "DatasetManager",
 )
 """The actors that Ray Train starts for a group beside its workers."""
 WHOLE_MACHINE = {**TINY, **ONE_WORKER, "group.cpus_per_worker": len(os.sched_getaffinity(0))}

@@ -21,7 +21,8 @@ from .groups.capacity import idle_gpus
 from .ledger.reader import Ledger
 from .ledger.requests import user_name
 from .plan.micro_batch import micro_batch_note, with_micro_batch
-from .plan.survey import check_capacity, check_sandbox
+from .plan.room import check_capacity
+from .plan.survey import check_sandbox
 from .present.misfit import memory_fault
 from .present.terminal.progress import make_progress
 from .records.layout import DRIVER_LOG

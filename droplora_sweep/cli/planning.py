@@ -17,13 +17,13 @@ from droplora_sweep.plan.costs.work import ASSUMED_UTILISATION
 from droplora_sweep.plan.micro_batch import as_planned, with_micro_batch
 from droplora_sweep.plan.plan import make_plan
 from droplora_sweep.plan.plan_costs import Assumed, find_gpu
-from droplora_sweep.plan.survey import (
+from droplora_sweep.plan.room import (
+    NO_GPUS_HERE,
     check_capacity,
-    check_sandbox,
     lacks_gpus_at_all,
-    prepare,
-    survey,
+    waiting_note,
 )
+from droplora_sweep.plan.survey import check_sandbox, prepare, survey
 from droplora_sweep.present.contents.plan import calibration_lines, knob_lines, plan_table
 from droplora_sweep.present.contents.plan_summary import plan_json, summary_lines
 from droplora_sweep.present.terminal.noise import NoiseLog
@@ -99,8 +99,9 @@ def plan(
     assumed = Assumed(find_gpu(gpu), memory_bytes, utilisation)
     loaded = load_sweep_file(file, overrides or (), needs_data=calibrate)
     found = survey(loaded)
-    nodes = nodes_at(address)
-    if calibrate or not lacks_gpus_at_all(found.sweep.group, nodes):
+    nodes, may_grow = nodes_at(address)
+    awaited = waiting_note(found.sweep.group, nodes) if may_grow else None
+    if awaited is None and (calibrate or not lacks_gpus_at_all(found.sweep.group, nodes)):
         check_capacity(found.file, nodes)
     spec = found.sweep.model_dump(mode="json")
     if resolved:
@@ -109,6 +110,9 @@ def plan(
     found, remarks = as_planned(found, nodes, assumed)
     made = make_plan(found, nodes, assumed)
     made = replace(made, notes=(*made.notes, *remarks))
+    if awaited is not None:
+        unchecked = [one for one in made.unchecked if one != NO_GPUS_HERE]
+        made = replace(made, unchecked=(*unchecked, awaited))
     table = plan_table(found, made, utilisation)
     if as_json:
         content = {**plan_json(table, made), "resolved": spec}

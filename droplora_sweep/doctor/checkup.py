@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from droplora_sweep.errors import Fault, InputError
 from droplora_sweep.mlflow_view.ui import is_server
-from droplora_sweep.plan.survey import check_capacity, survey
+from droplora_sweep.plan.room import check_capacity
+from droplora_sweep.plan.survey import survey
 from droplora_sweep.run.connection import LOCAL, connect, local_node
 from droplora_sweep.spec import GroupSpec, is_hub_id, local_folder
 from droplora_sweep.spec.locations import is_url

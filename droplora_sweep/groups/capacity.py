@@ -124,6 +124,19 @@ def worker_needs(group: GroupSpec) -> str:
     return f"{group.cpus_per_worker:g} CPU{gpus}{kind}"
 
 
+def needs_of_group(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> str:
+    """Return what a group needs, and what there is of it.
+
+    Args:
+        group: Resources of a group.
+        nodes: As `worker_capacity` takes them.
+    """
+    return (
+        f"a group needs {all_needs(group)}, {place_of(group)} can hold "
+        f"{largest_group(group, nodes)} so far"
+    )
+
+
 def place_of(group: GroupSpec) -> str:
     """Return what has to hold all workers of a group."""
     return "one node" if group.placement == "strict_pack" else "the cluster"

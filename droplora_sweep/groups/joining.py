@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from .capacity import ACCELERATOR, RoomNotice, all_needs, largest_group, place_of
+from .capacity import ACCELERATOR, RoomNotice, largest_group, needs_of_group
 from .cluster import cluster_nodes, may_have_only_these
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def wait_for_nodes(
     if _fits(group, nodes) or not limit_s or may_have_only_these():
         return nodes, 0.0
     say(
-        f"waiting up to {group.wait_for_nodes_minutes:g} min for nodes to join: a group needs "
-        f"{all_needs(group)}, {place_of(group)} "
-        f"can hold {largest_group(group, nodes)} so far"
+        f"waiting up to {group.wait_for_nodes_minutes:g} min for nodes to join: "
+        f"{needs_of_group(group, nodes)}"
     )
     notice, begun_s = RoomNotice(group), time.monotonic()
     with _demand(group):

@@ -20,7 +20,8 @@ from .costs.activations import FP32_BYTES
 from .costs.memory import NUMBER_BYTES
 from .costs.serving import least_bytes
 from .plan_costs import NOTHING_ASSUMED, Assumed, plan_costs
-from .survey import NO_GPUS_HERE, lacks_gpus_at_all, remote_code_note
+from .room import NO_GPUS_HERE, lacks_gpus_at_all
+from .survey import remote_code_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +167,8 @@ def make_plan(
     num_trials = min(
         (number for number in (trial_limit(sweep), settings) if number is not None), default=None
     )
-    room = None if lacks_gpus_at_all(sweep.group, nodes) else group_capacity(sweep.group, nodes)
+    # Nodes that hold no group are those of a cluster that is still to grow.
+    room = group_capacity(sweep.group, nodes) or None
     num_groups = room if room is None or num_trials is None else min(room, num_trials)
     num_benchmarks = len(sweep.task.benchmarks)
     num_confirmed = None if sweep.confirm is None else sweep.confirm.num_runs(num_benchmarks)
@@ -201,7 +203,10 @@ def make_plan(
         work_per_trial=_work_per_trial(found, costs, search_costs),
         fidelity=fidelity_text(sweep.model_dump(mode="json")),
         transport=transport_text(sweep),
-        unchecked=(*found.unchecked, *([NO_GPUS_HERE] if room is None else [])),
+        unchecked=(
+            *found.unchecked,
+            *([NO_GPUS_HERE] if lacks_gpus_at_all(sweep.group, nodes) else []),
+        ),
     )
 
 

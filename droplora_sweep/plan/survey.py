@@ -9,12 +9,6 @@ from droplora_sweep.errors import DropLoRASweepError, Fault, InputError
 from droplora_sweep.evaluation.context import check_contexts
 from droplora_sweep.evaluation.held_out import HELD_OUT_TEXT, HeldOutText, read_held_out_text
 from droplora_sweep.evaluation.judging.grading import judge_digests
-from droplora_sweep.groups.capacity import (
-    kinds_of_gpus,
-    largest_group,
-    place_of,
-    worker_needs,
-)
 from droplora_sweep.models.hub import OutOfReachError
 from droplora_sweep.models.inspecting import inspect, published_models, require_quantization
 from droplora_sweep.models.resolving import is_on_this_machine
@@ -51,10 +45,10 @@ from .requirements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from droplora_sweep.models.inspecting import ModelSummary
-    from droplora_sweep.spec import GroupSpec, ModelSpec, SweepFile, SweepSpec
+    from droplora_sweep.spec import ModelSpec, SweepFile, SweepSpec
     from droplora_sweep.tasks.task import Task
 
     from .as_loaded import AsLoaded
@@ -394,45 +388,3 @@ def check_comparison(prepared: Prepared) -> None:
     if not any(one.scorer.closed_answers for one in prepared.task.benchmarks):
         problem = "must have one with `scoring: choice` with --compare-generation, got none"
         raise prepared.file.locate(InputError.of("task.benchmarks", problem))
-
-
-NO_GPUS_HERE = (
-    "group: these nodes have no GPU and its workers need some, so room for groups was not checked; "
-    "name the cluster with --address"
-)
-
-
-def lacks_gpus_at_all(group: GroupSpec, nodes: Sequence[Mapping[str, float]]) -> bool:
-    """Return True where workers need GPUs and no node has one: the sweep is for another cluster."""
-    return group.gpus_per_worker > 0 and not any(node.get("GPU") for node in nodes)
-
-
-def check_capacity(
-    file: SweepFile, nodes: Sequence[Mapping[str, float]], *, waited_minutes: float = 0.0
-) -> None:
-    """Refuse groups that the cluster can never hold.
-
-    Args:
-        file: The sweep's.
-        nodes: Total resources of each node.
-        waited_minutes: Minutes for which more nodes were waited for.
-
-    Raises:
-        InputError: Fewer workers fit than one group has.
-    """
-    group = file.sweep.group
-    room = largest_group(group, nodes)
-    if room < group.num_workers:
-        problem = (
-            f"must be at most {room}, as many workers of {worker_needs(group)} as "
-            f"{place_of(group)} can hold, got {group.num_workers}"
-        )
-        if group.accelerator_type is not None:
-            kinds = ", ".join(kinds_of_gpus(nodes)) or "no type"
-            problem += f"; Ray knows GPUs of {kinds} there"
-        if waited_minutes:
-            problem += (
-                f"; no node joined in {waited_minutes:g} min (group.wait_for_nodes_minutes) that "
-                "makes room: start nodes, or wait longer"
-            )
-        raise file.locate(InputError.of("group.num_workers", problem))

@@ -239,19 +239,22 @@ def connect(address: str | RayAddress) -> Iterator[None]:
         ray.shutdown()
 
 
-def nodes_at(address: str) -> list[Mapping[str, float]]:
+def nodes_at(address: str) -> tuple[list[Mapping[str, float]], bool]:
     """Return the resources of the nodes at an address, without starting a cluster.
+
+    Returns:
+        Those of each node, and True where other nodes may join.
 
     Raises:
         SweepError: There is no cluster at the address.
     """
     cluster = resolve_address(address)
     if cluster.address == LOCAL:
-        return [local_node()]
+        return [local_node()], False
     with connect(cluster):
-        from droplora_sweep.groups.cluster import cluster_nodes
+        from droplora_sweep.groups.cluster import cluster_nodes, may_have_only_these
 
-        return cluster_nodes()
+        return cluster_nodes(), not may_have_only_these()
 
 
 def require_answer(cluster: RayAddress) -> None:

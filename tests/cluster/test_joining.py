@@ -50,6 +50,17 @@ def test_a_cluster_that_stays_without_workers_is_refused_once_the_time_is_over(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_plan_says_what_a_run_on_a_head_alone_would_wait_for(head: Cluster) -> None:
+    words = ["plan", "search_spaces/quickstart.yaml", "--set", "group.num_workers=1"]
+    done = run(["droplora-sweep", *words, "--address", head.address], head)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted = (
+        "group: `run` would wait up to 15 min for nodes to join: a group needs 1 worker of 1 CPU, "
+        "the cluster can hold 0 so far"
+    )
+    assert wanted in " ".join(done.stdout.split())
+
+
 def test_a_sweep_that_arrives_before_the_first_worker_runs_once_it_has_joined(
     head: Cluster, tmp_path: Path
 ) -> None:

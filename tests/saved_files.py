@@ -70,6 +70,6 @@ def scores_of(
 ) -> list[ExampleResult]:
     """Score what a trial has left, on a runner; the base model for None."""
     if files is None:
-        return runner.score(spec, split, **options)
+        return runner.score(spec, split, **options).results
     with tempfile.TemporaryDirectory() as folder:
-        return runner.score(spec, split, saved=write_files(Path(folder), files), **options)
+        return runner.score(spec, split, saved=write_files(Path(folder), files), **options).results

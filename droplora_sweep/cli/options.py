@@ -109,6 +109,13 @@ Storage = Annotated[
 Address = Annotated[
     str, typer.Option(help="auto (RAY_ADDRESS, else local), local, or a Ray cluster's address.")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Work on a group of this Ray cluster (its address, or auto), not in this process.",
+    ),
+]
 Fork = Annotated[
     str | None,
     typer.Option(metavar="NEWNAME", help="Start a new sweep from what this one has found."),

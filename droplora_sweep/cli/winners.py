@@ -19,13 +19,16 @@ from .exit_codes import EXIT_PARTIAL
 from .options import (
     DEFAULT_STORAGE,
     Address,
+    Cluster,
     MlflowServer,
     Name,
     Storage,
     Trial,
+    direct_address,
     usable_path,
 )
 from .printing import own_console, print_closing, print_decisions, print_lines
+from .scoring import cluster_work
 
 if TYPE_CHECKING:
     from droplora_sweep.analysis.winners import Winner
@@ -134,6 +137,7 @@ def export(
             help="An adapter folder, the merged model, or what llama.cpp's converter reads.",
         ),
     ] = "adapter",
+    address: Cluster = None,
     storage: Storage = DEFAULT_STORAGE,
 ) -> None:
     """Write a trial's adapter to a folder of its own, with a model card."""
@@ -143,6 +147,10 @@ def export(
     forms = ("adapter", "merged", "gguf")
     if form not in forms:
         raise InputError.of("--format", f"must be one of {', '.join(forms)}, got {form}")
+    cluster = None if address is None else direct_address(address)
+    if cluster is not None and form != "merged":
+        problem = f"must be given with --format merged, which loads the model, got {form}"
+        raise InputError.of("--address", problem)
     ledger = Ledger.open(storage, name)
     if trial is None:
         [winner] = _winners(ledger, task)
@@ -155,8 +163,16 @@ def export(
     from droplora_sweep.export.exporting import export as write
 
     console = own_console()
-    with console.status(f"exporting {found.trial_id}"):
-        write(ledger, found, output, Format(form))
+    if cluster is None:
+        with console.status(f"exporting {found.trial_id}"):
+            write(ledger, found, output, Format(form))
+    else:
+        from droplora_sweep.run.alone.merging import merge_on_cluster
+
+        file = recorded_file(ledger.record, storage)
+        with cluster_work(file) as say:
+            merge = partial(merge_on_cluster, sweep=file.sweep, address=cluster, say=say)
+            write(ledger, found, output, Format(form), merge)
     console.print(f"{found.trial_id}: {form} in {output}", highlight=False, soft_wrap=True)
     if (fidelity := ledger.record.fidelity_of(found)) is not None:
         line = f"note: {found.trial_id} is of the search, which trained on less ({fidelity})"

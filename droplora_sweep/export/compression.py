@@ -17,8 +17,6 @@ from droplora_sweep.ledger.files import plain_files, publish_adapter, verify_ada
 from droplora_sweep.records.layout import MODEL_CARD
 from droplora_sweep.spec import TrialSpec
 
-from .scoring import AdapterScorer
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.evaluation.results import ExampleResult
     from droplora_sweep.records.trial import TrialRecord
+
+    from .scoring import MakeScorer, Scorer
 
 MARGIN = 0.01
 """Loss of mean score that still counts as kept: one point."""
@@ -78,7 +78,7 @@ def rank_curve(
     output: Path | None,
     on_rank: Callable[[int], None],
     *,
-    on_gpu: bool,
+    make_scorer: MakeScorer,
 ) -> list[RankPoint]:
     """Score a trial's adapter as trained, and truncated to each rank, on its validation split.
 
@@ -87,7 +87,7 @@ def rank_curve(
         ranks: Ranks in any order; halves of the adapter's rank down to 1 where None.
         output: Folder that gets each truncated adapter as ``rank-<N>``; none are written for None.
         on_rank: Called with each rank before it is scored.
-        on_gpu: Scores on the first visible GPU.
+        make_scorer: Loads the trial's base model, here or on a cluster.
 
     Returns:
         One point per rank, descending; the first is the adapter as trained.
@@ -111,17 +111,17 @@ def rank_curve(
     _refuse_existing(output, lower)
 
     spec = TrialSpec.model_validate(dict(trial.spec))
-    scorer = AdapterScorer(spec, on_gpu=on_gpu)
-    on_rank(adapter.rank)
-    points = [_point(adapter.rank, files, 0.0, scorer)]
-    for rank in lower:
-        on_rank(rank)
-        truncated = adapter.truncated(rank)
-        points.append(_point(rank, truncated, adapter.relative_error(rank), scorer))
-        if output is not None:
-            folder = _rank_folder(output, rank)
-            with disk_faults_named(folder):
-                publish_adapter(folder, truncated)
+    with make_scorer(spec) as scorer:
+        on_rank(adapter.rank)
+        points = [_point(adapter.rank, files, 0.0, scorer)]
+        for rank in lower:
+            on_rank(rank)
+            truncated = adapter.truncated(rank)
+            points.append(_point(rank, truncated, adapter.relative_error(rank), scorer))
+            if output is not None:
+                folder = _rank_folder(output, rank)
+                with disk_faults_named(folder):
+                    publish_adapter(folder, truncated)
     return points
 
 
@@ -146,7 +146,7 @@ def lowest_kept(points: Sequence[RankPoint]) -> KeptRank | None:
     return None if pairs is None else KeptRank(lowest.rank, mean_difference(pairs))
 
 
-def _scored(scorer: AdapterScorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
+def _scored(scorer: Scorer, files: Mapping[str, bytes]) -> list[ExampleResult]:
     with tempfile.TemporaryDirectory(prefix="droplora-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
@@ -180,7 +180,7 @@ def _refuse_existing(output: Path | None, ranks: Iterable[int]) -> None:
 
 
 def _point(
-    rank: int, files: Mapping[str, bytes], relative_error: float, scorer: AdapterScorer
+    rank: int, files: Mapping[str, bytes], relative_error: float, scorer: Scorer
 ) -> RankPoint:
     results = _scored(scorer, files)
     outcomes = ((one.benchmark, one.example_id, one.score) for one in results)

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from droplora_sweep.analysis.evidence import Scores
     from droplora_sweep.ledger.reader import Ledger
     from droplora_sweep.records.trial import TrialRecord
+    from droplora_sweep.spec import ModelSpec
     from droplora_sweep.spec.methods import Method
 
     Files = dict[str, bytes | Callable[[Path], None]]
+    Merge = Callable[[ModelSpec, Path, Path], None]
 
 BASE = "base"
 """Folder of the base model's configuration and tokenizer, which the GGUF converter reads."""
@@ -49,7 +51,13 @@ class Format(StrEnum):
     GGUF = "gguf"
 
 
-def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> None:
+def export(
+    ledger: Ledger,
+    trial: TrialRecord,
+    output: Path,
+    form: Format,
+    merge: Merge | None = None,
+) -> None:
     """Write a trial's adapter to a folder of its own, all of it or nothing.
 
     Args:
@@ -57,6 +65,7 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
         trial: A trial with an adapter.
         output: The folder; must not exist.
         form: Form of the export.
+        merge: Writes the merged model; None writes it in this process.
 
     Raises:
         InputError: The folder exists, or the trial's method has no such form.
@@ -74,7 +83,7 @@ def export(ledger: Ledger, trial: TrialRecord, output: Path, form: Format) -> No
         if form is Format.GGUF:
             files = {**_for_gguf(plain_files(trial.adapter)), **_base_files(trial)}
         elif form is Format.MERGED and _method(trial).has_rank:
-            files = _merged(trial, Path(scratch))
+            files = _merged(trial, Path(scratch), merge)
         publish_folder(output.resolve(), {**files, MODEL_CARD: card.encode()})
 
 
@@ -184,16 +193,10 @@ def _base_files(trial: TrialRecord) -> Files:
     }
 
 
-def _merged(trial: TrialRecord, scratch: Path) -> Files:
+def _merged(trial: TrialRecord, scratch: Path, merge: Merge | None) -> Files:
     """Write the base model with the update added to its weights, and return its files."""
-    from droplora_sweep.models.loading import load_tokenizer
-
-    from .merging import merged_model
-
     assert trial.adapter is not None, "find_trial gives trials with an adapter"
-    spec = TrialSpec.model_validate(dict(trial.spec)).model
-    merged_model(spec, trial.adapter).save_pretrained(scratch, max_shard_size="5GB")
-    load_tokenizer(spec).save_pretrained(scratch)
+    (merge or _merge_here)(trial.trial_spec.model, trial.adapter, scratch)
     return _moved(scratch.iterdir())
 
 
@@ -204,6 +207,12 @@ def _copying(source: Path) -> Callable[[Path], None]:
         shutil.copyfile(source, target)
 
     return copy
+
+
+def _merge_here(model: ModelSpec, adapter: Path, folder: Path) -> None:
+    from droplora_sweep.training.merging import write_merged
+
+    write_merged(model, adapter, folder)
 
 
 def _moved(paths: Iterable[Path]) -> Files:

@@ -9,7 +9,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 
@@ -31,16 +31,64 @@ from droplora_sweep.tasks.loading import load_task
 from droplora_sweep.training.device import gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from transformers import PreTrainedModel
 
     from droplora_sweep.evaluation.results import Agreement, ExampleResult
     from droplora_sweep.spec import SweepSpec, TrialSpec
+    from droplora_sweep.spec.evaluation import EvaluationSpec
+    from droplora_sweep.tasks.task import Task
 
 Split = Literal["validation", "test"]
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Scores of a model, with what else is measured of it.
+
+    Attributes:
+        results: Every example's result.
+        perplexity: Of the held-out text, where the spec has one: ``perplexity/before``, ``/after``
+            and ``/ratio`` of an adapter, as trials report them; ``perplexity`` of a model as it is.
+        num_long: Prompts that did not fit into the context, by benchmark.
+    """
+
+    results: list[ExampleResult]
+    perplexity: dict[str, float]
+    num_long: dict[str, int]
+
+
+class Scorer(Protocol):
+    """Scores adapters on one base model that stays loaded, in this process or on a cluster."""
+
+    @property
+    def task(self) -> Task:
+        """The task, as it is loaded in this process."""
+        ...
+
+    def __call__(self, adapter: Path | None, split: Split = "validation") -> list[ExampleResult]:
+        """Return every example's result.
+
+        Args:
+            adapter: Folder of an adapter; None scores the base model.
+            split: Split of the examples.
+        """
+        ...
+
+    def measured(self, adapter: Path | None, split: Split) -> Measured:
+        """Return the results and what else is measured."""
+        ...
+
+    def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
+        """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
+        ...
+
+
+MakeScorer: TypeAlias = "Callable[[TrialSpec], AbstractContextManager[Scorer]]"
 
 
 class AdapterScorer:
@@ -56,7 +104,7 @@ class AdapterScorer:
 
     def __init__(self, spec: TrialSpec, *, on_gpu: bool) -> None:
         device = gpu(0) if on_gpu else torch.device("cpu")
-        self._task = load_task(spec.task)
+        self.task = load_task(spec.task)
         self._base: PreTrainedModel = load_base_model(spec.model, device)
         self._tokenizer = load_tokenizer(spec.model)
         self._evaluation = spec.evaluation
@@ -75,31 +123,26 @@ class AdapterScorer:
             split: Split of the examples.
         """
         with self._adapted(adapter) as model:
-            return evaluate(model, self._tokenizer, self._task, self._evaluation, split=split)
+            return evaluate(model, self._tokenizer, self.task, self._evaluation, split=split)
 
-    def metrics(self, results: list[ExampleResult]) -> dict[str, float]:
-        """Return the metrics of these results, ratings and pass@k included."""
-        return {
-            **result_metrics(results, self._evaluation.sampling),
-            **reported_metrics(self._task, results),
-        }
+    def measured(self, adapter: Path | None, split: Split) -> Measured:
+        """Return the results and what else is measured."""
+        # Before anything is decoded: whether there is room for the prompts.
+        context = model_context(self._base)
+        num_long = prompt_lengths(
+            self.task, self._tokenizer, self._evaluation, context, split=split
+        ).num_long
+        return Measured(
+            results=self(adapter, split), perplexity=self._perplexity(adapter), num_long=num_long
+        )
 
     def generated_choices(self, adapter: Path | None, split: Split) -> list[ExampleResult]:
         """Results of the choice benchmarks by decoding, read with the ``paper`` protocol."""
-        task = self._task
-        task = task.only({one.name for one in task.benchmarks if one.scorer.closed_answers})
-        update = {"choice": "generate", "protocol": "paper", "likelihood": False}
-        spec = self._evaluation.model_copy(update=update)
+        task, evaluation = by_generation(self.task, self._evaluation)
         with self._adapted(adapter) as model:
-            return evaluate(model, self._tokenizer, task, spec, split=split)
+            return evaluate(model, self._tokenizer, task, evaluation, split=split)
 
-    def perplexity(self, adapter: Path | None) -> dict[str, float]:
-        """Return the perplexity of the held-out text, where the spec has one.
-
-        Returns:
-            ``perplexity/before``, ``/after`` and ``/ratio`` of an adapter, as trials report them;
-            ``perplexity`` of a model as it is; {} without a text.
-        """
+    def _perplexity(self, adapter: Path | None) -> dict[str, float]:
         if self._held_out is None:
             return {}
         base = text_loss(self._base, self._tokenizer, self._held_out).perplexity
@@ -109,13 +152,6 @@ class AdapterScorer:
             after = text_loss(model, self._tokenizer, self._held_out).perplexity
         return forgetting_metrics(base, after)
 
-    def num_long_prompts(self, split: Split) -> dict[str, int]:
-        """Count the prompts that do not fit into the model's context, by benchmark."""
-        context = model_context(self._base)
-        return prompt_lengths(
-            self._task, self._tokenizer, self._evaluation, context, split=split
-        ).num_long
-
     @contextlib.contextmanager
     def _adapted(self, adapter: Path | None) -> Iterator[torch.nn.Module]:
         if adapter is None:
@@ -124,6 +160,19 @@ class AdapterScorer:
         # In the base's precision, as it was scored while it was trained.
         with saved_adapter(self._base, adapter) as adapted:
             yield adapted
+
+
+def by_generation(task: Task, evaluation: EvaluationSpec) -> tuple[Task, EvaluationSpec]:
+    """Return the choice benchmarks, and how they are decoded for the ``paper`` protocol."""
+    update = {"choice": "generate", "protocol": "paper", "likelihood": False}
+    choices = {one.name for one in task.benchmarks if one.scorer.closed_answers}
+    return task.only(choices), evaluation.model_copy(update=update)
+
+
+@contextlib.contextmanager
+def scorer_here(spec: TrialSpec, *, on_gpu: bool) -> Iterator[Scorer]:
+    """Yield an `AdapterScorer`; the arguments are its."""
+    yield AdapterScorer(spec, on_gpu=on_gpu)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +186,8 @@ class Scored:
         metrics: All of ``result_metrics``.
         results: Every example's result.
         protocol: Protocol that responses were read by.
-        perplexity: Result of ``AdapterScorer.perplexity``.
-        num_long: Prompts that did not fit into the context, by benchmark.
+        perplexity: See `Measured`.
+        num_long: See `Measured`.
         generated: Results of the choice benchmarks by decoding with the ``paper`` protocol, where
             they were asked for.
     """
@@ -190,6 +239,7 @@ def score_outside_a_sweep(
     split: Split,
     storage: Path | None,
     *,
+    make_scorer: MakeScorer,
     compare_generation: bool = False,
 ) -> Scored:
     """Score an adapter or a model on a sweep file's task.
@@ -200,6 +250,7 @@ def score_outside_a_sweep(
             the base model itself.
         split: Split of the examples.
         storage: Storage of an MLflow run; the sweep's where None.
+        make_scorer: Loads a trial's base model, here or on a cluster.
         compare_generation: Decodes the choice benchmarks too.
 
     Raises:
@@ -210,7 +261,7 @@ def score_outside_a_sweep(
     score_with = partial(
         _scored,
         split=split,
-        on_gpu=sweep.group.gpus_per_worker > 0,
+        make_scorer=make_scorer,
         compare_generation=compare_generation,
     )
     if adapter is None:
@@ -218,7 +269,7 @@ def score_outside_a_sweep(
     where = storage or local_storage(sweep.storage)
     with adapter_folder(adapter, sweep.tracking.mlflow_uri, where) as folder:
         if is_whole_model(folder):
-            model = sweep.model.model_copy(update={"path": str(folder), "revision": None})
+            model = sweep.model.model_copy(update={"path": str(folder.resolve()), "revision": None})
             trial = sweep.trial.model_copy(update={"model": model})
             return score_with(trial, None, adapter)
         return score_with(sweep.trial, folder, adapter)
@@ -230,23 +281,23 @@ def _scored(
     what: str,
     *,
     split: Split,
-    on_gpu: bool,
+    make_scorer: MakeScorer,
     compare_generation: bool,
 ) -> Scored:
-    scorer = AdapterScorer(trial, on_gpu=on_gpu)
-    # Before anything is decoded: whether there is room for the prompts.
-    num_long = scorer.num_long_prompts(split)
-    results = scorer(folder, split)
-    generated = scorer.generated_choices(folder, split) if compare_generation else None
+    with make_scorer(trial) as scorer:
+        found = scorer.measured(folder, split)
+        generated = scorer.generated_choices(folder, split) if compare_generation else None
+    results = found.results
+    metrics = result_metrics(results, trial.evaluation.sampling)
     return Scored(
         what=what,
         split=split,
         scores=score(results),
-        metrics=scorer.metrics(results),
+        metrics={**metrics, **reported_metrics(scorer.task, results)},
         results=results,
         protocol=trial.evaluation.protocol,
-        perplexity=scorer.perplexity(folder),
-        num_long=num_long,
+        perplexity=found.perplexity,
+        num_long=found.num_long,
         generated=generated,
     )
 

@@ -19,7 +19,7 @@ from .exits import halved
 from .messages import Adjustment, Beginning, Delivery, ExitReason, Lease, Released
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from droplora_sweep.errors import Fault
     from droplora_sweep.evaluation.results import ExampleResult
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from droplora_sweep.spec import ExploitStep
     from droplora_sweep.storage.file_set import FileSet
 
-    from .messages import Scoring
+    from .messages import Merging, Scoring
     from .seen import Seen
 
 MAX_FAILED_STARTS = 3
@@ -39,7 +39,7 @@ MAX_FAILED_STARTS = 3
 class _Trial:
     spec: str
     folder: str | None = None
-    scoring: Scoring | None = None
+    work: Scoring | Merging | None = None
     is_canary: bool = False
     attempt: int = 0
     ended: bool = False
@@ -75,7 +75,7 @@ class LeaseBook:
         self._beginnings: list[Beginning] = []
         self._entered: set[str] = set()
         self._released: set[str] = set()
-        self._canary: str | None = None
+        self._decisive: str | None = None
         self._seen: dict[str, Seen] = {}
         self._stops: set[str] = set()
         self._starts: dict[str, FileSet] = {}
@@ -121,8 +121,18 @@ class LeaseBook:
             scoring: The model and the examples.
         """
         if name not in self._trials:
-            self._trials[name] = _Trial(spec=spec, scoring=scoring)
+            self._trials[name] = _Trial(spec=spec, work=scoring)
             self._idle_queue.append(name)
+
+    def submit_alone(self, name: str, spec: str, work: Scoring | Merging) -> None:
+        """Have work done by a group that has nothing else to do.
+
+        Where a worker raises an error it fails, as a canary does, and is not done again. The
+        arguments are those of `submit_scoring`.
+        """
+        self._trials[name] = _Trial(spec=spec, work=work)
+        self._queue.append(name)
+        self._decisive = name
 
     def submit_canary(self, name: str, spec: str, folder: str) -> None:
         """Have a group try a trial in little before any other; an earlier canary has passed.
@@ -134,7 +144,7 @@ class LeaseBook:
         """
         self._trials[name] = _Trial(spec=spec, folder=folder, is_canary=True)
         self._queue.appendleft(name)
-        self._canary = name
+        self._decisive = name
 
     def start_from(self, trial_id: str, files: FileSet) -> None:
         """Have a trial, once it is submitted, start from this adapter."""
@@ -187,7 +197,7 @@ class LeaseBook:
         trial = self._trials[trial_id]
         outcome = trial.outcome
         if isinstance(outcome, Delivery):
-            trial.outcome, trial.spec, trial.scoring = Delivery(None, ()), "", None
+            trial.outcome, trial.spec, trial.work = Delivery(None, ()), "", None
         return outcome
 
     def progress(self) -> dict[str, tuple[int, int]]:
@@ -266,7 +276,7 @@ class LeaseBook:
             self._conclude_stopped(trial, None)
         elif trial.ended:
             self._conclude(trial, Failed("its group died as it ended"))
-        elif exit_reason.out_of_memory and (trial.scoring is not None or trial.is_canary):
+        elif exit_reason.out_of_memory and (trial.work is not None or trial.is_canary):
             self._fail_of_exit(trial, exit_reason)
         elif exit_reason.out_of_memory:
             self._adjust(trial_id, trial, exit_reason)
@@ -316,7 +326,7 @@ class LeaseBook:
             folder=trial.folder,
             start=start,
             exploit_steps=in_order,
-            scoring=trial.scoring,
+            work=trial.work,
             is_canary=trial.is_canary,
         )
 
@@ -348,9 +358,11 @@ class LeaseBook:
             trial.last, trial.delivered = evaluation, evaluation.number
             trial.mail.append(Evaluated(evaluation))
 
-    def scored(self, group: str, results: tuple[ExampleResult, ...]) -> None:
+    def scored(
+        self, group: str, results: tuple[ExampleResult, ...], metrics: Mapping[str, float]
+    ) -> None:
         """Take the results of a model that was scored, which are all that it leaves."""
-        self._conclude(self._release(group), Delivery(None, results))
+        self._conclude(self._release(group), Delivery(None, results, metrics))
 
     def passed(self, group: str) -> None:
         """The canary found nothing wrong, unless another group has meanwhile."""
@@ -411,21 +423,20 @@ class LeaseBook:
         """Take the reason why the group's processes end, from one of them or from an observer.
 
         Returns:
-            True where the canary has failed, so that the group is not to start again.
+            True where the canary, or work of a lone group, has failed, so that the group is not to
+            start again.
         """
         before = self._exits.get(group)
         self._exits[group] = exit_reason if before is None else before.then(exit_reason)
-        if self._canary is None or not exit_reason.is_raised:
+        if self._decisive is None or not exit_reason.is_raised:
             return False
-        canary = self._trials[self._canary]
+        decisive, is_here = self._trials[self._decisive], self._leases.get(group) == self._decisive
         # Neither other processes nor other groups would do better.
-        if canary.outcome is None and (
-            self._leases.get(group) == self._canary or exit_reason.faults
-        ):
-            if self._canary in self._queue:
-                self._queue.remove(self._canary)
-            self._fail_of_exit(canary, exit_reason)
-        has_failed = isinstance(canary.outcome, Failed)
+        if decisive.outcome is None and (is_here or exit_reason.faults):
+            if self._decisive in self._queue:
+                self._queue.remove(self._decisive)
+            self._fail_of_exit(decisive, exit_reason)
+        has_failed = isinstance(decisive.outcome, Failed)
         if has_failed:
             self._released.add(group)
         return has_failed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -64,11 +64,25 @@ class Scoring:
         benchmarks: Names of some of the task's; None for all.
         files: Of a trained adapter, or of a whole model where its method trains one; None for the
             base model as it is.
+        with_text: True to count prompts that are too long, and to measure the perplexity of the
+            held-out text, too.
     """
 
     split: ScoredSplit
     benchmarks: tuple[str, ...] | None = None
     files: FileSet | None = None
+    with_text: bool = False
+
+
+@dataclass(frozen=True)
+class Merging:
+    """An adapter that is added to the weights of its base model.
+
+    Attributes:
+        files: The adapter's.
+    """
+
+    files: FileSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +98,7 @@ class Lease:
         start: Files of the adapter that training starts from; None starts it anew.
         exploit_steps: Of a member of a population, where it copied others, in order; None for
             a trial that is no member.
-        scoring: Nothing is trained, this is scored; None for a trial.
+        work: What is done in place of training; None for a trial.
         is_canary: True for one that is tried in little, and leaves nothing.
     """
 
@@ -94,7 +108,7 @@ class Lease:
     folder: str | None = None
     start: FileSet | None = None
     exploit_steps: tuple[ExploitStep, ...] | None = None
-    scoring: Scoring | None = None
+    work: Scoring | Merging | None = None
     is_canary: bool = False
 
 
@@ -131,10 +145,12 @@ class Delivery:
     Attributes:
         files: The adapter's, in the driver's incoming folder; None where there is none.
         results: Per-example results of the last evaluation.
+        metrics: What `Scoring.with_text` asks for.
     """
 
     files: FileSet | None
     results: tuple[ExampleResult, ...]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

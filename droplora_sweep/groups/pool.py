@@ -86,6 +86,7 @@ class _Pool:
     submit = _waking(LeaseBook.submit)
     retry = _waking(LeaseBook.retry)
     submit_scoring = _waking(LeaseBook.submit_scoring)
+    submit_alone = _waking(LeaseBook.submit_alone)
     submit_canary = _waking(LeaseBook.submit_canary)
     start_from = _waking(LeaseBook.start_from)
     exploit = _waking(LeaseBook.exploit)

@@ -35,7 +35,7 @@ from .cluster import NAMESPACE
 from .deliveries import Deliveries
 from .exits import exit_reported, this_worker
 from .file_server import FileClient
-from .messages import Closed, Released
+from .messages import Closed, Released, Scoring
 from .notes import warnings_shown
 from .pool import find_pool
 from .reserved import reserved_gpu
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from droplora_sweep.training.runner import TrialRunner
 
     from .deliveries import Outbox
-    from .messages import Lease, Scoring, WorkerConfig
+    from .messages import Lease, Merging, WorkerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +150,11 @@ def serve(train_loop_config: dict[str, WorkerConfig]) -> None:
             spec = TrialSpec.model_validate_json(lease.spec)
             # A search may be over a smaller model than its confirmation.
             runner.serve(spec.model, spec.training.zero)
-            if lease.scoring is not None:
-                channel.score(runner, spec, lease.scoring)
+            if isinstance(lease.work, Scoring):
+                channel.score(runner, spec, lease.work)
+                continue
+            if lease.work is not None:
+                channel.merge(lease, spec, lease.work)
                 continue
             if lease.is_canary:
                 channel.try_out(runner, lease, spec)
@@ -244,13 +247,34 @@ class WorkerChannel:
         """Score a model and deliver its results, or the reason why it cannot be scored."""
         try:
             with self._fetched(scoring.files) as saved:
-                results = runner.score(
-                    spec, scoring.split, benchmarks=scoring.benchmarks, saved=saved
+                found = runner.score(
+                    spec,
+                    scoring.split,
+                    benchmarks=scoring.benchmarks,
+                    saved=saved,
+                    with_text=scoring.with_text,
                 )
         except TrialError as error:
             self._tell("fail", self._group, str(error))
         else:
-            self._tell("scored", self._group, tuple(results))
+            self._tell("scored", self._group, tuple(found.results), found.metrics)
+
+    def merge(self, lease: Lease, spec: TrialSpec, merging: Merging) -> None:
+        """Merge an adapter on rank 0, and deliver the model, or the reason why it cannot be."""
+        from droplora_sweep.training.merging import write_merged
+
+        problem, files = None, None
+        try:
+            with self._outbox(lease) as outbox, self._fetched(merging.files) as adapter:
+                if outbox is not None and adapter is not None:
+                    write_merged(spec.model, adapter, outbox.folder)
+                    files = outbox.deliver()
+        except (TrialError, SweepError) as error:
+            problem = str(error)
+        if problem is None:
+            self._tell("finish", self._group, files)
+        else:
+            self._tell("fail", self._group, problem)
 
     def on_arrival(self, line: str | None) -> None:
         """Show that a download goes on, and tell the user how far it is where there is a line."""

@@ -43,6 +43,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Scores of a model that was not trained; of rank 0, empty elsewhere.
+
+    Attributes:
+        results: Every example's.
+        metrics: Result of `validate`, and the number of prompts that are too long, where the text
+            around the examples is looked at too.
+    """
+
+    results: list[ExampleResult] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class HeldOut:
     """A text, and its perplexity under the base model.
 

@@ -50,7 +50,7 @@ from .engine import started_engine
 from .loop import Loop
 from .population import after_exploit, identity_of, shared_identity, spec_after
 from .position import Position
-from .reporting import InStep, read_before, validate
+from .reporting import InStep, Scored, read_before, validate
 from .saved import as_loaded_by_users
 from .sharded_full import ShardedEngine, ShardedFullModel
 from .trial_run import TrialRun
@@ -221,7 +221,8 @@ class TrialRunner:
         *,
         benchmarks: Collection[str] | None = None,
         saved: Path | None = None,
-    ) -> list[ExampleResult]:
+        with_text: bool = False,
+    ) -> Scored:
         """Score the base model as it is, or what a trial has left, by the trial's protocol.
 
         Args:
@@ -230,9 +231,11 @@ class TrialRunner:
             benchmarks: Names of some of the task's; None for all.
             saved: Folder that `run` wrote into, loaded as its users load it; None scores the base
                 model.
+            with_text: True to count prompts that are too long, and to measure the perplexity of the
+                held-out text, too.
 
         Returns:
-            Every example's result on rank 0; [] elsewhere.
+            What was found on rank 0; nothing elsewhere.
 
         Raises:
             InputError: The task cannot be loaded.
@@ -245,16 +248,19 @@ class TrialRunner:
             task = task.only(benchmarks)
         choose_kernels(self._device, spec.training.determinism)
         evaluation = spec.evaluation.model_copy(update={"split": split})
+        held_out = self._read_held_out(evaluation.held_out_text) if with_text else None
         adapter = None if saved is None else partial(_copy, saved)
         try:
             with as_loaded_by_users(self._base, spec, saved, self._sharded) as loaded:
                 model, in_step = loaded.model, loaded.in_step or self._in_step
                 longest = reading.lengths.longest
                 what = Decoded(spec, model, reading.prompts, task, longest, adapter)
-                found = self._validated(what, evaluation, in_step=in_step)
+                found = self._validated(what, evaluation, held_out, in_step=in_step)
         finally:
             release(self._device)
-        return [] if found is None else found[1]
+        if found is None:
+            return Scored()
+        return Scored(found[1], {**found[0], **reading.left_out} if with_text else {})
 
     def data_digests(self, spec: TrialSpec) -> dict[str, str]:
         """Return the digests of the examples that a trial reads here, but for its test splits.

@@ -4,7 +4,7 @@ import pytest
 
 from droplora_sweep.errors import Fault, SweepError
 from droplora_sweep.groups.leases import LeaseBook
-from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason, Scoring
+from droplora_sweep.groups.messages import Beginning, Delivery, ExitReason, Merging, Scoring
 from droplora_sweep.records.messages import Decision, Evaluated, Failed, Submission
 from droplora_sweep.records.trial import Evaluation
 from droplora_sweep.spec import TrainingSpec, TrialSpec
@@ -351,11 +351,11 @@ def test_where_a_trial_begins_is_told_once_and_is_its_progress():
 def test_the_untrained_model_is_scored_when_no_trial_waits():
     book = make_book(trials=("a",), groups=("g0", "g1"))
     book.submit_scoring("untrained/validation", "spec", UNTRAINED)
-    assert book.lease("g0").scoring is None
+    assert book.lease("g0").work is None
     lease = book.lease("g1")
     assert (lease.trial_id, lease.spec) == ("untrained/validation", "spec")
-    assert lease.scoring == UNTRAINED
-    book.scored("g1", ("result",))
+    assert lease.work == UNTRAINED
+    book.scored("g1", ("result",), {})
     assert book.outcome("untrained/validation").results == ("result",)
 
 
@@ -371,8 +371,8 @@ def test_what_was_scored_is_not_kept():
     book = make_book(trials=(), groups=("g0",))
     winner = Scoring(split="test", benchmarks=("math",), files=FILES)
     book.submit_scoring("test/a", "spec", winner)
-    assert book.lease("g0").scoring == winner
-    book.scored("g0", ("result",))
+    assert book.lease("g0").work == winner
+    book.scored("g0", ("result",), {})
     assert book.outcome("test/a").results == ("result",)
     assert FILES.folder not in str(vars(book))
 
@@ -383,7 +383,7 @@ def test_a_group_lost_with_the_untrained_model_is_followed_by_another():
     book.lease("g0")
     book.lose("g0")
     lease = book.lease("g1")
-    assert (lease.attempt, lease.scoring) == (2, UNTRAINED)
+    assert (lease.attempt, lease.work) == (2, UNTRAINED)
     book.lose("g1")
     assert "lost its group 2 times" in book.outcome("untrained/validation").reason
 
@@ -447,6 +447,36 @@ def test_a_canary_that_lost_its_node_is_tried_again_and_one_that_the_kernel_kill
     assert book.outcome("canary") is None
     book.enter("g1")
     assert book.outcome("canary").out_of_memory
+
+
+def test_a_lone_group_scores_and_merges_one_after_the_other():
+    book = make_book(trials=(), groups=("g0",))
+    book.submit_alone("work-0", "spec", UNTRAINED)
+    assert book.lease("g0").work == UNTRAINED
+    book.scored("g0", ("result",), {"perplexity/before": 7.0})
+    assert book.outcome("work-0") == Delivery(None, ("result",), {"perplexity/before": 7.0})
+    book.submit_alone("work-1", "spec", Merging(FILES))
+    assert book.lease("g0").work == Merging(FILES)
+    book.finish("g0", FILES)
+    assert book.outcome("work-1") == Delivery(FILES, ())
+
+
+@pytest.mark.parametrize("is_leased", [True, False])
+def test_work_of_a_lone_group_fails_with_the_faults_that_a_worker_finds(is_leased):
+    book = make_book(trials=(), groups=())
+    book.submit_alone("work-0", "spec", UNTRAINED)
+    if is_leased:
+        book.lease("g0")
+    assert book.crash("g0", ExitReason(str(FAULT), faults=(FAULT,), is_raised=True))
+    assert book.outcome("work-0").faults == (FAULT,)
+
+
+def test_work_of_a_lone_group_that_lost_its_node_is_done_again():
+    book = make_book(trials=(), groups=())
+    book.submit_alone("work-0", "spec", UNTRAINED)
+    book.lease("g0")
+    book.lose("g0")
+    assert book.lease("g0").attempt == 2
 
 
 def test_after_the_canary_a_group_that_fails_is_started_again():

@@ -138,8 +138,8 @@ def test_a_base_model_is_scored_by_the_same_rules(
 ) -> None:
     """No adapter, nothing to try one with: what it says is compared all the same."""
     use_scripted_vllm(monkeypatch, tmp_path)
-    expected = runner.score(trial(saved_model, backend="transformers"), "validation")
-    found = runner.score(trial(saved_model), "validation")
+    expected = runner.score(trial(saved_model, backend="transformers"), "validation").results
+    found = runner.score(trial(saved_model), "validation").results
     assert [one.response for one in found] == [one.response for one in expected]
     assert all("not the model's" in str(one.note) for one in found)
 

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from droplora_sweep.errors import InputError, TrialError
 from droplora_sweep.evaluation.evaluator import evaluate
+from droplora_sweep.export.scoring import AdapterScorer
 from droplora_sweep.models.loading import load_tokenizer
 from droplora_sweep.records.messages import Decision
 from droplora_sweep.spec.adapter import AdapterSpec
@@ -362,7 +363,7 @@ def test_the_untrained_model_is_scored_as_plain_transformers_loads_it(
     # A trial that changes the base model comes before.
     resident.run(trial(saved_model, method="pissa", pruning_rate=0.0), Decisions())
     spec = trial(saved_model)
-    results = resident.score(spec, "validation")
+    results = resident.score(spec, "validation").results
     plain = AutoModelForCausalLM.from_pretrained(saved_model, dtype=torch.float32).eval()
     expected = evaluate(plain, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
     assert len(results) == 6
@@ -389,6 +390,32 @@ def test_what_a_trial_left_is_scored_as_plain_peft_loads_it(resident, saved_mode
     assert trained_files(resident, spec, Decisions()) == files
 
 
+def test_what_is_measured_with_the_scores_is_what_eval_measures(resident, saved_model, tmp_path):
+    text, folder = tmp_path / "text.txt", tmp_path / "adapter"
+    text.write_text("Two and three make five, and so it goes on and on. " * 40)
+    folder.mkdir()
+    spec = trial(saved_model)
+    update = {"held_out_text": str(text), "on_long_prompt": "truncate"}
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update=update)})
+    for name, content in trained_files(resident, trial(saved_model), Decisions()).items():
+        (folder / name).write_bytes(content)
+    expected = AdapterScorer(spec, on_gpu=False).measured(folder, "validation")
+    found = resident.score(spec, "validation", saved=folder, with_text=True)
+    assert [(one.example_id, one.response) for one in found.results] == [
+        (one.example_id, one.response) for one in expected.results
+    ]
+    assert expected.perplexity.keys() == {
+        "perplexity/before",
+        "perplexity/after",
+        "perplexity/ratio",
+    }
+    measured = {name: found.metrics[name] for name in expected.perplexity}
+    assert measured == pytest.approx(expected.perplexity, rel=1e-4)
+    long = {name for name in found.metrics if name.startswith("long_prompts/")}
+    assert long == {f"long_prompts/{name}" for name in expected.num_long}
+    assert resident.score(spec, "validation").metrics == {}
+
+
 def test_a_whole_model_that_a_trial_left_is_scored_as_transformers_loads_it(
     resident, saved_model, tmp_path
 ):
@@ -401,5 +428,7 @@ def test_a_whole_model_that_a_trial_left_is_scored_as_transformers_loads_it(
     expected = evaluate(whole, load_tokenizer(spec.model), load_task(spec.task), spec.evaluation)
     answers = [(one.example_id, one.response) for one in expected]
     assert [(one.example_id, one.response) for one in results] == answers
-    untrained = [(one.example_id, one.response) for one in resident.score(spec, "validation")]
+    untrained = [
+        (one.example_id, one.response) for one in resident.score(spec, "validation").results
+    ]
     assert answers != untrained

@@ -101,7 +101,10 @@ def test_the_same_adapter_gives_the_same_answers(
     assert metrics["vllm_share"] == 1
     assert metrics["vllm_agreement"] > 0.98
     adapted = report.results, scores_of(runner, by_transformers(spec), "validation", files)
-    bare = runner.score(spec, "validation"), runner.score(by_transformers(spec), "validation")
+    bare = (
+        runner.score(spec, "validation").results,
+        runner.score(by_transformers(spec), "validation").results,
+    )
     shares = {"with": equal_share(*adapted), "without": equal_share(*bare)}
 
     row = f"{model}: {len(report.results)} prompts, equal answers {shares}"

@@ -1,45 +1,47 @@
-"""A trial that is trained outside any sweep, on a group of its own."""
+"""One group that has no sweep, and what it is asked to do."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from droplora_sweep.records.messages import Evaluated, Submission
-
-from .connection import connect
+from droplora_sweep.errors import InputError, SweepError
+from droplora_sweep.plan.room import capacity_fault
+from droplora_sweep.records.messages import Evaluated, Failed, Submission
+from droplora_sweep.run.connection import LOCAL, connect, local_node, resolve_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ray.actor import ActorHandle
 
     from droplora_sweep.groups.manager import GroupManager
-    from droplora_sweep.groups.messages import Delivery
-    from droplora_sweep.records.messages import Failed
+    from droplora_sweep.groups.messages import Compared, Delivery, Merging, Scoring
+    from droplora_sweep.groups.seen import Seen
     from droplora_sweep.records.trial import Evaluation
+    from droplora_sweep.run.connection import RayAddress
     from droplora_sweep.spec import SweepSpec, TrialSpec
     from droplora_sweep.storage.file_set import FileSet
-
-    from .connection import RayAddress
 
 WAIT_S = 1.0
 """Longest wait for an answer of the pool, before signals and the group are looked at."""
 
 
 class LoneGroup:
-    """One group, which trains one trial after the other.
+    """One group, which does one thing after the other.
 
     Args:
-        pool: Hands it its trials.
+        pool: Hands it its work.
         groups: The group's manager.
     """
 
     def __init__(self, pool: ActorHandle[Any], groups: GroupManager) -> None:
         self._pool = pool
         self._groups = groups
+        self._names = (f"work-{number}" for number in itertools.count())
 
     def train(
         self,
@@ -79,6 +81,28 @@ class LoneGroup:
         outcome: Delivery | Failed = self._answer("outcome", trial_id, check)
         return outcome
 
+    def do(self, spec: TrialSpec, work: Scoring | Merging) -> Delivery:
+        """Have a model scored or an adapter merged; files are there until the group ends.
+
+        Args:
+            spec: The trial whose base model, task and evaluation these are.
+            work: What is to be done.
+
+        Raises:
+            InputError: A worker cannot have the model or the data.
+            SweepError: It cannot be done, or the group cannot start.
+        """
+        from droplora_sweep.groups.pool import ask
+
+        name = next(self._names)
+        ask(self._pool, "submit_alone", name, spec.model_dump_json(), work)
+        outcome: Delivery | Failed = self._answer("outcome", name, lambda: None)
+        if not isinstance(outcome, Failed):
+            return outcome
+        if outcome.faults:
+            raise InputError(list(outcome.faults))
+        raise SweepError(f"the group cannot do it: {outcome.reason}")
+
     def _answer(self, method: str, trial_id: str, check: Callable[[], None]) -> Any:
         from droplora_sweep.groups.pool import ask
 
@@ -95,6 +119,9 @@ def lone_group(
     sweep: SweepSpec,
     address: str | RayAddress,
     say: Callable[[str], None],
+    *,
+    compared: Compared | None = None,
+    seen: Sequence[Seen] = (),
 ) -> Iterator[LoneGroup]:
     """Join or start a Ray cluster, and start one group of a sweep's size there.
 
@@ -102,23 +129,46 @@ def lone_group(
         sweep: The group and its model; its name and storage are not used.
         address: ``auto``, ``local``, or a Ray cluster's address.
         say: Shows the user one line.
+        compared: What is compared between nodes before the group does anything; None compares
+            nothing.
+        seen: What the driver sees of them.
 
     Raises:
         SweepError: There is no such cluster.
-        InputError: A node has not the group's network interface.
+        InputError: It cannot hold the group, or a node has not the group's network interface.
     """
+    cluster = resolve_address(address)
+    if cluster.address == LOCAL:
+        _require_room(sweep, [local_node()])
     group = sweep.group.model_copy(update={"max_groups": 1})
     sweep = sweep.model_copy(update={"group": group})
-    with connect(address), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
+    with connect(cluster), tempfile.TemporaryDirectory(prefix="droplora-") as scratch:
+        from droplora_sweep.groups.joining import wait_for_nodes
         from droplora_sweep.groups.manager import GroupManager
         from droplora_sweep.groups.network import interface_fault
         from droplora_sweep.groups.pool import start_pool
 
+        nodes, waited_minutes = wait_for_nodes(group, say)
+        _require_room(sweep, nodes, waited_minutes)
         if (fault := interface_fault(group)) is not None:
             raise fault
         name = Path(scratch).name
         pool = start_pool(name, group)
+        # The pool, which is starting, is not waited for.
+        pool.compare.remote(list(seen))
         with GroupManager(
-            sweep=sweep, pool=pool, pool_name=name, scratch=Path(scratch), say=say
+            sweep=sweep,
+            pool=pool,
+            pool_name=name,
+            scratch=Path(scratch),
+            say=say,
+            compared=compared,
         ) as groups:
             yield LoneGroup(pool, groups)
+
+
+def _require_room(
+    sweep: SweepSpec, nodes: Sequence[Mapping[str, float]], waited_minutes: float = 0.0
+) -> None:
+    if (fault := capacity_fault(sweep.group, nodes, waited_minutes=waited_minutes)) is not None:
+        raise fault

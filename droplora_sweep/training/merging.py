@@ -9,7 +9,8 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from droplora_sweep.models.loading import DTYPES, load_base_model
+from droplora_sweep.files import disk_faults_named
+from droplora_sweep.models.loading import DTYPES, load_base_model, load_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,23 @@ def merged_model(spec: ModelSpec, adapter: Path) -> PreTrainedModel:
     _say_whether_tied(merged)
     model: PreTrainedModel = merged
     return model
+
+
+def write_merged(spec: ModelSpec, adapter: Path, folder: Path) -> None:
+    """Write `merged_model`, with its tokenizer.
+
+    Args:
+        spec: The base model.
+        adapter: Folder of a PEFT adapter on it.
+        folder: Exists.
+
+    Raises:
+        InputError: The base model is not there.
+        SweepError: The folder cannot be written.
+    """
+    with disk_faults_named(folder):
+        merged_model(spec, adapter).save_pretrained(folder, max_shard_size="5GB")
+        load_tokenizer(spec).save_pretrained(folder)
 
 
 def _untie(model: Any) -> None:

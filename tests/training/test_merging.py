@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from droplora_sweep.adapters.attaching import attach
 from droplora_sweep.errors import InputError
-from droplora_sweep.export.merging import merged_model
 from droplora_sweep.models.loading import load_base_model
 from droplora_sweep.models.resolving import BUILTIN_FOLDER
 from droplora_sweep.spec import AdapterSpec, ModelSpec, TrialSpec
+from droplora_sweep.training.merging import merged_model
 from tests.saved_files import saved_files
 
 if TYPE_CHECKING:

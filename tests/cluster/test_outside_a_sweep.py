@@ -33,6 +33,7 @@ ONE_TRIAL = [
     *("--set", "search.num_trials=1"),
     *("--set", "search.queue_baselines=false"),
     *("--set", "group.num_workers=1"),
+    *("--set", "search.parameters.adapter.rank={values: [4]}"),
 ]
 
 

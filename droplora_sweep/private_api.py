@@ -279,7 +279,7 @@ def corpus_score(metric: Any, sums: Any) -> float:
 
 
 def upload_limit() -> int:
-    """Return the bytes, zipped, that Ray takes with a job.
+    """Return the bytes that Ray takes with a job.
 
     Ray 2.60: a constant of a private module, which follows an environment variable.
     """

@@ -133,17 +133,21 @@ class Jobs:
             raise InputError.of("NAME", problem)
         return found[0].submission_id
 
-    def follow(self, job: str, show: Callable[[str], None]) -> JobEnd:
+    def follow(
+        self, job: str, show: Callable[[str], None], patience_s: float = OUT_OF_REACH_S
+    ) -> JobEnd:
         """Show a job's output until it ends; a head node out of reach is waited for.
 
         Args:
             job: Id of the job.
             show: Takes pieces of the output as they come.
+            patience_s: Seconds for which a head node may be out of reach.
 
         Raises:
             SweepError: The head node does not answer any more.
         """
-        self._shown, lost_s = 0, time.monotonic()
+        self._shown = 0
+        lost_since_s: float | None = None
         while True:
             reason: Exception | None = None
             try:
@@ -154,13 +158,17 @@ class Jobs:
             try:
                 end = self._end(job)
             except SweepError as error:
-                if time.monotonic() - lost_s > OUT_OF_REACH_S:
+                now_s = time.monotonic()
+                if lost_since_s is None:
+                    lost_since_s = now_s
+                    show(f"{error}; asking again for up to {patience_s:.0f} s\n")
+                if now_s - lost_since_s > patience_s:
                     raise SweepError(
-                        f"{self._address} has not answered for {OUT_OF_REACH_S:.0f} s: {error}; "
+                        f"{self._address} has not answered for {patience_s:.0f} s: {error}; "
                         "the job goes on if its cluster does"
                     ) from reason
             else:
-                lost_s = time.monotonic()
+                lost_since_s = None
                 if end is not None:
                     return end
             time.sleep(WAIT_S)
@@ -246,4 +254,6 @@ def _why_not(address: str, error: Exception) -> str:
 
 def _said(error: Exception) -> str:
     text = redact(str(error).strip()) or type(error).__name__
+    if "ConnectionPool(" in text:
+        return "nothing answers there"
     return " ".join(text.splitlines()[0].split())

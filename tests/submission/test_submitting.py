@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from droplora_sweep.errors import SweepError
 from droplora_sweep.ledger.reader import Ledger
 from droplora_sweep.records.trial import SweepOutcome, TrialState
 from droplora_sweep.storage.job_inputs import ROOT as INPUTS
+from droplora_sweep.submission.jobs import Jobs
 from tests.plugin.test_own_code import check_scores, write_sweep
-from tests.raylets import BLIND, free_ports, running_cluster
+from tests.raylets import BLIND, free_ports, kill, running_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -194,3 +197,27 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_is_sent(
     )
     assert code == 2, output
     assert "NAME: must be the name of a sweep with a running job: none" in output
+
+
+def test_a_head_that_is_lost_is_told_at_once_and_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    patience_s, shown = 5.0, ""
+
+    def show(text: str) -> None:
+        nonlocal shown
+        shown += text
+
+    with running_cluster([0]) as lost:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            monkeypatch.setenv(name, lost.environment[name])
+        job = lost.run("job", "submit", f"--address={lost.jobs}", "--no-wait", "--", "sleep", "90")
+        assert job.returncode == 0, job.stderr
+        name = next(word for word in job.stdout.split("'") if word.startswith("raysubmit_"))
+        # The job has been followed for longer than the patience when its head goes.
+        ending = threading.Timer(2 * patience_s, kill, [lost.raylets])
+        ending.start()
+        with pytest.raises(SweepError, match=f"has not answered for {patience_s:.0f} s"):
+            Jobs(lost.jobs).follow(name, show, patience_s)
+        ending.join()
+    assert f"{lost.jobs}: nothing answers there; asking again for up to 5 s\n" in shown
